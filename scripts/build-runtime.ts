@@ -1,0 +1,1 @@
+console.log("runtime: not built yet", process.version);

@@ -1,0 +1,31 @@
+/**
+ * Why a packet went no further: the `reason` label of `weir_drops_total`.
+ * The one list; whoever drops a packet names one of these. Add with a comment, keep snake_case.
+ */
+export const dropReasons = [
+  // A filter's own verdicts.
+  "filter_drop",
+  "filter_aborted",
+  "budget_exceeded",
+  // What a filter asked for and the proxy does not do.
+  "redirect_unknown_port",
+  "redirect_midstream",
+  "destination_not_allowed",
+  "source_not_allowed",
+  "not_routable",
+  // The frame cannot be read.
+  "frame_truncated",
+  "frame_bad_header",
+  "frame_bad_length",
+  "frame_too_large",
+  // Sessions and sockets.
+  "session_limit",
+  "upstream_unreachable",
+  "upstream_error",
+  "send_failed",
+  "send_queue_full",
+  "no_packet_slot",
+  "shutting_down",
+] as const;
+
+export type DropReason = (typeof dropReasons)[number];

@@ -1,0 +1,15 @@
+/** Linux error numbers as maps and helpers return them (negated). errno(3). */
+export const errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  E2BIG: 7,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EBUSY: 16,
+  EEXIST: 17,
+  EINVAL: 22,
+  ENOSPC: 28,
+  ENOTSUPP: 524,
+  EOPNOTSUPP: 95,
+} as const;

@@ -1,0 +1,117 @@
+import { type DropReason, dropReasons } from "../common/drop-reason.ts";
+import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
+
+/** What is counted a listener besides packets and drops. `sessions` goes up and down. */
+export const listenerCells = ["sessions", "sessions_total"] as const;
+export type ListenerCell = (typeof listenerCells)[number];
+
+/** Label values of `weir_receive_errors_total{reason}`. */
+export const receiveErrors = ["socket_error", "truncated", "kernel_dropped"] as const;
+export type ReceiveError = (typeof receiveErrors)[number];
+
+/** How many listeners and filters a block of counters has cells for. */
+export interface CounterShape {
+  readonly listeners: number;
+  readonly filters: number;
+}
+
+const perDirection = verdictKinds.length * 2 + dropReasons.length;
+const perListener = directions.length * perDirection + listenerCells.length + receiveErrors.length;
+const perFilter = verdictKinds.length;
+
+const directionIndex: Readonly<Record<Direction, number>> = { ingress: 0, egress: 1 };
+const verdictIndex = indexes(verdictKinds);
+const reasonIndex = indexes(dropReasons);
+const cellIndex = indexes(listenerCells);
+const errorIndex = indexes(receiveErrors);
+
+/** Bytes one worker's counters take in the arena. */
+export function counterBytes(shape: CounterShape): number {
+  return (shape.listeners * perListener + shape.filters * perFilter) * 8;
+}
+
+/**
+ * One worker's counters: 64-bit float cells in the arena (exact to 2⁵³). The worker is the only
+ * writer; the main thread reads the same cells when it is scraped, so that rendering costs the
+ * worker nothing and needs no message.
+ */
+export class Counters {
+  readonly #cells: Float64Array;
+  readonly #filters: number;
+
+  constructor(memory: WebAssembly.Memory, offset: number, shape: CounterShape) {
+    this.#cells = new Float64Array(memory.buffer, offset, counterBytes(shape) / 8);
+    this.#filters = shape.listeners * perListener;
+  }
+
+  /** Counts a packet of `bytes` (the frame's length) whose verdict is `kind`. */
+  packet(listener: number, direction: Direction, kind: VerdictKind, bytes: number): void {
+    const at = packetsAt(listener, direction, kind);
+    this.#cells[at]! += 1;
+    this.#cells[at + 1]! += bytes;
+  }
+
+  drop(listener: number, direction: Direction, reason: DropReason): void {
+    this.#cells[dropsAt(listener, direction, reason)]! += 1;
+  }
+
+  filterVerdict(filter: number, kind: VerdictKind): void {
+    this.#cells[this.#filters + filter * perFilter + verdictIndex[kind]]! += 1;
+  }
+
+  add(listener: number, cell: ListenerCell, by: number): void {
+    this.#cells[cellAt(listener, cell)]! += by;
+  }
+
+  receiveError(listener: number, reason: ReceiveError, by = 1): void {
+    this.#cells[errorAt(listener, reason)]! += by;
+  }
+
+  readPackets(listener: number, direction: Direction, kind: VerdictKind): number {
+    return this.#cells[packetsAt(listener, direction, kind)]!;
+  }
+
+  readBytes(listener: number, direction: Direction, kind: VerdictKind): number {
+    return this.#cells[packetsAt(listener, direction, kind) + 1]!;
+  }
+
+  readDrops(listener: number, direction: Direction, reason: DropReason): number {
+    return this.#cells[dropsAt(listener, direction, reason)]!;
+  }
+
+  readFilterVerdicts(filter: number, kind: VerdictKind): number {
+    return this.#cells[this.#filters + filter * perFilter + verdictIndex[kind]]!;
+  }
+
+  readCell(listener: number, cell: ListenerCell): number {
+    return this.#cells[cellAt(listener, cell)]!;
+  }
+
+  readReceiveErrors(listener: number, reason: ReceiveError): number {
+    return this.#cells[errorAt(listener, reason)]!;
+  }
+}
+
+function packetsAt(listener: number, direction: Direction, kind: VerdictKind): number {
+  return listener * perListener + directionIndex[direction] * perDirection + verdictIndex[kind] * 2;
+}
+
+function dropsAt(listener: number, direction: Direction, reason: DropReason): number {
+  const drops = directionIndex[direction] * perDirection + verdictKinds.length * 2;
+  return listener * perListener + drops + reasonIndex[reason];
+}
+
+function cellAt(listener: number, cell: ListenerCell): number {
+  return listener * perListener + directions.length * perDirection + cellIndex[cell];
+}
+
+function errorAt(listener: number, reason: ReceiveError): number {
+  const cells = directions.length * perDirection + listenerCells.length;
+  return listener * perListener + cells + errorIndex[reason];
+}
+
+function indexes<const Names extends readonly string[]>(
+  names: Names,
+): Readonly<Record<Names[number], number>> {
+  return Object.fromEntries(names.map((name, i) => [name, i])) as Record<Names[number], number>;
+}

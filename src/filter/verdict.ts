@@ -1,0 +1,22 @@
+import type { DropReason } from "../common/drop-reason.ts";
+
+/** Label values of `verdict`, in the order counters keep them. DESIGN: pass, drop, tx, redirect, aborted. */
+export const verdictKinds = ["pass", "drop", "tx", "redirect", "aborted"] as const;
+export type VerdictKind = (typeof verdictKinds)[number];
+
+export const directions = ["ingress", "egress"] as const;
+export type Direction = (typeof directions)[number];
+
+/**
+ * What is to become of a packet. Verdicts are data, made once and shared: judging a packet
+ * allocates nothing. `aborted` is a drop counted apart.
+ */
+export type Verdict =
+  | {
+      readonly kind: "pass" /** Socket filters cut the frame to this many bytes. */;
+      readonly cutTo?: number;
+    }
+  | { readonly kind: "drop"; readonly reason: DropReason }
+  | { readonly kind: "aborted"; readonly reason: "filter_aborted" | "budget_exceeded" }
+  | { readonly kind: "tx" }
+  | { readonly kind: "redirect"; readonly ifindex: number };

@@ -1,0 +1,70 @@
+import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
+import type { CounterShape } from "../filter/counters.ts";
+
+/**
+ * What the data workers are to do: the config resolved to loaded objects, arena offsets and
+ * addresses. Made by the main thread, sent whole to each worker (everything in it survives
+ * structured cloning).
+ */
+export interface ProxyPlan {
+  readonly memory: WebAssembly.Memory;
+  readonly runtime: WebAssembly.Module;
+  readonly workers: readonly WorkerPlan[];
+  readonly shape: CounterShape;
+  /** Indexed by the number chains use. */
+  readonly filters: readonly FilterPlan[];
+  readonly listeners: readonly ListenerPlan[];
+  readonly upstreams: readonly UpstreamPlan[];
+  /** ifindex → what it stands for. */
+  readonly ports: readonly PortPlan[];
+}
+
+/** A worker's own pieces of the arena (offsets). Its place in the list is its CPU number. */
+export interface WorkerPlan {
+  readonly stack: number;
+  readonly slots: number;
+  readonly slotCount: number;
+  readonly counters: number;
+}
+
+/** One program of a filter: what a chain item names. */
+export interface FilterPlan {
+  /** As metrics label it: the filter's name, or `filter:program` where the config says so. */
+  readonly name: string;
+  readonly program: LinkedProgram;
+  readonly engine: EngineKind;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface UpstreamPlan {
+  readonly name: string;
+  readonly addresses: readonly Address[];
+}
+
+export interface PortPlan {
+  readonly ifindex: number;
+  /** Index into `upstreams`. */
+  readonly upstream: number;
+}
+
+export interface ListenerPlan {
+  readonly name: string;
+  readonly protocol: "udp" | "tcp";
+  readonly listen: Address;
+  readonly ifindex: number;
+  /** Index into `upstreams`. */
+  readonly upstream: number;
+  /** Indexes into `filters`, in order. */
+  readonly ingress: readonly number[];
+  readonly egress: readonly number[];
+  readonly idleTimeoutMs: number;
+  readonly maxSessions: number;
+  /** The destination a filter sees where the socket is bound to a wildcard. */
+  readonly localAddress: string;
+  readonly onDrop: "reset" | "close" | "ignore";
+  readonly onSegmentDrop: "reset" | "discard";
+}

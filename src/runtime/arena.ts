@@ -1,0 +1,117 @@
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+
+const pageBytes = 65_536;
+
+/** The first page holds nothing: null and near-null addresses are never valid. */
+const reservedBytes = pageBytes;
+
+/** Offsets stay positive as signed 32-bit numbers, which keeps every engine's address checks cheap. */
+export const maxArenaBytes = 2 ** 31 - pageBytes;
+
+/**
+ * One shared WebAssembly memory holds packet slots, contexts, stacks, counters and all map storage.
+ * An eBPF pointer is a byte offset into it.
+ *
+ * Only the thread that created the arena allocates. It hands `memory` to workers, which attach.
+ * After growth a thread's views are short until it calls `renew`.
+ */
+export class Arena {
+  readonly memory: WebAssembly.Memory;
+  readonly maximumBytes: number;
+  /** Views of the whole arena; replaced by `renew`. */
+  bytes!: Uint8Array;
+  view!: DataView;
+  words!: Int32Array;
+  #top = reservedBytes;
+  readonly #free = new Map<number, number[]>();
+
+  private constructor(memory: WebAssembly.Memory, maximumBytes: number) {
+    this.memory = memory;
+    this.maximumBytes = maximumBytes;
+    this.renew();
+  }
+
+  /** A new arena that may grow to `maximumBytes` (rounded down to pages of 64 KiB). */
+  static create(maximumBytes: number): Result<Arena, UserError> {
+    const maximum = Math.floor(Math.min(maximumBytes, maxArenaBytes) / pageBytes);
+    if (maximum < 2 || maximumBytes > maxArenaBytes)
+      return err(
+        new UserError(
+          "ARENA_SIZE",
+          "memory",
+          `${maximumBytes} bytes is outside 128 KiB to ${maxArenaBytes} bytes`,
+          "set memory between 1MiB and 2047MiB",
+        ),
+      );
+    const memory = new WebAssembly.Memory({ initial: 2, maximum, shared: true });
+    return ok(new Arena(memory, maximum * pageBytes));
+  }
+
+  /** The same arena on another thread. It must not allocate there. */
+  static attach(memory: WebAssembly.Memory): Arena {
+    const arena = new Arena(memory, memory.buffer.byteLength);
+    arena.#top = Number.POSITIVE_INFINITY;
+    return arena;
+  }
+
+  /** Makes the views cover memory that has grown since. */
+  renew(): void {
+    const buffer = this.memory.buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+    this.words = new Int32Array(buffer);
+  }
+
+  /** Bytes handed out or set aside so far. */
+  get usedBytes(): number {
+    return this.#top;
+  }
+
+  /**
+   * Offset of `size` zeroed bytes, aligned to 64 (a cache line: neighbours on other threads do not
+   * share one). `what` names the owner in the error for a full arena.
+   */
+  allocate(size: number, what: string): Result<number, UserError> {
+    if (this.#top === Number.POSITIVE_INFINITY)
+      throw new Error("only the arena's creator allocates");
+    const rounded = Math.max(64, Math.ceil(size / 64) * 64);
+    const reused = this.#free.get(rounded)?.pop();
+    if (reused !== undefined) {
+      this.bytes.fill(0, reused, reused + rounded);
+      return ok(reused);
+    }
+    const end = this.#top + rounded;
+    if (!Number.isSafeInteger(rounded) || end > this.maximumBytes)
+      return err(
+        new UserError(
+          "ARENA_FULL",
+          what,
+          `needs ${size} bytes; ${this.maximumBytes - this.#top} of ${this.maximumBytes} are left`,
+          "raise memory in the config, or lower max_entries",
+        ),
+      );
+    const missing = end - this.memory.buffer.byteLength;
+    if (missing > 0) {
+      try {
+        this.memory.grow(Math.ceil(missing / pageBytes));
+      } catch {
+        return err(
+          new UserError("ARENA_FULL", what, `the system has no ${missing} bytes more`, undefined),
+        );
+      }
+      this.renew();
+    }
+    const offset = this.#top;
+    this.#top = end;
+    return ok(offset);
+  }
+
+  /** Gives back what `allocate(size)` returned. No thread may use it any more. */
+  release(offset: number, size: number): void {
+    const rounded = Math.max(64, Math.ceil(size / 64) * 64);
+    const list = this.#free.get(rounded);
+    if (list === undefined) this.#free.set(rounded, [offset]);
+    else list.push(offset);
+  }
+}
