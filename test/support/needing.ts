@@ -16,7 +16,7 @@ export function needing(...needs: readonly string[]): typeof vitestTest {
   const missing = needs.filter((need) => !available(need));
   if (missing.length === 0) return vitestTest;
   const because = `needs ${missing.join(", ")}`;
-  const requireAll = Boolean(process.env["WEIR_TESTS_REQUIRE_ALL"]);
+  const requireAll = Boolean(process.env.WEIR_TESTS_REQUIRE_ALL);
   const named = (title: string): void => {
     if (requireAll)
       vitestTest(title, () => {
@@ -55,7 +55,7 @@ function probe(need: string): boolean {
 }
 
 function onPath(tool: string): boolean {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
   return folders.some((folder) => {
     try {
       accessSync(join(folder, tool), constants.X_OK);
