@@ -1,0 +1,90 @@
+import { loadConfig } from "../config/load-config.ts";
+import { preparePlan } from "../config/prepare-plan.ts";
+import { createMetrics } from "../metrics/registry.ts";
+import { reportConfigErrors } from "./config-errors.ts";
+import { hostPort } from "./host-port.ts";
+import { metricSources } from "./metric-sources.ts";
+import { type ExitCode, exitCodes, type Terminal, table } from "./terminal.ts";
+import { version } from "./version.ts";
+
+export interface CheckOptions {
+  readonly config: string;
+  readonly json?: boolean;
+}
+
+/**
+ * `weir check`: all that `weir run` does up to the first socket. Objects are loaded, maps made and
+ * filled, programs accepted, metrics bound; then it says what would run.
+ */
+export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
+  const config = loadConfig(options.config);
+  if (!config.ok) return reportConfigErrors(config.error, terminal);
+  // Nothing is sent: any address stands for the built-in echo's.
+  const echo = { host: "127.0.0.1", port: 7 };
+  const prepared = await preparePlan(config.value, { echo });
+  if (!prepared.ok) return reportConfigErrors(prepared.error, terminal);
+  const metrics = createMetrics({
+    version,
+    sources: metricSources(prepared.value),
+    process: undefined,
+    now: Date.now,
+    onSkip: () => {},
+  });
+  if (!metrics.ok) return reportConfigErrors([metrics.error], terminal);
+
+  const { plan, filters, arena } = prepared.value;
+  const names = (indexes: readonly number[]): string[] =>
+    indexes.map((index) => plan.filters[index]!.name);
+  const listeners = plan.listeners.map(({ name, protocol, listen, upstream, ingress, egress }) => ({
+    name,
+    protocol,
+    listen: hostPort(listen.host, listen.port),
+    upstream: plan.upstreams[upstream]!.name,
+    ingress: names(ingress),
+    egress: names(egress),
+  }));
+  const programs = plan.filters.map(({ name, engine, program }) => ({
+    filter: name,
+    program: program.name,
+    type: program.type,
+    instructions: program.instructions.length,
+    engine,
+  }));
+  const maps = filters.flatMap((filter) =>
+    filter.maps.map(({ handle, source }) => ({
+      filter: filter.name,
+      map: handle.name,
+      type: handle.type,
+      entries: source.count,
+      capacity: handle.maxEntries,
+    })),
+  );
+  const summary = { file: options.config, listeners, programs, maps, memory: arena.usedBytes };
+  terminal.out(options.json === true ? `${JSON.stringify(summary)}\n` : text(summary));
+  return exitCodes.done;
+}
+
+interface Summary {
+  readonly file: string;
+  readonly listeners: readonly Readonly<Record<string, unknown>>[];
+  readonly programs: readonly Readonly<Record<string, unknown>>[];
+  readonly maps: readonly Readonly<Record<string, unknown>>[];
+  readonly memory: number;
+}
+
+function text({ file, listeners, programs, maps, memory }: Summary): string {
+  const parts = [listeners, programs, maps].filter((rows) => rows.length > 0).map(rowsText);
+  const mebibytes = (memory / 1_048_576).toFixed(1);
+  return `${parts.join("\n")}\n${file}: ok, ${mebibytes} MiB of memory for packets and maps\n`;
+}
+
+function rowsText(rows: readonly Readonly<Record<string, unknown>>[]): string {
+  const headings = Object.keys(rows[0] as object);
+  const cells = rows.map((row) =>
+    headings.map((heading) => {
+      const cell = row[heading];
+      return Array.isArray(cell) ? cell.join(" → ") || "-" : String(cell);
+    }),
+  );
+  return `${table([headings, ...cells])}\n`;
+}

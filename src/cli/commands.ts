@@ -1,0 +1,86 @@
+import { Command, Option } from "commander";
+
+import type { ExitCode, Terminal } from "./terminal.ts";
+import { version } from "./version.ts";
+
+/**
+ * The command line. `done` takes the exit code of the command that ran. A command's module is
+ * imported when it is the one to run: `prog run` need not wait for the proxy's modules.
+ */
+export function commands(terminal: Terminal, done: (code: ExitCode) => void): Command {
+  const weir = new Command("weir")
+    .description("A UDP/TCP proxy that runs every packet through eBPF filters in user space.")
+    .version(version, "-V, --version")
+    .showSuggestionAfterError(true)
+    .showHelpAfterError('(add --help for all options, or run "weir --help")')
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.error })
+    .exitOverride()
+    .addHelpText(
+      "after",
+      `
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage or config.
+
+Examples:
+  weir run -c config/weir.yaml
+  weir check -c config/weir.yaml
+  weir prog run filters/blocklist.o --data 0200…0800450000…`,
+    );
+
+  weir
+    .command("run")
+    .description("run the proxy until SIGTERM or SIGINT")
+    .requiredOption("-c, --config <file>", "the config (YAML); its keys: config/README.md")
+    .option("--hints", "print commands to try once it is up")
+    .action(async (options: { config: string; hints?: boolean }) => {
+      const { run } = await import("./run.ts");
+      done(await run(options, terminal));
+    });
+
+  weir
+    .command("check")
+    .description("validate a config, load every filter and say what would run")
+    .requiredOption("-c, --config <file>", "the config (YAML)")
+    .option("--json", "one JSON object instead of text")
+    .action(async (options: { config: string; json?: boolean }) => {
+      const { check } = await import("./check.ts");
+      done(await check(options, terminal));
+    });
+
+  const prog = weir.command("prog").description("eBPF programs");
+  prog
+    .command("run")
+    .description("run a program on packets offline: no proxy, no root")
+    .argument("[object]", "ELF object built by clang -target bpf")
+    .option("--program <name>", "which program of the object")
+    .option("--insns <hex>", "raw instructions instead of an object, 8 bytes each")
+    .option("--asm <file>", "assembly text instead of an object; - for standard input")
+    .option(
+      "--batch <file>",
+      "JSON lines of programs in, JSON lines of results out; - for standard input",
+    )
+    .addOption(
+      new Option(
+        "--type <type>",
+        "program type (with --insns and --asm, or to override the section's)",
+      ).choices(["xdp", "socket", "raw"]),
+    )
+    .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
+    .option("--repeat <n>", "run each packet this many times, on what the run before left", "1")
+    .addOption(
+      new Option("--engine <engine>", "what runs the program")
+        .choices(["interpreter"])
+        .default("interpreter"),
+    )
+    .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
+    .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
+    .option("--json", "one JSON line a packet, then one for the maps")
+    .action(async (object: string | undefined, options) => {
+      const { progRun } = await import("./prog-run.ts");
+      done(await progRun(object, options, terminal));
+    });
+  return weir;
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}

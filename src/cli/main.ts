@@ -1,0 +1,49 @@
+import { fileURLToPath } from "node:url";
+import { CommanderError } from "commander";
+import { commands } from "./commands.ts";
+import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+
+/**
+ * The `weir` command: parses `argv` (without node and script), runs, and gives the exit code.
+ * Whatever goes wrong, a user gets a sentence and not a stack trace; a bug in Weir says so and
+ * prints its stack only where WEIR_DEBUG is set.
+ */
+export async function main(argv: readonly string[]): Promise<ExitCode> {
+  const terminal = processTerminal();
+  let code: ExitCode = exitCodes.done;
+  const program = commands(terminal, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError)
+      return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    terminal.error(`weir: ${describe(error)}\n`);
+    return exitCodes.failed;
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (process.env.WEIR_DEBUG) return error.stack ?? error.message;
+  return `internal error: ${error.message} (this is a bug; WEIR_DEBUG=1 shows where)`;
+}
+
+function processTerminal(): Terminal {
+  // A reader that went away (`weir … | head`) is the end of the work, not an error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(exitCodes.done);
+    throw error;
+  });
+  return {
+    out: (text) => process.stdout.write(text),
+    error: (text) => process.stderr.write(text),
+    interactive: process.stdout.isTTY === true,
+    input: () => process.stdin.setEncoding("utf8"),
+  };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  process.exitCode = await main(process.argv.slice(2));

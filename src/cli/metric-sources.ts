@@ -1,0 +1,30 @@
+import type { PreparedProxy } from "../config/prepare-plan.ts";
+import { programTag } from "../engine/program-tag.ts";
+import { Counters } from "../filter/counters.ts";
+import { mapMetrics } from "../metrics/map-metric.ts";
+import type { MetricSources } from "../metrics/own-metrics.ts";
+
+/** What the metrics of a prepared proxy are read from: its counters and maps, where they lie. */
+export function metricSources({ plan, filters }: PreparedProxy): MetricSources {
+  return {
+    listeners: plan.listeners.map((listener) => listener.name),
+    filters: plan.filters.map(({ name, engine, program }) => ({
+      name,
+      engine,
+      type: program.type,
+      tag: programTag(program.instructions),
+    })),
+    counters: plan.workers.map((worker) => new Counters(plan.memory, worker.counters, plan.shape)),
+    maps: filters.flatMap((filter) =>
+      filter.maps
+        .filter((map) => map.dataSection === undefined)
+        .map((map) => ({ filter: filter.name, map: map.name, source: map.source })),
+    ),
+    mapMetrics: filters.flatMap(({ metrics, maps, where }) => {
+      if (metrics === undefined) return [];
+      const bound = mapMetrics(metrics, maps, () => where);
+      if (!bound.ok) throw new Error(`${where}: metrics were checked when the config was loaded`);
+      return bound.value;
+    }),
+  };
+}

@@ -1,0 +1,231 @@
+import { readFile } from "node:fs/promises";
+import { parseHex } from "../common/bytes.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import type { Executable } from "../engine/engine.ts";
+import { Workbench } from "../filter/workbench.ts";
+import { assemble } from "../isa/assembler.ts";
+import { encodeProgram } from "../isa/codec.ts";
+import type { MapHandle } from "../maps/map-handle.ts";
+import { setGlobal } from "../object/globals.ts";
+import { loadObject } from "../object/load-object.ts";
+import type { ProgramType } from "../object/object-spec.ts";
+import { looseProgram, type Subject } from "./loose-program.ts";
+import { progRunBatch } from "./prog-run-batch.ts";
+import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
+import { readText, systemReason } from "./read-text.ts";
+import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+
+export interface ProgRunOptions {
+  readonly program?: string;
+  readonly insns?: string;
+  readonly asm?: string;
+  readonly batch?: string;
+  readonly type?: ProgramType;
+  readonly data: readonly string[];
+  readonly repeat: string;
+  readonly map: readonly string[];
+  readonly global: readonly string[];
+  readonly json?: boolean;
+}
+
+/** `weir prog run`: programs on packets, offline. */
+export async function progRun(
+  object: string | undefined,
+  options: ProgRunOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const usage = wrongUsage(object, options);
+  if (usage !== undefined) {
+    terminal.error(`weir prog run: ${usage}\n`);
+    return exitCodes.usage;
+  }
+  const refused = (error: UserError): ExitCode => {
+    terminal.error(`weir prog run: ${error.message}\n`);
+    return error.code.startsWith("USAGE_") ? exitCodes.usage : exitCodes.failed;
+  };
+  const workbench = await Workbench.create({ trace: (line) => terminal.error(`${line}\n`) });
+  if (!workbench.ok) return refused(workbench.error);
+  if (options.batch !== undefined) return progRunBatch(options.batch, workbench.value, terminal);
+
+  const subject = await subjectOf(object, options, terminal);
+  if (!subject.ok) return refused(subject.error);
+  const maps = workbench.value.createMaps(subject.value.maps);
+  if (!maps.ok) return refused(maps.error);
+  for (const text of options.map) {
+    const set = setEntry(text, maps.value, workbench.value);
+    if (!set.ok) return refused(set.error);
+  }
+  const executable = workbench.value.prepare(subject.value.program, maps.value, options.type);
+  if (!executable.ok) return refused(executable.error);
+  const packets: Uint8Array[] = [];
+  for (const [i, hex] of options.data.entries()) {
+    const bytes = parseHex(hex);
+    if (bytes === undefined) return refused(notHex(`--data ${i + 1}`, hex));
+    packets.push(bytes);
+  }
+  if (packets.length === 0) packets.push(new Uint8Array(0));
+  const ran = runAll(workbench.value, executable.value, packets, options, terminal);
+  if (!ran.ok) return refused(ran.error);
+  printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
+  return exitCodes.done;
+}
+
+function wrongUsage(object: string | undefined, options: ProgRunOptions): string | undefined {
+  const sources = [object, options.insns, options.asm, options.batch].filter(
+    (source) => source !== undefined,
+  );
+  if (sources.length !== 1)
+    return "give one of: an object, --insns HEX, --asm FILE, --batch FILE (weir prog run --help)";
+  if (options.batch !== undefined) return undefined;
+  if (object === undefined && options.type === undefined)
+    return "--insns and --asm need --type xdp, socket or raw";
+  if (options.data.length === 0 && options.type !== "raw")
+    return "needs a packet: --data HEX (its bytes from the Ethernet header on)";
+  if (!/^[1-9][0-9]{0,8}$/.test(options.repeat))
+    return `--repeat ${options.repeat}: expected a whole number from 1 to 999999999`;
+  return undefined;
+}
+
+async function subjectOf(
+  object: string | undefined,
+  options: ProgRunOptions,
+  terminal: Terminal,
+): Promise<Result<Subject, UserError>> {
+  if (object !== undefined) return objectSubject(object, options);
+  if (options.insns !== undefined) {
+    const bytecode = parseHex(options.insns);
+    if (bytecode === undefined) return err(notHex("--insns", options.insns));
+    return ok(looseProgram("insns", bytecode));
+  }
+  const file = options.asm as string;
+  const text = await readText(file, terminal);
+  if (!text.ok) return text;
+  const instructions = assemble(text.value, { file });
+  if (instructions.ok) return ok(looseProgram("asm", encodeProgram(instructions.value)));
+  const lines = instructions.error.map((error) => error.message);
+  return err(new UserError("ASSEMBLY", file, `does not assemble:\n  ${lines.join("\n  ")}`));
+}
+
+async function objectSubject(
+  file: string,
+  options: ProgRunOptions,
+): Promise<Result<Subject, UserError>> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(file);
+  } catch (error) {
+    return err(new UserError("OBJECT_UNREADABLE", file, systemReason(error)));
+  }
+  let object = loadObject(bytes, file);
+  for (const text of options.global) {
+    if (!object.ok) return object;
+    const equals = text.indexOf("=");
+    if (equals < 1)
+      return err(new UserError("USAGE_GLOBAL", `--global ${text}`, "expected NAME=VALUE"));
+    object = setGlobal(object.value, text.slice(0, equals), scalarOf(text.slice(equals + 1)));
+  }
+  if (!object.ok) return object;
+  const { programs, maps } = object.value;
+  const names = programs.map((program) => program.name).join(", ");
+  const program =
+    options.program === undefined
+      ? programs[0]
+      : programs.find((candidate) => candidate.name === options.program);
+  if (program === undefined)
+    return err(
+      new UserError(
+        "OBJECT_NO_PROGRAM",
+        file,
+        options.program === undefined ? "has no program" : `has no program "${options.program}"`,
+        names === "" ? undefined : `it has ${names}`,
+      ),
+    );
+  if (options.program === undefined && programs.length > 1)
+    return err(
+      new UserError(
+        "USAGE_PROGRAM",
+        file,
+        `has ${programs.length} programs`,
+        `name one with --program: ${names}`,
+      ),
+    );
+  return ok({ program, maps });
+}
+
+/** A number where the text is one, else the text: what a YAML scalar would be. */
+function scalarOf(text: string): unknown {
+  return /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text;
+}
+
+function setEntry(
+  text: string,
+  maps: readonly MapHandle[],
+  workbench: Workbench,
+): Result<undefined, UserError> {
+  const where = `--map ${text}`;
+  const match = /^([^=]+)=([0-9a-fA-F]*):([0-9a-fA-F]*)$/.exec(text);
+  const key = parseHex(match?.[2] ?? "x");
+  const value = parseHex(match?.[3] ?? "x");
+  if (match === null || key === undefined || value === undefined)
+    return err(new UserError("USAGE_MAP", where, "expected NAME=KEYHEX:VALUEHEX"));
+  const map = maps.find((candidate) => candidate.name === match[1]);
+  if (map === undefined) {
+    const known = maps.map((candidate) => candidate.name).join(", ");
+    return err(
+      new UserError(
+        "MAP_UNKNOWN",
+        where,
+        `no map "${match[1]}"`,
+        `the object has ${known || "none"}`,
+      ),
+    );
+  }
+  if (key.length !== map.keySize || value.length !== map.valueSize)
+    return err(
+      new UserError(
+        "USAGE_MAP",
+        where,
+        `key has ${key.length} bytes and value ${value.length}`,
+        `map "${map.name}" takes a key of ${map.keySize} and a value of ${map.valueSize}`,
+      ),
+    );
+  const values = Array.from({ length: map.cpus }, () => value);
+  const result = workbench.access(map).update(key, values, 0);
+  if (result !== 0)
+    return err(new UserError("MAP_UPDATE", where, `refused with error ${-result} (errno(3))`));
+  return ok(undefined);
+}
+
+function runAll(
+  workbench: Workbench,
+  executable: Executable,
+  packets: readonly Uint8Array[],
+  options: ProgRunOptions,
+  terminal: Terminal,
+): Result<Timing, UserError> {
+  const repeat = Number(options.repeat);
+  let nanoseconds = 0;
+  for (const [i, packet] of packets.entries()) {
+    const from = process.hrtime.bigint();
+    const outcome = workbench.run(executable, packet, repeat);
+    nanoseconds += Number(process.hrtime.bigint() - from);
+    if (!outcome.ok) return outcome;
+    terminal.out(
+      options.json === true
+        ? `${jsonLine(i, packet, outcome.value)}\n`
+        : `${textLine(i, packet, outcome.value)}\n`,
+    );
+  }
+  return ok({ runs: packets.length * repeat, nanoseconds });
+}
+
+function notHex(where: string, text: string): UserError {
+  const shown = text.length > 24 ? `${text.slice(0, 24)}…` : text;
+  return new UserError(
+    "USAGE_HEX",
+    where,
+    `"${shown}" is not hex`,
+    "give an even number of hex digits; white space and colons are ignored",
+  );
+}

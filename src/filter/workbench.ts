@@ -1,0 +1,157 @@
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import {
+  type EngineContext,
+  type Executable,
+  type Fault,
+  type LinkedProgram,
+  stackBytes,
+} from "../engine/engine.ts";
+import { interpreter } from "../engine/interpreter/interpreter.ts";
+import { linkProgram } from "../engine/link.ts";
+import { placeFrame } from "../engine/packet-slot.ts";
+import { createMap, releaseMap } from "../maps/create-map.ts";
+import { MapAccess } from "../maps/map-access.ts";
+import type { MapHandle } from "../maps/map-handle.ts";
+import type { MapSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import { Arena } from "../runtime/arena.ts";
+import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
+import {
+  SLOT_BYTES,
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_REDIRECT_IFINDEX,
+  SLOT_RETURN_LOW,
+} from "../runtime/wasm/layout.ts";
+import type { Verdict } from "./verdict.ts";
+import { budgetExceeded, filterAborted, verdictOf } from "./verdict-of.ts";
+
+/** What came of running a program on a packet. */
+export interface Outcome {
+  /** r0. Programs that judge packets return its low word. */
+  readonly returned: bigint;
+  /** What the return value means; undefined for `raw`, whose result is no verdict. */
+  readonly verdict: Verdict | undefined;
+  /** The packet as the program left it. */
+  readonly data: Uint8Array;
+  /** Why the run ended before `exit`, if it did. */
+  readonly fault: Fault | undefined;
+}
+
+export interface WorkbenchOptions {
+  /** Most bytes the arena may take. */
+  readonly memoryBytes?: number;
+  /** Values a per-CPU map holds an entry. */
+  readonly cpus?: number;
+  /** Takes what programs print. */
+  readonly trace?: (line: string) => void;
+}
+
+const defaultMemoryBytes = 512 * 1024 * 1024;
+
+/**
+ * Programs, maps and packets without a proxy: an arena, a runtime and one packet slot, on this
+ * thread. What `weir prog run` and tests of filters use.
+ */
+export class Workbench {
+  readonly #context: EngineContext;
+  readonly #slot: number;
+  readonly #cpus: number;
+  readonly #startedNs = process.hrtime.bigint();
+
+  private constructor(context: EngineContext, slot: number, cpus: number) {
+    this.#context = context;
+    this.#slot = slot;
+    this.#cpus = cpus;
+  }
+
+  static async create(options: WorkbenchOptions = {}): Promise<Result<Workbench, UserError>> {
+    const arena = Arena.create(options.memoryBytes ?? defaultMemoryBytes);
+    if (!arena.ok) return arena;
+    const slot = arena.value.allocate(SLOT_BYTES, "packet slot");
+    if (!slot.ok) return slot;
+    const stack = arena.value.allocate(stackBytes, "stack");
+    if (!stack.ok) return stack;
+    const module = await compileRuntime();
+    const context: EngineContext = {
+      arena: arena.value,
+      runtime: instantiateRuntime(module, arena.value),
+      cpu: 0,
+      stack: stack.value,
+      clock: { low: 0, high: 0 },
+      random: () => Math.floor(Math.random() * 2 ** 32),
+      trace: options.trace ?? (() => {}),
+    };
+    return ok(new Workbench(context, slot.value, options.cpus ?? 1));
+  }
+
+  /** Storage for these maps, filled with their contents. On failure nothing stays allocated. */
+  createMaps(specs: readonly MapSpec[]): Result<readonly MapHandle[], UserError> {
+    const handles: MapHandle[] = [];
+    for (const spec of specs) {
+      const handle = createMap(spec, this.#context.arena, this.#context.runtime, this.#cpus);
+      if (!handle.ok) {
+        this.releaseMaps(handles);
+        return handle;
+      }
+      handles.push(handle.value);
+    }
+    return ok(handles);
+  }
+
+  releaseMaps(handles: readonly MapHandle[]): void {
+    for (const handle of handles) releaseMap(handle, this.#context.arena);
+  }
+
+  access(handle: MapHandle): MapAccess {
+    return new MapAccess(handle, this.#context.arena, this.#context.runtime);
+  }
+
+  /** Binds a program to maps and makes it ready to run. `type` stands in for the section's. */
+  prepare(
+    spec: ProgramSpec,
+    maps: readonly MapHandle[],
+    type?: ProgramType,
+  ): Result<Executable, UserError> {
+    const linked: Result<LinkedProgram, UserError> = linkProgram(spec, maps, type);
+    return linked.ok ? interpreter(linked.value, this.#context) : linked;
+  }
+
+  /**
+   * Runs a program `repeat` times on a packet. Each run starts from what the one before left, as in
+   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold.
+   */
+  run(executable: Executable, packet: Uint8Array, repeat = 1): Result<Outcome, UserError> {
+    const { arena, clock } = this.#context;
+    const slot = this.#slot;
+    const placed = placeFrame(arena, slot, packet, executable.program.type);
+    if (!placed.ok) return placed;
+    for (let i = 0; i < repeat; i++) {
+      const now = process.hrtime.bigint() - this.#startedNs;
+      clock.low = Number(now & 0xffff_ffffn) | 0;
+      clock.high = Number(now >> 32n);
+      arena.words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
+      executable.run(slot);
+      if (executable.fault !== undefined) break;
+    }
+    return ok(this.#outcome(executable));
+  }
+
+  #outcome(executable: Executable): Outcome {
+    const { words, bytes, view } = this.#context.arena;
+    const slot = this.#slot;
+    const data = words[(slot + SLOT_DATA) >> 2]!;
+    const end = words[(slot + SLOT_DATA_END) >> 2]!;
+    const returned = view.getBigUint64(slot + SLOT_RETURN_LOW, true);
+    const type = executable.program.type;
+    const fault = executable.fault;
+    const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
+    let verdict: Verdict | undefined;
+    if (type !== "raw") {
+      if (fault === undefined)
+        verdict = verdictOf[type](Number(returned & 0xffff_ffffn), ifindex, end - data);
+      else verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
+    }
+    return { returned, verdict, data: bytes.slice(data, end), fault };
+  }
+}

@@ -1,0 +1,206 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+import { needing } from "../support/needing.ts";
+import {
+  command,
+  freePort,
+  scrape,
+  series,
+  start,
+  startWeir,
+  temporaryFolder,
+  weir,
+} from "../support/processes.ts";
+
+const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
+const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
+const defaultConfig = fileURLToPath(new URL("../../config/weir.yaml", import.meta.url));
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function folder(): ReturnType<typeof temporaryFolder> {
+  const made = temporaryFolder();
+  cleanups.push(() => made.remove());
+  return made;
+}
+
+test("check tells of every error of a config at once, with places and remedies, exit 2", async () => {
+  const file = folder().write(
+    "weir.yaml",
+    `version: 1
+upstream: {}
+upstreams: { app: { addresses: ["127.0.0.1"] } }
+listeners:
+  - { name: dns, protocol: upd, listen: "127.0.0.1:5300", upstream: ap }
+`,
+  );
+  const { code, stdout, stderr } = await weir(["check", "-c", file]);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  const lines = stderr.trimEnd().split("\n");
+  expect(lines.slice(0, -1).map((line) => line.slice(file.length).match(/^:\d+:\d+/)?.[0])).toEqual(
+    [":2:1", ":3:33", ":5:28", ":5:69"],
+  );
+  expect(lines.at(-1)).toBe("4 errors");
+  expect(stderr).toMatch(/upstreams\?|did you mean upstreams|write upstreams/i);
+});
+
+test("check refuses an object that is not eBPF with a named error, exit 1", async () => {
+  const place = folder();
+  const object = place.write("broken.o", "\x7fELF and no more");
+  const file = place.write(
+    "weir.yaml",
+    `version: 1
+upstreams: { app: { echo: true } }
+filters: { bad: { object: ${object} } }
+listeners:
+  - { name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app, ingress: [bad] }
+`,
+  );
+  const { code, stderr } = await weir(["check", "-c", file]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/weir\.yaml:3:\d+: .*broken\.o/);
+  expect(stderr).not.toMatch(/\n\s+at /);
+});
+
+test("check says what the default config would run", async () => {
+  const { code, stdout, stderr } = await weir(["check", "-c", defaultConfig]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toMatch(/echo-udp +udp +127\.0\.0\.1:7070 +app +count → blocklist +count/);
+  const { stdout: json } = await weir(["check", "-c", defaultConfig, "--json"]);
+  expect(JSON.parse(json)).toMatchObject({
+    listeners: [{ name: "echo-udp" }, { name: "echo-tcp" }],
+  });
+});
+
+test("run tells which listener cannot be bound and what to do, exit 1", async () => {
+  const port = await freePort();
+  const taken = start(process.execPath, [
+    "-e",
+    `require("net").createServer().listen(${port}, "127.0.0.1", () => console.log("up"))`,
+  ]);
+  cleanups.push(() => taken.stop());
+  await taken.printed(/up/);
+  const file = folder().write(
+    "weir.yaml",
+    `version: 1
+metrics: { listen: off }
+upstreams: { app: { echo: true } }
+listeners:
+  - { name: web, protocol: tcp, listen: "127.0.0.1:${port}", upstream: app }
+`,
+  );
+  const { code, stderr } = await weir(["run", "-c", file]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(new RegExp(`^weir run: .*web.*127\\.0\\.0\\.1:${port}`, "m"));
+  expect(stderr).not.toMatch(/\n\s+at /);
+});
+
+test("SIGTERM lets an open TCP connection finish, then ends with exit 0", async () => {
+  const [port, metrics] = [await freePort(), await freePort()];
+  const running = await startWeir(
+    folder(),
+    `version: 1
+metrics: { listen: "127.0.0.1:${metrics}" }
+upstreams: { app: { echo: true } }
+filters: { count: { object: ${filters}count-by-protocol.o } }
+listeners:
+  - { name: web, protocol: tcp, listen: "127.0.0.1:${port}", upstream: app, ingress: [count] }
+`,
+  );
+  cleanups.push(() => running.stop("SIGKILL"));
+  const client = connect(port, "127.0.0.1");
+  client.write("before");
+  expect(String((await once(client, "data"))[0])).toBe("before");
+  expect(series(await scrape(metrics), "weir_sessions", { listener: "web" })).toBe(1);
+  running.child.kill("SIGTERM");
+  await running.printed(/"msg":"stopping"/);
+  client.write("after");
+  expect(String((await once(client, "data"))[0])).toBe("after");
+  const ended = once(client, "close");
+  client.end();
+  await ended;
+  expect(await running.ended).toEqual({ code: 0, signal: null });
+});
+
+needing("clang")(
+  "a filter that faults is ABORTED: counted, logged with instruction and cause",
+  async () => {
+    const [port, metrics] = [await freePort(), await freePort()];
+    const place = folder();
+    // Reads payload byte 8 without asking whether it is there: what a verifier would refuse.
+    const source = place.write(
+      "peek.c",
+      `struct xdp_md { unsigned int data, data_end; };
+__attribute__((section("xdp"), used)) int peek(struct xdp_md *ctx) {
+  return *((volatile char *)(long)ctx->data + 50) == 'x' ? 1 : 2;
+}`,
+    );
+    const built = await command("clang", [
+      "-O2",
+      "-target",
+      "bpf",
+      "-c",
+      source,
+      "-o",
+      `${place.path}/peek.o`,
+    ]);
+    expect(built).toMatchObject({ code: 0, stderr: "" });
+    const running = await startWeir(
+      place,
+      `version: 1
+metrics: { listen: "127.0.0.1:${metrics}" }
+upstreams: { app: { echo: true } }
+filters: { peek: { object: peek.o } }
+listeners:
+  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: app, ingress: [peek] }
+`,
+    );
+    cleanups.push(() => running.stop());
+    const client = createSocket("udp4").bind(0, "127.0.0.1");
+    cleanups.push(() => client.close());
+    client.send("short", port, "127.0.0.1");
+    const [, logged] = await running.printed(/({.*"msg":"filter aborted"})/);
+    expect(JSON.parse(logged!)).toMatchObject({
+      level: "warn",
+      filter: "peek",
+      program: "peek",
+      code: "bad_access",
+      slot: expect.any(Number),
+      message: expect.stringMatching(/^read of 1 byte/),
+    });
+    // The listener goes on: a datagram that is long enough comes back.
+    client.send("long enough", port, "127.0.0.1");
+    expect(String((await once(client, "message"))[0])).toBe("long enough");
+    const counted = await scrape(metrics);
+    const aborted = { listener: "echo", direction: "ingress" };
+    expect(series(counted, "weir_packets_total", { ...aborted, verdict: "aborted" })).toBe(1);
+    expect(series(counted, "weir_drops_total", { ...aborted, reason: "filter_aborted" })).toBe(1);
+    expect(
+      series(counted, "weir_filter_verdicts_total", { filter: "peek", verdict: "aborted" }),
+    ).toBe(1);
+  },
+);
+
+needing("script")(
+  "on a terminal the log is for people, with commands to try, and Ctrl-C ends it",
+  async () => {
+    const running = start("script", [
+      "-qefc",
+      `${process.execPath} ${weirCommand} run -c ${defaultConfig}`,
+      "/dev/null",
+    ]);
+    cleanups.push(() => running.stop("SIGKILL"));
+    await running.printed(/Ctrl-C ends it/);
+    expect(running.output()).toMatch(
+      /\d\d:\d\d:\d\d info {2}listening {2}listener=echo-udp protocol=udp address=127\.0\.0\.1:7070/,
+    );
+    expect(running.output()).toMatch(/echo hello \| nc -u -w1 127\.0\.0\.1 7070/);
+    expect(running.output()).not.toContain('{"level"');
+  },
+);
