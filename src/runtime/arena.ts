@@ -4,7 +4,12 @@ import { UserError } from "../common/user-error.ts";
 const pageBytes = 65_536;
 
 /** The first page holds nothing: null and near-null addresses are never valid. */
-const reservedBytes = pageBytes;
+export const reservedBytes = pageBytes;
+
+/** What an allocation of `size` bytes takes: whole cache lines. */
+export function allocationBytes(size: number): number {
+  return Math.max(64, Math.ceil(size / 64) * 64);
+}
 
 /** Offsets stay positive as signed 32-bit numbers, which keeps every engine's address checks cheap. */
 export const maxArenaBytes = 2 ** 31 - pageBytes;
@@ -75,7 +80,7 @@ export class Arena {
   allocate(size: number, what: string): Result<number, UserError> {
     if (this.#top === Number.POSITIVE_INFINITY)
       throw new Error("only the arena's creator allocates");
-    const rounded = Math.max(64, Math.ceil(size / 64) * 64);
+    const rounded = allocationBytes(size);
     const reused = this.#free.get(rounded)?.pop();
     if (reused !== undefined) {
       this.bytes.fill(0, reused, reused + rounded);
@@ -109,7 +114,7 @@ export class Arena {
 
   /** Gives back what `allocate(size)` returned. No thread may use it any more. */
   release(offset: number, size: number): void {
-    const rounded = Math.max(64, Math.ceil(size / 64) * 64);
+    const rounded = allocationBytes(size);
     const list = this.#free.get(rounded);
     if (list === undefined) this.#free.set(rounded, [offset]);
     else list.push(offset);

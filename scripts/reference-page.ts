@@ -1,0 +1,130 @@
+/** What of JSON Schema (draft 2020-12) the config's schema comes out as. */
+export interface JsonSchema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly examples?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: JsonSchema | false;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
+}
+
+const intro = `# The config
+
+[weir.yaml](weir.yaml) is what \`npm start\` runs, [container.yaml](container.yaml) what the image
+runs, [examples/](examples) has more. All keys are below. [weir.schema.json](weir.schema.json) gives
+completion and help in editors: begin a file with
+
+\`\`\`yaml
+# yaml-language-server: $schema=./weir.schema.json
+\`\`\`
+
+- \`weir check -c FILE\` tells all that is wrong with a config, each with file, line and column.
+- A key that is not below is an error.
+- Durations are a whole number and a unit: \`500ms\`, \`60s\`, \`5m\`, \`1h\`. Sizes: \`64KiB\`, \`512MiB\`,
+  \`1GiB\`.
+- Addresses to listen on are an IP address and a port: \`127.0.0.1:5300\`, \`[::1]:5300\`. \`0.0.0.0\` is
+  every IPv4 address, \`[::]\` every IPv6 and IPv4 address. \`:53\` is refused: write which is meant.
+- Addresses to send to may be host names: \`nginx:80\`. They are looked up once, at the start.
+- Paths are relative to the config file's folder.
+- Keys and values of map entries take the form of their BTF type: numbers, addresses, CIDR for the
+  keys of LPM tries, names for enums, lists for arrays, blocks for structs; or \`hex:\` and all bytes. On a per-CPU
+  map each CPU gets the value. A device map's value may be the name of a port's upstream. In an entry
+  file a line is \`key,value\`.
+
+This page and the schema are generated: \`npm run build:schema\`.
+`;
+
+interface Section {
+  readonly path: string;
+  readonly schema: JsonSchema;
+}
+
+/** The reference of all keys in Markdown: a table for each block, in the order of the schema. */
+export function referencePage(root: JsonSchema): string {
+  let page = intro;
+  const shown = new Map<string, string>();
+  const queue: Section[] = [{ path: "", schema: root }];
+  for (let section = queue.shift(); section !== undefined; section = queue.shift()) {
+    const { path, schema } = section;
+    // Counters, gauges and histograms have the same labels: told once.
+    const body = JSON.stringify(schema);
+    const known = shown.get(body);
+    if (known !== undefined) {
+      page += `\n## \`${path}\`\n\nAs \`${known}\`.\n`;
+      continue;
+    }
+    shown.set(body, path);
+    page += path === "" ? "\n## Top level\n" : `\n## \`${path}\`\n`;
+    if (path !== "" && schema.description !== undefined) page += `\n${schema.description}\n`;
+    page += "\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n";
+    const inner: Section[] = [];
+    for (const [key, value] of Object.entries(schema.properties ?? {})) {
+      const required = schema.required?.includes(key) ?? false;
+      page += `| \`${key}\` | ${cell(typeText(value))} | ${cell(defaultText(value, required))} | ${cell(value.description ?? "")} |\n`;
+      inner.push(...blocksOf(value, path === "" ? key : `${path}.${key}`));
+    }
+    queue.unshift(...inner);
+  }
+  return page;
+}
+
+/** The blocks with keys of their own within a value, and the paths under which they stand. */
+function blocksOf(schema: JsonSchema, path: string): Section[] {
+  if (schema.properties !== undefined) return [{ path, schema }];
+  if (schema.items !== undefined) return blocksOf(schema.items, `${path}[]`);
+  if (schema.oneOf !== undefined)
+    return schema.oneOf
+      .filter((one) => Object.keys(one.properties ?? {}).length > 1)
+      .flatMap((one) => blocksOf(one, `${path} (${one.properties?.name?.const ?? ""})`));
+  const { additionalProperties } = schema;
+  if (additionalProperties === undefined || additionalProperties === false) return [];
+  return blocksOf(additionalProperties, `${path}.NAME`);
+}
+
+function typeText(schema: JsonSchema): string {
+  if (schema.const !== undefined) return `\`${schema.const}\``;
+  if (schema.enum !== undefined) return schema.enum.map((word) => `\`${word}\``).join(", ");
+  if (schema.anyOf !== undefined) return schema.anyOf.map(typeText).join(" or ");
+  if (schema.oneOf !== undefined)
+    return `one of ${schema.oneOf.map((one) => `\`${one.properties?.name?.const}\``).join(", ")}`;
+  if (schema.items !== undefined) return `list of ${typeText(schema.items)}`;
+  if (schema.properties !== undefined) return "block";
+  if (schema.additionalProperties)
+    return `names, each with ${typeText(schema.additionalProperties)}`;
+  switch (schema.type) {
+    case "integer":
+      return schema.maximum === undefined || schema.maximum === Number.MAX_SAFE_INTEGER
+        ? `whole number from ${schema.minimum}`
+        : `whole number ${schema.minimum} to ${schema.maximum}`;
+    case "number":
+      return "number";
+    case "boolean":
+      return "`true` or `false`";
+    case "string":
+      return schema.examples?.[0] === undefined ? "text" : `text such as \`${schema.examples[0]}\``;
+    default:
+      return "value";
+  }
+}
+
+function defaultText(schema: JsonSchema, required: boolean): string {
+  if (required) return "**required**";
+  if (schema.default === undefined) return "";
+  return typeof schema.default === "object"
+    ? Object.keys(schema.default as object).length === 0
+      ? "none"
+      : `\`${JSON.stringify(schema.default).replaceAll('"', "")}\``
+    : `\`${schema.default}\``;
+}
+
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
+}

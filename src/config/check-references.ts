@@ -1,0 +1,185 @@
+import { suggestion } from "./closest.ts";
+import type { ProblemList } from "./problem-list.ts";
+import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
+
+/** A chain item in its parts: `filter`, or `filter:program`. */
+export function splitChainItem(item: string): { filter: string; program: string | undefined } {
+  const colon = item.indexOf(":");
+  return colon < 0
+    ? { filter: item, program: undefined }
+    : { filter: item.slice(0, colon), program: item.slice(colon + 1) };
+}
+
+/** Names that must exist, names and numbers that must differ, keys that exclude each other. */
+export function checkReferences(config: ReadableConfig, problems: ProblemList): void {
+  checkUpstreams(config, problems);
+  checkPorts(config, problems);
+  checkListeners(config, problems);
+  checkMetricNames(config.filters, problems);
+}
+
+function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): void {
+  for (const [name, { addresses, echo }] of upstreams) {
+    const path = ["upstreams", name];
+    if (addresses !== undefined && echo !== undefined)
+      problems.key(
+        "CONFIG_CONFLICT",
+        [...path, "echo"],
+        "an upstream has addresses or is the echo, not both",
+        "remove one of the two",
+      );
+    // A block with other keys has been told of those: one of them may be a misspelt one of these.
+    else if (problems.source.isEmptyBlock(path))
+      problems.key(
+        "CONFIG_VALUE",
+        path,
+        "neither addresses nor echo",
+        `add addresses: ["127.0.0.1:5353"], or echo: true for the built-in echo`,
+      );
+    const seen = new Map<string, number>();
+    for (const [i, { host, port }] of (addresses ?? []).entries()) {
+      const first = seen.get(`${host} ${port}`);
+      if (first !== undefined)
+        problems.value(
+          "CONFIG_CONFLICT",
+          [...path, "addresses", i],
+          "the same address twice",
+          "remove one of them",
+        );
+      seen.set(`${host} ${port}`, i);
+    }
+  }
+}
+
+function checkPorts({ ports, upstreams }: ReadableConfig, problems: ProblemList): void {
+  for (const [ifindex, upstream] of ports)
+    if (!upstreams.has(upstream))
+      problems.value(
+        "CONFIG_REFERENCE",
+        ["ports", ifindex],
+        `no upstream ${JSON.stringify(upstream)}`,
+        suggestion(upstream, [...upstreams.keys()], "add it under upstreams"),
+      );
+}
+
+function checkListeners(config: ReadableConfig, problems: ProblemList): void {
+  const names = new Map<string, number>();
+  const numbers = new Map<number, number>();
+  for (const [i, listener] of config.listeners.entries()) {
+    const { name, ifindex, upstream } = listener;
+    if (name !== undefined) {
+      const first = names.get(name);
+      if (first === undefined) names.set(name, i);
+      else
+        problems.value(
+          "CONFIG_CONFLICT",
+          ["listeners", i, "name"],
+          `${JSON.stringify(name)} is the name of the listener at ${problems.line(["listeners", first, "name"])} too`,
+          "give each listener a name of its own",
+        );
+    }
+    if (ifindex !== undefined) {
+      const first = numbers.get(ifindex);
+      const path = ["listeners", i, "ifindex"];
+      if (config.ports.has(String(ifindex)))
+        problems.value(
+          "CONFIG_CONFLICT",
+          path,
+          `${ifindex} is the number of a port (${problems.line(["ports", String(ifindex)])})`,
+          "ports and listeners share one space of numbers: choose another",
+        );
+      if (first === undefined) numbers.set(ifindex, i);
+      else
+        problems.value(
+          "CONFIG_CONFLICT",
+          path,
+          `${ifindex} is the number of the listener at ${problems.line(["listeners", first, "ifindex"])} too`,
+          "choose another",
+        );
+    }
+    if (upstream !== undefined && !config.upstreams.has(upstream))
+      problems.value(
+        "CONFIG_REFERENCE",
+        ["listeners", i, "upstream"],
+        `no upstream ${JSON.stringify(upstream)}`,
+        suggestion(upstream, [...config.upstreams.keys()], "add it under upstreams"),
+      );
+    for (const direction of ["ingress", "egress"] as const)
+      for (const [k, item] of listener[direction].entries()) {
+        if (item === undefined) continue;
+        const { filter } = splitChainItem(item);
+        if (!config.filters.has(filter))
+          problems.value(
+            "CONFIG_REFERENCE",
+            ["listeners", i, direction, k],
+            `no filter ${JSON.stringify(filter)}`,
+            suggestion(filter, [...config.filters.keys()], "add it under filters"),
+          );
+      }
+    checkProtocolKeys(listener, i, problems);
+  }
+}
+
+/** A key that does nothing on this protocol would be a lie. */
+function checkProtocolKeys(
+  listener: ReadableConfig["listeners"][number],
+  i: number,
+  problems: ProblemList,
+): void {
+  const only = (
+    key: "onDrop" | "onSegmentDrop" | "localAddress",
+    protocol: "udp" | "tcp",
+  ): void => {
+    if (
+      listener[key] !== undefined &&
+      listener.protocol !== undefined &&
+      listener.protocol !== protocol
+    )
+      problems.key(
+        "CONFIG_CONFLICT",
+        ["listeners", i, key],
+        `has no effect on a ${listener.protocol} listener`,
+        "remove it",
+      );
+  };
+  only("onDrop", "tcp");
+  only("onSegmentDrop", "tcp");
+  only("localAddress", "udp");
+}
+
+/** Prefixes of the names that Weir and the process's own metrics have. */
+const reservedPrefixes = ["weir_", "process_", "nodejs_"];
+
+function checkMetricNames(
+  filters: ReadonlyMap<string, ReadableFilter>,
+  problems: ProblemList,
+): void {
+  const seen = new Map<string, string>();
+  for (const [filter, { metrics }] of filters)
+    for (const kind of ["counters", "gauges", "histograms"] as const)
+      for (const [i, metric] of metrics[kind].entries()) {
+        if (metric === undefined) continue;
+        const { name } = metric;
+        const path = ["filters", filter, "metrics", kind, i, "name"];
+        const prefix = reservedPrefixes.find((one) => name.startsWith(one));
+        if (prefix !== undefined)
+          problems.value(
+            "CONFIG_CONFLICT",
+            path,
+            `names beginning with ${prefix} are the proxy's own`,
+            "choose another",
+          );
+        // What a scrape shows: a histogram has three series of its name.
+        const series =
+          kind === "histograms" ? [name, `${name}_bucket`, `${name}_sum`, `${name}_count`] : [name];
+        const taken = series.map((one) => seen.get(one)).find((place) => place !== undefined);
+        if (taken !== undefined)
+          problems.value(
+            "CONFIG_CONFLICT",
+            path,
+            `${JSON.stringify(name)} collides with the metric at ${taken}`,
+            "give each metric a name of its own; map: names the map where they differ",
+          );
+        for (const one of series) if (!seen.has(one)) seen.set(one, problems.line(path));
+      }
+}

@@ -1,0 +1,81 @@
+import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
+import type { VerdictKind } from "../filter/verdict.ts";
+import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
+import type { ObjectSpec } from "../object/object-spec.ts";
+import type { AddressRange, HostPort } from "./scalars.ts";
+
+/** A config that holds: every name in it exists, every object is read, every entry is bytes. */
+export interface Config {
+  /** As it was given: what messages begin with. */
+  readonly file: string;
+  readonly workers: number;
+  readonly memoryBytes: number;
+  readonly drainTimeoutMs: number;
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  /** Undefined: no metrics server. */
+  readonly metricsListen: HostPort | undefined;
+  readonly upstreams: readonly UpstreamConfig[];
+  readonly ports: readonly PortConfig[];
+  readonly filters: readonly FilterConfig[];
+  readonly listeners: readonly ListenerConfig[];
+}
+
+export interface UpstreamConfig {
+  readonly name: string;
+  /** Hosts may be names. `echo`: the built-in one. */
+  readonly addresses: readonly HostPort[] | "echo";
+  /** `file:line:column`, for what goes wrong later. */
+  readonly where: string;
+}
+
+export interface PortConfig {
+  readonly ifindex: number;
+  /** Its upstream's name. */
+  readonly upstream: string;
+}
+
+export interface ListenerConfig {
+  readonly name: string;
+  readonly protocol: "udp" | "tcp";
+  readonly listen: HostPort;
+  readonly upstream: string;
+  readonly ingress: readonly ChainItem[];
+  readonly egress: readonly ChainItem[];
+  readonly ifindex: number;
+  readonly idleTimeoutMs: number;
+  readonly maxSessions: number;
+  readonly localAddress: string | undefined;
+  readonly allowDestinations: readonly AddressRange[];
+  readonly onDrop: "reset" | "close" | "ignore";
+  readonly onSegmentDrop: "reset" | "discard";
+}
+
+/** One program of one filter. */
+export interface ChainItem {
+  readonly filter: string;
+  readonly program: string;
+}
+
+/** A filter with its object read, its globals set and its map entries as bytes. */
+export interface FilterConfig {
+  readonly name: string;
+  readonly where: string;
+  readonly object: ObjectSpec;
+  /**
+   * The one that the filter's bare name means in a chain, then those that chains name as
+   * `filter:program`. Accepted for running, and bound to maps that have no storage yet.
+   */
+  readonly programs: readonly [LinkedProgram, ...LinkedProgram[]];
+  /** By index into `object.maps`. */
+  readonly contents: readonly (readonly EntryBytes[])[];
+  readonly metrics: MapMetricsSpec;
+  readonly engine: EngineKind;
+  readonly continueOn: readonly VerdictKind[];
+}
+
+/** A map entry of the config or of an entry file, and where it stands. */
+export interface EntryBytes {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly where: string;
+}

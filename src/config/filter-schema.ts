@@ -1,0 +1,73 @@
+import { z } from "zod";
+import type { EngineKind } from "../engine/engine.ts";
+import { verdictKinds } from "../filter/verdict.ts";
+import { mapMetricsSchema } from "../metrics/map-metric-schema.ts";
+import { block, blockOf, choice, filePath, listOf, schemaNotes } from "./schema-parts.ts";
+
+/** The engine of filters that name none. */
+const defaultEngine: EngineKind = "interpreter";
+
+/** A number, a text (address, CIDR, hex:), a list or a block, as the map's BTF type asks. */
+const typedValue = z.unknown().refine((value) => value !== undefined && value !== null, {
+  error: "the value is missing",
+  params: { fix: "write a number, an address, a list or a block" },
+});
+schemaNotes.add(typedValue, { noun: "a value" });
+
+const identifier = z
+  .string()
+  .min(1)
+  .max(255)
+  .meta({ examples: ["xdp_blocklist"] });
+schemaNotes.add(identifier, { noun: "a name of the object" });
+
+export const entrySchema = block({
+  key: typedValue.describe(
+    "The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes.",
+  ),
+  value: typedValue.describe("The value, in the same forms."),
+});
+
+export const mapSchema = block(
+  {
+    entries: listOf(entrySchema).default([]).describe("Entries written before the first packet."),
+    file: filePath
+      .optional()
+      .describe(
+        "A CSV file of more entries: a line each, key,value; # begins a comment. Relative to the config file.",
+      ),
+  },
+  ["pin"],
+);
+
+export const filterSchema = block(
+  {
+    object: filePath.describe(
+      "ELF object that clang built with -target bpf. Relative to the config file.",
+    ),
+    program: identifier
+      .optional()
+      .describe("Its program, by function name. Needed where the object holds several."),
+    section: z
+      .string()
+      .min(1)
+      .max(255)
+      .optional()
+      .meta({ examples: ["xdp"] })
+      .describe("Its program, by ELF section, instead of program."),
+    globals: blockOf(identifier, typedValue)
+      .default({})
+      .describe("Values of global variables, by name, set before the programs are loaded."),
+    maps: blockOf(identifier, mapSchema)
+      .default({})
+      .describe("Contents of the object's maps, by name."),
+    metrics: mapMetricsSchema
+      .optional()
+      .describe("Metrics read from the object's maps, in the form of cloudflare/ebpf_exporter."),
+    continueOn: listOf(choice(verdictKinds))
+      .default(["pass"])
+      .describe("Verdicts after which the chain asks its next filter; any other ends it."),
+    engine: choice(["interpreter"], ["jit"]).default(defaultEngine).describe("What runs it."),
+  },
+  ["expression", "bytecode", "onMatch", "onMiss", "onSchemaChange", "shadow"],
+);

@@ -1,0 +1,78 @@
+import { z } from "zod";
+import {
+  addressRange,
+  block,
+  choice,
+  duration,
+  ipAddress,
+  listenAddress,
+  listOf,
+  name,
+  reference,
+  schemaNotes,
+  wholeNumber,
+} from "./schema-parts.ts";
+
+/** Interface numbers as the kernel's: positive ints. */
+export const maxIfindex = 2_147_483_647;
+
+export const chainItem = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_-]*(:[A-Za-z_.][\w.$]*)?$/, {
+    error: () => `a chain names a filter, or a program of its object as "filter:program"`,
+  })
+  .meta({ examples: ["blocklist"] });
+schemaNotes.add(chainItem, { noun: "a filter's name" });
+
+export const listenerSchema = block(
+  {
+    name: name.describe("Its name in metrics and logs."),
+    protocol: choice(["udp", "tcp"], ["vxlan", "geneve"]).describe("What it speaks."),
+    listen: listenAddress.describe(
+      "IP address and port it is bound to, IPv6 in brackets. Port 0: one that the system chooses.",
+    ),
+    upstream: reference.describe("The upstream that packets and connections go to."),
+    ingress: listOf(chainItem)
+      .default([])
+      .describe(
+        'Filters for packets from the client, in order: a filter\'s name, or "filter:program" for another program of the same loaded object.',
+      ),
+    egress: listOf(chainItem)
+      .default([])
+      .describe("Filters for packets from the upstream, in order."),
+    ifindex: wholeNumber(1, maxIfindex)
+      .optional()
+      .describe(
+        "The number that a filter sees as ingress_ifindex. Without it: from 1000 up, in the order of the list.",
+      ),
+    idleTimeout: duration
+      .optional()
+      .describe("A session without packets ends after this. Without it: 60s for udp, 1h for tcp."),
+    maxSessions: wholeNumber(1, 1_000_000)
+      .default(16_384)
+      .describe(
+        "Sessions (udp) or connections (tcp) at once over all workers; at the limit a udp listener ends the least recently used session.",
+      ),
+    localAddress: ipAddress
+      .optional()
+      .describe(
+        "udp on 0.0.0.0 or [::] only: the destination address that filters see. Without it: the first address of that family that is not loopback.",
+      ),
+    allowDestinations: listOf(addressRange)
+      .prefault([])
+      .describe(
+        "Where a filter may send a packet by rewriting its destination, besides upstreams and ports: CIDR or CIDR:port.",
+      ),
+    onDrop: choice(["reset", "close", "ignore"])
+      .optional()
+      .describe(
+        "tcp only: what becomes of a connection whose SYN was dropped: reset it, close it, or hold it unread until its idle timeout. Without it: reset.",
+      ),
+    onSegmentDrop: choice(["reset", "discard"])
+      .optional()
+      .describe(
+        "tcp only: what a dropped data segment does: reset the connection, or leave its bytes out. Without it: reset.",
+      ),
+  },
+  ["proxyProtocol", "io", "mode", "vni", "peers"],
+);

@@ -1,0 +1,122 @@
+import { dirname } from "node:path";
+import { err, ok, type Result } from "../common/result.ts";
+import { checkAddresses, workerCount } from "./check-addresses.ts";
+import { checkReferences, splitChainItem } from "./check-references.ts";
+import type { ChainItem, Config, FilterConfig, ListenerConfig } from "./config.ts";
+import { ConfigProblem, sortProblems } from "./config-problem.ts";
+import { explainIssue } from "./explain-issue.ts";
+import { loadFilters } from "./load-filters.ts";
+import { checkMemory } from "./memory-need.ts";
+import { ProblemList } from "./problem-list.ts";
+import { readBounded } from "./read-file.ts";
+import { maxConfigBytes, readYaml, type YamlSource } from "./read-yaml.ts";
+import { readableParts } from "./readable-parts.ts";
+import { type ConfigValues, configSchema } from "./schema.ts";
+
+/** Listeners that name no ifindex are numbered from here. DESIGN section 3. */
+const firstListenerIfindex = 1000;
+
+const defaultIdleTimeoutMs = { udp: 60_000, tcp: 3_600_000 } as const;
+
+/**
+ * Reads a config file and all it names: the objects of its filters and files of map entries.
+ * Paths in it are relative to its folder. Either everything holds, or all problems are told at
+ * once, in the order of the text: YAML syntax alone (what follows a syntax error is guesswork), else
+ * values, names, objects, entries and memory together.
+ */
+export function loadConfig(file: string): Result<Config, readonly ConfigProblem[]> {
+  const start = { line: 1, column: 1 };
+  const bytes = readBounded(file, maxConfigBytes);
+  if (!bytes.ok) {
+    const { what, fix } = bytes.error;
+    return err([new ConfigProblem("CONFIG_FILE", file, start, what, fix)]);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.value);
+  } catch {
+    return err([
+      new ConfigProblem("CONFIG_FILE", file, start, "not text in UTF-8", "convert the file"),
+    ]);
+  }
+  return parseConfig(text, file);
+}
+
+/** `loadConfig` for text already read; `file` names it and is what paths are relative to. */
+export function parseConfig(text: string, file: string): Result<Config, readonly ConfigProblem[]> {
+  const source = readYaml(text, file);
+  if (!source.ok) return err(sortProblems(source.error, file));
+  const problems = new ProblemList(source.value);
+  const values = validate(source.value, problems);
+  const readable = readableParts(source.value.value);
+  checkReferences(readable, problems);
+  checkAddresses(readable, problems);
+  const filters = loadFilters(readable, dirname(file), problems);
+  if (readable.top.memory !== undefined)
+    checkMemory(readable, filters, readable.top.memory, problems);
+  if (problems.found.length > 0 || values === undefined)
+    return err(sortProblems(problems.found, file));
+  return ok(resolved(values, filters, problems));
+}
+
+function validate(source: YamlSource, problems: ProblemList): ConfigValues | undefined {
+  // An empty file is an empty block: what it lacks is told key by key.
+  const parsed = configSchema.safeParse(source.value ?? {});
+  if (parsed.success) return parsed.data;
+  for (const issue of parsed.error.issues)
+    problems.found.push(...explainIssue(issue, configSchema, source));
+  return undefined;
+}
+
+/** The config with names and numbers settled. Nothing is wrong with it any more. */
+function resolved(
+  values: ConfigValues,
+  filters: readonly FilterConfig[],
+  problems: ProblemList,
+): Config {
+  const own = new Map(filters.map((filter) => [filter.name, filter.programs[0].name]));
+  const chain = (items: readonly string[]): ChainItem[] =>
+    items.map((item) => {
+      const { filter, program } = splitChainItem(item);
+      return { filter, program: program ?? own.get(filter)! };
+    });
+  const taken = new Set([
+    ...Object.keys(values.ports).map(Number),
+    ...values.listeners.flatMap(({ ifindex }) => ifindex ?? []),
+  ]);
+  let next = firstListenerIfindex;
+  const nextIfindex = (): number => {
+    while (taken.has(next)) next++;
+    return next++;
+  };
+  return {
+    file: problems.source.file,
+    workers: workerCount(values.workers),
+    memoryBytes: values.memory,
+    drainTimeoutMs: values.drainTimeout,
+    logLevel: values.log.level,
+    metricsListen: values.metrics.listen === "off" ? undefined : values.metrics.listen,
+    upstreams: Object.entries(values.upstreams).map(([name, { addresses }]) => ({
+      name,
+      addresses: addresses ?? "echo",
+      where: problems.place(["upstreams", name]),
+    })),
+    ports: Object.entries(values.ports).map(([ifindex, upstream]) => ({
+      ifindex: Number(ifindex),
+      upstream,
+    })),
+    filters,
+    listeners: values.listeners.map(
+      ({ idleTimeout, onDrop, onSegmentDrop, ...listener }): ListenerConfig => ({
+        ...listener,
+        ifindex: listener.ifindex ?? nextIfindex(),
+        ingress: chain(listener.ingress),
+        egress: chain(listener.egress),
+        idleTimeoutMs: idleTimeout ?? defaultIdleTimeoutMs[listener.protocol],
+        localAddress: listener.localAddress,
+        onDrop: onDrop ?? "reset",
+        onSegmentDrop: onSegmentDrop ?? "reset",
+      }),
+    ),
+  };
+}

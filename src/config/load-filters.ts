@@ -1,0 +1,253 @@
+import { isAbsolute, join } from "node:path";
+import type { UserError } from "../common/user-error.ts";
+import type { LinkedProgram } from "../engine/engine.ts";
+import { linkProgram } from "../engine/link.ts";
+import { checkMap } from "../maps/map-rules.ts";
+import { setGlobal } from "../object/globals.ts";
+import { loadObject } from "../object/load-object.ts";
+import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
+import { checkMetrics } from "./check-metrics.ts";
+import { splitChainItem } from "./check-references.ts";
+import { orList, suggestion } from "./closest.ts";
+import type { FilterConfig } from "./config.ts";
+import type { KeyPath } from "./config-problem.ts";
+import { readMapContents } from "./map-contents.ts";
+import { type ProblemList, refuseTyped } from "./problem-list.ts";
+import { readBounded } from "./read-file.ts";
+import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
+import { quote } from "./scalars.ts";
+import { unplacedMap } from "./unplaced-map.ts";
+
+/** A hundred times a large filter; what clang writes for one is mostly debugging information. */
+const maxObjectBytes = 64 * 1_048_576;
+
+/**
+ * Reads each filter's object, sets its globals, finds the programs that are named and turns map
+ * entries into bytes. Filters about which something is wrong are left out and in `problems`.
+ */
+export function loadFilters(
+  config: ReadableConfig,
+  folder: string,
+  problems: ProblemList,
+): FilterConfig[] {
+  const loaded: FilterConfig[] = [];
+  for (const [name, filter] of config.filters) {
+    const one = loadFilter(name, filter, config, folder, problems);
+    if (one !== undefined) loaded.push(one);
+  }
+  return loaded;
+}
+
+function loadFilter(
+  name: string,
+  filter: ReadableFilter,
+  config: ReadableConfig,
+  folder: string,
+  problems: ProblemList,
+): FilterConfig | undefined {
+  const path = ["filters", name];
+  if (filter.object === undefined) return undefined;
+  const before = problems.found.length;
+  const spec = readObject(filter.object, folder, path, problems);
+  if (spec === undefined) return undefined;
+  const object = withGlobals(spec, filter, path, problems);
+  const program = ownProgram(object, filter, path, problems);
+  const programs = chainPrograms(name, object, config, problems);
+  const linked = link(object, [...new Set([program ?? [], programs].flat())], path, problems);
+  const contents = readMapContents(object, filter, path, folder, config.ports, problems);
+  checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
+  const { engine, continueOn } = filter;
+  const [own, ...others] = linked;
+  if (problems.found.length > before || own === undefined) return undefined;
+  if (engine === undefined || continueOn === undefined) return undefined;
+  return {
+    name,
+    where: problems.place(path),
+    object,
+    programs: [own, ...others],
+    contents,
+    metrics: {
+      counters: filter.metrics.counters.filter(isRead),
+      gauges: filter.metrics.gauges.filter(isRead),
+      histograms: filter.metrics.histograms.filter(isRead),
+    },
+    engine,
+    continueOn,
+  };
+}
+
+/** Items that the schema refused are undefined; a config with one never gets this far. */
+function isRead<Item>(item: Item | undefined): item is Item {
+  return item !== undefined;
+}
+
+/** Checks that the object's maps can be made and that the named programs may run on them. */
+function link(
+  object: ObjectSpec,
+  programs: readonly ProgramSpec[],
+  path: KeyPath,
+  problems: ProblemList,
+): LinkedProgram[] {
+  const refuse = ({ where, what, fix }: UserError): void =>
+    problems.value("CONFIG_OBJECT", [...path, "object"], `${object.file}: ${where}: ${what}`, fix);
+  for (const map of object.maps) {
+    const refusal = checkMap(map);
+    if (refusal !== undefined) refuse(refusal);
+  }
+  const handles = object.maps.map(unplacedMap);
+  return programs.flatMap((program) => {
+    const linked = linkProgram(program, handles);
+    if (linked.ok) return [linked.value];
+    refuse(linked.error);
+    return [];
+  });
+}
+
+function readObject(
+  object: string,
+  folder: string,
+  path: KeyPath,
+  problems: ProblemList,
+): ObjectSpec | undefined {
+  const file = isAbsolute(object) ? object : join(folder, object);
+  const at = [...path, "object"];
+  const bytes = readBounded(file, maxObjectBytes);
+  if (!bytes.ok) {
+    const { what, fix } = bytes.error;
+    const built = what.startsWith("there is no file");
+    problems.value(
+      "CONFIG_OBJECT",
+      at,
+      what,
+      built ? "check the path, which is relative to the config file" : fix,
+    );
+    return undefined;
+  }
+  const spec = loadObject(bytes.value, file);
+  if (spec.ok) return spec.value;
+  problems.value("CONFIG_OBJECT", at, `${spec.error.where}: ${spec.error.what}`, spec.error.fix);
+  return undefined;
+}
+
+function withGlobals(
+  spec: ObjectSpec,
+  filter: ReadableFilter,
+  path: KeyPath,
+  problems: ProblemList,
+): ObjectSpec {
+  let object = spec;
+  for (const [variable, value] of Object.entries(filter.globals ?? {})) {
+    const at = [...path, "globals", variable];
+    if (!object.variables.some((one) => one.name === variable)) {
+      problems.key(
+        "CONFIG_REFERENCE",
+        at,
+        `no global variable ${quote(variable)} in ${object.file}`,
+        suggestion(
+          variable,
+          object.variables.map((one) => one.name),
+          "the object has none",
+        ),
+      );
+      continue;
+    }
+    const set = setGlobal(object, variable, value);
+    if (set.ok) object = set.value;
+    else refuseTyped(set.error, `${object.file}, global "${variable}"`, at, problems);
+  }
+  return object;
+}
+
+function ownProgram(
+  object: ObjectSpec,
+  filter: ReadableFilter,
+  path: KeyPath,
+  problems: ProblemList,
+): ProgramSpec | undefined {
+  const names = object.programs.map((program) => program.name);
+  const { program: name, section } = filter;
+  if (name !== undefined && section !== undefined) {
+    problems.key(
+      "CONFIG_CONFLICT",
+      [...path, "section"],
+      "a filter names its program by program or by section, not both",
+      "remove one of the two",
+    );
+    return undefined;
+  }
+  if (name !== undefined) return programNamed(name, object, [...path, "program"], problems);
+  if (section !== undefined) {
+    const found = object.programs.filter((program) => program.section === section);
+    if (found.length === 1) return found[0];
+    const sections = [...new Set(object.programs.map((program) => program.section))];
+    if (found.length === 0)
+      problems.value(
+        "CONFIG_REFERENCE",
+        [...path, "section"],
+        `no section ${quote(section)} with a program in ${object.file}`,
+        suggestion(section, sections, "the object has no programs"),
+      );
+    else
+      problems.value(
+        "CONFIG_REFERENCE",
+        [...path, "section"],
+        `section ${quote(section)} of ${object.file} holds several programs`,
+        `write instead program: ${orList(found.map((program) => program.name))}`,
+      );
+    return undefined;
+  }
+  if (names.length === 1) return object.programs[0];
+  problems.key(
+    "CONFIG_REFERENCE",
+    path,
+    names.length === 0
+      ? `${object.file} holds no program`
+      : `${object.file} holds several programs`,
+    names.length === 0
+      ? 'give its function a section, such as SEC("xdp")'
+      : `add program: ${orList(names)}`,
+  );
+  return undefined;
+}
+
+function programNamed(
+  name: string,
+  object: ObjectSpec,
+  path: KeyPath,
+  problems: ProblemList,
+): ProgramSpec | undefined {
+  const found = object.programs.find((program) => program.name === name);
+  if (found === undefined)
+    problems.value(
+      "CONFIG_REFERENCE",
+      path,
+      `no program ${quote(name)} in ${object.file}`,
+      suggestion(
+        name,
+        object.programs.map((program) => program.name),
+        "the object has none",
+      ),
+    );
+  return found;
+}
+
+/** The programs that chains name as `filter:program`. */
+function chainPrograms(
+  filter: string,
+  object: ObjectSpec,
+  config: ReadableConfig,
+  problems: ProblemList,
+): ProgramSpec[] {
+  const programs: ProgramSpec[] = [];
+  for (const [i, listener] of config.listeners.entries())
+    for (const direction of ["ingress", "egress"] as const)
+      for (const [k, text] of listener[direction].entries()) {
+        if (text === undefined) continue;
+        const item = splitChainItem(text);
+        if (item.filter !== filter || item.program === undefined) continue;
+        const path = ["listeners", i, direction, k];
+        const program = programNamed(item.program, object, path, problems);
+        if (program !== undefined) programs.push(program);
+      }
+  return programs;
+}

@@ -1,0 +1,76 @@
+import { stackBytes } from "../engine/engine.ts";
+import { type CounterShape, counterBytes } from "../filter/counters.ts";
+import { storageBytes } from "../maps/create-map.ts";
+import { allocationBytes, maxArenaBytes, reservedBytes } from "../runtime/arena.ts";
+import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
+import { workerCount } from "./check-addresses.ts";
+import type { FilterConfig } from "./config.ts";
+import type { ProblemList } from "./problem-list.ts";
+import type { ReadableConfig } from "./readable-parts.ts";
+import { formatSize, quote } from "./scalars.ts";
+
+/** Packets one worker can hold at once. Each is judged before the next is read: few are needed. */
+export const slotsPerWorker = 32;
+
+/** Arena bytes that a config takes, and who takes them. */
+interface MemoryNeed {
+  readonly bytes: number;
+  /** Of the workers, whatever the filters. */
+  readonly workerBytes: number;
+  /** Of each filter's maps. */
+  readonly filters: readonly { readonly name: string; readonly bytes: number }[];
+}
+
+/** What `preparePlan` will allocate, to the byte. */
+export function memoryNeed(
+  filters: readonly FilterConfig[],
+  listeners: number,
+  workers: number,
+): MemoryNeed {
+  const programs = filters.reduce((sum, filter) => sum + filter.programs.length, 0);
+  const needs = filters.map(({ name, object }) => ({
+    name,
+    bytes: object.maps.reduce((sum, map) => sum + allocationBytes(storageBytes(map, workers)), 0),
+  }));
+  const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs });
+  const bytes = needs.reduce((sum, need) => sum + need.bytes, reservedBytes + workerBytes);
+  return { bytes, workerBytes, filters: needs };
+}
+
+/** Tells before anything is allocated that `memory` is too small, and for what. */
+export function checkMemory(
+  config: ReadableConfig,
+  filters: readonly FilterConfig[],
+  memoryBytes: number,
+  problems: ProblemList,
+): void {
+  const workers = workerCount(config.top.workers ?? 1);
+  const {
+    bytes,
+    workerBytes,
+    filters: needs,
+  } = memoryNeed(filters, config.listeners.length, workers);
+  if (bytes <= memoryBytes) return;
+  const [largest] = needs.toSorted((a, b) => b.bytes - a.bytes);
+  const most =
+    largest === undefined || largest.bytes < workerBytes
+      ? `${formatSize(workerBytes)} of it for ${workers} worker${workers === 1 ? "" : "s"}`
+      : `${formatSize(largest.bytes)} of it for the maps of filter ${quote(largest.name)}`;
+  problems.value(
+    "CONFIG_MEMORY",
+    ["memory"],
+    `${formatSize(memoryBytes)} is too little: ${formatSize(bytes)} are needed, ${most}`,
+    bytes <= maxArenaBytes
+      ? `write at least memory: ${formatSize(bytes)}`
+      : `no more than 2047MiB are possible: lower max_entries, or use fewer workers`,
+  );
+}
+
+/** Arena bytes of one worker: stack, packet slots, counters. */
+function oneWorkerBytes(shape: CounterShape): number {
+  return (
+    allocationBytes(stackBytes) +
+    allocationBytes(slotsPerWorker * SLOT_BYTES) +
+    allocationBytes(counterBytes(shape))
+  );
+}

@@ -1,0 +1,102 @@
+import { errno } from "../common/errno.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { createMap } from "../maps/create-map.ts";
+import { MapAccess } from "../maps/map-access.ts";
+import type { MapHandle } from "../maps/map-handle.ts";
+import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
+import type { MetricMap } from "../metrics/map-source.ts";
+import type { FilterPlan } from "../proxy/plan.ts";
+import type { Arena } from "../runtime/arena.ts";
+import type { MapRuntime } from "../runtime/map-runtime.ts";
+import { UPDATE_ANY } from "../runtime/wasm/layout.ts";
+import type { EntryBytes, FilterConfig } from "./config.ts";
+
+/** A filter whose maps exist and hold what the config says: what the main thread reads of it. */
+export interface PreparedFilter {
+  readonly name: string;
+  /** The object's file. */
+  readonly file: string;
+  /** `file:line:column` in the config. */
+  readonly where: string;
+  /** All maps of the object, data sections among them, in its order. */
+  readonly maps: readonly PreparedMap[];
+  readonly metrics: MapMetricsSpec;
+  /** Its own program first, then those that chains name as `filter:program`. */
+  readonly plans: readonly FilterPlan[];
+}
+
+export interface PreparedMap extends MetricMap {
+  readonly handle: MapHandle;
+  readonly source: MapAccess;
+  readonly keyType: number | undefined;
+  /** Set for `.rodata`, `.data`, `.bss`. */
+  readonly dataSection: string | undefined;
+}
+
+/** Creates and fills a filter's maps and binds its programs to them. `cpus`: number of workers. */
+export function prepareFilter(
+  filter: FilterConfig,
+  arena: Arena,
+  runtime: MapRuntime,
+  cpus: number,
+): Result<PreparedFilter, UserError[]> {
+  const { name, where, object } = filter;
+  const errors: UserError[] = [];
+  const maps: PreparedMap[] = [];
+  for (const [i, spec] of object.maps.entries()) {
+    const handle = createMap(spec, arena, runtime, cpus);
+    if (!handle.ok) {
+      const { code, where: inside, what, fix } = handle.error;
+      errors.push(new UserError(code, where, `filter ${name}: ${inside}: ${what}`, fix));
+      continue;
+    }
+    const source = new MapAccess(handle.value, arena, runtime);
+    errors.push(...fill(source, filter.contents[i] ?? []));
+    maps.push({
+      name: spec.name,
+      handle: handle.value,
+      source,
+      btf: object.btf,
+      keyType: spec.keyType,
+      valueType: spec.valueType,
+      dataSection: spec.dataSection,
+    });
+  }
+  if (errors.length > 0) return err(errors);
+  const handles = maps.map((map) => map.handle);
+  const plans = filter.programs.map(
+    (program, i): FilterPlan => ({
+      name: i === 0 ? name : `${name}:${program.name}`,
+      program: { ...program, maps: handles },
+      engine: filter.engine,
+      continueOn: filter.continueOn,
+    }),
+  );
+  return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans });
+}
+
+/** What a map may say to an entry that the config's checks let through. errno(3). */
+const refusals: Readonly<Record<number, string>> = {
+  [errno.EINVAL]: "the map's type does not allow it",
+  [errno.E2BIG]: "the map is full",
+  [errno.ENOSPC]: "the map is full",
+  [errno.ENOMEM]: "the map is full",
+};
+
+function fill(map: MapAccess, entries: readonly EntryBytes[]): UserError[] {
+  const errors: UserError[] = [];
+  for (const { key, value, where } of entries) {
+    // The map's write protection is against programs and user space; these are its first contents.
+    const result = map.initialize(key, value, UPDATE_ANY);
+    if (result !== 0)
+      errors.push(
+        new UserError(
+          "CONFIG_ENTRY_REFUSED",
+          where,
+          `map ${map.handle.name} refuses the entry: ${refusals[-result] ?? `error ${-result} (errno(3))`}`,
+        ),
+      );
+  }
+  return errors;
+}

@@ -1,0 +1,43 @@
+import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { err, ok, type Result } from "../common/result.ts";
+import type { Wrong } from "./scalars.ts";
+
+/** The bytes of a regular file of at most `maxBytes`. A device or a pipe is refused, not read. */
+export function readBounded(file: string, maxBytes: number): Result<Uint8Array, Wrong> {
+  try {
+    // Before opening: to open a pipe that no one writes waits for ever.
+    if (!statSync(file).isFile())
+      return err({ what: `${file} is not a file`, fix: "name a regular file" });
+    const descriptor = openSync(file, "r");
+    try {
+      const { size } = fstatSync(descriptor);
+      if (size > maxBytes)
+        return err({
+          what: `${file} has ${size} bytes, more than the ${maxBytes} that are read`,
+          fix: "name a smaller file",
+        });
+      const bytes = new Uint8Array(size);
+      let at = 0;
+      while (at < size) {
+        const read = readSync(descriptor, bytes, at, size - at, at);
+        if (read === 0) break;
+        at += read;
+      }
+      return ok(bytes.subarray(0, at));
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    return err(unreadable(file, error));
+  }
+}
+
+function unreadable(file: string, error: unknown): Wrong {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === undefined) throw error;
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return { what: `there is no file ${file}`, fix: "check the path" };
+  if (code === "EACCES" || code === "EPERM")
+    return { what: `${file} may not be read`, fix: "check its permissions" };
+  return { what: `${file} cannot be read (${code})`, fix: "check the path" };
+}

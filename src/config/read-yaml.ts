@@ -1,0 +1,174 @@
+import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, Parser } from "yaml";
+import { err, ok, type Result } from "../common/result.ts";
+import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
+
+/** A config text may be this large: a hundred times what a long one needs. */
+export const maxConfigBytes = 1_048_576;
+const maxLineLength = 4_096;
+/**
+ * Columns of indentation and of `-`, `?`, `:` before a line's first word. Each can open a block, and
+ * the YAML parser recurses where blocks end: some two thousand overflow its stack.
+ */
+const maxIndentation = 256;
+const maxDepth = 32;
+/** Values after aliases are followed: what stops an alias bomb. */
+const maxValues = 100_000;
+
+/** A YAML document as plain values, with the place of each in the text. */
+export interface YamlSource {
+  readonly file: string;
+  /** Objects have only own keys that stood in the text; integers beyond 2⁵³ are bigint. */
+  readonly value: unknown;
+  /** The value at `path` is a block without keys. */
+  isEmptyBlock(path: KeyPath): boolean;
+  /** Where the value at `path` stands; the nearest enclosing one where it is absent. */
+  locate(path: KeyPath): Position;
+  /** Where the key of `path` stands (in a list: the element). */
+  locateKey(path: KeyPath): Position;
+}
+
+/**
+ * Reads one YAML 1.2 document (core schema). Every syntax error is reported; keys are text or
+ * numbers, each once a block; aliases are followed within bounds; other tags are refused.
+ */
+export function readYaml(text: string, file: string): Result<YamlSource, ConfigProblem[]> {
+  const refused = (position: Position, what: string, fix?: string): ConfigProblem =>
+    new ConfigProblem("CONFIG_YAML", file, position, what, fix);
+  const top = { line: 1, column: 1 };
+  if (text.length > maxConfigBytes)
+    return err([refused(top, `larger than ${maxConfigBytes} bytes`, "put map entries into files")]);
+  for (const [i, line] of text.split("\n").entries()) {
+    if (line.length > maxLineLength)
+      return err([
+        refused(
+          { line: i + 1, column: maxLineLength + 1 },
+          `the line is longer than ${maxLineLength} characters`,
+          "break it into several",
+        ),
+      ]);
+    if (/^[\s?:-]*/.exec(line)![0].length > maxIndentation)
+      return err([
+        refused(
+          { line: i + 1, column: maxIndentation + 1 },
+          `the line is indented by more than ${maxIndentation} columns`,
+          "indent by two columns a level",
+        ),
+      ]);
+  }
+
+  const lines = new LineCounter();
+  const position = (offset: number): Position => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  };
+  const parser = new Parser(lines.addNewLine);
+  // Duplicate keys are found below, in linear time.
+  const composer = new Composer({ uniqueKeys: false, intAsBigInt: true, stringKeys: false });
+  const documents = [...composer.compose(parser.parse(text), true, text.length)];
+  const problems: ConfigProblem[] = [];
+  for (const document of documents)
+    for (const { message, pos } of [...document.errors, ...document.warnings])
+      problems.push(refused(position(pos[0]), `not valid YAML: ${oneSentence(message)}`));
+  const [document, second] = documents;
+  if (second !== undefined)
+    problems.push(
+      refused(position(second.range[0]), "a second document", "keep one document in the file"),
+    );
+  if (problems.length > 0 || document === undefined) return err(problems);
+
+  const positions = new Map<string, { key: Position; value: Position }>();
+  const emptyBlocks = new Set<string>();
+  let values = 0;
+  const convert = (node: Node | null, path: KeyPath, key: Position, depth: number): unknown => {
+    const at = node?.range ? position(node.range[0]) : key;
+    positions.set(pathKey(path), { key, value: at });
+    values++;
+    if (depth > maxDepth || values > maxValues) {
+      if (depth > maxDepth) problems.push(refused(at, `nested deeper than ${maxDepth} levels`));
+      else if (values === maxValues + 1)
+        problems.push(
+          refused(at, `more than ${maxValues} values after aliases are followed`, "use fewer"),
+        );
+      return null;
+    }
+    if (isAlias(node)) {
+      const target = document.contents === null ? undefined : node.resolve(document);
+      if (target !== undefined) return convert(target, path, key, depth + 1);
+      problems.push(refused(at, `no anchor &${node.source} before this alias`));
+      return null;
+    }
+    if (isSeq(node))
+      return node.items.map((item, i) => {
+        const child = item as Node | null;
+        const itemAt = child?.range ? position(child.range[0]) : at;
+        return convert(child, [...path, i], itemAt, depth + 1);
+      });
+    if (isMap(node)) {
+      const entries = new Map<string, unknown>();
+      for (const pair of node.items) {
+        const keyNode = pair.key as Node | null;
+        const keyAt = keyNode?.range ? position(keyNode.range[0]) : at;
+        const name = keyName(keyNode);
+        if (name === undefined)
+          problems.push(refused(keyAt, "a key that is neither text nor a number"));
+        else if (name === "__proto__") problems.push(refused(keyAt, "the key __proto__"));
+        else if (entries.has(name))
+          problems.push(
+            refused(
+              keyAt,
+              `${JSON.stringify(name)} stands twice in this block`,
+              "remove one of them",
+            ),
+          );
+        else
+          entries.set(name, convert(pair.value as Node | null, [...path, name], keyAt, depth + 1));
+      }
+      if (entries.size === 0) emptyBlocks.add(pathKey(path));
+      return Object.fromEntries(entries);
+    }
+    return isScalar(node) ? scalarValue(node.value) : null;
+  };
+  const value = convert(document.contents, [], top, 0);
+  if (problems.length > 0) return err(problems);
+
+  const nearest = (path: KeyPath, part: "key" | "value"): Position => {
+    const exact = positions.get(pathKey(path));
+    if (exact !== undefined) return exact[part];
+    // What is absent is shown at the key of the block that lacks it.
+    for (let length = path.length - 1; length >= 0; length--) {
+      const found = positions.get(pathKey(path.slice(0, length)));
+      if (found !== undefined) return found.key;
+    }
+    return top;
+  };
+  return ok({
+    file,
+    value,
+    isEmptyBlock: (path) => emptyBlocks.has(pathKey(path)),
+    locate: (path) => nearest(path, "value"),
+    locateKey: (path) => nearest(path, "key"),
+  });
+}
+
+function keyName(node: Node | null): string | undefined {
+  if (!isScalar(node)) return undefined;
+  const { value } = node;
+  if (typeof value === "string") return value;
+  return typeof value === "number" || typeof value === "bigint" ? String(value) : undefined;
+}
+
+function scalarValue(value: unknown): unknown {
+  if (typeof value !== "bigint") return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+function pathKey(path: KeyPath): string {
+  return path.join("\0");
+}
+
+/** The library's messages may end in a colon and a drawing of the line; their first line is enough. */
+function oneSentence(message: string): string {
+  const [first = message] = message.split("\n");
+  return first.replace(/[:.]?\s*$/, "").replace(/ at line \d+, column \d+$/, "");
+}

@@ -1,0 +1,218 @@
+import { describe, expect, test } from "vitest";
+import { problemsOf, type RefusedConfig, testFile } from "./refused-config.ts";
+
+/** By subject: configs with everything that is wrong with them, as it is printed. */
+const refused: Readonly<Record<string, readonly RefusedConfig[]>> = {
+  references: [
+    {
+      title: "unknown upstreams are told with what there is",
+      text: `version: 1
+upstreams: { application: { echo: true } }
+ports: { 2: aplication }
+listeners:
+  - { name: a, protocol: udp, listen: 127.0.0.1:1, upstream: app }
+`,
+      problems: `
+3:13: ports.2: no upstream "aplication"; did you mean application?
+5:62: listeners[0].upstream: no upstream "app"; there is application
+`,
+    },
+    {
+      title: "unknown filters are told beside items that are no names",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:5300", upstream: app, ingress: [blcklist, "x:y", "a:b:c"] }
+filters: { blocklist: { object: ../filters/blocklist.o } }
+`,
+      problems: `
+4:82: listeners[0].ingress[0]: no filter "blcklist"; did you mean blocklist?
+4:92: listeners[0].ingress[1]: no filter "x"; there is blocklist
+4:99: listeners[0].ingress[2]: a chain names a filter, or a program of its object as "filter:program"; for example blocklist
+`,
+    },
+    {
+      title: "listeners differ in name, number and address",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+metrics: { listen: "127.0.0.1:80" }
+listeners:
+  - { name: a, protocol: tcp, listen: "0.0.0.0:80", upstream: app, ifindex: 2 }
+  - { name: a, protocol: tcp, listen: "127.0.0.1:81", upstream: app, ifindex: 2 }
+  - { name: b, protocol: tcp, listen: "[::]:81", upstream: app, ifindex: 7 }
+  - { name: c, protocol: udp, listen: "[::]:81", upstream: app }
+  - { name: d, protocol: udp, listen: "[::1]:82", upstream: app }
+  - { name: e, protocol: udp, listen: "[0:0::1]:82", upstream: app }
+ports: { 7: app }
+`,
+      problems: `
+5:39: listeners[0].listen: tcp 0.0.0.0:80 is taken by metrics.listen (127.0.0.1:80); choose another port or address
+6:13: listeners[1].name: "a" is the name of the listener at line 5 too; give each listener a name of its own
+6:79: listeners[1].ifindex: 2 is the number of the listener at line 5 too; choose another
+7:39: listeners[2].listen: tcp [::]:81 is taken by the listener at line 6 (127.0.0.1:81); choose another port or address
+7:74: listeners[2].ifindex: 7 is the number of a port (line 11); ports and listeners share one space of numbers: choose another
+10:39: listeners[5].listen: udp [0:0::1]:82 is taken by the listener at line 9 ([::1]:82); choose another port or address
+`,
+    },
+    {
+      title: "a key that has no effect is refused",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:5300", upstream: app, onDrop: reset, onSegmentDrop: discard, localAddress: 192.0.2.1 }
+  - { name: b, protocol: tcp, listen: "0.0.0.0:5300", upstream: app, localAddress: 192.0.2.1 }
+  - { name: c, protocol: udp, listen: "0.0.0.0:5301", upstream: app, localAddress: "2001:db8::1" }
+  - { name: d, protocol: udp, listen: "0.0.0.0:5302", upstream: app, localAddress: 0.0.0.0 }
+`,
+      problems: `
+4:72: listeners[0].onDrop: has no effect on a udp listener; remove it
+4:87: listeners[0].onSegmentDrop: has no effect on a udp listener; remove it
+4:111: listeners[0].localAddress: has no effect: the listener is bound to 127.0.0.1, which filters see; remove it
+5:70: listeners[1].localAddress: has no effect on a tcp listener; remove it
+6:84: listeners[2].localAddress: 2001:db8::1 is IPv6, and 0.0.0.0 takes IPv4 packets only; write an IPv4 address, or listen on [::]
+7:84: listeners[3].localAddress: 0.0.0.0 is no address a packet can have been sent to; write one of this machine's addresses
+`,
+    },
+    {
+      title: "a listener does not send to itself",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners: [{ name: a, protocol: udp, listen: "0.0.0.0:5353", upstream: app }]
+`,
+      problems: `
+3:73: listeners[0].upstream: 127.0.0.1:5353 of upstream "app" is this listener itself; give the upstream or the listener another port
+`,
+    },
+  ],
+  objects: [
+    {
+      title: "objects, programs, globals and maps must be there",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
+filters:
+  a: { object: ../filters/blocklst.o }
+  b: { object: ../filters }
+  c: { object: ../filters/blocklist.c }
+  d: { object: ../filters/blocklist.o, program: xdp_blocklst, globals: { default_acton: 1 }, maps: { bloked: {} } }
+  e: { object: ../filters/blocklist.o, section: xdq, globals: { default_action: drop } }
+  f: { object: ../filters/blocklist.o, section: xdp, program: xdp_blocklist }
+`,
+      problems: `
+5:16: filters.a.object: there is no file filters/blocklst.o; check the path, which is relative to the config file
+6:16: filters.b.object: filters is not a file; name a regular file
+7:16: filters.c.object: filters/blocklist.c: not an ELF object: it begins with 2f 2a 20 53; give the .o file, or build it with clang -target bpf
+8:49: filters.d.program: no program "xdp_blocklst" in filters/blocklist.o; did you mean xdp_blocklist?
+8:74: filters.d.globals.default_acton: no global variable "default_acton" in filters/blocklist.o; did you mean default_action?
+8:102: filters.d.maps.bloked: no map "bloked" in filters/blocklist.o; did you mean blocked?
+9:49: filters.e.section: no section "xdq" with a program in filters/blocklist.o; did you mean xdp?
+9:81: filters.e.globals.default_action: "drop" is no __u32; write a whole number from 0 to 4294967295, or an address such as 192.0.2.1
+10:40: filters.f.section: a filter names its program by program or by section, not both; remove one of the two
+`,
+    },
+    {
+      title: "a chain names programs that the object has",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:5300", upstream: app, ingress: ["f:nope"], egress: ["f:xdp_blocklist"] }
+filters: { f: { object: ../filters/blocklist.o } }
+`,
+      problems: `
+4:82: listeners[0].ingress[0]: no program "nope" in filters/blocklist.o; there is xdp_blocklist
+`,
+    },
+    {
+      title: "each entry that does not parse is told",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
+filters:
+  a:
+    object: ../filters/blocklist.o
+    maps:
+      blocked:
+        entries:
+          - { key: 203.0.113.0/33, value: 1 }
+          - { key: 203.0.113.0/24, value: -1 }
+          - { key: "2001:db8::/32", value: 1 }
+          - { key: 10.0.0.0/8, value: 1 }
+          - { key: 10.0.0.0/8, value: 2 }
+          - { key: 10.0.0.1/8, value: 1 }
+          - { key: { prefixlen: 40, address: 10.0.0.0 }, value: 1 }
+          - { key: { prefixlen: 8, adress: 10.0.0.0 }, value: [] }
+          - { value: 1 }
+        file: nosuch.csv
+`,
+      problems: `
+10:20: filters.a.maps.blocked.entries[0].key: "203.0.113.0/33" is longer than 32 bits; write a length from 0 to 32
+11:43: filters.a.maps.blocked.entries[1].value: -1 does not fit __u32; write a whole number from 0 to 4294967295
+12:20: filters.a.maps.blocked.entries[2].key: "2001:db8::/32" is an IPv6 prefix, and the key holds 4 address bytes; write a prefix such as 203.0.113.0/24
+14:13: filters.a.maps.blocked.entries[4]: the key has another value at config/test.yaml:13:13; keep one of the two
+15:20: filters.a.maps.blocked.entries[5].key: "10.0.0.1/8" has bits set beyond its length; write 10.0.0.0/8, or the address alone
+16:13: filters.a.maps.blocked.entries[6]: a prefix of 40 bits is longer than the key of map blocked, which has 32; write a prefix length from 0 to 32
+17:20: filters.a.maps.blocked.entries[7].key: struct ipv4_prefix has no member "adress"; its members are prefixlen, address
+17:63: filters.a.maps.blocked.entries[7].value: [] is no __u32; write a whole number from 0 to 4294967295, or an address such as 192.0.2.1
+18:13: filters.a.maps.blocked.entries[8]: key is missing; add key: … (The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes)
+19:15: filters.a.maps.blocked.file: there is no file config/nosuch.csv; check the path
+`,
+    },
+    {
+      title: "metrics differ in name and fit their maps",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
+filters:
+  a:
+    object: ../filters/blocklist.o
+    metrics:
+      counters:
+        - { name: weir_x, help: x, map: blocked_packets_total, labels: [{ name: r, size: 4, decoders: [{ name: uint }] }] }
+        - { name: blocked_packets_total, help: x, labels: [{ name: r, size: 2, decoders: [{ name: uint }] }] }
+        - { name: blocked_packets_total, help: x, labels: [{ name: r, size: 4, decoders: [{ name: uint }] }] }
+        - { name: other, help: x, labels: [{ name: r, size: 4, decoders: [{ name: ksym }] }] }
+        - { name: fourth, help: x, labels: [{ name: r, size: 4, decoders: [{ name: uint }] }] }
+`,
+      problems: `
+9:19: filters.a.metrics.counters[0].name: names beginning with weir_ are the proxy's own; choose another
+10:11: filters.a.metrics.counters[1]: metric blocked_packets_total: its labels cover 2 bytes, and a key of map blocked_packets_total has 4; add labels, or padding to one, for the other 2
+11:19: filters.a.metrics.counters[2].name: "blocked_packets_total" collides with the metric at line 10; give each metric a name of its own; map: names the map where they differ
+12:83: filters.a.metrics.counters[3].labels[0].decoders[0].name: decoder ksym is not available: it needs the kernel's symbol table
+13:11: filters.a.metrics.counters[4]: metric fourth: there is no map "fourth"; set map to one of blocked, blocked6, blocked_packets_total, .rodata
+`,
+    },
+    {
+      title: "memory must hold what the maps need",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+memory: 1MiB
+listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
+filters: { a: { object: ../filters/blocklist.o } }
+`,
+      problems: `
+3:9: memory: 1MiB is too little: 10MiB are needed, 8MiB of it for the maps of filter "a"; write at least memory: 10MiB
+`,
+    },
+    {
+      title: "memory must hold what the workers need",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+memory: 8MiB
+workers: 4
+listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
+`,
+      problems: `
+3:9: memory: 8MiB is too little: 9MiB are needed, 9MiB of it for 4 workers; write at least memory: 9MiB
+`,
+    },
+  ],
+};
+
+for (const [about, configs] of Object.entries(refused))
+  describe(about, () => {
+    for (const { title, text, problems } of configs)
+      test(title, () => {
+        const lines = problems.trim().split("\n");
+        expect(problemsOf(text)).toEqual(lines.map((line) => `${testFile}:${line}`));
+      });
+  });
