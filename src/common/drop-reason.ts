@@ -18,6 +18,8 @@ export const dropReasons = [
   "frame_bad_header",
   "frame_bad_length",
   "frame_too_large",
+  // More VLAN tags (8) or IPv6 extension headers (16) than Weir walks.
+  "frame_too_deep",
   // Sessions and sockets.
   "session_limit",
   "upstream_unreachable",

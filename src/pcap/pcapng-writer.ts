@@ -1,0 +1,127 @@
+import { putU32le } from "../common/bytes.ts";
+import { maxPacketBytes, type PacketRecord } from "./captured-packet.ts";
+import {
+  blockOverheadBytes,
+  blockTypes,
+  byteOrderMagic,
+  optionCodes,
+  padded,
+} from "./pcapng-format.ts";
+
+/** An interface that packets name by its place in the list. */
+export interface CaptureInterface {
+  /** LINKTYPE_ number: 1 is Ethernet. */
+  readonly linkType: number;
+  /** As Wireshark shows it. */
+  readonly name?: string;
+}
+
+/** An option's length field has 16 bits. */
+const maxOptionBytes = 65_535;
+
+/** All comments of a packet together: the block stays within what `readCapture` reads. */
+const maxCommentsBytes = 2 * maxPacketBytes;
+
+/**
+ * Writes pcapng 1.0: `header` first (section and interfaces), then `record` of each packet. Little
+ * endian, nanoseconds.
+ */
+export class PcapngWriter {
+  readonly #text = new TextEncoder();
+  readonly #interfaceCount: number;
+  /** The section header and the interface blocks. */
+  readonly header: Uint8Array;
+
+  constructor(interfaces: readonly CaptureInterface[]) {
+    this.#interfaceCount = interfaces.length;
+    this.header = Buffer.concat([sectionHeader(), ...interfaces.map((one) => this.#describe(one))]);
+  }
+
+  /**
+   * The enhanced packet block of a packet, with its comments as options. A comment beyond 65,535
+   * bytes of UTF-8 is cut, and comments beyond 512 KiB in all are left out. Throws a RangeError for
+   * a packet above `maxPacketBytes` or an interface that is not in the list.
+   */
+  record(packet: PacketRecord): Uint8Array {
+    const { data, interfaceId = 0 } = packet;
+    if (data.length > maxPacketBytes) throw new RangeError(`a packet of ${data.length} bytes`);
+    if (interfaceId >= this.#interfaceCount)
+      throw new RangeError(`interface ${interfaceId} of ${this.#interfaceCount}`);
+    const options = this.#comments(packet.comments ?? []);
+    const body = new Uint8Array(20 + padded(data.length) + options.length);
+    const time = BigInt(packet.seconds) * 1_000_000_000n + BigInt(packet.nanoseconds);
+    putU32le(body, 0, interfaceId);
+    putU32le(body, 4, Number(time >> 32n));
+    putU32le(body, 8, Number(time & 0xffff_ffffn));
+    putU32le(body, 12, data.length);
+    putU32le(body, 16, packet.originalLength);
+    body.set(data, 20);
+    body.set(options, 20 + padded(data.length));
+    return block(blockTypes.enhancedPacket, body);
+  }
+
+  #describe(one: CaptureInterface): Uint8Array {
+    const fields = new Uint8Array(8);
+    fields[0] = one.linkType;
+    fields[1] = one.linkType >>> 8;
+    putU32le(fields, 4, maxPacketBytes);
+    const name = one.name === undefined ? [] : [this.#option(optionCodes.interfaceName, one.name)];
+    const resolution = option(optionCodes.timestampResolution, Uint8Array.of(9));
+    return block(
+      blockTypes.interfaceDescription,
+      Buffer.concat([fields, ...name, resolution, endOfOptions]),
+    );
+  }
+
+  #comments(comments: readonly string[]): Uint8Array {
+    if (comments.length === 0) return new Uint8Array(0);
+    const options: Uint8Array[] = [];
+    let bytes = 0;
+    for (const comment of comments) {
+      const next = this.#option(optionCodes.comment, comment);
+      bytes += next.length;
+      if (bytes > maxCommentsBytes) break;
+      options.push(next);
+    }
+    return Buffer.concat([...options, endOfOptions]);
+  }
+
+  #option(code: number, text: string): Uint8Array {
+    // encodeInto never splits a character.
+    const value = new Uint8Array(Math.min(text.length * 3, maxOptionBytes));
+    const { written } = this.#text.encodeInto(text, value);
+    return option(code, value.subarray(0, written));
+  }
+}
+
+const endOfOptions = option(optionCodes.end, new Uint8Array(0));
+
+function option(code: number, value: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(4 + padded(value.length));
+  bytes[0] = code;
+  bytes[1] = code >>> 8;
+  bytes[2] = value.length;
+  bytes[3] = value.length >>> 8;
+  bytes.set(value, 4);
+  return bytes;
+}
+
+function sectionHeader(): Uint8Array {
+  const body = new Uint8Array(16);
+  putU32le(body, 0, byteOrderMagic);
+  body[4] = 1;
+  // The section's length is not known beforehand: -1.
+  body.fill(0xff, 8);
+  return block(blockTypes.sectionHeader, body);
+}
+
+/** `body` has a length that is a multiple of four. */
+function block(type: number, body: Uint8Array): Uint8Array {
+  const total = blockOverheadBytes + body.length;
+  const bytes = new Uint8Array(total);
+  putU32le(bytes, 0, type);
+  putU32le(bytes, 4, total);
+  bytes.set(body, 8);
+  putU32le(bytes, total - 4, total);
+  return bytes;
+}
