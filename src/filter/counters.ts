@@ -46,8 +46,19 @@ export class Counters {
 
   /** Counts a packet of `bytes` (the frame's length) whose verdict is `kind`. */
   packet(listener: number, direction: Direction, kind: VerdictKind, bytes: number): void {
+    this.packets(listener, direction, kind, 1, bytes);
+  }
+
+  /** Counts `count` packets of `bytes` altogether. */
+  packets(
+    listener: number,
+    direction: Direction,
+    kind: VerdictKind,
+    count: number,
+    bytes: number,
+  ): void {
     const at = packetsAt(listener, direction, kind);
-    this.#cells[at]! += 1;
+    this.#cells[at]! += count;
     this.#cells[at + 1]! += bytes;
   }
 

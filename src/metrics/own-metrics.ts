@@ -1,0 +1,197 @@
+import { dropReasons } from "../common/drop-reason.ts";
+import type { EngineKind } from "../engine/engine.ts";
+import { type Counters, receiveErrors } from "../filter/counters.ts";
+import { directions, verdictKinds } from "../filter/verdict.ts";
+import type { ProgramType } from "../object/object-spec.ts";
+import { type MetricFamily, type MetricType, renderLabels } from "./exposition.ts";
+import type { MapMetric } from "./map-binding.ts";
+import type { MapSource } from "./map-source.ts";
+
+/** What a loaded config has to be measured. Replaced as a whole on reload. */
+export interface MetricSources {
+  /** Names, by the index that counters use. */
+  readonly listeners: readonly string[];
+  /** By the index that counters use. */
+  readonly filters: readonly FilterInfo[];
+  /** Each worker's, read where the worker writes them. */
+  readonly counters: readonly Counters[];
+  readonly maps: readonly {
+    readonly filter: string;
+    readonly map: string;
+    readonly source: MapSource;
+  }[];
+  readonly mapMetrics: readonly MapMetric[];
+}
+
+export interface FilterInfo {
+  /** As chains name it: `filter`, or `filter:program`. */
+  readonly name: string;
+  readonly engine: EngineKind;
+  readonly type: ProgramType;
+  /** The program's tag, as the kernel forms it: 16 hex digits. */
+  readonly tag: string;
+}
+
+/** One value under labels that are rendered once. */
+interface Cell {
+  readonly labels: string;
+  read(): number;
+}
+
+/** What the data workers count: packets, drops, filters' verdicts, sessions. DESIGN section 8. */
+export function trafficFamilies(sources: MetricSources): readonly MetricFamily[] {
+  const { listeners, filters, counters } = sources;
+  const sum = (read: (worker: Counters) => number): number => {
+    let total = 0;
+    for (const worker of counters) total += read(worker);
+    return total;
+  };
+  const byListener = listeners.map((name, listener) => ({ name, listener }));
+  const byVerdict = byListener.flatMap(({ name, listener }) =>
+    directions.flatMap((direction) =>
+      verdictKinds.map((verdict) => ({
+        labels: renderLabels(["listener", "direction", "verdict"], [name, direction, verdict]),
+        packets: () => sum((worker) => worker.readPackets(listener, direction, verdict)),
+        bytes: () => sum((worker) => worker.readBytes(listener, direction, verdict)),
+      })),
+    ),
+  );
+  const drops = byListener.flatMap(({ name, listener }) =>
+    directions.flatMap((direction) =>
+      dropReasons.map((reason) => ({
+        labels: renderLabels(["listener", "direction", "reason"], [name, direction, reason]),
+        read: () => sum((worker) => worker.readDrops(listener, direction, reason)),
+      })),
+    ),
+  );
+  const verdicts = filters.map((filter, index) =>
+    verdictKinds.map((verdict) => ({
+      labels: renderLabels(["filter", "verdict"], [filter.name, verdict]),
+      read: () => sum((worker) => worker.readFilterVerdicts(index, verdict)),
+    })),
+  );
+  const labelled = (name: string): string => renderLabels(["listener"], [name]);
+  return [
+    family(
+      "weir_packets_total",
+      "Packets judged, by verdict",
+      "counter",
+      byVerdict.map(({ labels, packets }) => ({ labels, read: packets })),
+    ),
+    family(
+      "weir_bytes_total",
+      "Bytes of the frames judged, by verdict",
+      "counter",
+      byVerdict.map(({ labels, bytes }) => ({ labels, read: bytes })),
+    ),
+    {
+      name: "weir_drops_total",
+      help: "Packets that went no further, by reason; a reason is listed once it has occurred",
+      type: "counter",
+      collect(out) {
+        for (const { labels, read } of drops) {
+          const value = read();
+          // Most reasons never occur, and there is a series of each for every listener and direction.
+          if (value !== 0) out.sample(labels, value);
+        }
+      },
+    },
+    family(
+      "weir_filter_runs_total",
+      "Runs of a filter",
+      "counter",
+      filters.map(({ name }, index) => ({
+        labels: renderLabels(["filter"], [name]),
+        read: () =>
+          (verdicts[index] as readonly Cell[]).reduce((all, cell) => all + cell.read(), 0),
+      })),
+    ),
+    family("weir_filter_verdicts_total", "Verdicts of a filter", "counter", verdicts.flat()),
+    family(
+      "weir_filter_info",
+      "Filters loaded: their engine, program type and tag; always 1",
+      "gauge",
+      filters.map(({ name, engine, type, tag }) => ({
+        labels: renderLabels(["filter", "engine", "type", "tag"], [name, engine, type, tag]),
+        read: () => 1,
+      })),
+    ),
+    family(
+      "weir_sessions",
+      "Sessions open now",
+      "gauge",
+      byListener.map(({ name, listener }) => ({
+        labels: labelled(name),
+        read: () => sum((worker) => worker.readCell(listener, "sessions")),
+      })),
+    ),
+    family(
+      "weir_sessions_total",
+      "Sessions opened",
+      "counter",
+      byListener.map(({ name, listener }) => ({
+        labels: labelled(name),
+        read: () => sum((worker) => worker.readCell(listener, "sessions_total")),
+      })),
+    ),
+    family(
+      "weir_receive_errors_total",
+      "Packets that could not be received, by reason",
+      "counter",
+      byListener.flatMap(({ name, listener }) =>
+        receiveErrors.map((reason) => ({
+          labels: renderLabels(["listener", "reason"], [name, reason]),
+          read: () => sum((worker) => worker.readReceiveErrors(listener, reason)),
+        })),
+      ),
+    ),
+  ];
+}
+
+/** How full each map is, and what metrics of maps left out. */
+export function mapFamilies({ maps, mapMetrics }: MetricSources): readonly MetricFamily[] {
+  const cells = maps.map(({ filter, map, source }) => ({
+    labels: renderLabels(["filter", "map"], [filter, map]),
+    source,
+  }));
+  return [
+    family(
+      "weir_map_entries",
+      "Entries in a filter's map",
+      "gauge",
+      cells.map(({ labels, source }) => ({ labels, read: () => source.count })),
+    ),
+    family(
+      "weir_map_capacity",
+      "Entries a filter's map can hold",
+      "gauge",
+      cells.map(({ labels, source }) => ({ labels, read: () => source.handle.maxEntries })),
+    ),
+    family(
+      "weir_metric_series_dropped_total",
+      "Map entries left out of scrapes because their metric had its most series",
+      "counter",
+      mapMetrics.map((metric) => ({
+        labels: renderLabels(["metric"], [metric.family.name]),
+        read: () => metric.dropped,
+      })),
+    ),
+  ];
+}
+
+/** A family whose series are known beforehand. */
+export function family(
+  name: string,
+  help: string,
+  type: MetricType,
+  cells: readonly Cell[],
+): MetricFamily {
+  return {
+    name,
+    help,
+    type,
+    collect(out) {
+      for (const { labels, read } of cells) out.sample(labels, read());
+    },
+  };
+}

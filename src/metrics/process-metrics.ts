@@ -1,0 +1,59 @@
+import { collectDefaultMetrics, Registry } from "prom-client";
+import { type MetricFamily, type MetricType, renderLabels } from "./exposition.ts";
+
+/** What the library gives for one sample; its types leave out `metricName`. */
+interface LibrarySample {
+  readonly value: number;
+  readonly metricName?: string;
+  readonly labels?: Readonly<Record<string, string | number>>;
+}
+
+/**
+ * CPU, memory, files, event loop and garbage collection of this process, by the Prometheus client
+ * library. One a process: each starts timers and observers that the library never stops.
+ *
+ * The library only measures; its own rendering is left alone, because an OpenMetrics scrape of a
+ * registry there renames its counters for good.
+ */
+export class ProcessMetrics {
+  readonly #registry = new Registry();
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Names and types of all of them, which nothing else may take. */
+  get declared(): readonly { readonly name: string; readonly type: MetricType }[] {
+    return this.#registry.getMetricsAsArray().map(({ name, type }) => ({
+      name,
+      type: type as unknown as MetricType,
+    }));
+  }
+
+  async families(): Promise<readonly MetricFamily[]> {
+    const metrics = await this.#registry.getMetricsAsJSON();
+    return metrics.map((metric) => ({
+      name: metric.name,
+      help: metric.help,
+      type: metric.type as unknown as MetricType,
+      collect(out) {
+        for (const sample of metric.values as readonly LibrarySample[]) {
+          const { le, quantile, ...others } = sample.labels ?? {};
+          const labels = renderLabels(Object.keys(others), Object.values(others).map(String));
+          const suffix = sample.metricName?.slice(metric.name.length);
+          if (le !== undefined) out.bounded(labels, "le", boundOf(le), sample.value);
+          else if (quantile !== undefined)
+            out.bounded(labels, "quantile", Number(quantile), sample.value);
+          else if (suffix === "_sum" || suffix === "_count")
+            out.sample(labels, sample.value, suffix);
+          else out.sample(labels, sample.value);
+        }
+      },
+    }));
+  }
+}
+
+/** The library gives bounds as numbers, but the last one as it is written. */
+function boundOf(le: string | number): number {
+  return le === "+Inf" ? Number.POSITIVE_INFINITY : Number(le);
+}
