@@ -91,8 +91,15 @@ export interface ProgramSpec {
   readonly type: ProgramType | undefined;
   /** 8 bytes an instruction, little-endian. */
   readonly bytecode: Uint8Array;
-  /** Entry points in `bytecode`: the program itself at slot 0, then subprograms. */
-  readonly functions: readonly { readonly name: string; readonly slot: number }[];
+  /**
+   * Entry points in `bytecode`: the program itself at slot 0, then subprograms. `type` is the BTF id
+   * of the function, where known.
+   */
+  readonly functions: readonly {
+    readonly name: string;
+    readonly slot: number;
+    readonly type?: number;
+  }[];
   /** Sorted by slot; empty without BTF.ext. */
   readonly lines: readonly SourceLine[];
 }

@@ -1,0 +1,44 @@
+import type { ProgramType } from "./object-spec.ts";
+
+/**
+ * Section names and the program types they stand for, as libbpf's section table gives them
+ * (libbpf documentation, program_types.rst) and as older loaders matched them: by prefix.
+ * First match wins.
+ */
+const sectionTypes: readonly { readonly name: RegExp; readonly type: ProgramType }[] = [
+  { name: /^xdp/, type: "xdp" },
+  { name: /^tcx\//, type: "tcx" },
+  { name: /^tc($|\/)/, type: "tc" },
+  { name: /^(classifier|cls)/, type: "tc" },
+  // Cilium's and iproute2's names for programs on the two sides of a device.
+  { name: /^(from|to)-/, type: "tc" },
+  { name: /^(action|act_|act$)/, type: "action" },
+  { name: /^socket/, type: "socket" },
+  { name: /^cgroup(_skb|\/skb)/, type: "cgroup_skb" },
+];
+
+/** `2/5`: iproute2 puts such a program into the map with id 2, at index 5. */
+const tailCallSection = /^(\d+)\/(\d+)$/;
+
+/** The type that a section's name says its programs have, or undefined. */
+export function sectionProgramType(section: string): ProgramType | undefined {
+  // libbpf: a leading "?" means "do not load unless asked".
+  const name = section.replace(/^\?/, "");
+  return sectionTypes.find((row) => row.name.test(name))?.type;
+}
+
+/** Map id and index of an iproute2 tail-call section, or undefined for any other name. */
+export function tailCallSlot(section: string): { mapId: number; index: number } | undefined {
+  const match = tailCallSection.exec(section);
+  return match === null ? undefined : { mapId: Number(match[1]), index: Number(match[2]) };
+}
+
+/**
+ * The type of programs in tail-call sections: that of the object's other programs where they agree,
+ * else tc, where such sections come from.
+ */
+export function tailCallType(others: readonly (ProgramType | undefined)[]): ProgramType {
+  const named = new Set(others.filter((type) => type !== undefined));
+  const [only] = named;
+  return named.size === 1 && only !== undefined ? only : "tc";
+}

@@ -1,0 +1,33 @@
+/* CO-RE: stable structs need no kernel; others do. Compiled once for each, chosen by -D. */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+struct iphdr {
+	unsigned char version_and_length;
+	unsigned char tos;
+	unsigned short total_length;
+	unsigned char rest[16];
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	unsigned int len;
+	unsigned int data_len;
+} __attribute__((preserve_access_index));
+
+SEC("xdp")
+int program(struct xdp_md *context)
+{
+	void *data = (void *)(long)context->data;
+	void *end = (void *)(long)context->data_end;
+
+	if (data + 20 > end)
+		return XDP_DROP;
+#ifdef STABLE
+	return ((struct iphdr *)data)->total_length ? XDP_PASS : XDP_DROP;
+#else
+	return ((struct sk_buff *)data)->data_len ? XDP_PASS : XDP_DROP;
+#endif
+}
+
+char _license[] SEC("license") = "GPL";

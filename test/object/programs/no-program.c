@@ -1,0 +1,2 @@
+/* Data only. */
+int lonely = 1;

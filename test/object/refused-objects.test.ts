@@ -1,0 +1,114 @@
+import { describe, expect } from "vitest";
+import { loadObject } from "../../src/object/load-object.ts";
+import { needing } from "../support/needing.ts";
+import { compile } from "./clang.ts";
+
+const test = needing("clang");
+
+function refusal(source: string, ...flags: string[]): string {
+  const loaded = loadObject(compile(source, ...flags), source.replace(/\.c$/, ".o"));
+  return loaded.ok ? "loaded" : `${loaded.error.code} ${loaded.error.message}`;
+}
+
+describe("loadObject, of what clang builds,", () => {
+  for (const { flags, message } of [
+    {
+      flags: ["--target=x86_64-linux-gnu"],
+      message:
+        "OBJECT_WRONG_MACHINE text-only.o: x86-64 object, not eBPF; build it with clang -target bpf",
+    },
+    {
+      flags: ["--target=bpfeb"],
+      message:
+        "OBJECT_BIG_ENDIAN text-only.o: big-endian eBPF object; Weir runs little-endian programs; build it with clang -target bpfel",
+    },
+  ])
+    test(`names the machine of ${flags.join(" ")}`, () => {
+      expect(refusal("text-only.c", ...flags)).toBe(message);
+    });
+
+  test("says that BTF-defined maps need BTF", () => {
+    expect(refusal("maps.c", "-g0")).toBe(
+      'OBJECT_NO_BTF maps.o, section ".maps": its maps are described by BTF, which the object does not have; compile with -g, and strip with llvm-strip -g if at all',
+    );
+  });
+
+  for (const { flag, message } of [
+    {
+      flag: "-DTYPE=99",
+      message:
+        'OBJECT_MAP_TYPE bad-maps.o, map "bad": map type 99 is unknown; types are 1 (hash) to 33 (arena); use a BPF_MAP_TYPE_* of linux/bpf.h',
+    },
+    {
+      flag: "-DDISAGREE",
+      message:
+        'OBJECT_BAD_MAP bad-maps.o, map "bad": its key has 4 bytes by its type and 8 by its size; give one of __type(key, …) and __uint(key_size, …)',
+    },
+    {
+      flag: "-DUNKNOWN",
+      message:
+        'OBJECT_BAD_MAP bad-maps.o, map "bad": member "colour" is unknown; use type, key, value, key_size, value_size, max_entries, map_flags, pinning or values',
+    },
+    {
+      flag: "-DUNTYPED",
+      message:
+        'OBJECT_BAD_MAP bad-maps.o, map "bad": it has no type; add __uint(type, BPF_MAP_TYPE_…)',
+    },
+    {
+      flag: "-DPLAIN",
+      message:
+        'OBJECT_BAD_MAP bad-maps.o, map "bad": member "type" hides no number; write __uint(type, …)',
+    },
+    {
+      flag: "-DPINNING=7",
+      message:
+        'OBJECT_BAD_MAP bad-maps.o, map "bad": pinning 7; use LIBBPF_PIN_BY_NAME (1) or LIBBPF_PIN_NONE (0)',
+    },
+    {
+      flag: "-DSHORT",
+      message:
+        'OBJECT_BAD_MAP bad-maps.o, section "maps": 8 bytes for 1 maps; each takes the same number, at least 16; declare all maps of the section with the same struct, or use SEC(".maps")',
+    },
+  ])
+    test(`names what is wrong with a map (${flag})`, () => {
+      expect(refusal("bad-maps.c", flag)).toBe(message);
+    });
+
+  test("says that there is no program", () => {
+    expect(refusal("no-program.c")).toBe(
+      'OBJECT_NO_PROGRAM no-program.o: it holds no program; put a function into a section that names its type, as SEC("xdp") does',
+    );
+  });
+
+  for (const { flag, message } of [
+    {
+      flag: "-DKCONFIG",
+      message:
+        'OBJECT_EXTERN externs.o, section "xdp", function "program", instruction 0: use of "LINUX_KERNEL_VERSION" (.kconfig), which only a kernel can provide; use a global variable instead',
+    },
+    {
+      flag: "-DKSYM",
+      message:
+        'OBJECT_EXTERN externs.o, section "xdp", function "program", instruction 0: use of "jiffies_symbol" (.ksyms), which only a kernel can provide; build the program without it',
+    },
+    {
+      flag: "-DKFUNC",
+      message:
+        'OBJECT_EXTERN externs.o, section "xdp", function "program", instruction 1: call of "kernel_function" (.ksyms), which only a kernel can provide; build the program without it',
+    },
+    {
+      flag: "-DNOWHERE",
+      message:
+        'OBJECT_EXTERN externs.o, section "xdp", function "program", instruction 1: call of "nowhere", which the object does not define; define it, link it in with bpftool gen object, or include bpf_helpers.h if it is a helper',
+    },
+  ])
+    test(`refuses what only a kernel has, by name (${flag})`, () => {
+      expect(refusal("externs.c", flag)).toBe(message);
+    });
+
+  test("refuses CO-RE on kernel structs, with struct and instruction", () => {
+    expect(refusal("core.c")).toMatch(
+      /^OBJECT_CORE_RELOCATION core\.o, section "xdp", function "program", instruction \d+: it asks the kernel for the offset of a field \(struct sk_buff, access 0:1\), and user space has no kernel types; use the struct of the linux\/ headers, without preserve_access_index$/,
+    );
+  });
+});
