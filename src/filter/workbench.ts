@@ -20,6 +20,7 @@ import {
   SLOT_BYTES,
   SLOT_DATA,
   SLOT_DATA_END,
+  SLOT_DATA_META,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
@@ -32,7 +33,7 @@ export interface Outcome {
   readonly returned: bigint;
   /** What the return value means; undefined for `raw`, whose result is no verdict. */
   readonly verdict: Verdict | undefined;
-  /** The packet as the program left it. */
+  /** The packet as the program left it; with metadata in front if an XDP program put some there, as in BPF_PROG_TEST_RUN. */
   readonly data: Uint8Array;
   /** Why the run ended before `exit`, if it did. */
   readonly fault: Fault | undefined;
@@ -152,6 +153,7 @@ export class Workbench {
         verdict = verdictOf[type](Number(returned & 0xffff_ffffn), ifindex, end - data);
       else verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
     }
-    return { returned, verdict, data: bytes.slice(data, end), fault };
+    const start = type === "xdp" ? words[(slot + SLOT_DATA_META) >> 2]! : data;
+    return { returned, verdict, data: bytes.slice(start, end), fault };
   }
 }

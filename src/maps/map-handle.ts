@@ -15,4 +15,6 @@ export interface MapHandle {
   readonly descriptor: number;
   /** Programs may not write its values (`.rodata`, BPF_F_RDONLY_PROG). */
   readonly readOnly: boolean;
+  /** Nor may user space, once it is filled: `.rodata`, whose values programs are compiled with. */
+  readonly frozen?: boolean;
 }

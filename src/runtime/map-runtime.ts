@@ -3,9 +3,12 @@
  *
  * All arguments are u32 arena offsets or small integers. `map` is a descriptor's offset; `key` and
  * `value` are offsets of that many bytes; the caller has checked that they lie in the arena.
- * Results below 0 are `-errno`, as the kernel's map operations give them.
+ * Results below 0 are `-errno`, as the kernel's map operations give them. Update flags are 64 bits
+ * in eBPF: a caller whose high word is not 0 passes 0xffffffff, which is refused as the kernel does.
+ *
+ * Any thread may call any operation at any time, except where it says otherwise.
  */
-export interface MapRuntime {
+export interface MapRuntime extends DirectLookups {
   /** Lays out a zeroed descriptor and its storage (`storage`: offset of `storageBytes(…)` zeroed bytes). */
   initialize(
     map: number,
@@ -18,19 +21,58 @@ export interface MapRuntime {
     storage: number,
     seed: number,
   ): number;
-  /** The value of `key` on `cpu`, or 0. `bpf_map_lookup_elem`. */
+  /** The value of `key` on `cpu`, or 0. `bpf_map_lookup_elem`. The main thread gets CPU 0's. */
   lookup(map: number, key: number, cpu: number): number;
   /** `bpf_map_update_elem` as a program on `cpu` calls it: one value, that CPU's. */
   update(map: number, key: number, value: number, flags: number, cpu: number): number;
-  /** `BPF_MAP_UPDATE_ELEM` as user space calls it: for per-CPU maps `value` holds all CPUs' values, each rounded up to 8 bytes. */
+  /**
+   * `BPF_MAP_UPDATE_ELEM` as user space calls it: for per-CPU maps `value` holds all CPUs' values,
+   * each rounded up to 8 bytes. Main thread only.
+   */
   updateAll(map: number, key: number, value: number, flags: number): number;
   /** `bpf_map_delete_elem`. `cpu` is the caller's, or MAIN_THREAD. */
   remove(map: number, key: number, cpu: number): number;
-  /** `BPF_MAP_GET_NEXT_KEY`: writes the key after `key` (0, or one that is gone: the first) to `out`. */
+  /**
+   * `BPF_MAP_GET_NEXT_KEY`: writes the key after `key` (0, or one that is gone: the first) to
+   * `out`. -ENOENT after the last. Main thread only.
+   */
   nextKey(map: number, key: number, out: number): number;
-  /** Releases and repairs what a dead worker held. True if the map's lock was its. */
+  /** Releases and repairs what a dead worker held. True if the map's lock was its. Main thread only. */
   repair(map: number, cpu: number): number;
+  /**
+   * Copies all CPUs' values of `key`, each rounded up to 8 bytes, to `out`: 0 or -ENOENT. Never
+   * mixes two entries, as reading through `lookup` may once a worker replaces the entry. Main
+   * thread only.
+   */
+  read(map: number, key: number, out: number): number;
+  /**
+   * Copies up to `capacity` entries (key, then all CPUs' values, each rounded up to 8 bytes) to
+   * `out` and moves `cursor` (CURSOR_*, zeroed at the start) behind them. Returns their number,
+   * which may be 0 before the end: that is where CURSOR_POSITION is CURSOR_END. Each entry that is
+   * there from start to end is given once. Main thread only.
+   */
+  scan(map: number, cursor: number, out: number, capacity: number): number;
+}
+
+/**
+ * `lookup` for a map whose type and key size the caller knows, to be imported by code compiled for
+ * it: a call between WebAssembly modules costs nothing measurable. `cpu` is a worker's number.
+ *
+ * `Hash` serves hash, percpu_hash and devmap_hash, `Lru` the two LRU types, `Array` both arrays,
+ * `Trie` lpm_trie; 4, 8 and 16 are key sizes in bytes, N any size.
+ */
+export interface DirectLookups {
+  lookupArray(map: number, key: number, cpu: number): number;
+  lookupHash4(map: number, key: number, cpu: number): number;
+  lookupHash8(map: number, key: number, cpu: number): number;
+  lookupHash16(map: number, key: number, cpu: number): number;
+  lookupHashN(map: number, key: number, cpu: number): number;
+  lookupLru4(map: number, key: number, cpu: number): number;
+  lookupLru8(map: number, key: number, cpu: number): number;
+  lookupLru16(map: number, key: number, cpu: number): number;
+  lookupLruN(map: number, key: number, cpu: number): number;
+  lookupTrie(map: number, key: number, cpu: number): number;
 }
 
 /** The `cpu` under which the main thread takes locks. */
-export const MAIN_THREAD = 0xfffe;
+export { MAIN_CPU as MAIN_THREAD } from "./wasm/layout.ts";

@@ -4,8 +4,9 @@
  * Plain `export const NAME = number` only, which both languages read the same way.
  */
 
-// Map descriptor: all fields u32, 8-byte aligned, 128 bytes. A map pointer in an eBPF register is
-// the offset of its descriptor.
+// Map descriptor: u32 fields, 192 bytes, aligned to 64. A map pointer in an eBPF register is the
+// offset of its descriptor. What every lookup reads and nothing writes after creation fills the
+// first two cache lines; what writers change is on the third.
 export const MAP_TYPE = 0;
 export const MAP_KEY_SIZE = 4;
 export const MAP_VALUE_SIZE = 8;
@@ -17,24 +18,65 @@ export const MAP_CPUS = 20;
 export const MAP_VALUES = 24;
 export const MAP_VALUE_STRIDE = 28;
 export const MAP_VALUE_COUNT = 32;
+/** The value of CPU c lies c × CPU_STRIDE after CPU 0's; 0 for maps that are not per CPU. */
+export const MAP_CPU_STRIDE = 36;
+export const MAP_BUCKETS = 40;
+export const MAP_BUCKET_MASK = 44;
+/** Elements (hash entries, trie entries): element i lies at ELEMENTS + i × ELEMENT_STRIDE. */
+export const MAP_ELEMENTS = 48;
+export const MAP_ELEMENT_STRIDE = 52;
+export const MAP_ELEMENT_COUNT = 56;
+/** From an element to its value, or for per-CPU hashes to the address of CPU 0's. */
+export const MAP_VALUE_OFFSET = 60;
+/** Four random words that key the hash function. */
+export const MAP_SECRETS = 64;
+export const MAP_SEED = 80;
+/** One byte an element: STATE_*. What an element is, whatever the links say: repair goes by it. */
+export const MAP_STATES = 84;
+/** LRU maps: one byte an element, set when a program looks it up. */
+export const MAP_REFERENCED = 88;
+/** One word a CPU and one for the main thread: the element that its next replacement fills. */
+export const MAP_SPARES = 92;
+/** Trie nodes that hold no entry, only a fork. */
+export const MAP_FORKS = 96;
+export const MAP_FORK_STRIDE = 100;
+/** Workers there are: each has a spare, and the main thread one more. */
+export const MAP_WORKERS = 104;
+/** Where the main thread puts keys and values that it passes to map operations. */
+export const MAP_SCRATCH = 108;
 /** Owner of the map's write lock (0: free, else worker id + 1). */
-export const MAP_LOCK = 36;
-/** Even: at rest. Odd: a structural change is under way. */
-export const MAP_SEQUENCE = 40;
+export const MAP_LOCK = 128;
+/** Not 0: some thread sleeps until the lock is free. */
+export const MAP_WAITERS = 132;
+/** Grows by 2 before each change that a walking reader could stumble over; odd while under repair. */
+export const MAP_SEQUENCE = 136;
 /** Entries live now. */
-export const MAP_COUNT = 44;
-export const MAP_FREE = 48;
-export const MAP_BUCKETS = 52;
-export const MAP_BUCKET_MASK = 56;
-/** Elements (hash entries, trie nodes): element i lies at ELEMENTS + i × ELEMENT_STRIDE. */
-export const MAP_ELEMENTS = 60;
-export const MAP_ELEMENT_STRIDE = 64;
-export const MAP_ELEMENT_COUNT = 68;
-export const MAP_SEED = 72;
-export const MAP_ROOT = 76;
-/** One spare element a CPU, so that replacing an entry never fails for lack of space. */
-export const MAP_SPARES = 80;
-export const MAP_DESCRIPTOR_BYTES = 128;
+export const MAP_COUNT = 140;
+/** First of the elements given back; they are linked. 0: none. */
+export const MAP_FREE = 144;
+/** Elements handed out at least once: those from here on were never touched. */
+export const MAP_FRESH = 148;
+/** A replacement under way, one 64-bit word: the new element (low half), the old one (high). */
+export const MAP_PENDING = 152;
+export const MAP_ROOT = 160;
+export const MAP_FREE_FORK = 164;
+export const MAP_FRESH_FORK = 168;
+/** LRU maps: the element that eviction looks at next. */
+export const MAP_HAND = 172;
+export const MAP_DESCRIPTOR_BYTES = 192;
+
+export const STATE_FREE = 0;
+export const STATE_LIVE = 1;
+
+// Cursor of a scan: two words, then the key of the last entry given.
+export const CURSOR_POSITION = 0;
+export const CURSOR_HAS_KEY = 4;
+export const CURSOR_KEY = 8;
+/** CURSOR_POSITION after the last entry. */
+export const CURSOR_END = 0xffffffff;
+
+/** The `cpu` under which the main thread calls map operations and takes locks. */
+export const MAIN_CPU = 0xfffe;
 
 // Packet slot: a descriptor, then headroom, frame and tailroom. The first 24 bytes are the
 // program's `struct xdp_md`, so that a filter reads its context in place.
@@ -59,6 +101,8 @@ export const SLOT_RETURN_HIGH = 40;
 export const SLOT_REDIRECT_IFINDEX = 44;
 /** Flags given to the redirect helpers. */
 export const SLOT_REDIRECT_FLAGS = 48;
+/** 8 bytes for a helper's own use during a call: a key that a program passed in a register. */
+export const SLOT_SCRATCH = 52;
 /** `struct __sk_buff` for programs of the skb types: 192 bytes, linux/bpf.h. */
 export const SLOT_SKB = 64;
 export const SLOT_SKB_BYTES = 192;

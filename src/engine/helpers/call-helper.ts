@@ -1,0 +1,92 @@
+import type { MapType } from "../../object/object-spec.ts";
+import { F_RDONLY_PROG } from "../../runtime/wasm/layout.ts";
+import type { Helper, HelperRun } from "./helper.ts";
+
+/** Kernel: BPF_MAX_VAR_SIZ, the most bytes an argument may span. */
+const maxArgumentBytes = 1 << 29;
+
+/** Bytes that count as one step of the program: a load's. */
+const stepBytes = 8;
+
+/**
+ * Calls a helper on the registers of a run, after checking r1 to r5 against its signature, and leaves its result in r0. A bad
+ * argument returns its cause in words, and then nothing has been done; undefined is success.
+ */
+export function callHelper(helper: Helper, run: HelperRun): string | undefined {
+  for (let i = 0; i < helper.arguments.length; i++) {
+    const problem = checkArgument(helper, i, run);
+    if (problem !== undefined) return `${helper.name}, argument r${i + 1}: ${problem}`;
+  }
+  run.work += helper.work ?? 0;
+  const result = helper.call(run);
+  if (result !== undefined) {
+    run.registers[0] = result;
+    run.registers[1] = result < 0 ? -1 : 0;
+  }
+  return undefined;
+}
+
+function checkArgument(helper: Helper, index: number, run: HelperRun): string | undefined {
+  const { memory, registers } = run;
+  const low = registers[2 * index + 2]!;
+  const high = registers[2 * index + 3]!;
+  switch (helper.arguments[index]!) {
+    case "map":
+      return checkMap(helper, low, high, run);
+    case "map_key":
+      return checkReadable(run, low, high, run.map!.keySize);
+    case "map_value":
+      return checkReadable(run, low, high, run.map!.valueSize);
+    case "context":
+      return high === 0 && low === memory.contextAddress ? undefined : "not the program's context";
+    case "readable_memory":
+    case "readable_memory_or_null":
+    case "writable_memory":
+      return checkMemory(helper, index, run);
+    case "size":
+    case "size_or_zero":
+    case "anything":
+      return undefined;
+    default: {
+      const never: never = helper.arguments[index] as never;
+      return never;
+    }
+  }
+}
+
+function checkMap(helper: Helper, low: number, high: number, run: HelperRun): string | undefined {
+  const map = run.memory.mapAt(low, high);
+  if (map === undefined) return "not the address of a map of this program";
+  if (!(helper.maps as readonly MapType[]).includes(map.type))
+    return `map ${map.name} is of type ${map.type}, which this helper does not take`;
+  if (helper.changesMap && (map.readOnly || (map.flags & F_RDONLY_PROG) !== 0))
+    return `map ${map.name} is read-only to programs`;
+  run.map = map;
+  return undefined;
+}
+
+/** A pointer and the size in the register after it. */
+function checkMemory(helper: Helper, index: number, run: HelperRun): string | undefined {
+  const { memory, registers } = run;
+  const at = 2 * index + 2;
+  const size = registers[at + 2]!;
+  if (registers[at + 3] !== 0 || size < 0 || size >= maxArgumentBytes)
+    return `its size in r${index + 2} is out of range`;
+  if (size === 0)
+    return helper.arguments[index + 1] === "size" ? `its size in r${index + 2} is 0` : undefined;
+  const low = registers[at]!;
+  const high = registers[at + 1]!;
+  if (helper.arguments[index] !== "writable_memory") return checkReadable(run, low, high, size);
+  run.work += size / stepBytes;
+  return memory.writable(low, high, size) ? undefined : memory.problem.message;
+}
+
+function checkReadable(
+  run: HelperRun,
+  low: number,
+  high: number,
+  size: number,
+): string | undefined {
+  run.work += size / stepBytes;
+  return run.memory.readable(low, high, size) ? undefined : run.memory.problem.message;
+}

@@ -1,0 +1,30 @@
+import type { ProgramType } from "../../object/object-spec.ts";
+import { checksumHelpers } from "./checksum-helpers.ts";
+import { frameHelpers } from "./frame-helpers.ts";
+import type { Helper } from "./helper.ts";
+import { mapHelpers } from "./map-helpers.ts";
+import { redirectHelpers } from "./redirect-helpers.ts";
+import { socketHelpers } from "./socket-helpers.ts";
+import { systemHelpers } from "./system-helpers.ts";
+import { traceHelpers } from "./trace-helpers.ts";
+
+/** Every helper there is, by id: the one table for linking, running and listing them. */
+export const helpers: ReadonlyMap<number, Helper> = new Map(
+  [
+    ...mapHelpers,
+    ...systemHelpers,
+    ...traceHelpers,
+    ...redirectHelpers,
+    ...checksumHelpers,
+    ...frameHelpers,
+    ...socketHelpers,
+  ]
+    .sort((a, b) => a.id - b.id)
+    .map((helper) => [helper.id, helper]),
+);
+
+/** The helper of this id if programs of this type may call it. */
+export function helperFor(id: number, type: ProgramType): Helper | undefined {
+  const helper = helpers.get(id);
+  return helper?.types.includes(type) ? helper : undefined;
+}

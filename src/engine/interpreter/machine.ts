@@ -1,0 +1,172 @@
+import type { MapHandle } from "../../maps/map-handle.ts";
+import {
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_REDIRECT_FLAGS,
+  SLOT_REDIRECT_IFINDEX,
+  SLOT_RETURN_HIGH,
+  SLOT_RETURN_LOW,
+} from "../../runtime/wasm/layout.ts";
+import {
+  type EngineContext,
+  type Fault,
+  type LinkedProgram,
+  maxFrames,
+  maxSteps,
+} from "../engine.ts";
+import { callHelper } from "../helpers/call-helper.ts";
+import type { HelperRun } from "../helpers/helper.ts";
+import { helperFor } from "../helpers/helper-table.ts";
+import { ProgramMemory } from "../program-memory.ts";
+import { fillSocketContext } from "../socket-context.ts";
+import { firstConstant, slotWords, type Translation, translate } from "./translate.ts";
+
+/**
+ * Sees each instruction before it is done: its slot, and the registers as word pairs (r0's low word
+ * first), which it must not change.
+ */
+export type Observer = (slot: number, registers: Int32Array) => void;
+
+/** Words a saved frame takes: r6 to r9 and where to go on. */
+const savedWords = 9;
+const r6 = 12;
+const r10 = 20;
+
+/**
+ * The state of one program in the interpreter: registers, frames, memory, and how a run begins and
+ * ends. What happens between is execute.ts.
+ */
+export class Machine implements HelperRun {
+  readonly program: LinkedProgram;
+  readonly context: EngineContext;
+  readonly memory: ProgramMemory;
+  readonly translation: Translation;
+  /** r0 to r10 as word pairs, then the constant pool; and the same in 64-bit words. */
+  readonly registers: Int32Array;
+  readonly registers64: BigInt64Array;
+  /** The arena in 64-bit words. */
+  arena64: BigInt64Array;
+  readonly observer: Observer | undefined;
+  map: MapHandle | undefined;
+  work = 0;
+  fault: Fault | undefined;
+  readonly #saved = new Int32Array(maxFrames * savedWords);
+  #arenaBytes: Uint8Array;
+
+  constructor(program: LinkedProgram, context: EngineContext, observer: Observer | undefined) {
+    this.program = program;
+    this.context = context;
+    this.observer = observer;
+    this.memory = new ProgramMemory(program, context);
+    this.translation = translate(program, context.arena.view);
+    const { constants } = this.translation;
+    this.registers = new Int32Array(firstConstant * 2 + constants.length);
+    this.registers.set(constants, firstConstant * 2);
+    this.registers64 = new BigInt64Array(this.registers.buffer);
+    this.#arenaBytes = context.arena.bytes;
+    this.arena64 = new BigInt64Array(context.arena.memory.buffer);
+  }
+
+  /** Sets memory and registers up for a run on a packet slot. */
+  begin(slot: number): void {
+    const { memory, registers } = this;
+    const { bytes, words, view } = this.context.arena;
+    if (bytes !== this.#arenaBytes) {
+      this.#arenaBytes = bytes;
+      this.arena64 = new BigInt64Array(bytes.buffer as SharedArrayBuffer);
+    }
+    this.fault = undefined;
+    this.work = 0;
+    memory.enter(slot);
+    for (let i = 0; i < firstConstant; i++) this.registers64[i] = 0n;
+    registers[r10] = memory.framePointer(0);
+    words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
+    words[(slot + SLOT_REDIRECT_FLAGS) >> 2] = 0;
+    const { type } = this.program;
+    if (type === "raw") {
+      const data = words[(slot + SLOT_DATA) >> 2]!;
+      registers[2] = data;
+      registers[4] = words[(slot + SLOT_DATA_END) >> 2]! - data;
+    } else {
+      if (type === "socket") fillSocketContext(view, words, slot);
+      registers[2] = memory.contextAddress;
+    }
+  }
+
+  /** Enters a function from one at `depth`: r6 to r9 come back with the return to `pc`. */
+  save(depth: number, pc: number): void {
+    const r = this.registers;
+    const at = depth * savedWords;
+    for (let i = 0; i < 8; i++) this.#saved[at + i] = r[r6 + i]!;
+    this.#saved[at + 8] = pc;
+    r[r10] = this.memory.framePointer(depth + 1);
+    this.memory.pushFrame(depth + 1);
+  }
+
+  /** Leaves a function for its caller at `depth`; where that goes on. */
+  restore(depth: number): number {
+    const r = this.registers;
+    const at = depth * savedWords;
+    for (let i = 0; i < 8; i++) r[r6 + i] = this.#saved[at + i]!;
+    r[r10] = this.memory.framePointer(depth);
+    this.memory.popFrame(depth + 1);
+    return this.#saved[at + 8]!;
+  }
+
+  /** `callx`: the helper of this number, if the program's type may call it. */
+  callNumbered(low: number, high: number): string | undefined {
+    const { type } = this.program;
+    const helper = high === 0 ? helperFor(low, type) : undefined;
+    if (helper === undefined) return `${low >>> 0} is no helper that ${type} programs may call`;
+    return callHelper(helper, this);
+  }
+
+  /** Steps that helpers have taken since the last time. */
+  takeWork(): number {
+    const work = Math.trunc(this.work);
+    this.work = 0;
+    return work;
+  }
+
+  /** Ends the run with what r0 holds; its low word. */
+  finish(): number {
+    const { view } = this.context.arena;
+    const { slot } = this.memory;
+    const low = this.registers[0]!;
+    view.setInt32(slot + SLOT_RETURN_LOW, low, true);
+    view.setInt32(slot + SLOT_RETURN_HIGH, this.registers[1]!, true);
+    return low >>> 0;
+  }
+
+  /** Ends the run with 0 at the instruction before `pc`. */
+  stop(pc: number, code: Fault["code"], message: string): number {
+    this.fault = { code, slot: pc / slotWords - 1, message };
+    this.registers[0] = 0;
+    this.registers[1] = 0;
+    return this.finish();
+  }
+
+  /** For an access that `memory` has refused. */
+  stopAtMemory(pc: number): number {
+    const { code, message } = this.memory.problem;
+    return this.stop(pc, code, message);
+  }
+
+  stopAtMisaligned(pc: number, address: number, size: number): number {
+    const at = `0x${(address >>> 0).toString(16)}`;
+    return this.stop(pc, "misaligned_atomic", `atomic operation of ${size} bytes at ${at}`);
+  }
+
+  stopAtDepth(pc: number): number {
+    return this.stop(pc, "call_depth", `more than ${maxFrames} nested functions`);
+  }
+
+  stopAtPacketLoad(pc: number): number {
+    return this.stop(pc, "bad_pointer", "r6 does not hold the context of this packet load");
+  }
+
+  /** Unlike the others before the instruction at `pc` was begun. */
+  stopAtBudget(pc: number): number {
+    return this.stop(pc + slotWords, "budget_exceeded", `no exit within ${maxSteps} instructions`);
+  }
+}

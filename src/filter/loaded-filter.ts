@@ -1,0 +1,67 @@
+import type { Executable } from "../engine/engine.ts";
+import type { Arena } from "../runtime/arena.ts";
+import { SLOT_DATA, SLOT_DATA_END, SLOT_REDIRECT_IFINDEX } from "../runtime/wasm/layout.ts";
+import type { Counters } from "./counters.ts";
+import type { FaultReporter } from "./fault-reporter.ts";
+import type { Verdict } from "./verdict.ts";
+import {
+  budgetExceeded,
+  filterAborted,
+  type JudgingType,
+  type VerdictOf,
+  verdictOf,
+} from "./verdict-of.ts";
+
+/** What a filter of one worker is made of. */
+export interface FilterParts {
+  /** As metrics label it. */
+  readonly name: string;
+  /** Its number among the plan's filters, which is its place in the counters. */
+  readonly index: number;
+  readonly type: JudgingType;
+  readonly executable: Executable;
+}
+
+/** One program of a filter, ready to judge packets on one worker: engine, verdict table, counters. */
+export class LoadedFilter {
+  readonly name: string;
+  readonly #index: number;
+  readonly #executable: Executable;
+  readonly #verdictOf: VerdictOf;
+  readonly #arena: Arena;
+  readonly #counters: Counters;
+  readonly #faults: FaultReporter;
+
+  constructor(parts: FilterParts, arena: Arena, counters: Counters, faults: FaultReporter) {
+    this.name = parts.name;
+    this.#index = parts.index;
+    this.#executable = parts.executable;
+    this.#verdictOf = verdictOf[parts.type];
+    this.#arena = arena;
+    this.#counters = counters;
+    this.#faults = faults;
+  }
+
+  /** Runs the program on the frame in `slot` and counts its verdict. Allocates nothing. */
+  judge(slot: number): Verdict {
+    const words = this.#arena.words;
+    const returned = this.#executable.run(slot);
+    const fault = this.#executable.fault;
+    let verdict: Verdict;
+    if (fault === undefined) {
+      const frameBytes = words[(slot + SLOT_DATA_END) >> 2]! - words[(slot + SLOT_DATA) >> 2]!;
+      const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
+      verdict = this.#verdictOf(returned, ifindex, frameBytes);
+    } else {
+      verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
+      this.#faults.faulted(this.name, this.#executable.program.name, fault);
+    }
+    this.#counters.filterVerdict(this.#index, verdict.kind);
+    return verdict;
+  }
+
+  /** The last run ended before its program's `exit`: no later filter may overrule it. */
+  get faulted(): boolean {
+    return this.#executable.fault !== undefined;
+  }
+}

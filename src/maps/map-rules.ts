@@ -1,0 +1,197 @@
+import { UserError } from "../common/user-error.ts";
+import type { MapSpec, MapType } from "../object/object-spec.ts";
+
+/** map_flags by name, linux/bpf.h. */
+const flagNames = {
+  BPF_F_NO_PREALLOC: 1 << 0,
+  BPF_F_NO_COMMON_LRU: 1 << 1,
+  BPF_F_NUMA_NODE: 1 << 2,
+  BPF_F_RDONLY: 1 << 3,
+  BPF_F_WRONLY: 1 << 4,
+  BPF_F_STACK_BUILD_ID: 1 << 5,
+  BPF_F_ZERO_SEED: 1 << 6,
+  BPF_F_RDONLY_PROG: 1 << 7,
+  BPF_F_WRONLY_PROG: 1 << 8,
+  BPF_F_CLONE: 1 << 9,
+  BPF_F_MMAPABLE: 1 << 10,
+  BPF_F_PRESERVE_ELEMS: 1 << 11,
+  BPF_F_INNER_MAP: 1 << 12,
+  BPF_F_LINK: 1 << 13,
+} as const;
+type FlagName = keyof typeof flagNames;
+
+const access: readonly FlagName[] = [
+  "BPF_F_RDONLY",
+  "BPF_F_WRONLY",
+  "BPF_F_RDONLY_PROG",
+  "BPF_F_WRONLY_PROG",
+];
+const placement: readonly FlagName[] = ["BPF_F_NUMA_NODE"];
+
+/** Largest per-CPU value, rounded up to 8 bytes: the kernel's PCPU_MIN_UNIT_SIZE. */
+const maxPerCpuValueBytes = 32_768;
+/** Below the kernel's KMALLOC_MAX_SIZE an entry of a hash or trie must stay. */
+const maxEntryBytes = 2 ** 22;
+const maxCount = 2 ** 31;
+
+/** What the kernel's map_alloc_check asks of one type: a size is exact, a range or a list. */
+interface MapRule {
+  readonly keySize: readonly [least: number, most: number];
+  readonly valueSizes?: readonly number[];
+  readonly perCpu: boolean;
+  readonly flags: readonly FlagName[];
+  readonly requiredFlag?: FlagName;
+}
+
+const arrayFlags = [...access, ...placement];
+const hashFlags: readonly FlagName[] = [
+  ...access,
+  ...placement,
+  "BPF_F_NO_PREALLOC",
+  "BPF_F_ZERO_SEED",
+];
+const lruFlags: readonly FlagName[] = [
+  ...access,
+  ...placement,
+  "BPF_F_NO_COMMON_LRU",
+  "BPF_F_ZERO_SEED",
+];
+const deviceFlags: readonly FlagName[] = [...placement, "BPF_F_RDONLY", "BPF_F_WRONLY"];
+const anyKey = [1, maxEntryBytes] as const;
+const indexKey = [4, 4] as const;
+
+/** The map types that have storage here. */
+const rules = {
+  array: {
+    keySize: indexKey,
+    perCpu: false,
+    flags: [...arrayFlags, "BPF_F_MMAPABLE", "BPF_F_INNER_MAP"],
+  },
+  percpu_array: { keySize: indexKey, perCpu: true, flags: access },
+  hash: { keySize: anyKey, perCpu: false, flags: hashFlags },
+  percpu_hash: {
+    keySize: anyKey,
+    perCpu: true,
+    flags: hashFlags.filter((name) => name !== "BPF_F_NUMA_NODE"),
+  },
+  lru_hash: { keySize: anyKey, perCpu: false, flags: lruFlags },
+  lru_percpu_hash: {
+    keySize: anyKey,
+    perCpu: true,
+    flags: lruFlags.filter((name) => name !== "BPF_F_NUMA_NODE"),
+  },
+  lpm_trie: {
+    keySize: [5, 4 + 256],
+    perCpu: false,
+    flags: [...access, ...placement, "BPF_F_NO_PREALLOC"],
+    requiredFlag: "BPF_F_NO_PREALLOC",
+  },
+  prog_array: {
+    keySize: indexKey,
+    valueSizes: [4],
+    perCpu: false,
+    flags: [...placement, "BPF_F_RDONLY", "BPF_F_WRONLY"],
+  },
+  devmap: { keySize: indexKey, valueSizes: [4, 8], perCpu: false, flags: deviceFlags },
+  devmap_hash: { keySize: indexKey, valueSizes: [4, 8], perCpu: false, flags: deviceFlags },
+} as const satisfies Partial<Record<MapType, MapRule>>;
+
+export type StoredMapType = keyof typeof rules;
+
+export function isStored(type: MapType): type is StoredMapType {
+  return type in rules;
+}
+
+/** Whether each CPU has a value of its own. */
+export function isPerCpu(type: StoredMapType): boolean {
+  return rules[type].perCpu;
+}
+
+/** Why the kernel would refuse to create such a map, or undefined. */
+export function checkMap(spec: MapSpec): UserError | undefined {
+  const where = `map ${spec.name}`;
+  const refuse = (code: string, what: string, fix?: string): UserError =>
+    new UserError(code, where, what, fix);
+  if (!isStored(spec.type))
+    return refuse(
+      "MAP_TYPE_UNSUPPORTED",
+      `maps of type ${spec.type} are not supported`,
+      `use one of ${Object.keys(rules).join(", ")}`,
+    );
+  const rule: MapRule = rules[spec.type];
+  if (!isCount(spec.maxEntries))
+    return refuse(
+      "MAP_MAX_ENTRIES",
+      `max_entries is ${spec.maxEntries}`,
+      `set it between 1 and ${maxCount}`,
+    );
+  const [least, most] = rule.keySize;
+  if (!isCount(spec.keySize) || spec.keySize < least || spec.keySize > most)
+    return refuse(
+      "MAP_KEY_SIZE",
+      `the key of a ${spec.type} is ${spec.keySize} bytes`,
+      least === most ? `make it ${least} bytes` : `make it ${least} to ${most} bytes`,
+    );
+  return checkValueSize(spec, rule, refuse) ?? checkFlags(spec, rule, refuse);
+}
+
+type Refuse = (code: string, what: string, fix?: string) => UserError;
+
+function checkValueSize(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | undefined {
+  const { type, keySize, valueSize } = spec;
+  const what = `the value of a ${type} is ${valueSize} bytes`;
+  if (!isCount(valueSize)) return refuse("MAP_VALUE_SIZE", what, "make it at least 1 byte");
+  if (rule.valueSizes !== undefined && !rule.valueSizes.includes(valueSize))
+    return refuse("MAP_VALUE_SIZE", what, `make it ${rule.valueSizes.join(" or ")} bytes`);
+  if (rule.perCpu && valueSize > maxPerCpuValueBytes)
+    return refuse("MAP_VALUE_SIZE", what, `make it at most ${maxPerCpuValueBytes} bytes`);
+  const isArray = type === "array" || type === "percpu_array";
+  if (!isArray && keySize + valueSize >= maxEntryBytes - 64)
+    return refuse(
+      "MAP_VALUE_SIZE",
+      `${what}, with a key of ${keySize}`,
+      `keep key and value together below ${maxEntryBytes - 64} bytes`,
+    );
+  return undefined;
+}
+
+function checkFlags(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | undefined {
+  const { flags, type } = spec;
+  const has = (name: FlagName): boolean => (flags & flagNames[name]) !== 0;
+  const allowed = rule.flags.reduce((mask, name) => mask | flagNames[name], 0);
+  const refused = (flags & ~allowed) >>> 0;
+  if (refused !== 0)
+    return refuse(
+      "MAP_FLAGS",
+      `a ${type} does not take map flag ${describeFlags(refused)}`,
+      rule.flags.length === 0 ? undefined : `it takes ${rule.flags.join(", ")}`,
+    );
+  if (rule.requiredFlag !== undefined && !has(rule.requiredFlag))
+    return refuse("MAP_FLAGS", `a ${type} needs map flag ${rule.requiredFlag}`, "set it");
+  if (has("BPF_F_RDONLY") && has("BPF_F_WRONLY"))
+    return refuse("MAP_FLAGS", "BPF_F_RDONLY and BPF_F_WRONLY exclude each other", "drop one");
+  if (has("BPF_F_RDONLY_PROG") && has("BPF_F_WRONLY_PROG"))
+    return refuse(
+      "MAP_FLAGS",
+      "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other",
+      "drop one",
+    );
+  return undefined;
+}
+
+/** Names of the bits set, and what has none in hex. */
+function describeFlags(flags: number): string {
+  const names: string[] = [];
+  let rest = flags;
+  for (const [name, bit] of Object.entries(flagNames)) {
+    if ((flags & bit) === 0) continue;
+    names.push(name);
+    rest &= ~bit;
+  }
+  if (rest !== 0) names.push(`0x${(rest >>> 0).toString(16)}`);
+  return names.join(", ");
+}
+
+function isCount(n: number): boolean {
+  return Number.isInteger(n) && n >= 1 && n <= maxCount;
+}

@@ -1,0 +1,95 @@
+import type { MapType } from "../object/object-spec.ts";
+import {
+  arrayBytes,
+  hashBytes,
+  roundUp,
+  trieBytes,
+  valueStride,
+} from "../runtime/wasm/geometry.ts";
+import { CURSOR_KEY, MAP_DESCRIPTOR_BYTES } from "../runtime/wasm/layout.ts";
+import { isPerCpu, isStored } from "./map-rules.ts";
+
+/** What decides how much memory a map takes. */
+export interface MapShape {
+  readonly type: MapType;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+}
+
+/**
+ * Bytes of arena that a map takes with `cpus` workers: descriptor, entries, links, and what the
+ * main thread needs to read it. 0 for a type that has no storage.
+ */
+export function storageBytes(shape: MapShape, cpus: number): number {
+  if (!isStored(shape.type)) return 0;
+  return scratchOffset(shape, cpus) + scratchLayout(shape, valuesOf(shape.type, cpus)).bytes;
+}
+
+/** Values an entry holds. */
+export function valuesOf(type: MapType, cpus: number): number {
+  return isStored(type) && isPerCpu(type) ? cpus : 1;
+}
+
+/** From the descriptor to the main thread's scratch: behind the entries. */
+export function scratchOffset(shape: MapShape, cpus: number): number {
+  return MAP_DESCRIPTOR_BYTES + roundUp(entryStorageBytes(shape, cpus), 64);
+}
+
+function entryStorageBytes(shape: MapShape, cpus: number): number {
+  const { type, keySize, valueSize, maxEntries } = shape;
+  const perCpu = valuesOf(type, 2) > 1;
+  switch (type) {
+    case "array":
+    case "percpu_array":
+    case "prog_array":
+    case "devmap":
+      return arrayBytes(maxEntries, valueSize, cpus, perCpu);
+    case "lpm_trie":
+      return trieBytes(keySize, valueSize, maxEntries, cpus);
+    default:
+      return hashBytes(keySize, valueSize, maxEntries, cpus, perCpu);
+  }
+}
+
+/** Bytes that a scan copies out at once: some microseconds of the map's lock. */
+const batchBytes = 8192;
+
+/** Offsets within the scratch; `entry` is one entry's bytes in the batch. */
+export interface ScratchLayout {
+  readonly key: number;
+  readonly nextKey: number;
+  readonly values: number;
+  readonly cursor: number;
+  readonly batch: number;
+  readonly bytes: number;
+  readonly entry: number;
+  readonly capacity: number;
+  readonly cursorBytes: number;
+}
+
+export function scratchLayout(
+  shape: { readonly keySize: number; readonly valueSize: number },
+  values: number,
+): ScratchLayout {
+  const keyBytes = roundUp(shape.keySize, 8);
+  const valuesBytes = values * valueStride(shape.valueSize);
+  const entry = keyBytes + valuesBytes;
+  const capacity = Math.max(1, Math.floor(batchBytes / entry));
+  const nextKey = keyBytes;
+  const valuesAt = nextKey + keyBytes;
+  const cursor = valuesAt + valuesBytes;
+  const cursorBytes = CURSOR_KEY + keyBytes;
+  const batch = cursor + cursorBytes;
+  return {
+    key: 0,
+    nextKey,
+    values: valuesAt,
+    cursor,
+    batch,
+    bytes: batch + capacity * entry,
+    entry,
+    capacity,
+    cursorBytes,
+  };
+}

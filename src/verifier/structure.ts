@@ -1,0 +1,268 @@
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { disassemble } from "../isa/disassembler.ts";
+import type { Instruction } from "../isa/instruction.ts";
+import type { MapType, ProgramType, SourceLine } from "../object/object-spec.ts";
+
+/** A program as far as its structure goes. */
+export interface StructuredProgram {
+  readonly name: string;
+  readonly type: ProgramType;
+  /** By slot, as the codec decodes them. */
+  readonly instructions: readonly Instruction[];
+  /** What its map operands index. */
+  readonly maps: readonly MapShape[];
+  /** For messages; sorted by slot, and empty where there is no source. */
+  readonly lines: readonly SourceLine[];
+}
+
+/** What the check asks of a map. */
+export interface MapShape {
+  readonly name: string;
+  readonly type: MapType;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+}
+
+/** Which helpers an engine has, and which of them this program's type may call. */
+export interface HelperRules {
+  readonly allowed: ReadonlySet<number>;
+  /** Names of all there are, for messages. */
+  readonly names: ReadonlyMap<number, string>;
+}
+
+interface Problem {
+  readonly code: string;
+  readonly what: string;
+  readonly fix?: string;
+}
+
+/** Types that see the packet through the legacy packet instructions: `may_access_skb`. */
+const packetLoadTypes: readonly ProgramType[] = ["socket", "tc", "tcx", "action"];
+
+/**
+ * What must hold before any engine may look at a program, whatever its values turn out to be: jumps
+ * and calls stay in their function and hit no second half of a 16-byte instruction, no function
+ * runs off its end, r10 stays what it is, map operands and helpers exist. The first fault is
+ * returned, as `PROGRAM_*` with the program, the instruction and its text.
+ */
+export function checkStructure(
+  program: StructuredProgram,
+  helpers: HelperRules,
+): Result<undefined, UserError> {
+  const { instructions } = program;
+  const starts = functionStarts(instructions);
+  const ends = [...starts.slice(1), instructions.length];
+  let current = 0;
+  for (let slot = 0; slot < instructions.length; slot++) {
+    while (slot >= ends[current]!) current++;
+    const range = { start: starts[current]!, end: ends[current]! };
+    const problem = checkInstruction(program, slot, range, helpers);
+    if (problem !== undefined) return err(errorAt(program, slot, problem));
+  }
+  return ok(undefined);
+}
+
+interface FunctionRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Slot 0 and whatever is called or has its address taken: a function ends where the next starts. */
+function functionStarts(instructions: readonly Instruction[]): number[] {
+  const starts = new Set([0]);
+  for (const [slot, instruction] of instructions.entries()) {
+    if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
+    const target = slot + 1 + instruction.offset;
+    if (target > 0 && target < instructions.length) starts.add(target);
+  }
+  return [...starts].sort((a, b) => a - b);
+}
+
+function checkInstruction(
+  program: StructuredProgram,
+  slot: number,
+  range: FunctionRange,
+  helpers: HelperRules,
+): Problem | undefined {
+  const { instructions } = program;
+  const instruction = instructions[slot]!;
+  if (writtenRegister(instruction) === 10)
+    return {
+      code: "PROGRAM_FRAME_POINTER",
+      what: "writes r10, the frame pointer, which is read-only",
+      fix: "copy r10 to another register first",
+    };
+  if (slot + 1 === range.end && !endsFunction(instruction))
+    return {
+      code: "PROGRAM_FALLS_OFF",
+      what:
+        range.end === instructions.length
+          ? "is the last instruction, and the program goes on behind it"
+          : `is the last of its function, and the function at ${range.end} would be run into`,
+      fix: "end every function with exit or a jump",
+    };
+  switch (instruction.kind) {
+    case "jump":
+    case "branch":
+      return checkJump(instructions, slot + 1 + instruction.offset, range);
+    case "call_local":
+    case "load_function":
+      return checkFunction(instructions, slot + 1 + instruction.offset);
+    case "load_map":
+    case "load_map_value":
+      return checkMap(program, instruction);
+    case "load_packet":
+      return packetLoadTypes.includes(program.type)
+        ? undefined
+        : {
+            code: "PROGRAM_PACKET_LOAD",
+            what: `loads from a packet as only socket and tc programs may, and this is of type ${program.type}`,
+            fix: "read the packet between data and data_end",
+          };
+    case "call_helper":
+      return checkHelper(program.type, instruction.id, helpers);
+    case "call_register":
+      return program.type === "raw"
+        ? undefined
+        : {
+            code: "PROGRAM_CALLX",
+            what: "calls a helper by number in a register, which the kernel refuses",
+            fix: "call helpers by immediate number",
+          };
+    case "call_btf":
+      return {
+        code: "PROGRAM_KERNEL_FUNCTION",
+        what: `calls kernel function ${instruction.id} (a kfunc), and there is no kernel here`,
+        fix: "use a helper instead",
+      };
+    case "load_variable":
+      return {
+        code: "PROGRAM_KERNEL_VARIABLE",
+        what: `takes the address of kernel variable ${instruction.id} (a ksym), and there is no kernel here`,
+        fix: "declare the extern __weak and test it before use",
+      };
+    default:
+      return undefined;
+  }
+}
+
+function endsFunction({ kind }: Instruction): boolean {
+  return kind === "exit" || kind === "jump";
+}
+
+function checkJump(
+  instructions: readonly Instruction[],
+  target: number,
+  range: FunctionRange,
+): Problem | undefined {
+  if (target < 0 || target >= instructions.length)
+    return outside("jumps", target, instructions.length);
+  if (instructions[target]!.kind === "second_slot") return intoSecondSlot("jumps", target);
+  if (target >= range.start && target < range.end) return undefined;
+  return {
+    code: "PROGRAM_JUMP_LEAVES_FUNCTION",
+    what: `jumps to ${target}, out of its function (${range.start} to ${range.end - 1})`,
+    fix: "only call and exit pass between functions",
+  };
+}
+
+function checkFunction(instructions: readonly Instruction[], target: number): Problem | undefined {
+  if (target < 0 || target >= instructions.length)
+    return outside("refers", target, instructions.length);
+  if (instructions[target]!.kind === "second_slot") return intoSecondSlot("refers", target);
+  return undefined;
+}
+
+function outside(verb: string, target: number, length: number): Problem {
+  return {
+    code: "PROGRAM_JUMP_OUTSIDE",
+    what: `${verb} to ${target}, and the program has instructions 0 to ${length - 1}`,
+  };
+}
+
+function intoSecondSlot(verb: string, target: number): Problem {
+  return {
+    code: "PROGRAM_JUMP_INTO_LDDW",
+    what: `${verb} to ${target}, the second half of a 16-byte instruction`,
+    fix: "jump to its first half, or behind it",
+  };
+}
+
+function checkMap(
+  { maps }: StructuredProgram,
+  instruction: Extract<Instruction, { kind: "load_map" | "load_map_value" }>,
+): Problem | undefined {
+  const map = maps[instruction.map];
+  if (map === undefined)
+    return {
+      code: "PROGRAM_MAP",
+      what: `names map ${instruction.map}, and there are ${maps.length} maps`,
+    };
+  if (instruction.kind === "load_map") return undefined;
+  if (map.type !== "array" || map.maxEntries !== 1)
+    return {
+      code: "PROGRAM_MAP_VALUE",
+      what: `takes the address of a value of map ${map.name} (${map.type}, ${map.maxEntries} entries)`,
+      fix: "only an array of one entry has such an address; use map_lookup_elem",
+    };
+  if (instruction.offset < map.valueSize) return undefined;
+  return {
+    code: "PROGRAM_MAP_VALUE",
+    what: `takes the address of byte ${instruction.offset} of map ${map.name}, whose value has ${map.valueSize} bytes`,
+  };
+}
+
+function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Problem | undefined {
+  if (helpers.allowed.has(id)) return undefined;
+  const name = helpers.names.get(id);
+  if (name !== undefined)
+    return {
+      code: "PROGRAM_HELPER_NOT_ALLOWED",
+      what: `calls bpf_${name} (helper ${id}), which programs of type ${type} may not call`,
+    };
+  return {
+    code: "PROGRAM_HELPER_UNKNOWN",
+    what: `calls helper ${id}, which is not available in user space`,
+    fix: `available: ${[...helpers.allowed].map((known) => helpers.names.get(known)).join(", ")}`,
+  };
+}
+
+/** The register an instruction writes, apart from r0 to r5 by calls. */
+function writtenRegister(instruction: Instruction): number | undefined {
+  switch (instruction.kind) {
+    case "alu":
+    case "move_signed":
+    case "negate":
+    case "byte_order":
+    case "load_immediate":
+    case "load_map":
+    case "load_map_value":
+    case "load_variable":
+    case "load_function":
+    case "load":
+      return instruction.dst;
+    case "atomic":
+      return instruction.fetch && instruction.op !== "cmpxchg" ? instruction.src : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function errorAt(
+  program: StructuredProgram,
+  slot: number,
+  { code, what, fix }: Problem,
+): UserError {
+  // The second half of a 16-byte instruction has no text of its own.
+  const shown = program.instructions[slot]!.kind === "second_slot" ? slot - 1 : slot;
+  const text = disassemble(program.instructions[shown]!, {});
+  const line = program.lines.findLast((candidate) => candidate.slot <= slot);
+  const source = line === undefined ? "" : `, ${line.file}:${line.line}`;
+  return new UserError(
+    code,
+    `program ${program.name}, instruction ${shown} (${text}${source})`,
+    what,
+    fix,
+  );
+}

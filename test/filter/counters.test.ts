@@ -1,0 +1,58 @@
+import { expect, test } from "vitest";
+import { dropReasons } from "../../src/common/drop-reason.ts";
+import { Counters, counterBytes, listenerCells, receiveErrors } from "../../src/filter/counters.ts";
+import { directions, verdictKinds } from "../../src/filter/verdict.ts";
+
+const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
+
+test("no two counters share a cell", () => {
+  const shape = { listeners: 3, filters: 2 };
+  const counters = new Counters(memory, 1024, shape);
+  // Each gets an amount of its own; all are then still what they were given.
+  const expected: [read: () => number, amount: number][] = [];
+  let amount = 0;
+  for (let listener = 0; listener < shape.listeners; listener++) {
+    for (const direction of directions) {
+      for (const kind of verdictKinds) {
+        counters.packets(listener, direction, kind, ++amount, amount * 1000);
+        const given = amount;
+        expected.push([() => counters.readPackets(listener, direction, kind), given]);
+        expected.push([() => counters.readBytes(listener, direction, kind), given * 1000]);
+      }
+      for (const reason of dropReasons) {
+        counters.drop(listener, direction, reason);
+        expected.push([() => counters.readDrops(listener, direction, reason), 1]);
+      }
+    }
+    for (const cell of listenerCells) {
+      counters.add(listener, cell, ++amount);
+      const given = amount;
+      expected.push([() => counters.readCell(listener, cell), given]);
+    }
+    for (const reason of receiveErrors) {
+      counters.receiveError(listener, reason, ++amount);
+      const given = amount;
+      expected.push([() => counters.readReceiveErrors(listener, reason), given]);
+    }
+  }
+  for (let filter = 0; filter < shape.filters; filter++)
+    for (const kind of verdictKinds) {
+      counters.filterVerdict(filter, kind);
+      expected.push([() => counters.readFilterVerdicts(filter, kind), 1]);
+    }
+  for (const [read, value] of expected) expect(read()).toBe(value);
+  expect(expected.length * 8).toBe(counterBytes(shape));
+});
+
+test("another thread's Counters over the same cells read what was counted", () => {
+  const shape = { listeners: 1, filters: 0 };
+  const writer = new Counters(memory, 65_536, shape);
+  const reader = new Counters(memory, 65_536, shape);
+  writer.packet(0, "ingress", "pass", 60);
+  writer.packet(0, "ingress", "pass", 1500);
+  writer.add(0, "sessions", 2);
+  writer.add(0, "sessions", -1);
+  expect(reader.readPackets(0, "ingress", "pass")).toBe(2);
+  expect(reader.readBytes(0, "ingress", "pass")).toBe(1560);
+  expect(reader.readCell(0, "sessions")).toBe(1);
+});
