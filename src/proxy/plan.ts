@@ -1,5 +1,6 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
 import type { CounterShape } from "../filter/counters.ts";
+import type { VerdictKind } from "../filter/verdict.ts";
 
 /**
  * What the data workers are to do: the config resolved to loaded objects, arena offsets and
@@ -33,6 +34,8 @@ export interface FilterPlan {
   readonly name: string;
   readonly program: LinkedProgram;
   readonly engine: EngineKind;
+  /** Verdicts after which the chain goes on. Default: `pass`. */
+  readonly continueOn?: readonly VerdictKind[];
 }
 
 export interface Address {
@@ -67,4 +70,14 @@ export interface ListenerPlan {
   readonly localAddress: string;
   readonly onDrop: "reset" | "close" | "ignore";
   readonly onSegmentDrop: "reset" | "discard";
+  /** Where a rewritten destination may lead besides upstreams and ports. Default: nowhere. */
+  readonly allowDestinations?: readonly DestinationRange[];
+}
+
+/** `CIDR[:port]` of the config. */
+export interface DestinationRange {
+  readonly host: string;
+  readonly prefixLength: number;
+  /** Absent: any port. */
+  readonly port?: number;
 }

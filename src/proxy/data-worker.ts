@@ -1,0 +1,154 @@
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import type { Engine, EngineContext, EngineKind } from "../engine/engine.ts";
+import { interpreter } from "../engine/interpreter/interpreter.ts";
+import { Chain } from "../filter/chain.ts";
+import { Counters } from "../filter/counters.ts";
+import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
+import { LoadedFilter } from "../filter/loaded-filter.ts";
+import { Arena } from "../runtime/arena.ts";
+import { instantiateRuntime } from "../runtime/instantiate.ts";
+import { Destinations } from "./destinations.ts";
+import type { Listener } from "./listener.ts";
+import { PacketSlots } from "./packet-slots.ts";
+import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import { TcpListener } from "./tcp-listener.ts";
+import { TurnClock } from "./turn-clock.ts";
+import { UdpListener } from "./udp-listener.ts";
+
+/** What a worker tells as it runs. */
+export interface WorkerEvents {
+  readonly onFault: (report: FaultReport) => void;
+  /** A line of `bpf_trace_printk`. */
+  readonly onTrace: (line: string) => void;
+}
+
+const engines: Readonly<Partial<Record<EngineKind, Engine>>> = { interpreter };
+
+/** All that one worker does: its engine, its instances of the filters, its listeners. */
+export class DataWorker {
+  readonly #listeners: readonly Listener[];
+
+  private constructor(listeners: readonly Listener[]) {
+    this.#listeners = listeners;
+  }
+
+  /** Makes worker number `worker` of a plan; nothing is bound yet. */
+  static create(
+    plan: ProxyPlan,
+    worker: number,
+    events: WorkerEvents,
+  ): Result<DataWorker, UserError> {
+    const own = plan.workers[worker];
+    if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
+    const arena = Arena.attach(plan.memory);
+    const clock = new TurnClock();
+    const context: EngineContext = {
+      arena,
+      runtime: instantiateRuntime(plan.runtime, arena),
+      cpu: worker,
+      stack: own.stack,
+      clock,
+      random: () => (Math.random() * 2 ** 32) >>> 0,
+      trace: events.onTrace,
+    };
+    const counters = new Counters(plan.memory, own.counters, plan.shape);
+    const faults = new FaultReporter(events.onFault, () => clock.nowMs());
+    const filters: LoadedFilter[] = [];
+    for (let index = 0; index < plan.filters.length; index++) {
+      const filter = loadFilter(plan, index, context, counters, faults);
+      if (!filter.ok) return filter;
+      filters.push(filter.value);
+    }
+    const chain = (indexes: readonly number[]): Chain =>
+      new Chain(
+        indexes.map((index) => ({
+          filter: filters[index]!,
+          continueOn: plan.filters[index]?.continueOn,
+        })),
+      );
+    const slots = new PacketSlots(own.slots, own.slotCount);
+    const listeners = plan.listeners.map((listener, index) =>
+      createListener({
+        plan: listener,
+        index,
+        ingress: chain(listener.ingress),
+        egress: chain(listener.egress),
+        destinations: new Destinations(plan, listener),
+        counters,
+        arena,
+        slots,
+        clock,
+        cpu: worker,
+        maxSessions: share(listener.maxSessions, plan.workers.length),
+        reusePort: plan.workers.length > 1,
+      }),
+    );
+    return ok(new DataWorker(listeners));
+  }
+
+  /**
+   * Binds all listeners: their addresses, in the plan's order. If one cannot be bound, those that
+   * were are closed again, and its reason is returned.
+   */
+  async listen(): Promise<Result<readonly Address[], UserError>> {
+    const results = await Promise.all(this.#listeners.map((listener) => listener.listen()));
+    const bound: Address[] = [];
+    for (const result of results) {
+      if (!result.ok) {
+        await this.stop(0);
+        return result;
+      }
+      bound.push(result.value);
+    }
+    return ok(bound);
+  }
+
+  /** Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. */
+  async stop(drainTimeoutMs: number): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.stop(drainTimeoutMs)));
+  }
+}
+
+function loadFilter(
+  plan: ProxyPlan,
+  index: number,
+  context: EngineContext,
+  counters: Counters,
+  faults: FaultReporter,
+): Result<LoadedFilter, UserError> {
+  const { name, program, engine } = plan.filters[index]!;
+  const type = program.type;
+  if (type === "raw")
+    return err(
+      new UserError(
+        "FILTER_RAW",
+        `filter ${name}`,
+        `program ${program.name} is of type raw, whose result is no verdict`,
+        "name a program of section xdp, tc, socket or cgroup_skb",
+      ),
+    );
+  const create = engines[engine];
+  if (create === undefined)
+    return err(
+      new UserError(
+        "FILTER_ENGINE",
+        `filter ${name}`,
+        `there is no engine ${engine}`,
+        `set engine to ${Object.keys(engines).join(" or ")}`,
+      ),
+    );
+  const executable = create(program, context);
+  if (!executable.ok) return executable;
+  const parts = { name, index, type, executable: executable.value };
+  return ok(new LoadedFilter(parts, context.arena, counters, faults));
+}
+
+function createListener(parts: ConstructorParameters<typeof UdpListener>[0]): Listener {
+  return parts.plan.protocol === "udp" ? new UdpListener(parts) : new TcpListener(parts);
+}
+
+/** A worker's part of a limit for all workers: their sum is at most the limit, each at least 1. */
+function share(limit: ListenerPlan["maxSessions"], workers: number): number {
+  return Math.max(1, Math.floor(limit / workers));
+}

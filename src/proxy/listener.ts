@@ -1,0 +1,36 @@
+import type { Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import type { Chain } from "../filter/chain.ts";
+import type { Counters } from "../filter/counters.ts";
+import type { Arena } from "../runtime/arena.ts";
+import type { Destinations } from "./destinations.ts";
+import type { PacketSlots } from "./packet-slots.ts";
+import type { Address, ListenerPlan } from "./plan.ts";
+import type { TurnClock } from "./turn-clock.ts";
+
+/** What a listener is made of on one worker. */
+export interface ListenerParts {
+  readonly plan: ListenerPlan;
+  /** Its number among the plan's listeners, which is its place in the counters. */
+  readonly index: number;
+  readonly ingress: Chain;
+  readonly egress: Chain;
+  readonly destinations: Destinations;
+  readonly counters: Counters;
+  readonly arena: Arena;
+  readonly slots: PacketSlots;
+  readonly clock: TurnClock;
+  readonly cpu: number;
+  /** This worker's share of `plan.maxSessions`. */
+  readonly maxSessions: number;
+  /** Other workers bind the same address. */
+  readonly reusePort: boolean;
+}
+
+/** A listener on one worker, whatever its protocol. */
+export interface Listener {
+  /** Binds; the address that it got, or why it got none. */
+  listen(): Promise<Result<Address, UserError>>;
+  /** Takes nothing new, lets streams end for at most `drainTimeoutMs`, then closes everything. */
+  stop(drainTimeoutMs: number): Promise<void>;
+}

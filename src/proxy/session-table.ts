@@ -1,0 +1,126 @@
+/** An entry's place in its table's order of use, kept in the entry: using it allocates nothing. */
+export class SessionLink<Entry> {
+  readonly entry: Entry;
+  usedAtMs = 0;
+  newer: SessionLink<Entry> | undefined;
+  older: SessionLink<Entry> | undefined;
+  listed = false;
+
+  constructor(entry: Entry) {
+    this.entry = entry;
+  }
+}
+
+interface TableOptions<Entry> {
+  /** Most entries at a time. */
+  readonly capacity: number;
+  readonly idleTimeoutMs: number;
+  readonly nowMs: () => number;
+  /** An entry has not been used for the idle timeout. It is in no table any more. */
+  readonly onIdle: (entry: Entry) => void;
+  /** The least recently used entry had to make room. It is in no table any more. */
+  readonly onEvicted: (entry: Entry) => void;
+}
+
+/** setTimeout's limit; a longer wait is taken in steps. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/**
+ * Sessions in order of use. It ends idle ones with one timer for all of them, and makes room by
+ * ending the least recently used. Using an entry moves it to the front: a few writes.
+ */
+export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
+  readonly #options: TableOptions<Entry>;
+  #newest: SessionLink<Entry> | undefined;
+  #oldest: SessionLink<Entry> | undefined;
+  #size = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: TableOptions<Entry>) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Adds `entry`, after making room for it. */
+  add(entry: Entry): void {
+    if (this.#size >= this.#options.capacity && this.#oldest !== undefined) {
+      const evicted = this.#oldest.entry;
+      this.remove(evicted);
+      this.#options.onEvicted(evicted);
+    }
+    this.#size++;
+    entry.link.listed = true;
+    this.#pushNewest(entry.link);
+    this.#arm();
+  }
+
+  /** `entry` has been used now. */
+  touch(entry: Entry): void {
+    const link = entry.link;
+    if (!link.listed) return;
+    if (link === this.#newest) link.usedAtMs = this.#options.nowMs();
+    else {
+      this.#unlink(link);
+      this.#pushNewest(link);
+    }
+  }
+
+  /** Takes `entry` out; no event. Nothing happens if it is not in the table. */
+  remove(entry: Entry): void {
+    if (!entry.link.listed) return;
+    entry.link.listed = false;
+    this.#size--;
+    this.#unlink(entry.link);
+    if (this.#size === 0) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    }
+  }
+
+  /** All entries, the least recently used first. */
+  entries(): Entry[] {
+    const all: Entry[] = [];
+    for (let link = this.#oldest; link !== undefined; link = link.newer) all.push(link.entry);
+    return all;
+  }
+
+  #pushNewest(link: SessionLink<Entry>): void {
+    link.usedAtMs = this.#options.nowMs();
+    link.older = this.#newest;
+    link.newer = undefined;
+    if (this.#newest === undefined) this.#oldest = link;
+    else this.#newest.newer = link;
+    this.#newest = link;
+  }
+
+  #unlink(link: SessionLink<Entry>): void {
+    if (link.newer === undefined) this.#newest = link.older;
+    else link.newer.older = link.older;
+    if (link.older === undefined) this.#oldest = link.newer;
+    else link.older.newer = link.newer;
+    link.newer = undefined;
+    link.older = undefined;
+  }
+
+  /** Sets the timer for the oldest entry, unless it runs. */
+  #arm(): void {
+    if (this.#timer !== undefined || this.#oldest === undefined) return;
+    const { idleTimeoutMs, nowMs } = this.#options;
+    const waitMs = this.#oldest.usedAtMs + idleTimeoutMs - nowMs();
+    this.#timer = setTimeout(this.#expire, Math.min(longestTimerMs, Math.max(1, waitMs)));
+  }
+
+  readonly #expire = (): void => {
+    this.#timer = undefined;
+    const deadline = this.#options.nowMs() - this.#options.idleTimeoutMs;
+    while (this.#oldest !== undefined && this.#oldest.usedAtMs <= deadline) {
+      const idle = this.#oldest.entry;
+      this.remove(idle);
+      this.#options.onIdle(idle);
+    }
+    this.#arm();
+  };
+}

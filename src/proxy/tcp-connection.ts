@@ -1,0 +1,325 @@
+import { connect, type Socket } from "node:net";
+import type { DropReason } from "../common/drop-reason.ts";
+import type { Endpoint } from "../packet/flow.ts";
+import type { TcpSide } from "../packet/tcp-conversation.ts";
+import type { Destination, Destinations, Upstream } from "./destinations.ts";
+import type { FrameJudge, Judgement } from "./frame-judge.ts";
+import type { ListenerPlan } from "./plan.ts";
+import { SessionLink } from "./session-table.ts";
+import { upstreamDropReason } from "./socket-error.ts";
+import type { Tally } from "./tally.ts";
+import { TcpPump } from "./tcp-pump.ts";
+import { resetSocket } from "./tcp-reset.ts";
+import { TcpWire } from "./tcp-wire.ts";
+
+/** An upstream that does not answer is given up after this; the kernel would take minutes. */
+const dialTimeoutMs = 10_000;
+
+/** What all connections of a listener share. */
+export interface ConnectionParts {
+  readonly plan: ListenerPlan;
+  readonly destinations: Destinations;
+  readonly ingress: FrameJudge;
+  readonly egress: FrameJudge;
+  readonly received: Tally;
+  readonly replied: Tally;
+  /** The next of an upstream's addresses. */
+  readonly nextChoice: () => number;
+  readonly onUsed: (connection: TcpConnection) => void;
+  /** Called once, when the connection is over. */
+  readonly onClosed: (connection: TcpConnection) => void;
+}
+
+/** Where a connection goes: one address, of one upstream unless a filter wrote it. */
+interface Route {
+  readonly upstream: Upstream | undefined;
+  /** Tried in this order. */
+  readonly candidates: readonly Destination[];
+}
+
+/**
+ * What becomes of a segment. `lost` is one that a chain dropped (what follows is configured),
+ * `astray` one that would have to leave the connection's upstream: it breaks the connection.
+ */
+type Fate = "forward" | "answer" | "lost" | "astray";
+
+/**
+ * One client's connection and its upstream's. Its states:
+ *
+ *     judged ──► dialling ──► open ──► closed
+ *        └──► held (SYN dropped, `onDrop: ignore`) ──► closed
+ *
+ * Each step shows the filters the segment a wire would show (`TcpWire`), and asks their verdict.
+ */
+export class TcpConnection {
+  readonly link = new SessionLink<TcpConnection>(this);
+  readonly #client: Socket;
+  readonly #parts: ConnectionParts;
+  readonly #wire: TcpWire;
+  #upstream: Socket | undefined;
+  #state: "judged" | "dialling" | "held" | "open" | "closed" = "judged";
+  /** The upstream that the SYN went to. */
+  #route: Route | undefined;
+  #destination: Destination | undefined;
+  /** The SYN is counted when its dial has ended. */
+  #syn: { kind: "pass" | "redirect"; frameBytes: number } | undefined;
+
+  /** `client` is paused. Nothing happens before `open`. */
+  constructor(client: Socket, from: Endpoint, to: Endpoint, parts: ConnectionParts) {
+    this.#client = client;
+    this.#parts = parts;
+    this.#wire = new TcpWire(from, to, parts.ingress, parts.egress);
+    client.on("error", () => this.#broken("client"));
+    client.on("close", () => this.#socketClosed());
+  }
+
+  /** Waits for nothing but its idle timeout. */
+  get isHeld(): boolean {
+    return this.#state === "held";
+  }
+
+  /** Judges the SYN and dials the upstream that it is for. */
+  open(): void {
+    const judgement = this.#wire.syn();
+    const { verdict, frameBytes } = judgement;
+    const { received } = this.#parts;
+    if (verdict.kind === "drop" || verdict.kind === "aborted") {
+      received.ended(verdict, frameBytes);
+      this.#refuse();
+      return;
+    }
+    if (verdict.kind === "tx") {
+      // A SYN sent back is the half of a simultaneous open, which a socket cannot take part in.
+      received.dropped("not_routable", frameBytes);
+      this.#refuse();
+      return;
+    }
+    const route = this.#routeOf(judgement);
+    if (route === undefined) {
+      const unknown = verdict.kind === "redirect";
+      received.dropped(unknown ? "redirect_unknown_port" : "destination_not_allowed", frameBytes);
+      this.#refuse();
+      return;
+    }
+    this.#route = route;
+    this.#syn = { kind: verdict.kind, frameBytes };
+    this.#state = "dialling";
+    this.#dial(0);
+  }
+
+  /** Ends the connection from our side, by RST. A SYN that is still dialled is dropped for `reason`. */
+  end(reason: DropReason): void {
+    this.#settleSyn(reason);
+    this.#abort();
+  }
+
+  #routeOf(judgement: Judgement): Route | undefined {
+    const { destinations } = this.#parts;
+    const { verdict } = judgement;
+    if (verdict.kind === "pass" && judgement.readdressed) {
+      const named = destinations.named(judgement.host, judgement.port);
+      return named && { upstream: undefined, candidates: [named] };
+    }
+    const upstream =
+      verdict.kind === "redirect" ? destinations.port(verdict.ifindex) : destinations.upstream;
+    return upstream && { upstream, candidates: upstream.inOrder(this.#parts.nextChoice()) };
+  }
+
+  #dial(attempt: number): void {
+    const destination = this.#route!.candidates[attempt]!;
+    const { host, port } = destination;
+    const upstream = connect({ host, port, noDelay: true, allowHalfOpen: true });
+    this.#upstream = upstream;
+    this.#destination = destination;
+    let failure: DropReason = "upstream_unreachable";
+    upstream.setTimeout(dialTimeoutMs, () => upstream.destroy());
+    upstream.once("connect", () => {
+      upstream.setTimeout(0);
+      if (this.#state === "dialling") this.#connected(upstream);
+    });
+    upstream.on("error", (error: NodeJS.ErrnoException) => {
+      failure = upstreamDropReason(error);
+      if (this.#upstream === upstream && this.#state === "open") this.#broken("upstream");
+    });
+    upstream.on("close", () => {
+      if (this.#upstream !== upstream) return;
+      if (this.#state !== "dialling") this.#socketClosed();
+      else if (attempt + 1 < this.#route!.candidates.length) this.#dial(attempt + 1);
+      else this.end(failure);
+    });
+  }
+
+  #connected(upstream: Socket): void {
+    this.#settleSyn(undefined);
+    this.#state = "open";
+    if (this.#fateOf("upstream", this.#wire.synAck(), false) !== "forward") {
+      resetSocket(upstream);
+      this.#refuse();
+      return;
+    }
+    // A lost ACK harms nobody: the first data acknowledges as well.
+    if (this.#fateOf("client", this.#wire.ack(), false) === "astray") {
+      this.#abort();
+      return;
+    }
+    const client = this.#client;
+    const toUpstream = new TcpPump(client, upstream, (chunk) =>
+      this.#carry("client", chunk, toUpstream),
+    );
+    const toClient = new TcpPump(upstream, client, (chunk) =>
+      this.#carry("upstream", chunk, toClient),
+    );
+    client.on("end", () => this.#ended("client", upstream));
+    upstream.on("end", () => this.#ended("upstream", client));
+    toUpstream.start();
+    toClient.start();
+    this.#parts.onUsed(this);
+  }
+
+  /** Takes a chunk of `side` apart into segments, and passes on what the filters leave of it. */
+  #carry(side: TcpSide, chunk: Buffer, pump: TcpPump): void {
+    if (this.#state !== "open") return;
+    this.#parts.onUsed(this);
+    if (this.#wire.isBlind(side)) {
+      const { packets, frameBytes } = this.#wire.unseen(side, chunk.length);
+      this.#tally(side).passedUnseen(packets, frameBytes);
+      pump.forward(chunk);
+      return;
+    }
+    // Segments that pass as they came are forwarded together.
+    let from = 0;
+    for (let at = 0; at < chunk.length; ) {
+      const { end, judgement } = this.#wire.data(side, chunk, at);
+      const fate = this.#fateOf(side, judgement, true);
+      if (fate !== "forward" || judgement.payload !== undefined) {
+        if (from < at) pump.forward(chunk.subarray(from, at));
+        from = end;
+        if (this.#breaks(fate)) {
+          this.#abort();
+          return;
+        }
+        const payload = judgement.payload ?? chunk.subarray(at, end);
+        if (payload.length > 0 && fate === "forward") pump.forward(payload);
+        if (payload.length > 0 && fate === "answer") pump.answer(payload);
+      }
+      at = end;
+    }
+    if (from < chunk.length) pump.forward(from === 0 ? chunk : chunk.subarray(from));
+  }
+
+  /** `side` has sent its last byte: its FIN. */
+  #ended(side: TcpSide, peer: Socket): void {
+    if (this.#state !== "open") return;
+    this.#parts.onUsed(this);
+    const fate = this.#fateOf(side, this.#wire.fin(side), false);
+    if (fate === "forward") peer.end();
+    else if (this.#breaks(fate)) this.#abort();
+  }
+
+  #breaks(fate: Fate): boolean {
+    return fate === "astray" || (fate === "lost" && this.#parts.plan.onSegmentDrop === "reset");
+  }
+
+  /** Decides on a segment after the SYN, and counts it. Only a segment with data can be answered. */
+  #fateOf(side: TcpSide, judgement: Judgement, hasData: boolean): Fate {
+    const tally = this.#tally(side);
+    const { verdict, frameBytes } = judgement;
+    const { destinations } = this.#parts;
+    const lost = (reason: DropReason, fate: Fate = "lost"): Fate => {
+      tally.dropped(reason, frameBytes);
+      return fate;
+    };
+    switch (verdict.kind) {
+      case "drop":
+      case "aborted":
+        tally.ended(verdict, frameBytes);
+        return "lost";
+      case "tx":
+        if (!hasData) return lost("not_routable");
+        tally.forwarded("tx", frameBytes);
+        return "answer";
+      case "redirect": {
+        const upstream = destinations.port(verdict.ifindex);
+        if (upstream === undefined) return lost("redirect_unknown_port");
+        if (upstream !== this.#route?.upstream) return lost("redirect_midstream", "astray");
+        break;
+      }
+      case "pass":
+        if (judgement.readdressed) {
+          const named = destinations.named(judgement.host, judgement.port);
+          if (named === undefined) return lost("destination_not_allowed");
+          if (named.key !== this.#destination?.key) return lost("redirect_midstream", "astray");
+        }
+    }
+    tally.forwarded(verdict.kind, frameBytes);
+    return "forward";
+  }
+
+  /** The SYN, or its answer, was dropped: `onDrop` says what the client gets to see of that. */
+  #refuse(): void {
+    switch (this.#parts.plan.onDrop) {
+      case "reset":
+        this.#close(() => resetSocket(this.#client));
+        break;
+      case "close":
+        this.#close(() => this.#client.destroySoon());
+        break;
+      case "ignore":
+        this.#state = "held";
+    }
+  }
+
+  /** A socket reported an error: `side` is gone without a FIN. */
+  #broken(side: TcpSide): void {
+    if (this.#state === "closed") return;
+    this.#settleSyn(undefined);
+    this.#showReset(side);
+    this.#close(() => this.#resetBoth());
+  }
+
+  /** We break the connection: the client's wire shows an RST of the listener's. */
+  #abort(): void {
+    if (this.#state === "closed") return;
+    if (this.#state !== "held") this.#showReset("upstream");
+    this.#close(() => this.#resetBoth());
+  }
+
+  /** An RST is counted as any segment, but no verdict can bring the connection back. */
+  #showReset(side: TcpSide): void {
+    const judgement = this.#wire.reset(side);
+    if (judgement !== undefined) this.#fateOf(side, judgement, false);
+  }
+
+  #resetBoth(): void {
+    resetSocket(this.#client);
+    if (this.#upstream !== undefined) resetSocket(this.#upstream);
+  }
+
+  /** A socket closes by itself once it has ended both ways. */
+  #socketClosed(): void {
+    if (this.#state !== "open" || this.#upstream === undefined) return;
+    const [client, upstream] = [this.#client, this.#upstream];
+    if (client.destroyed && upstream.destroyed) this.#close(() => {});
+    // A FIN that a filter kept back leaves the other side waiting for what can come no more.
+    else if (!client.writableEnded || !upstream.writableEnded) this.#abort();
+  }
+
+  #close(endSockets: () => void): void {
+    this.#state = "closed";
+    endSockets();
+    this.#parts.onClosed(this);
+  }
+
+  /** Counts the SYN by how its dial ended: dropped for `reason`, or gone through. */
+  #settleSyn(reason: DropReason | undefined): void {
+    const syn = this.#syn;
+    if (syn === undefined) return;
+    this.#syn = undefined;
+    if (reason === undefined) this.#parts.received.forwarded(syn.kind, syn.frameBytes);
+    else this.#parts.received.dropped(reason, syn.frameBytes);
+  }
+
+  #tally(side: TcpSide): Tally {
+    return side === "client" ? this.#parts.received : this.#parts.replied;
+  }
+}

@@ -1,0 +1,130 @@
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import { err, ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import { FrameJudge } from "./frame-judge.ts";
+import { listenError } from "./listen-error.ts";
+import type { Listener, ListenerParts } from "./listener.ts";
+import type { Address } from "./plan.ts";
+import { SessionTable } from "./session-table.ts";
+import { Tally } from "./tally.ts";
+import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
+
+/** Connections the kernel may hold for us to accept; it lowers this to its own limit. */
+const backlog = 4096;
+
+/** A listening TCP socket and the connections that it took. */
+export class TcpListener implements Listener {
+  readonly #parts: ListenerParts;
+  readonly #server: Server;
+  readonly #connections: SessionTable<TcpConnection>;
+  readonly #shared: ConnectionParts;
+  #choice = 0;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(parts: ListenerParts) {
+    const { plan, index, counters, clock } = parts;
+    this.#parts = parts;
+    this.#connections = new SessionTable({
+      capacity: parts.maxSessions,
+      idleTimeoutMs: plan.idleTimeoutMs,
+      nowMs: () => clock.nowMs(),
+      onIdle: (connection) => connection.end("upstream_unreachable"),
+      onEvicted: (connection) => connection.end("session_limit"),
+    });
+    const judging = {
+      arena: parts.arena,
+      slots: parts.slots,
+      cpu: parts.cpu,
+      ifindex: plan.ifindex,
+      refreshClock: () => clock.refresh(),
+    };
+    this.#shared = {
+      plan,
+      destinations: parts.destinations,
+      ingress: new FrameJudge(parts.ingress, { ...judging, direction: "ingress" }),
+      egress: new FrameJudge(parts.egress, { ...judging, direction: "egress" }),
+      received: new Tally(counters, index, "ingress"),
+      replied: new Tally(counters, index, "egress"),
+      nextChoice: () => this.#choice++,
+      onUsed: (connection) => this.#connections.touch(connection),
+      onClosed: (connection) => this.#closed(connection),
+    };
+    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+    this.#server.on("connection", (client) => this.#accept(client));
+  }
+
+  listen(): Promise<Result<Address, UserError>> {
+    const { plan, counters, index, reusePort } = this.#parts;
+    const server = this.#server;
+    return new Promise((resolve) => {
+      const refused = (error: Error): void => resolve(err(listenError(plan, error)));
+      server.once("error", refused);
+      server.once("listening", () => {
+        server.off("error", refused);
+        server.on("error", () => counters.receiveError(index, "socket_error"));
+        const bound = server.address();
+        if (bound === null || typeof bound === "string")
+          throw new Error("a TCP server without port");
+        resolve(ok({ host: bound.address, port: bound.port }));
+      });
+      server.listen({ ...plan.listen, backlog, reusePort, exclusive: true });
+    });
+  }
+
+  async stop(drainTimeoutMs: number): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    for (const connection of this.#connections.entries())
+      if (connection.isHeld) this.#end(connection);
+    await this.#drained(drainTimeoutMs);
+    for (const connection of this.#connections.entries()) this.#end(connection);
+    await closed;
+  }
+
+  /** Waits until no connection is left, at most `timeoutMs`. */
+  #drained(timeoutMs: number): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.#onEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #accept(client: Socket): void {
+    const { counters, index } = this.#parts;
+    const { remoteAddress, remotePort, localAddress, localPort } = client;
+    if (!remoteAddress || !remotePort || !localAddress || !localPort) {
+      // Gone again already: the kernel does not know any more who it was.
+      counters.receiveError(index, "socket_error");
+      client.on("error", () => {});
+      client.destroy();
+      return;
+    }
+    const connection = new TcpConnection(
+      client,
+      { address: remoteAddress, port: remotePort },
+      { address: localAddress, port: localPort },
+      this.#shared,
+    );
+    this.#connections.add(connection);
+    counters.add(index, "sessions", 1);
+    counters.add(index, "sessions_total", 1);
+    connection.open();
+  }
+
+  #end(connection: TcpConnection): void {
+    this.#connections.remove(connection);
+    connection.end("shutting_down");
+  }
+
+  #closed(connection: TcpConnection): void {
+    this.#connections.remove(connection);
+    this.#parts.counters.add(this.#parts.index, "sessions", -1);
+    if (this.#connections.size === 0) this.#onEmpty?.();
+  }
+}

@@ -1,0 +1,55 @@
+import type { Endpoint, Flow } from "../packet/flow.ts";
+import type { Destination } from "./destinations.ts";
+
+/** A client's address and port, what its frames look like, and its sessions. */
+export class UdpClient<Session extends { readonly destination: Destination }> {
+  readonly key: string;
+  /** As the socket names it: IPv4-mapped on a dual-stack socket. */
+  readonly address: string;
+  readonly port: number;
+  /** Picks one of an upstream's addresses: always the same for this client, on any worker. */
+  readonly choice: number;
+  readonly toListener: Flow;
+  readonly toClient: Flow;
+  readonly #sessions = new Map<string, Session>();
+  /** The session of the last datagram: nearly always that of the next. */
+  #recent: Session | undefined;
+
+  constructor(key: string, at: Endpoint, toListener: Flow, toClient: Flow) {
+    this.key = key;
+    this.address = at.address;
+    this.port = at.port;
+    this.toListener = toListener;
+    this.toClient = toClient;
+    this.choice = spread(key);
+  }
+
+  get hasSessions(): boolean {
+    return this.#sessions.size > 0;
+  }
+
+  session(destination: Destination): Session | undefined {
+    if (this.#recent?.destination === destination) return this.#recent;
+    const session = this.#sessions.get(destination.key);
+    if (session !== undefined) this.#recent = session;
+    return session;
+  }
+
+  add(session: Session): void {
+    this.#sessions.set(session.destination.key, session);
+    this.#recent = session;
+  }
+
+  remove(session: Session): void {
+    if (this.#sessions.get(session.destination.key) === session)
+      this.#sessions.delete(session.destination.key);
+    if (this.#recent === session) this.#recent = undefined;
+  }
+}
+
+/** FNV-1a over the characters: a number for each client, evenly spread. */
+function spread(key: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}

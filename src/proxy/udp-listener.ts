@@ -1,0 +1,249 @@
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { isIPv6 } from "node:net";
+import { err, ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import { Flow } from "../packet/flow.ts";
+import type { Destination } from "./destinations.ts";
+import { endpointKey } from "./endpoint.ts";
+import { FrameJudge, type Judgement } from "./frame-judge.ts";
+import { listenError } from "./listen-error.ts";
+import type { Listener, ListenerParts } from "./listener.ts";
+import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.ts";
+import type { Address } from "./plan.ts";
+import { SessionTable } from "./session-table.ts";
+import { type Forwarded, Tally } from "./tally.ts";
+import { UdpClient } from "./udp-client.ts";
+import { UdpSession } from "./udp-session.ts";
+import { maxPayloadBytes, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+
+type Client = UdpClient<UdpSession>;
+
+/** Clients without a session whose flows are kept, for the next datagram that is dropped too. */
+const maxStrangers = 1024;
+
+/**
+ * A UDP socket, the sessions of its clients, and the way of a datagram between them.
+ *
+ * Client to upstream: datagram → frame → ingress chain → verdict → session → upstream.
+ * Upstream to client: datagram → frame → egress chain → verdict → client.
+ */
+export class UdpListener implements Listener {
+  readonly #parts: ListenerParts;
+  readonly #socket: Socket;
+  readonly #ingress: FrameJudge;
+  readonly #egress: FrameJudge;
+  readonly #received: Tally;
+  readonly #replied: Tally;
+  readonly #sessions: SessionTable<UdpSession>;
+  /** Those with sessions, by `endpointKey`. */
+  readonly #clients = new Map<string, Client>();
+  readonly #strangers = new Map<string, Client>();
+  readonly #local = new Map<4 | 6, string>();
+  #port = 0;
+  #open = true;
+
+  constructor(parts: ListenerParts) {
+    const { plan, index, counters, clock } = parts;
+    this.#parts = parts;
+    const judging = {
+      arena: parts.arena,
+      slots: parts.slots,
+      cpu: parts.cpu,
+      ifindex: plan.ifindex,
+      refreshClock: () => clock.refresh(),
+    };
+    this.#ingress = new FrameJudge(parts.ingress, { ...judging, direction: "ingress" });
+    this.#egress = new FrameJudge(parts.egress, { ...judging, direction: "egress" });
+    this.#received = new Tally(counters, index, "ingress");
+    this.#replied = new Tally(counters, index, "egress");
+    this.#sessions = new SessionTable({
+      capacity: parts.maxSessions,
+      idleTimeoutMs: plan.idleTimeoutMs,
+      nowMs: () => clock.nowMs(),
+      onIdle: (session) => this.#end(session, "session_limit"),
+      onEvicted: (session) => this.#end(session, "session_limit"),
+    });
+    this.#socket = createSocket({
+      type: isIPv6(plan.listen.host) ? "udp6" : "udp4",
+      reusePort: parts.reusePort,
+      lookup: numericLookup,
+      recvBufferSize: socketBufferBytes,
+      sendBufferSize: socketBufferBytes,
+    });
+  }
+
+  listen(): Promise<Result<Address, UserError>> {
+    const { plan, counters, index } = this.#parts;
+    return new Promise((resolve) => {
+      const refused = (error: Error): void => {
+        this.#open = false;
+        this.#socket.close();
+        resolve(err(listenError(plan, error)));
+      };
+      this.#socket.once("error", refused);
+      this.#socket.once("listening", () => {
+        this.#socket.off("error", refused);
+        this.#socket.on("error", () => counters.receiveError(index, "socket_error"));
+        this.#socket.on("message", (payload, from) => this.#onDatagram(payload, from));
+        const { address, port } = this.#socket.address();
+        this.#port = port;
+        resolve(ok({ host: address, port }));
+      });
+      this.#socket.bind({ address: plan.listen.host, port: plan.listen.port, exclusive: true });
+    });
+  }
+
+  /** Datagrams have no end to wait for: what was received is forwarded, and sessions close. */
+  async stop(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    const closed = new Promise<void>((resolve) => this.#socket.once("close", resolve));
+    this.#socket.close();
+    for (const session of this.#sessions.entries()) {
+      this.#sessions.remove(session);
+      this.#end(session, "shutting_down");
+    }
+    await closed;
+  }
+
+  #onDatagram(payload: Buffer, from: RemoteInfo): void {
+    const client = this.#client(from);
+    const judgement = this.#ingress.datagram(client.toListener, payload);
+    const verdict = judgement.verdict;
+    switch (verdict.kind) {
+      case "drop":
+      case "aborted":
+        this.#received.ended(verdict, judgement.frameBytes);
+        return;
+      case "tx":
+        this.#toClient(
+          client,
+          judgement.payload ?? payload,
+          judgement.frameBytes,
+          "tx",
+          this.#received,
+        );
+        return;
+      case "redirect":
+      case "pass":
+        this.#forward(client, payload, judgement, verdict.kind);
+    }
+  }
+
+  #forward(client: Client, payload: Buffer, judgement: Judgement, kind: "pass" | "redirect"): void {
+    const destination = this.#destination(client, judgement);
+    if (destination === undefined) {
+      const reason = kind === "redirect" ? "redirect_unknown_port" : "destination_not_allowed";
+      this.#received.dropped(reason, judgement.frameBytes);
+      return;
+    }
+    const session = client.session(destination) ?? this.#openSession(client, destination);
+    this.#sessions.touch(session);
+    session.send(judgement.payload ?? payload, judgement.frameBytes, kind);
+  }
+
+  /** Where a passed or redirected datagram goes; undefined where it may not go. */
+  #destination(client: Client, judgement: Judgement): Destination | undefined {
+    const { destinations } = this.#parts;
+    const verdict = judgement.verdict;
+    if (verdict.kind === "redirect") return destinations.port(verdict.ifindex)?.pick(client.choice);
+    if (judgement.readdressed) return destinations.named(judgement.host, judgement.port);
+    return destinations.upstream.pick(client.choice);
+  }
+
+  #onReply(session: UdpSession, payload: Buffer): void {
+    this.#sessions.touch(session);
+    const client = session.client;
+    const judgement = this.#egress.datagram(client.toClient, payload);
+    const verdict = judgement.verdict;
+    if (verdict.kind === "drop" || verdict.kind === "aborted")
+      this.#replied.ended(verdict, judgement.frameBytes);
+    else
+      this.#toClient(
+        client,
+        judgement.payload ?? payload,
+        judgement.frameBytes,
+        "pass",
+        this.#replied,
+      );
+  }
+
+  #toClient(
+    client: Client,
+    payload: Uint8Array,
+    frameBytes: number,
+    kind: Forwarded,
+    tally: Tally,
+  ): void {
+    if (payload.length > maxPayloadBytes[client.toClient.family])
+      tally.dropped("frame_too_large", frameBytes);
+    // A datagram may come from port 0 (RFC 768: no answer wanted); none can be sent there.
+    else if (client.port === 0 || !this.#open) tally.dropped("send_failed", frameBytes);
+    else if (this.#socket.getSendQueueSize() > maxQueuedBytes)
+      tally.dropped("send_queue_full", frameBytes);
+    else {
+      tally.forwarded(kind, frameBytes);
+      this.#socket.send(payload, client.port, client.address);
+    }
+  }
+
+  #client(from: RemoteInfo): Client {
+    const key = endpointKey(from.address, from.port);
+    const known = this.#clients.get(key) ?? this.#strangers.get(key);
+    if (known !== undefined) return known;
+    const source = { address: from.address, port: from.port };
+    const destination = { address: this.#localAddress(from.address), port: this.#port };
+    const client = new UdpClient<UdpSession>(
+      key,
+      source,
+      new Flow("udp", source, destination),
+      new Flow("udp", destination, source),
+    );
+    if (this.#strangers.size === maxStrangers) this.#strangers.clear();
+    this.#strangers.set(key, client);
+    return client;
+  }
+
+  /** The listener's address as a client of `peer`'s family sees it. */
+  #localAddress(peer: string): string {
+    const { listen, localAddress } = this.#parts.plan;
+    if (!isWildcard(listen.host)) return listen.host;
+    const family = addressFamily(peer) ?? 4;
+    let address = this.#local.get(family);
+    if (address === undefined) {
+      const fits = addressFamily(localAddress) === family && !isWildcard(localAddress);
+      address = fits ? localAddress : defaultLocalAddress(family);
+      this.#local.set(family, address);
+    }
+    return address;
+  }
+
+  #openSession(client: Client, destination: Destination): UdpSession {
+    const session = new UdpSession(client, destination, this.#received, {
+      onReply: (from, payload) => this.#onReply(from, payload),
+      onClosed: (closed) => {
+        this.#sessions.remove(closed);
+        this.#forget(closed);
+      },
+    });
+    this.#strangers.delete(client.key);
+    this.#sessions.add(session);
+    this.#clients.set(client.key, client);
+    client.add(session);
+    this.#parts.counters.add(this.#parts.index, "sessions", 1);
+    this.#parts.counters.add(this.#parts.index, "sessions_total", 1);
+    session.open();
+    return session;
+  }
+
+  #end(session: UdpSession, reason: "session_limit" | "shutting_down"): void {
+    session.close(reason);
+    this.#forget(session);
+  }
+
+  #forget(session: UdpSession): void {
+    session.client.remove(session);
+    if (!session.client.hasSessions) this.#clients.delete(session.client.key);
+    this.#parts.counters.add(this.#parts.index, "sessions", -1);
+  }
+}

@@ -1,0 +1,303 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+import { stackBytes } from "../../src/engine/engine.ts";
+import { Counters, counterBytes } from "../../src/filter/counters.ts";
+import type { FaultReport } from "../../src/filter/fault-reporter.ts";
+import { assemble } from "../../src/isa/assembler.ts";
+import type { ProgramType } from "../../src/object/object-spec.ts";
+import { startEcho } from "../../src/proxy/echo.ts";
+import { withinFileLimit } from "../../src/proxy/file-limit.ts";
+import type { ListenerPlan, ProxyPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
+import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
+import { Arena } from "../../src/runtime/arena.ts";
+import { compileRuntime } from "../../src/runtime/instantiate.ts";
+import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { needing } from "../support/needing.ts";
+import { cleanUp, onCleanUp, TcpClient, udpSocket, until, value } from "./rig.ts";
+import { lifeOutput } from "./stop-and-exit.ts";
+
+afterEach(cleanUp);
+
+interface PlanOptions {
+  readonly upstreams: readonly UpstreamPlan[];
+  readonly listeners: readonly Partial<ListenerPlan>[];
+  readonly filters?: readonly { readonly assembly: string; readonly type?: ProgramType }[];
+  readonly workers?: number;
+}
+
+async function planOf(options: PlanOptions): Promise<{ plan: ProxyPlan; counters: Counters[] }> {
+  const arena = value(Arena.create(16 * 1024 * 1024));
+  const filters = (options.filters ?? []).map(({ assembly, type }, i) => ({
+    name: `filter${i}`,
+    engine: "interpreter" as const,
+    program: {
+      name: `program${i}`,
+      type: type ?? ("xdp" as const),
+      instructions: value(assemble(assembly)),
+      maps: [],
+    },
+  }));
+  const shape = { listeners: options.listeners.length, filters: filters.length };
+  const workers = Array.from({ length: options.workers ?? 1 }, () => ({
+    stack: value(arena.allocate(stackBytes, "stack")),
+    slots: value(arena.allocate(SLOT_BYTES * 4, "slots")),
+    slotCount: 4,
+    counters: value(arena.allocate(counterBytes(shape), "counters")),
+  }));
+  const plan: ProxyPlan = {
+    memory: arena.memory,
+    runtime: await compileRuntime(),
+    workers,
+    shape,
+    filters,
+    listeners: options.listeners.map((listener, i) => ({
+      name: `listener${i}`,
+      protocol: "udp",
+      listen: { host: "127.0.0.1", port: 0 },
+      ifindex: 1000 + i,
+      upstream: 0,
+      ingress: filters.map((_, index) => index),
+      egress: [],
+      idleTimeoutMs: 60_000,
+      maxSessions: 100,
+      localAddress: "127.0.0.1",
+      onDrop: "reset",
+      onSegmentDrop: "reset",
+      ...listener,
+    })),
+    upstreams: options.upstreams,
+    ports: [],
+  };
+  const counters = workers.map((worker) => new Counters(arena.memory, worker.counters, shape));
+  return { plan, counters };
+}
+
+async function echoUpstream(): Promise<UpstreamPlan> {
+  const echo = await startEcho();
+  onCleanUp(() => echo.stop());
+  return { name: "echo", addresses: [echo.address] };
+}
+
+const silent = { onFault: () => {}, onWorkerDied: () => {} };
+
+function stopping(proxy: RunningProxy): RunningProxy {
+  onCleanUp(() => proxy.stop(0));
+  return proxy;
+}
+
+test("a proxy on worker threads carries UDP and TCP, and counts where the main thread reads", async () => {
+  const { plan, counters } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{ protocol: "udp" }, { protocol: "tcp" }],
+    filters: [{ assembly: "r0 = 2\nexit" }],
+  });
+  const proxy = stopping(value(await startProxy(plan, silent)));
+  expect(proxy.listeners.map(({ name, protocol }) => [name, protocol])).toEqual([
+    ["listener0", "udp"],
+    ["listener1", "tcp"],
+  ]);
+  const datagrams = await udpSocket();
+  datagrams.send("datagram", proxy.listeners[0]!.address);
+  expect(await datagrams.text()).toBe("datagram");
+  const stream = new TcpClient(proxy.listeners[1]!.address);
+  stream.socket.end("stream");
+  expect(await stream.over).toBe("end");
+  expect(stream.received.toString()).toBe("stream");
+  expect(counters[0]!.readPackets(0, "ingress", "pass")).toBe(1);
+  expect(counters[0]!.readPackets(1, "ingress", "pass")).toBe(4);
+  expect(counters[0]!.readFilterVerdicts(0, "pass")).toBe(5);
+});
+
+needing("linux")("workers share one port, and every packet is some worker's", async () => {
+  const { plan, counters } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{ protocol: "udp" }, { protocol: "tcp" }],
+    workers: 2,
+  });
+  const proxy = stopping(value(await startProxy(plan, silent)));
+  const clients = await Promise.all(Array.from({ length: 32 }, () => udpSocket()));
+  for (const client of clients) {
+    client.send("x", proxy.listeners[0]!.address);
+    expect(await client.text()).toBe("x");
+    const stream = new TcpClient(proxy.listeners[1]!.address);
+    stream.socket.end("y");
+    expect(await stream.over).toBe("end");
+    expect(stream.received.toString()).toBe("y");
+  }
+  const sessions = (listener: number): number[] =>
+    counters.map((worker) => worker.readCell(listener, "sessions_total"));
+  for (const listener of [0, 1]) {
+    const [first = 0, second = 0] = sessions(listener);
+    expect(first + second).toBe(32);
+    // By chance all would be one worker's once in 2³¹ runs.
+    expect(Math.min(first, second)).toBeGreaterThan(0);
+  }
+});
+
+for (const protocol of ["udp", "tcp"] as const)
+  test(`a ${protocol} address in use is named with its listener and a remedy, and no worker is left`, async () => {
+    const echo = await startEcho();
+    onCleanUp(() => echo.stop());
+    const { plan } = await planOf({
+      upstreams: [{ name: "echo", addresses: [echo.address] }],
+      listeners: [{ protocol: "udp" }, { name: "taken", protocol, listen: echo.address }],
+    });
+    const died: string[] = [];
+    const started = await startProxy(plan, {
+      onFault: () => {},
+      onWorkerDied: (_, cause) => died.push(cause),
+    });
+    expect(started).toMatchObject({
+      ok: false,
+      error: {
+        code: "LISTEN_FAILED",
+        where: "listener taken",
+        what: `cannot listen on ${protocol} 127.0.0.1:${echo.address.port}: the address is in use (EADDRINUSE)`,
+        fix: "stop the process that holds it, or change the listener's port",
+      },
+    });
+    expect(died).toEqual([]);
+  });
+
+test("an address this machine does not have is a named error", async () => {
+  const { plan } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{ listen: { host: "192.0.2.1", port: 0 } }],
+  });
+  expect(await startProxy(plan, silent)).toMatchObject({
+    ok: false,
+    error: { code: "LISTEN_FAILED", what: expect.stringContaining("EADDRNOTAVAIL") },
+  });
+});
+
+test("a raw program is refused as a filter", async () => {
+  const { plan } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{}],
+    filters: [{ assembly: "r0 = 0\nexit", type: "raw" }],
+  });
+  expect(await startProxy(plan, silent)).toMatchObject({
+    ok: false,
+    error: { code: "FILTER_RAW", where: "filter filter0" },
+  });
+});
+
+test("a filter's fault and its trace lines reach the main thread", async () => {
+  const { plan } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{}],
+    filters: [
+      {
+        // bpf_trace_printk("hi", 3), then a load from null.
+        assembly:
+          "r1 = 0x6968\n*(u64 *)(r10 - 8) = r1\nr1 = r10\nr1 += -8\nr2 = 3\ncall 6\nr1 = 0\nr0 = *(u64 *)(r1 + 0)\nexit",
+      },
+    ],
+  });
+  const faults: FaultReport[] = [];
+  const lines: string[] = [];
+  const proxy = stopping(
+    value(
+      await startProxy(plan, {
+        ...silent,
+        onFault: (fault) => faults.push(fault),
+        onTrace: (line) => lines.push(line),
+      }),
+    ),
+  );
+  const client = await udpSocket();
+  client.send("x", proxy.listeners[0]!.address);
+  await until(() => faults.length > 0);
+  expect(faults).toMatchObject([{ filter: "filter0", program: "program0", slot: 7 }]);
+  expect(lines.join()).toContain("hi");
+});
+
+test("a worker that cannot start for a bug is an error, not a crash", async () => {
+  const { plan } = await planOf({
+    upstreams: [{ name: "none", addresses: [] }],
+    listeners: [{}],
+  });
+  expect(await startProxy(plan, silent)).toMatchObject({
+    ok: false,
+    error: { code: "WORKER_DIED", what: expect.stringContaining("upstream none has no address") },
+  });
+});
+
+test("a worker that dies is reported once with its cause, and stop still resolves", async () => {
+  const { plan } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{}],
+    filters: [{ assembly: "r0 = 2\nexit" }],
+  });
+  // Stands in for a bug: packet slots outside the arena.
+  const workers = plan.workers.map((worker) => ({ ...worker, slots: 2 ** 30 }));
+  const died: { worker: number; cause: string }[] = [];
+  const proxy = value(
+    await startProxy(
+      { ...plan, workers },
+      { ...silent, onWorkerDied: (worker, cause) => died.push({ worker, cause }) },
+    ),
+  );
+  const client = await udpSocket();
+  client.send("x", proxy.listeners[0]!.address);
+  await until(() => died.length > 0);
+  await proxy.stop(0);
+  expect(died).toMatchObject([{ worker: 0, cause: expect.stringContaining("RangeError") }]);
+});
+
+test("stop ends every worker and frees its ports", async () => {
+  const { plan } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{ protocol: "udp" }, { protocol: "tcp" }],
+  });
+  const proxy = value(await startProxy(plan, silent));
+  const client = new TcpClient(proxy.listeners[1]!.address);
+  client.write("x");
+  await client.bytes(1);
+  await Promise.all([proxy.stop(10), proxy.stop(10)]);
+  expect(await client.over).toBe("ECONNRESET");
+  const again = await udpSocket("127.0.0.1", proxy.listeners[0]!.address.port);
+  expect(again.port).toBe(proxy.listeners[0]!.address.port);
+});
+
+test("after stop no handle keeps the process alive", () => {
+  const file = fileURLToPath(new URL("./stop-and-exit.ts", import.meta.url));
+  const run = spawnSync(process.execPath, [file], { encoding: "utf8", timeout: 20_000 });
+  expect(run).toMatchObject({
+    status: 0,
+    signal: null,
+    stdout: lifeOutput,
+    stderr: "",
+  });
+});
+
+for (const { protocol, openFiles, maxSessions, lowered } of [
+  { protocol: "udp" as const, openFiles: 1024, maxSessions: 16_384, lowered: 512 },
+  { protocol: "tcp" as const, openFiles: 1024, maxSessions: 16_384, lowered: 256 },
+  { protocol: "udp" as const, openFiles: 65_536, maxSessions: 16_384, lowered: 16_384 },
+  { protocol: "udp" as const, openFiles: 1, maxSessions: 10, lowered: 1 },
+])
+  test(`with ${openFiles} files a ${protocol} listener of ${maxSessions} sessions gets ${lowered}`, async () => {
+    const { plan } = await planOf({
+      upstreams: [{ name: "any", addresses: [{ host: "127.0.0.1", port: 9 }] }],
+      listeners: [{ protocol, maxSessions }],
+    });
+    expect(withinFileLimit(plan.listeners[0]!, openFiles).maxSessions).toBe(lowered);
+  });
+
+needing("linux")("more sessions than open files allow are a warning that names both", async () => {
+  const { plan } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{ maxSessions: 1_000_000_000 }],
+  });
+  const warnings: string[] = [];
+  stopping(
+    value(await startProxy(plan, { ...silent, onWarning: (warning) => warnings.push(warning) })),
+  );
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /^listener listener0: maxSessions lowered from 1000000000 to \d+: at most half of the \d+ files/,
+    ),
+  ]);
+});
