@@ -25,7 +25,7 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
   if (!prepared.ok) return reportConfigErrors(prepared.error, terminal);
   const metrics = createMetrics({
     version,
-    sources: metricSources(prepared.value),
+    sources: metricSources(prepared.value, () => 0),
     process: undefined,
     now: Date.now,
     onSkip: () => {},

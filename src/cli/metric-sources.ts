@@ -3,11 +3,19 @@ import { programTag } from "../engine/program-tag.ts";
 import { Counters } from "../filter/counters.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
+import { hostPort } from "./host-port.ts";
 
 /** What the metrics of a prepared proxy are read from: its counters and maps, where they lie. */
-export function metricSources({ plan, filters }: PreparedProxy): MetricSources {
+export function metricSources(
+  { plan, filters }: PreparedProxy,
+  kernelDrops: (listener: number) => number,
+): MetricSources {
   return {
     listeners: plan.listeners.map((listener) => listener.name),
+    addresses: plan.upstreams.flatMap(({ name, addresses }) =>
+      addresses.map(({ host, port }) => ({ upstream: name, address: hostPort(host, port) })),
+    ),
+    kernelDrops,
     filters: plan.filters.map(({ name, engine, program }) => ({
       name,
       engine,

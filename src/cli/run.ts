@@ -4,6 +4,7 @@ import { ProcessMetrics } from "../metrics/process-metrics.ts";
 import { createMetrics } from "../metrics/registry.ts";
 import { type MetricsServer, startMetricsServer } from "../metrics/server.ts";
 import { type Echo, startEcho } from "../proxy/echo.ts";
+import { KernelDrops } from "../proxy/kernel-drops.ts";
 import { type RunningProxy, startProxy } from "../proxy/supervisor.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { waitForEnding } from "./ending.ts";
@@ -29,6 +30,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
   let server: MetricsServer | undefined;
+  let kernelDrops: KernelDrops | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
     await proxy?.stop(drainTimeoutMs);
@@ -50,7 +52,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
   const metrics = createMetrics({
     version,
-    sources: metricSources(prepared.value),
+    // No listener has lost anything before it is bound.
+    sources: metricSources(prepared.value, (listener) => kernelDrops?.of(listener) ?? 0),
     process: new ProcessMetrics(),
     now: Date.now,
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
@@ -60,10 +63,12 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   const started = await startProxy(prepared.value.plan, {
     onFault: (fault) => log.warn(fault, "filter aborted"),
     onTrace: (line) => log.info({ line }, "bpf_trace_printk"),
+    onWarning: (message) => log.warn(message),
     onWorkerDied: (worker, cause) => ending.fail(`worker ${worker} died: ${cause}`),
   });
   if (!started.ok) return refuse(started.error.message);
   proxy = started.value;
+  kernelDrops = new KernelDrops(proxy.listeners);
   if (metricsListen !== undefined) {
     const serving = await startMetricsServer({
       listen: metricsListen,

@@ -24,7 +24,7 @@ interface MemoryNeed {
 /** What `preparePlan` will allocate, to the byte. */
 export function memoryNeed(
   filters: readonly FilterConfig[],
-  listeners: number,
+  { listeners, addresses }: Omit<CounterShape, "filters">,
   workers: number,
 ): MemoryNeed {
   const programs = filters.reduce((sum, filter) => sum + filter.programs.length, 0);
@@ -32,7 +32,7 @@ export function memoryNeed(
     name,
     bytes: object.maps.reduce((sum, map) => sum + allocationBytes(storageBytes(map, workers)), 0),
   }));
-  const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs });
+  const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs, addresses });
   const bytes = needs.reduce((sum, need) => sum + need.bytes, reservedBytes + workerBytes);
   return { bytes, workerBytes, filters: needs };
 }
@@ -45,11 +45,15 @@ export function checkMemory(
   problems: ProblemList,
 ): void {
   const workers = workerCount(config.top.workers ?? 1);
+  const addresses = [...config.upstreams.values()].reduce(
+    (sum, upstream) => sum + (upstream.echo === true ? 1 : (upstream.addresses?.length ?? 0)),
+    0,
+  );
   const {
     bytes,
     workerBytes,
     filters: needs,
-  } = memoryNeed(filters, config.listeners.length, workers);
+  } = memoryNeed(filters, { listeners: config.listeners.length, addresses }, workers);
   if (bytes <= memoryBytes) return;
   const [largest] = needs.toSorted((a, b) => b.bytes - a.bytes);
   const most =

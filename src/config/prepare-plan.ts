@@ -64,7 +64,12 @@ export async function preparePlan(
     else errors.push(...one.error);
   }
   const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
-  const shape = { listeners: config.listeners.length, filters: filters.length };
+  const addresses = upstreams.ok ? upstreams.value.flatMap((upstream) => upstream.addresses) : [];
+  const shape: CounterShape = {
+    listeners: config.listeners.length,
+    filters: filters.length,
+    addresses: addresses.length,
+  };
   const workers: WorkerPlan[] = [];
   for (let cpu = 0; cpu < config.workers && errors.length === 0; cpu++) {
     const worker = prepareWorker(arena.value, shape, cpu);

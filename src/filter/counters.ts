@@ -5,19 +5,29 @@ import { type Direction, directions, type VerdictKind, verdictKinds } from "./ve
 export const listenerCells = ["sessions", "sessions_total"] as const;
 export type ListenerCell = (typeof listenerCells)[number];
 
-/** Label values of `weir_receive_errors_total{reason}`. */
+/** Label values of `weir_receive_errors_total{reason}`. What the kernel dropped it counts itself. */
 export const receiveErrors = ["socket_error", "truncated", "kernel_dropped"] as const;
 export type ReceiveError = (typeof receiveErrors)[number];
 
-/** How many listeners and filters a block of counters has cells for. */
+/** Upper bounds in seconds of `weir_filter_run_seconds`: from a few instructions to a stall. */
+export const runBounds = [
+  1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 1e-2,
+] as const;
+
+/** What a block of counters has cells for. */
 export interface CounterShape {
   readonly listeners: number;
   readonly filters: number;
+  /** Addresses of all upstreams together. */
+  readonly addresses: number;
 }
 
 const perDirection = verdictKinds.length * 2 + dropReasons.length;
 const perListener = directions.length * perDirection + listenerCells.length + receiveErrors.length;
-const perFilter = verdictKinds.length;
+/** A filter's cells: verdicts, then sampled run times by bucket (one more for above all), then their sum. */
+const runsAt = verdictKinds.length;
+const runSumAt = runsAt + runBounds.length + 1;
+const perFilter = runSumAt + 1;
 
 const directionIndex: Readonly<Record<Direction, number>> = { ingress: 0, egress: 1 };
 const verdictIndex = indexes(verdictKinds);
@@ -27,7 +37,7 @@ const errorIndex = indexes(receiveErrors);
 
 /** Bytes one worker's counters take in the arena. */
 export function counterBytes(shape: CounterShape): number {
-  return (shape.listeners * perListener + shape.filters * perFilter) * 8;
+  return (shape.listeners * perListener + shape.filters * perFilter + shape.addresses) * 8;
 }
 
 /**
@@ -38,10 +48,12 @@ export function counterBytes(shape: CounterShape): number {
 export class Counters {
   readonly #cells: Float64Array;
   readonly #filters: number;
+  readonly #addresses: number;
 
   constructor(memory: WebAssembly.Memory, offset: number, shape: CounterShape) {
     this.#cells = new Float64Array(memory.buffer, offset, counterBytes(shape) / 8);
     this.#filters = shape.listeners * perListener;
+    this.#addresses = this.#filters + shape.filters * perFilter;
   }
 
   /** Counts a packet of `bytes` (the frame's length) whose verdict is `kind`. */
@@ -70,6 +82,20 @@ export class Counters {
     this.#cells[this.#filters + filter * perFilter + verdictIndex[kind]]! += 1;
   }
 
+  /** A run of a filter that was timed. */
+  filterRun(filter: number, seconds: number): void {
+    const at = this.#filters + filter * perFilter;
+    let bucket = 0;
+    while (bucket < runBounds.length && seconds > runBounds[bucket]!) bucket++;
+    this.#cells[at + runsAt + bucket]! += 1;
+    this.#cells[at + runSumAt]! += seconds;
+  }
+
+  /** An upstream's address answered, or could not be reached, at `nowMs` (above 0). */
+  upstream(address: number, up: boolean, nowMs: number): void {
+    this.#cells[this.#addresses + address] = up ? nowMs : -nowMs;
+  }
+
   add(listener: number, cell: ListenerCell, by: number): void {
     this.#cells[cellAt(listener, cell)]! += by;
   }
@@ -92,6 +118,22 @@ export class Counters {
 
   readFilterVerdicts(filter: number, kind: VerdictKind): number {
     return this.#cells[this.#filters + filter * perFilter + verdictIndex[kind]]!;
+  }
+
+  /** Timed runs of a filter in each bucket of `runBounds`, then those above all; not cumulative. */
+  readFilterRuns(filter: number): Float64Array {
+    const at = this.#filters + filter * perFilter + runsAt;
+    return this.#cells.subarray(at, at + runBounds.length + 1);
+  }
+
+  /** Seconds that a filter's timed runs took together. */
+  readFilterRunSum(filter: number): number {
+    return this.#cells[this.#filters + filter * perFilter + runSumAt]!;
+  }
+
+  /** When an upstream's address was last heard of: above 0 it was up, below 0 down, 0 never tried. */
+  readUpstream(address: number): number {
+    return this.#cells[this.#addresses + address]!;
   }
 
   readCell(listener: number, cell: ListenerCell): number {

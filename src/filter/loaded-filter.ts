@@ -22,6 +22,9 @@ export interface FilterParts {
   readonly executable: Executable;
 }
 
+/** One run in this many is timed, on average: reading the clock twice costs more than a small filter. */
+const runsPerSample = 128;
+
 /** One program of a filter, ready to judge packets on one worker: engine, verdict table, counters. */
 export class LoadedFilter {
   readonly name: string;
@@ -31,6 +34,7 @@ export class LoadedFilter {
   readonly #arena: Arena;
   readonly #counters: Counters;
   readonly #faults: FaultReporter;
+  #untilSample = runsPerSample;
 
   constructor(parts: FilterParts, arena: Arena, counters: Counters, faults: FaultReporter) {
     this.name = parts.name;
@@ -45,7 +49,7 @@ export class LoadedFilter {
   /** Runs the program on the frame in `slot` and counts its verdict. Allocates nothing. */
   judge(slot: number): Verdict {
     const words = this.#arena.words;
-    const returned = this.#executable.run(slot);
+    const returned = --this.#untilSample === 0 ? this.#timedRun(slot) : this.#executable.run(slot);
     const fault = this.#executable.fault;
     let verdict: Verdict;
     if (fault === undefined) {
@@ -58,6 +62,15 @@ export class LoadedFilter {
     }
     this.#counters.filterVerdict(this.#index, verdict.kind);
     return verdict;
+  }
+
+  /** Times a run. The next sample comes after a random number of runs, so as to follow no pattern. */
+  #timedRun(slot: number): number {
+    this.#untilSample = 1 + Math.floor(Math.random() * (2 * runsPerSample - 1));
+    const fromMs = performance.now();
+    const returned = this.#executable.run(slot);
+    this.#counters.filterRun(this.#index, (performance.now() - fromMs) / 1000);
+    return returned;
   }
 
   /** The last run ended before its program's `exit`: no later filter may overrule it. */

@@ -1,9 +1,9 @@
 import { dropReasons } from "../common/drop-reason.ts";
 import type { EngineKind } from "../engine/engine.ts";
-import { type Counters, receiveErrors } from "../filter/counters.ts";
+import { type Counters, receiveErrors, runBounds } from "../filter/counters.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import type { ProgramType } from "../object/object-spec.ts";
-import { type MetricFamily, type MetricType, renderLabels } from "./exposition.ts";
+import { type MetricFamily, type MetricType, renderLabels, writeHistogram } from "./exposition.ts";
 import type { MapMetric } from "./map-binding.ts";
 import type { MapSource } from "./map-source.ts";
 
@@ -11,6 +11,10 @@ import type { MapSource } from "./map-source.ts";
 export interface MetricSources {
   /** Names, by the index that counters use. */
   readonly listeners: readonly string[];
+  /** Addresses of all upstreams, by the index that counters use. */
+  readonly addresses: readonly { readonly upstream: string; readonly address: string }[];
+  /** Datagrams that the kernel dropped since the start because a listener was too slow to read. */
+  readonly kernelDrops: (listener: number) => number;
   /** By the index that counters use. */
   readonly filters: readonly FilterInfo[];
   /** Each worker's, read where the worker writes them. */
@@ -84,6 +88,7 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       "counter",
       byVerdict.map(({ labels, bytes }) => ({ labels, read: bytes })),
     ),
+    runTimeFamily(sources),
     {
       name: "weir_drops_total",
       help: "Packets that went no further, by reason; a reason is listed once it has occurred",
@@ -141,11 +146,61 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       byListener.flatMap(({ name, listener }) =>
         receiveErrors.map((reason) => ({
           labels: renderLabels(["listener", "reason"], [name, reason]),
-          read: () => sum((worker) => worker.readReceiveErrors(listener, reason)),
+          read: () =>
+            reason === "kernel_dropped"
+              ? sources.kernelDrops(listener)
+              : sum((worker) => worker.readReceiveErrors(listener, reason)),
         })),
       ),
     ),
+    upstreamFamily(sources),
   ];
+}
+
+/** How long filters run, from the runs that workers timed. */
+function runTimeFamily({ filters, counters }: MetricSources): MetricFamily {
+  const labels = filters.map(({ name }) => renderLabels(["filter"], [name]));
+  return {
+    name: "weir_filter_run_seconds",
+    help: "Time a run of a filter took, of a random sample of about one run in 128",
+    type: "histogram",
+    collect(out) {
+      for (const [filter, text] of labels.entries()) {
+        const counts = new Array<number>(runBounds.length).fill(0);
+        let [count, seconds] = [0, 0];
+        for (const worker of counters) {
+          let below = 0;
+          for (const [bucket, runs] of worker.readFilterRuns(filter).entries()) {
+            below += runs;
+            if (bucket < counts.length) counts[bucket]! += below;
+          }
+          count += below;
+          seconds += worker.readFilterRunSum(filter);
+        }
+        writeHistogram(out, text, runBounds, counts, seconds, count);
+      }
+    },
+  };
+}
+
+/** Whether each upstream answers, as the worker that tried it last found. */
+function upstreamFamily({ addresses, counters }: MetricSources): MetricFamily {
+  return family(
+    "weir_upstream_up",
+    "1 if an upstream's address took the last connection or answered, 0 if it could not be reached; 1 before it is tried",
+    "gauge",
+    addresses.map(({ upstream, address }, index) => ({
+      labels: renderLabels(["upstream", "address"], [upstream, address]),
+      read: () => {
+        let last = 0;
+        for (const worker of counters) {
+          const heard = worker.readUpstream(index);
+          if (Math.abs(heard) > Math.abs(last)) last = heard;
+        }
+        return last < 0 ? 0 : 1;
+      },
+    })),
+  );
 }
 
 /** How full each map is, and what metrics of maps left out. */

@@ -8,7 +8,7 @@ import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
 import { LoadedFilter } from "../filter/loaded-filter.ts";
 import { Arena } from "../runtime/arena.ts";
 import { instantiateRuntime } from "../runtime/instantiate.ts";
-import { Destinations } from "./destinations.ts";
+import { type Destination, Destinations } from "./destinations.ts";
 import type { Listener } from "./listener.ts";
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
@@ -68,6 +68,9 @@ export class DataWorker {
         })),
       );
     const slots = new PacketSlots(own.slots, own.slotCount);
+    const onHeard = (destination: Destination, up: boolean): void => {
+      if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
+    };
     const listeners = plan.listeners.map((listener, index) =>
       createListener({
         plan: listener,
@@ -80,6 +83,7 @@ export class DataWorker {
         slots,
         clock,
         cpu: worker,
+        onHeard,
         maxSessions: share(listener.maxSessions, plan.workers.length),
         reusePort: plan.workers.length > 1,
       }),

@@ -9,6 +9,8 @@ export interface Destination {
   readonly family: 4 | 6;
   /** Equal for equal destinations. */
   readonly key: string;
+  /** Its place among the addresses of all upstreams, in the counters; undefined for any other. */
+  readonly index: number | undefined;
 }
 
 /** An upstream's addresses, each a destination. */
@@ -16,10 +18,11 @@ export class Upstream {
   readonly name: string;
   readonly addresses: readonly Destination[];
 
-  constructor(plan: UpstreamPlan) {
+  /** `first` is the place of its first address among those of all upstreams. */
+  constructor(plan: UpstreamPlan, first: number) {
     if (plan.addresses.length === 0) throw new RangeError(`upstream ${plan.name} has no address`);
     this.name = plan.name;
-    this.addresses = plan.addresses.map(destinationOf);
+    this.addresses = plan.addresses.map((address, i) => destinationOf(address, first + i));
   }
 
   /** The address for the `choice`th user of this upstream: users are spread evenly. */
@@ -54,7 +57,12 @@ export class Destinations {
   readonly #allowed: readonly Range[];
 
   constructor(plan: Pick<ProxyPlan, "upstreams" | "ports">, listener: ListenerPlan) {
-    const upstreams = plan.upstreams.map((upstream) => new Upstream(upstream));
+    let addresses = 0;
+    const upstreams = plan.upstreams.map((upstream) => {
+      const first = addresses;
+      addresses += upstream.addresses.length;
+      return new Upstream(upstream, first);
+    });
     const byIndex = (index: number, user: string): Upstream => {
       const upstream = upstreams[index];
       if (upstream === undefined) throw new RangeError(`${user}: no upstream ${index}`);
@@ -87,18 +95,18 @@ export class Destinations {
     const inside = this.#allowed.some(
       (range) => (range.port === undefined || range.port === port) && contains(range, address),
     );
-    return inside ? destinationOf({ host, port }) : undefined;
+    return inside ? destinationOf({ host, port }, undefined) : undefined;
   }
 }
 
-function destinationOf({ host, port }: Address): Destination {
+function destinationOf({ host, port }: Address, index: number | undefined): Destination {
   const parsed = parseAddress(host);
   if (parsed === undefined) throw new RangeError(`destination ${host} is no IP address`);
   const address = unmapAddress(parsed);
   const family = address.length === 4 ? 4 : 6;
   // A scope id is this machine's business and has to reach connect(2).
   const text = host.includes("%") ? host : formatAddress(address, 0, family === 4 ? 4 : 16);
-  return { host: text, port, family, key: endpointKey(text, port) };
+  return { host: text, port, family, key: endpointKey(text, port), index };
 }
 
 function rangeOf({ host, prefixLength, port }: DestinationRange): Range {

@@ -3,7 +3,7 @@ import type { UserError } from "../common/user-error.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Counters } from "../filter/counters.ts";
 import type { Arena } from "../runtime/arena.ts";
-import type { Destinations } from "./destinations.ts";
+import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
 import type { TurnClock } from "./turn-clock.ts";
@@ -23,6 +23,8 @@ export interface ListenerParts {
   readonly cpu: number;
   /** This worker's share of `plan.maxSessions`. */
   readonly maxSessions: number;
+  /** A destination answered, or could not be reached. */
+  readonly onHeard: (destination: Destination, up: boolean) => void;
   /** Other workers bind the same address. */
   readonly reusePort: boolean;
 }

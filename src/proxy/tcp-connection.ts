@@ -23,6 +23,8 @@ export interface ConnectionParts {
   readonly egress: FrameJudge;
   readonly received: Tally;
   readonly replied: Tally;
+  /** A destination took a connection, or did not. */
+  readonly onHeard: (destination: Destination, up: boolean) => void;
   /** The next of an upstream's addresses. */
   readonly nextChoice: () => number;
   readonly onUsed: (connection: TcpConnection) => void;
@@ -135,6 +137,7 @@ export class TcpConnection {
     upstream.setTimeout(dialTimeoutMs, () => upstream.destroy());
     upstream.once("connect", () => {
       upstream.setTimeout(0);
+      this.#parts.onHeard(destination, true);
       if (this.#state === "dialling") this.#connected(upstream);
     });
     upstream.on("error", (error: NodeJS.ErrnoException) => {
@@ -143,8 +146,12 @@ export class TcpConnection {
     });
     upstream.on("close", () => {
       if (this.#upstream !== upstream) return;
-      if (this.#state !== "dialling") this.#socketClosed();
-      else if (attempt + 1 < this.#route!.candidates.length) this.#dial(attempt + 1);
+      if (this.#state !== "dialling") {
+        this.#socketClosed();
+        return;
+      }
+      this.#parts.onHeard(destination, false);
+      if (attempt + 1 < this.#route!.candidates.length) this.#dial(attempt + 1);
       else this.end(failure);
     });
   }

@@ -46,6 +46,7 @@ export class TcpListener implements Listener {
       egress: new FrameJudge(parts.egress, { ...judging, direction: "egress" }),
       received: new Tally(counters, index, "ingress"),
       replied: new Tally(counters, index, "egress"),
+      onHeard: parts.onHeard,
       nextChoice: () => this.#choice++,
       onUsed: (connection) => this.#connections.touch(connection),
       onClosed: (connection) => this.#closed(connection),

@@ -221,6 +221,7 @@ export class UdpListener implements Listener {
   #openSession(client: Client, destination: Destination): UdpSession {
     const session = new UdpSession(client, destination, this.#received, {
       onReply: (from, payload) => this.#onReply(from, payload),
+      onHeard: this.#parts.onHeard,
       onClosed: (closed) => {
         this.#sessions.remove(closed);
         this.#forget(closed);

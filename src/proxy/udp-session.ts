@@ -20,6 +20,8 @@ interface Waiting {
 export interface SessionEvents {
   /** A datagram of the upstream, for the client. */
   readonly onReply: (session: UdpSession, payload: Buffer) => void;
+  /** The destination has answered for the first time, or cannot be reached. */
+  readonly onHeard: (destination: Destination, up: boolean) => void;
   /** The upstream is lost. The session has closed itself. */
   readonly onClosed: (session: UdpSession) => void;
 }
@@ -129,7 +131,10 @@ export class UdpSession {
 
   #onMessage(payload: Buffer): void {
     if (this.#state === "closed") return;
-    this.#answered = true;
+    if (!this.#answered) {
+      this.#answered = true;
+      this.#events.onHeard(this.destination, true);
+    }
     this.#events.onReply(this, payload);
   }
 
@@ -138,6 +143,7 @@ export class UdpSession {
     if (this.#state === "closed") return;
     const reason = upstreamDropReason(error);
     if (this.#state === "connected") this.#tally.lost(reason);
+    this.#events.onHeard(this.destination, false);
     this.close(reason);
     this.#events.onClosed(this);
   }

@@ -60,7 +60,7 @@ test("a plan names filters, upstreams and ports by their places in its lists", a
     ["count", "interpreter", "xdp_count_by_protocol"],
     ["block", "interpreter", "xdp_blocklist"],
   ]);
-  expect(plan.shape).toEqual({ listeners: 2, filters: 2 });
+  expect(plan.shape).toEqual({ listeners: 2, filters: 2, addresses: 4 });
   expect(plan.listeners).toMatchObject([
     {
       name: "a",
@@ -119,7 +119,11 @@ test("each worker has a stack, slots and counters that nothing else uses", async
 
 test("the memory that a config is said to need is what its plan takes, to the byte", async () => {
   const config = configOf(text);
-  const { bytes } = memoryNeed(config.filters, config.listeners.length, config.workers);
+  const { bytes } = memoryNeed(
+    config.filters,
+    { listeners: config.listeners.length, addresses: 4 },
+    config.workers,
+  );
   const prepared = await preparePlan(config, { echo, resolve });
   expect(prepared.ok && prepared.value.arena.usedBytes).toBe(bytes);
   const refused = parseConfig(text.replace("workers: 2", `workers: 2\nmemory: ${bytes - 1}B`), "t");

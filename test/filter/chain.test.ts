@@ -21,7 +21,7 @@ function setUp(steps: readonly Step[]) {
   const arena = Arena.create(1024 * 1024);
   if (!arena.ok) throw arena.error;
   const slot = arena.value.allocate(SLOT_BYTES, "slot");
-  const shape = { listeners: 0, filters: steps.length };
+  const shape = { listeners: 0, filters: steps.length, addresses: 0 };
   const cells = arena.value.allocate(counterBytes(shape), "counters");
   if (!slot.ok || !cells.ok) throw new Error("arena full");
   arena.value.words[(slot.value + SLOT_DATA) >> 2] = slot.value + 512;

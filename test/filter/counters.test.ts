@@ -1,12 +1,18 @@
 import { expect, test } from "vitest";
 import { dropReasons } from "../../src/common/drop-reason.ts";
-import { Counters, counterBytes, listenerCells, receiveErrors } from "../../src/filter/counters.ts";
+import {
+  Counters,
+  counterBytes,
+  listenerCells,
+  receiveErrors,
+  runBounds,
+} from "../../src/filter/counters.ts";
 import { directions, verdictKinds } from "../../src/filter/verdict.ts";
 
 const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
 
 test("no two counters share a cell", () => {
-  const shape = { listeners: 3, filters: 2 };
+  const shape = { listeners: 3, filters: 2, addresses: 2 };
   const counters = new Counters(memory, 1024, shape);
   // Each gets an amount of its own; all are then still what they were given.
   const expected: [read: () => number, amount: number][] = [];
@@ -35,17 +41,28 @@ test("no two counters share a cell", () => {
       expected.push([() => counters.readReceiveErrors(listener, reason), given]);
     }
   }
-  for (let filter = 0; filter < shape.filters; filter++)
+  for (let filter = 0; filter < shape.filters; filter++) {
     for (const kind of verdictKinds) {
       counters.filterVerdict(filter, kind);
       expected.push([() => counters.readFilterVerdicts(filter, kind), 1]);
     }
+    const times = [...runBounds, 1];
+    for (const seconds of times) counters.filterRun(filter, seconds);
+    for (const bucket of times.keys())
+      expected.push([() => counters.readFilterRuns(filter)[bucket]!, 1]);
+    const sum = times.reduce((all, seconds) => all + seconds, 0);
+    expected.push([() => counters.readFilterRunSum(filter), sum]);
+  }
+  for (let address = 0; address < shape.addresses; address++) {
+    counters.upstream(address, address === 0, 1_000 + address);
+    expected.push([() => counters.readUpstream(address), address === 0 ? 1_000 : -1_001]);
+  }
   for (const [read, value] of expected) expect(read()).toBe(value);
   expect(expected.length * 8).toBe(counterBytes(shape));
 });
 
 test("another thread's Counters over the same cells read what was counted", () => {
-  const shape = { listeners: 1, filters: 0 };
+  const shape = { listeners: 1, filters: 0, addresses: 0 };
   const writer = new Counters(memory, 65_536, shape);
   const reader = new Counters(memory, 65_536, shape);
   writer.packet(0, "ingress", "pass", 60);

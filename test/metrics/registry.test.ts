@@ -12,7 +12,7 @@ import { needing } from "../support/needing.ts";
 import { fakeMap, join, le, metricSpec, samples, uintLabel } from "./fixtures.ts";
 import { type ParsedFamily, parseExposition } from "./parse-exposition.ts";
 
-const shape = { listeners: 2, filters: 1 };
+const shape = { listeners: 2, filters: 1, addresses: 2 };
 
 /** Two workers' counters with something in them. */
 function workers(): Counters[] {
@@ -32,11 +32,24 @@ function workers(): Counters[] {
   return counters;
 }
 
-const none: MetricSources = { listeners: [], filters: [], counters: [], maps: [], mapMetrics: [] };
+const none: MetricSources = {
+  listeners: [],
+  addresses: [],
+  kernelDrops: () => 0,
+  filters: [],
+  counters: [],
+  maps: [],
+  mapMetrics: [],
+};
 
 function some(mapMetrics: readonly MapMetric[] = []): MetricSources {
   return {
     listeners: ["dns", "web"],
+    addresses: [
+      { upstream: "app", address: "127.0.0.1:53" },
+      { upstream: "app", address: "[::1]:53" },
+    ],
+    kernelDrops: (listener) => listener * 7,
     filters: [{ name: "blocklist", engine: "interpreter", type: "xdp", tag: "0123456789abcdef" }],
     counters: workers(),
     maps: [
@@ -84,6 +97,42 @@ function counter(name: string, where = "weir.yaml:1:1"): MapMetric {
   if (!metric.ok) throw metric.error;
   return metric.value;
 }
+
+test("run times are a histogram over what all workers timed", async () => {
+  const sources = some();
+  const [one, other] = sources.counters;
+  one!.filterRun(0, 2e-7);
+  other!.filterRun(0, 2.5e-7);
+  other!.filterRun(0, 3e-6);
+  one!.filterRun(0, 0.5);
+  const found = await scrape(metricsOf(sources));
+  const bucket = (le: string): number | undefined =>
+    found[`weir_filter_run_seconds_bucket{filter=blocklist,le=${le}}`];
+  expect([bucket("1e-7"), bucket("2.5e-7"), bucket("0.000001"), bucket("0.000005")]).toEqual([
+    0, 2, 2, 3,
+  ]);
+  expect([bucket("0.01"), bucket("+Inf")]).toEqual([3, 4]);
+  expect(found["weir_filter_run_seconds_count{filter=blocklist}"]).toBe(4);
+  expect(found["weir_filter_run_seconds_sum{filter=blocklist}"]).toBeCloseTo(0.50000345, 12);
+});
+
+test("an upstream's address is up until tried, and then as the last worker to try it found", async () => {
+  const sources = some();
+  const [one, other] = sources.counters;
+  const metrics = metricsOf(sources);
+  const up = async (address: string): Promise<number | undefined> =>
+    (await scrape(metrics))[`weir_upstream_up{upstream=app,address=${address}}`];
+  expect([await up("127.0.0.1:53"), await up("[::1]:53")]).toEqual([1, 1]);
+  one!.upstream(1, false, 1_000);
+  expect([await up("127.0.0.1:53"), await up("[::1]:53")]).toEqual([1, 0]);
+  other!.upstream(1, true, 1_001);
+  expect(await up("[::1]:53")).toBe(1);
+});
+
+test("what the kernel dropped is asked of the kernel", async () => {
+  const found = await scrape(metricsOf(some()));
+  expect(found["weir_receive_errors_total{listener=web,reason=kernel_dropped}"]).toBe(7);
+});
 
 test("Weir's own metrics add up what all workers counted", async () => {
   expect(await scrape(metricsOf(some()))).toMatchObject({

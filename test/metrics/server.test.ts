@@ -17,7 +17,15 @@ afterEach(async () => {
 function someMetrics(): Metrics {
   const metrics = createMetrics({
     version: "1.2.3",
-    sources: { listeners: ["dns"], filters: [], counters: [], maps: [], mapMetrics: [] },
+    sources: {
+      listeners: ["dns"],
+      addresses: [],
+      kernelDrops: () => 0,
+      filters: [],
+      counters: [],
+      maps: [],
+      mapMetrics: [],
+    },
     process: undefined,
     now: () => 0,
     onSkip: () => {},

@@ -39,7 +39,7 @@ import {
 } from "../../src/runtime/wasm/layout.ts";
 
 const runtimeModule = await compileRuntime();
-const shape = { listeners: 1, filters: 8 };
+const shape = { listeners: 1, filters: 8, addresses: 8 };
 const slotCount = 4;
 
 /** A frame under a test's own filter. */
@@ -204,6 +204,9 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
     clock,
     cpu: 0,
+    onHeard: (destination, up) => {
+      if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
+    },
     maxSessions: plan.maxSessions,
     reusePort: false,
   });

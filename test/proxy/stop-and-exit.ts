@@ -21,7 +21,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) await live();
 async function live(): Promise<void> {
   const echo = await startEcho();
   const arena = value(Arena.create(4 * 1024 * 1024));
-  const shape = { listeners: 2, filters: 0 };
+  const shape = { listeners: 2, filters: 0, addresses: 1 };
   const listener: Omit<ListenerPlan, "name" | "protocol"> = {
     listen: { host: "127.0.0.1", port: 0 },
     ifindex: 1000,

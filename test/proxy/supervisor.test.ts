@@ -38,7 +38,7 @@ async function planOf(options: PlanOptions): Promise<{ plan: ProxyPlan; counters
       maps: [],
     },
   }));
-  const shape = { listeners: options.listeners.length, filters: filters.length };
+  const shape = { listeners: options.listeners.length, filters: filters.length, addresses: 1 };
   const workers = Array.from({ length: options.workers ?? 1 }, () => ({
     stack: value(arena.allocate(stackBytes, "stack")),
     slots: value(arena.allocate(SLOT_BYTES * 4, "slots")),
