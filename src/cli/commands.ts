@@ -78,9 +78,37 @@ Examples:
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
     });
+  const filter = weir.command("filter").description("tcpdump expressions");
+  filter
+    .command("compile")
+    .description("show the program that an expression compiles to, as tcpdump -d does")
+    .argument("<expression...>", "in the language of pcap-filter(7)")
+    .option("-d", "listing (default); -dd as C, -ddd as decimal numbers", count)
+    .option("--ebpf", "the eBPF that it is translated to")
+    .option("--link-type <type>", "what the packets start with", "EN10MB")
+    .option("-O", "do not optimise")
+    .option("--json", "one JSON object instead of text")
+    .action(async (words: string[], options) => {
+      const { filterCompile } = await import("./filter-compile.ts");
+      done(filterCompile(words.join(" "), options, terminal));
+    });
+  filter
+    .command("match")
+    .description("which packets of capture files an expression matches")
+    .argument("<expression|file...>", "an expression and capture files (pcap or pcapng)")
+    .option("--exprs <file>", "expressions from a file, one a line, instead; - for standard input")
+    .option("--json", "a JSON line for each expression and file")
+    .action(async (args: string[], options) => {
+      const { filterMatch } = await import("./filter-match.ts");
+      done(await filterMatch(args, options, terminal));
+    });
   return weir;
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {
   return [...before, value];
+}
+
+function count(_value: unknown, before: number | undefined): number {
+  return (before ?? 0) + 1;
 }

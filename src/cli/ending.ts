@@ -14,7 +14,7 @@ export interface Ending {
   release(): void;
 }
 
-const signals = ["SIGTERM", "SIGINT"] as const;
+const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /**
  * Waits for the end of a run. The first signal drains; a second one ends the process at once, as

@@ -9,7 +9,7 @@ import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
  * prints its stack only where WEIR_DEBUG is set.
  */
 export async function main(argv: readonly string[]): Promise<ExitCode> {
-  const terminal = processTerminal();
+  const terminal = processTerminal(argv[0] === "run");
   let code: ExitCode = exitCodes.done;
   const program = commands(terminal, (result) => {
     code = result;
@@ -31,12 +31,15 @@ function describe(error: unknown): string {
   return `internal error: ${error.message} (this is a bug; WEIR_DEBUG=1 shows where)`;
 }
 
-function processTerminal(): Terminal {
-  // A reader that went away (`weir … | head`) is the end of the work, not an error.
+function processTerminal(isServer: boolean): Terminal {
+  // A reader that went away (`weir … | head`) is the end of a command's work, not an error; a proxy
+  // goes on without the reader of its log.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(exitCodes.done);
-    throw error;
+    if (isServer) return;
+    if (error.code !== "EPIPE") process.stderr.write(`weir: standard output: ${error.message}\n`);
+    process.exit(error.code === "EPIPE" ? exitCodes.done : exitCodes.failed);
   });
+  process.stderr.on("error", () => {});
   return {
     out: (text) => process.stdout.write(text),
     error: (text) => process.stderr.write(text),

@@ -32,14 +32,16 @@ export async function progRunBatch(
   terminal: Terminal,
 ): Promise<ExitCode> {
   const input = file === "-" ? Readable.from(terminal.input()) : createReadStream(file, "utf8");
-  let failure: unknown;
-  input.on("error", (error) => {
-    failure = error;
-  });
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    if (line.trim() === "") continue;
-    terminal.out(`${JSON.stringify(runLine(line, workbench))}\n`);
-  }
+  const failed = new Promise<unknown>((resolve) => input.once("error", resolve));
+  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  const done = (async () => {
+    for await (const line of lines) {
+      if (line.trim() === "") continue;
+      terminal.out(`${JSON.stringify(runLine(line, workbench))}\n`);
+    }
+  })();
+  // Whichever comes first: readline neither ends nor throws for every way to fail.
+  const failure = await Promise.race([failed, done.catch((error: unknown) => error)]);
   if (failure === undefined) return exitCodes.done;
   terminal.error(`weir prog run: ${file}: ${systemReason(failure)}\n`);
   return exitCodes.failed;

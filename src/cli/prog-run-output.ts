@@ -40,8 +40,8 @@ export function textLine(i: number, packet: Uint8Array, outcome: Outcome): strin
   const { verdict } = outcome;
   const fault = faultOf(outcome);
   const ended = fault === undefined ? "" : `\n  ${fault.message}`;
-  if (verdict === undefined)
-    return `r0 = 0x${outcome.returned.toString(16)} (${outcome.returned})${ended}`;
+  if (verdict === undefined && fault !== undefined) return `aborted: ${fault.message}`;
+  if (verdict === undefined) return `r0 = 0x${outcome.returned.toString(16)} (${outcome.returned})`;
   const target = verdict.kind === "redirect" ? ` to ifindex ${verdict.ifindex}` : "";
   const length =
     outcome.data.length === packet.length

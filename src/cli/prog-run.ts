@@ -1,19 +1,21 @@
-import { readFile } from "node:fs/promises";
 import { parseHex } from "../common/bytes.ts";
+import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { readBounded } from "../config/read-file.ts";
 import type { Executable } from "../engine/engine.ts";
 import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
 import { encodeProgram } from "../isa/codec.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
+import { maxObjectBytes } from "../object/elf.ts";
 import { setGlobal } from "../object/globals.ts";
 import { loadObject } from "../object/load-object.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
 import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
-import { readText, systemReason } from "./read-text.ts";
+import { readText } from "./read-text.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
 export interface ProgRunOptions {
@@ -78,6 +80,8 @@ function wrongUsage(object: string | undefined, options: ProgRunOptions): string
   if (sources.length !== 1)
     return "give one of: an object, --insns HEX, --asm FILE, --batch FILE (weir prog run --help)";
   if (options.batch !== undefined) return undefined;
+  if (object === undefined && (options.program !== undefined || options.global.length > 0))
+    return "--program and --global are for objects";
   if (object === undefined && options.type === undefined)
     return "--insns and --asm need --type xdp, socket or raw";
   if (options.data.length === 0 && options.type !== "raw")
@@ -111,13 +115,10 @@ async function objectSubject(
   file: string,
   options: ProgRunOptions,
 ): Promise<Result<Subject, UserError>> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(file);
-  } catch (error) {
-    return err(new UserError("OBJECT_UNREADABLE", file, systemReason(error)));
-  }
-  let object = loadObject(bytes, file);
+  const bytes = readBounded(file, maxObjectBytes);
+  if (!bytes.ok)
+    return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
+  let object = loadObject(bytes.value, file);
   for (const text of options.global) {
     if (!object.ok) return object;
     const equals = text.indexOf("=");
@@ -193,7 +194,7 @@ function setEntry(
   const values = Array.from({ length: map.cpus }, () => value);
   const result = workbench.access(map).update(key, values, 0);
   if (result !== 0)
-    return err(new UserError("MAP_UPDATE", where, `refused with error ${-result} (errno(3))`));
+    return err(new UserError("MAP_UPDATE", where, `the map refuses it: ${refusal(-result)}`));
   return ok(undefined);
 }
 
@@ -228,4 +229,11 @@ function notHex(where: string, text: string): UserError {
     `"${shown}" is not hex`,
     "give an even number of hex digits; white space and colons are ignored",
   );
+}
+
+/** Why a map does not take an entry, in words. */
+function refusal(error: number): string {
+  if (error === errno.E2BIG) return "the key is beyond max_entries, or the map is full";
+  if (error === errno.EINVAL) return "its type does not allow such an entry";
+  return `error ${error} (errno(3))`;
 }

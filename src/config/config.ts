@@ -1,5 +1,5 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
-import type { VerdictKind } from "../filter/verdict.ts";
+import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
 import type { AddressRange, HostPort } from "./scalars.ts";
@@ -71,6 +71,8 @@ export interface FilterConfig {
   readonly metrics: MapMetricsSpec;
   readonly engine: EngineKind;
   readonly continueOn: readonly VerdictKind[];
+  /** For expressions: what a match and a miss mean. */
+  readonly match: MatchVerdicts | undefined;
 }
 
 /** A map entry of the config or of an entry file, and where it stands. */

@@ -21,6 +21,13 @@ const identifier = z
   .meta({ examples: ["xdp_blocklist"] });
 schemaNotes.add(identifier, { noun: "a name of the object" });
 
+const programText = z
+  .string()
+  .min(1)
+  .max(1_048_576)
+  .meta({ examples: ["udp port 53"] });
+schemaNotes.add(programText, { noun: "a text" });
+
 export const entrySchema = block({
   key: typedValue.describe(
     "The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes.",
@@ -42,9 +49,19 @@ export const mapSchema = block(
 
 export const filterSchema = block(
   {
-    object: filePath.describe(
-      "ELF object that clang built with -target bpf. Relative to the config file.",
-    ),
+    object: filePath
+      .optional()
+      .describe("ELF object that clang built with -target bpf. Relative to the config file."),
+    expression: programText
+      .optional()
+      .describe(
+        "Instead of an object: a tcpdump expression, in the language of pcap-filter(7), such as: udp port 53.",
+      ),
+    bytecode: programText
+      .optional()
+      .describe(
+        "Instead of an object: classic BPF as tcpdump -ddd prints it, or eBPF in assembly text.",
+      ),
     program: identifier
       .optional()
       .describe("Its program, by function name. Needed where the object holds several."),
@@ -54,7 +71,9 @@ export const filterSchema = block(
       .max(255)
       .optional()
       .meta({ examples: ["xdp"] })
-      .describe("Its program, by ELF section, instead of program."),
+      .describe(
+        "Its program, by ELF section, instead of program. For bytecode: what kind of program it is; without it socket for classic BPF, xdp for eBPF.",
+      ),
     globals: blockOf(identifier, typedValue)
       .default({})
       .describe("Values of global variables, by name, set before the programs are loaded."),
@@ -67,7 +86,13 @@ export const filterSchema = block(
     continueOn: listOf(choice(verdictKinds))
       .default(["pass"])
       .describe("Verdicts after which the chain asks its next filter; any other ends it."),
+    onMatch: choice(["pass", "drop"])
+      .optional()
+      .describe("With expression: what becomes of a packet that matches. Without it: pass."),
+    onMiss: choice(["pass", "drop"])
+      .optional()
+      .describe("With expression: what becomes of a packet that does not match. Without it: drop."),
     engine: choice(["interpreter"], ["jit"]).default(defaultEngine).describe("What runs it."),
   },
-  ["expression", "bytecode", "onMatch", "onMiss", "onSchemaChange", "shadow"],
+  ["onSchemaChange", "shadow"],
 );

@@ -51,7 +51,7 @@ export const listenerSchema = block(
     maxSessions: wholeNumber(1, 1_000_000)
       .default(16_384)
       .describe(
-        "Sessions (udp) or connections (tcp) at once over all workers; at the limit a udp listener ends the least recently used session.",
+        "Sessions (udp) or connections (tcp) at once over all workers; at the limit the least recently used one is ended (tcp: reset) to make room.",
       ),
     localAddress: ipAddress
       .optional()

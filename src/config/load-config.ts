@@ -13,7 +13,7 @@ import { maxConfigBytes, readYaml, type YamlSource } from "./read-yaml.ts";
 import { readableParts } from "./readable-parts.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
 
-/** Listeners that name no ifindex are numbered from here. DESIGN section 3. */
+/** Listeners that name no ifindex are numbered from here. */
 const firstListenerIfindex = 1000;
 
 const defaultIdleTimeoutMs = { udp: 60_000, tcp: 3_600_000 } as const;

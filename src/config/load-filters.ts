@@ -1,25 +1,20 @@
-import { isAbsolute, join } from "node:path";
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { setGlobal } from "../object/globals.ts";
-import { loadObject } from "../object/load-object.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { checkMetrics } from "./check-metrics.ts";
 import { splitChainItem } from "./check-references.ts";
 import { orList, suggestion } from "./closest.ts";
 import type { FilterConfig } from "./config.ts";
 import type { KeyPath } from "./config-problem.ts";
+import { readSource } from "./filter-source.ts";
 import { readMapContents } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
-import { readBounded } from "./read-file.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
 import { unplacedMap } from "./unplaced-map.ts";
-
-/** A hundred times a large filter; what clang writes for one is mostly debugging information. */
-const maxObjectBytes = 64 * 1_048_576;
 
 /**
  * Reads each filter's object, sets its globals, finds the programs that are named and turns map
@@ -46,17 +41,23 @@ function loadFilter(
   problems: ProblemList,
 ): FilterConfig | undefined {
   const path = ["filters", name];
-  if (filter.object === undefined) return undefined;
   const before = problems.found.length;
-  const spec = readObject(filter.object, folder, path, problems);
+  const spec = readSource(filter, folder, path, problems);
   if (spec === undefined) return undefined;
   const object = withGlobals(spec, filter, path, problems);
   const program = ownProgram(object, filter, path, problems);
   const programs = chainPrograms(name, object, config, problems);
-  const linked = link(object, [...new Set([program ?? [], programs].flat())], path, problems);
+  const linked = link(
+    object,
+    [...new Set([program ?? [], programs].flat())],
+    filter.sources?.[0] ?? "object",
+    path,
+    problems,
+  );
   const contents = readMapContents(object, filter, path, folder, config.ports, problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn } = filter;
+  const match = matchOf(filter, path, problems);
   const [own, ...others] = linked;
   if (problems.found.length > before || own === undefined) return undefined;
   if (engine === undefined || continueOn === undefined) return undefined;
@@ -73,7 +74,27 @@ function loadFilter(
     },
     engine,
     continueOn,
+    match,
   };
+}
+
+/** What an expression's match and miss mean; undefined for other filters, which return verdicts. */
+function matchOf(
+  filter: ReadableFilter,
+  path: KeyPath,
+  problems: ProblemList,
+): FilterConfig["match"] {
+  const { expression, onMatch, onMiss } = filter;
+  if (expression !== undefined) return { onMatch: onMatch ?? "pass", onMiss: onMiss ?? "drop" };
+  for (const key of ["onMatch", "onMiss"] as const)
+    if (filter[key] !== undefined)
+      problems.key(
+        "CONFIG_CONFLICT",
+        [...path, key],
+        `${key} is for filters with an expression`,
+        `remove ${key}`,
+      );
+  return undefined;
 }
 
 /** Items that the schema refused are undefined; a config with one never gets this far. */
@@ -85,11 +106,12 @@ function isRead<Item>(item: Item | undefined): item is Item {
 function link(
   object: ObjectSpec,
   programs: readonly ProgramSpec[],
+  key: string,
   path: KeyPath,
   problems: ProblemList,
 ): LinkedProgram[] {
   const refuse = ({ where, what, fix }: UserError): void =>
-    problems.value("CONFIG_OBJECT", [...path, "object"], `${object.file}: ${where}: ${what}`, fix);
+    problems.value("CONFIG_OBJECT", [...path, key], `${object.file}: ${where}: ${what}`, fix);
   for (const map of object.maps) {
     const refusal = checkMap(map);
     if (refusal !== undefined) refuse(refusal);
@@ -101,32 +123,6 @@ function link(
     refuse(linked.error);
     return [];
   });
-}
-
-function readObject(
-  object: string,
-  folder: string,
-  path: KeyPath,
-  problems: ProblemList,
-): ObjectSpec | undefined {
-  const file = isAbsolute(object) ? object : join(folder, object);
-  const at = [...path, "object"];
-  const bytes = readBounded(file, maxObjectBytes);
-  if (!bytes.ok) {
-    const { what, fix } = bytes.error;
-    const built = what.startsWith("there is no file");
-    problems.value(
-      "CONFIG_OBJECT",
-      at,
-      what,
-      built ? "check the path, which is relative to the config file" : fix,
-    );
-    return undefined;
-  }
-  const spec = loadObject(bytes.value, file);
-  if (spec.ok) return spec.value;
-  problems.value("CONFIG_OBJECT", at, `${spec.error.where}: ${spec.error.what}`, spec.error.fix);
-  return undefined;
 }
 
 function withGlobals(

@@ -75,7 +75,7 @@ function readMap(
     const read = readEntryFile(file);
     if (!read.ok) problems.value("CONFIG_ENTRY", at, read.error.what, read.error.fix);
     else {
-      problems.found.push(...read.value.problems);
+      for (const problem of read.value.problems) problems.found.push(problem);
       for (const entry of read.value.entries) {
         const refuse = ({ what, fix }: { what: string; fix: string | undefined }): void => {
           problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix));

@@ -71,6 +71,7 @@ export function prepareFilter(
       program: { ...program, maps: handles },
       engine: filter.engine,
       continueOn: filter.continueOn,
+      match: filter.match,
     }),
   );
   return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans });

@@ -29,7 +29,13 @@ export type ReadableMetrics = {
   readonly [Kind in MetricKind]: ReadableList<MapMetricsSpec[Kind][number]>;
 };
 
+/** What a filter can be made of; it names one of them. */
+const filterSources = ["object", "expression", "bytecode"] as const;
+type FilterSource = (typeof filterSources)[number];
+
 export interface ReadableFilter extends Omit<Readable<typeof filterSchema>, "maps" | "metrics"> {
+  /** Which sources of its program are written, readable or not; undefined if it is no block. */
+  readonly sources: readonly FilterSource[] | undefined;
   readonly metrics: ReadableMetrics;
   readonly maps: ReadonlyMap<string, ReadableMap>;
 }
@@ -55,6 +61,9 @@ export function readableParts(value: unknown): ReadableConfig {
     ports: new Map(ports.filter((pair): pair is [string, string] => typeof pair[1] === "string")),
     filters: named(memberOf(value, "filters"), (one) => ({
       ...parts(filterSchema, one),
+      sources: isBlock(one)
+        ? filterSources.filter((key) => memberOf(one, key) !== undefined)
+        : undefined,
       maps: named(memberOf(one, "maps"), readableMap),
       metrics: readableMetrics(memberOf(one, "metrics")),
     })),
@@ -105,6 +114,10 @@ function parts<Schema extends z.ZodObject>(schema: Schema, value: unknown): Read
 
 function named<T>(value: unknown, read: (one: unknown) => T): ReadonlyMap<string, T> {
   return new Map([...members(value)].map(([name, one]) => [name, read(one)]));
+}
+
+function isBlock(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function members(value: unknown): [string, unknown][] {

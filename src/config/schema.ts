@@ -37,9 +37,11 @@ export const upstreamSchema = block({
     .describe("Instead of addresses: the built-in upstream that sends back what it receives."),
 });
 
-const ifindex = z.string().regex(/^[1-9][0-9]{0,9}$/, {
-  error: `a port's number is a whole number from 1 to ${maxIfindex}`,
-});
+const ifindex = z
+  .string()
+  .refine((text) => /^[1-9][0-9]{0,9}$/.test(text) && Number(text) <= maxIfindex, {
+    error: `a port's number is a whole number from 1 to ${maxIfindex}`,
+  });
 schemaNotes.add(ifindex, { noun: "a port's number" });
 
 const listenOrOff = textOf<HostPort | "off">(
@@ -48,7 +50,7 @@ const listenOrOff = textOf<HostPort | "off">(
   (text) => (text === "off" ? { ok: true, value: "off" as const } : parseListenAddress(text)),
 );
 
-/** The whole config: keys, types, defaults and what each means. DESIGN section 6. */
+/** The whole config: keys, types, defaults and what each means. */
 export const configSchema = block(
   {
     version: z.literal(1).describe("Version of this format."),

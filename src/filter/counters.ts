@@ -1,8 +1,11 @@
 import { type DropReason, dropReasons } from "../common/drop-reason.ts";
 import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
 
-/** What is counted a listener besides packets and drops. `sessions` goes up and down. */
-export const listenerCells = ["sessions", "sessions_total"] as const;
+/**
+ * What is counted a listener besides packets and drops. `sessions` goes up and down;
+ * `sessions_evicted_total` are those that had to make room at the listener's cap.
+ */
+export const listenerCells = ["sessions", "sessions_total", "sessions_evicted_total"] as const;
 export type ListenerCell = (typeof listenerCells)[number];
 
 /** Label values of `weir_receive_errors_total{reason}`. What the kernel dropped it counts itself. */

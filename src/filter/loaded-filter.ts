@@ -3,11 +3,12 @@ import type { Arena } from "../runtime/arena.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_REDIRECT_IFINDEX } from "../runtime/wasm/layout.ts";
 import type { Counters } from "./counters.ts";
 import type { FaultReporter } from "./fault-reporter.ts";
-import type { Verdict } from "./verdict.ts";
+import type { MatchVerdicts, Verdict } from "./verdict.ts";
 import {
   budgetExceeded,
   filterAborted,
   type JudgingType,
+  matchVerdictOf,
   type VerdictOf,
   verdictOf,
 } from "./verdict-of.ts";
@@ -19,6 +20,8 @@ export interface FilterParts {
   /** Its number among the plan's filters, which is its place in the counters. */
   readonly index: number;
   readonly type: JudgingType;
+  /** For expressions, instead of the type's table. */
+  readonly match?: MatchVerdicts | undefined;
   readonly executable: Executable;
 }
 
@@ -40,7 +43,8 @@ export class LoadedFilter {
     this.name = parts.name;
     this.#index = parts.index;
     this.#executable = parts.executable;
-    this.#verdictOf = verdictOf[parts.type];
+    this.#verdictOf =
+      parts.match === undefined ? verdictOf[parts.type] : matchVerdictOf(parts.match);
     this.#arena = arena;
     this.#counters = counters;
     this.#faults = faults;

@@ -1,6 +1,6 @@
 import { type DropReason, dropReasons } from "../common/drop-reason.ts";
 import type { ProgramType } from "../object/object-spec.ts";
-import type { Verdict } from "./verdict.ts";
+import type { MatchVerdicts, Verdict } from "./verdict.ts";
 
 /** Passed whole. */
 export const passed: Verdict = { kind: "pass" };
@@ -60,6 +60,13 @@ export const verdictOf: Readonly<Record<JudgingType, VerdictOf>> = {
   /** Bit 0 allows; egress programs also signal congestion in bit 1. linux/bpf-cgroup.h. */
   cgroup_skb: (returned) => ((returned & 1) === 1 ? passed : filterDropped),
 };
+
+/** The verdicts of an expression. */
+export function matchVerdictOf({ onMatch, onMiss }: MatchVerdicts): VerdictOf {
+  const match = onMatch === "pass" ? passed : filterDropped;
+  const miss = onMiss === "pass" ? passed : filterDropped;
+  return (returned) => (returned === 0 ? miss : match);
+}
 
 function dropOrRedirect(returned: number, ifindex: number): Verdict {
   if (returned === 2) return filterDropped;

@@ -1,6 +1,6 @@
 import type { DropReason } from "../common/drop-reason.ts";
 
-/** Label values of `verdict`, in the order counters keep them. DESIGN: pass, drop, tx, redirect, aborted. */
+/** Label values of `verdict`, in the order counters keep them. */
 export const verdictKinds = ["pass", "drop", "tx", "redirect", "aborted"] as const;
 export type VerdictKind = (typeof verdictKinds)[number];
 
@@ -20,3 +20,9 @@ export type Verdict =
   | { readonly kind: "aborted"; readonly reason: "filter_aborted" | "budget_exceeded" }
   | { readonly kind: "tx" }
   | { readonly kind: "redirect"; readonly ifindex: number };
+
+/** What an expression's answers mean: its program returns 0 for a miss, anything else for a match. */
+export interface MatchVerdicts {
+  readonly onMatch: "pass" | "drop";
+  readonly onMiss: "pass" | "drop";
+}

@@ -46,6 +46,8 @@ export interface WorkbenchOptions {
   readonly cpus?: number;
   /** Takes what programs print. */
   readonly trace?: (line: string) => void;
+  /** Nanoseconds as `bpf_ktime_get_ns` gives them, asked before each run. Default: since creation. */
+  readonly nowNs?: () => bigint;
 }
 
 const defaultMemoryBytes = 512 * 1024 * 1024;
@@ -58,12 +60,17 @@ export class Workbench {
   readonly #context: EngineContext;
   readonly #slot: number;
   readonly #cpus: number;
-  readonly #startedNs = process.hrtime.bigint();
+  readonly #nowNs: () => bigint;
 
-  private constructor(context: EngineContext, slot: number, cpus: number) {
+  private constructor(
+    context: EngineContext,
+    slot: number,
+    { cpus = 1, nowNs = sinceNow() }: WorkbenchOptions,
+  ) {
     this.#context = context;
     this.#slot = slot;
     this.#cpus = cpus;
+    this.#nowNs = nowNs;
   }
 
   static async create(options: WorkbenchOptions = {}): Promise<Result<Workbench, UserError>> {
@@ -83,7 +90,7 @@ export class Workbench {
       random: () => Math.floor(Math.random() * 2 ** 32),
       trace: options.trace ?? (() => {}),
     };
-    return ok(new Workbench(context, slot.value, options.cpus ?? 1));
+    return ok(new Workbench(context, slot.value, options));
   }
 
   /** Storage for these maps, filled with their contents. On failure nothing stays allocated. */
@@ -128,7 +135,7 @@ export class Workbench {
     const placed = placeFrame(arena, slot, packet, executable.program.type);
     if (!placed.ok) return placed;
     for (let i = 0; i < repeat; i++) {
-      const now = process.hrtime.bigint() - this.#startedNs;
+      const now = this.#nowNs();
       clock.low = Number(now & 0xffff_ffffn) | 0;
       clock.high = Number(now >> 32n);
       arena.words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
@@ -156,4 +163,9 @@ export class Workbench {
     const start = type === "xdp" ? words[(slot + SLOT_DATA_META) >> 2]! : data;
     return { returned, verdict, data: bytes.slice(start, end), fault };
   }
+}
+
+function sinceNow(): () => bigint {
+  const start = process.hrtime.bigint();
+  return () => process.hrtime.bigint() - start;
 }

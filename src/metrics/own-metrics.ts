@@ -42,7 +42,7 @@ interface Cell {
   read(): number;
 }
 
-/** What the data workers count: packets, drops, filters' verdicts, sessions. DESIGN section 8. */
+/** What the data workers count: packets, drops, filters' verdicts, sessions. */
 export function trafficFamilies(sources: MetricSources): readonly MetricFamily[] {
   const { listeners, filters, counters } = sources;
   const sum = (read: (worker: Counters) => number): number => {
@@ -137,6 +137,15 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       byListener.map(({ name, listener }) => ({
         labels: labelled(name),
         read: () => sum((worker) => worker.readCell(listener, "sessions_total")),
+      })),
+    ),
+    family(
+      "weir_sessions_evicted_total",
+      "Sessions ended to make room for others at the listener's maxSessions",
+      "counter",
+      byListener.map(({ name, listener }) => ({
+        labels: labelled(name),
+        read: () => sum((worker) => worker.readCell(listener, "sessions_evicted_total")),
       })),
     ),
     family(

@@ -117,7 +117,9 @@ function answering(input: MetricsServerInput, limits: ServerLimits): RequestList
   return (request, response) => {
     const deadline = setTimeout(() => request.socket.destroy(), limits.responseTimeoutMs);
     response.on("close", () => clearTimeout(deadline));
-    const path = (request.url ?? "").split("?", 1)[0] as string;
+    // Proxies send the whole URL (RFC 9112 §3.2.2).
+    const target = (request.url ?? "").replace(/^https?:\/\/[^/]*/i, "");
+    const path = target.split("?", 1)[0] as string;
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route === undefined) return send(request, response, plain(404, `not found; try ${paths}`));
     if (request.method !== "GET" && request.method !== "HEAD") {

@@ -13,6 +13,7 @@ import type { Listener } from "./listener.ts";
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
 import { TcpListener } from "./tcp-listener.ts";
+import { limitTrace } from "./trace-limit.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
 
@@ -50,7 +51,7 @@ export class DataWorker {
       stack: own.stack,
       clock,
       random: () => (Math.random() * 2 ** 32) >>> 0,
-      trace: events.onTrace,
+      trace: limitTrace(events.onTrace, () => clock.nowMs()),
     };
     const counters = new Counters(plan.memory, own.counters, plan.shape);
     const faults = new FaultReporter(events.onFault, () => clock.nowMs());
@@ -121,7 +122,7 @@ function loadFilter(
   counters: Counters,
   faults: FaultReporter,
 ): Result<LoadedFilter, UserError> {
-  const { name, program, engine } = plan.filters[index]!;
+  const { name, program, engine, match } = plan.filters[index]!;
   const type = program.type;
   if (type === "raw")
     return err(
@@ -144,7 +145,7 @@ function loadFilter(
     );
   const executable = create(program, context);
   if (!executable.ok) return executable;
-  const parts = { name, index, type, executable: executable.value };
+  const parts = { name, index, type, match, executable: executable.value };
   return ok(new LoadedFilter(parts, context.arena, counters, faults));
 }
 

@@ -16,8 +16,16 @@ export async function openFileLimit(): Promise<number | undefined> {
 /** Files an open session holds: a connected socket, for TCP the client's too. */
 const filesPerSession = { udp: 1, tcp: 2 } as const;
 
-/** The listener with `maxSessions` lowered so that its sessions take at most half of `openFiles`. */
-export function withinFileLimit(listener: ListenerPlan, openFiles: number): ListenerPlan {
-  const most = Math.max(1, Math.floor(openFiles / 2 / filesPerSession[listener.protocol]));
+/**
+ * The listener with `maxSessions` lowered so that the sessions of all `listeners` together take at
+ * most half of `openFiles`.
+ */
+export function withinFileLimit(
+  listener: ListenerPlan,
+  listeners: number,
+  openFiles: number,
+): ListenerPlan {
+  const files = openFiles / 2 / listeners;
+  const most = Math.max(1, Math.floor(files / filesPerSession[listener.protocol]));
   return listener.maxSessions <= most ? listener : { ...listener, maxSessions: most };
 }

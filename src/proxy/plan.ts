@@ -1,6 +1,6 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
 import type { CounterShape } from "../filter/counters.ts";
-import type { VerdictKind } from "../filter/verdict.ts";
+import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 
 /**
  * What the data workers are to do: the config resolved to loaded objects, arena offsets and
@@ -36,6 +36,8 @@ export interface FilterPlan {
   readonly engine: EngineKind;
   /** Verdicts after which the chain goes on. Default: `pass`. */
   readonly continueOn?: readonly VerdictKind[];
+  /** For expressions: what a match and a miss mean. Else the program's return value is the verdict. */
+  readonly match?: MatchVerdicts | undefined;
 }
 
 export interface Address {

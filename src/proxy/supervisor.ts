@@ -80,10 +80,10 @@ async function withFilesFor(plan: ProxyPlan, options: SupervisorOptions): Promis
   const openFiles = await openFileLimit();
   if (openFiles === undefined) return plan;
   const listeners = plan.listeners.map((listener) => {
-    const fitting = withinFileLimit(listener, openFiles);
+    const fitting = withinFileLimit(listener, plan.listeners.length, openFiles);
     if (fitting !== listener)
       options.onWarning?.(
-        `listener ${listener.name}: maxSessions lowered from ${listener.maxSessions} to ${fitting.maxSessions}: at most half of the ${openFiles} files this process may open`,
+        `listener ${listener.name}: maxSessions lowered from ${listener.maxSessions} to ${fitting.maxSessions}: its share of half of the ${openFiles} files this process may open (ulimit -n)`,
       );
     return fitting;
   });

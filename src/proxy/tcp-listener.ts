@@ -30,7 +30,10 @@ export class TcpListener implements Listener {
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (connection) => connection.end("upstream_unreachable"),
-      onEvicted: (connection) => connection.end("session_limit"),
+      onEvicted: (connection) => {
+        counters.add(index, "sessions_evicted_total", 1);
+        connection.end("session_limit");
+      },
     });
     const judging = {
       arena: parts.arena,

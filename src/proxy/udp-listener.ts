@@ -61,7 +61,10 @@ export class UdpListener implements Listener {
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (session) => this.#end(session, "session_limit"),
-      onEvicted: (session) => this.#end(session, "session_limit"),
+      onEvicted: (session) => {
+        counters.add(index, "sessions_evicted_total", 1);
+        this.#end(session, "session_limit");
+      },
     });
     this.#socket = createSocket({
       type: isIPv6(plan.listen.host) ? "udp6" : "udp4",

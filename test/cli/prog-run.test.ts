@@ -213,7 +213,7 @@ for (const { title, args, code, error } of [
     title: "a file that is not there",
     args: ["no.o", "--data", ethernet],
     code: 1,
-    error: /no\.o: no such file/,
+    error: /there is no file no\.o; check the path/,
   },
   {
     title: "a program for another machine",
@@ -256,4 +256,17 @@ test("prog run refuses a truncated object at whatever byte it ends, without a st
     expect(stderr).toContain(`cut-${length}.o`);
   }
   folder.remove();
+});
+
+test("prog run --batch says which file it could not read", async () => {
+  for (const { file, reason } of [
+    { file: "/nonexistent.jsonl", reason: "no such file" },
+    { file: "/", reason: "is a folder" },
+  ])
+    expect(await weir(["prog", "run", "--batch", file])).toEqual({
+      code: 1,
+      signal: null,
+      stdout: "",
+      stderr: `weir prog run: ${file}: ${reason}\n`,
+    });
 });

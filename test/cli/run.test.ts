@@ -6,6 +6,7 @@ import { afterEach, expect, test } from "vitest";
 import { needing } from "../support/needing.ts";
 import {
   command,
+  defaultConfig,
   freePort,
   scrape,
   series,
@@ -17,7 +18,7 @@ import {
 
 const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
-const defaultConfig = fileURLToPath(new URL("../../config/weir.yaml", import.meta.url));
+const shippedConfig = fileURLToPath(new URL("../../config/weir.yaml", import.meta.url));
 const cleanups: (() => unknown)[] = [];
 
 afterEach(async () => {
@@ -69,10 +70,10 @@ listeners:
 });
 
 test("check says what the default config would run", async () => {
-  const { code, stdout, stderr } = await weir(["check", "-c", defaultConfig]);
+  const { code, stdout, stderr } = await weir(["check", "-c", shippedConfig]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toMatch(/echo-udp +udp +127\.0\.0\.1:7070 +app +count → blocklist +count/);
-  const { stdout: json } = await weir(["check", "-c", defaultConfig, "--json"]);
+  const { stdout: json } = await weir(["check", "-c", shippedConfig, "--json"]);
   expect(JSON.parse(json)).toMatchObject({
     listeners: [{ name: "echo-udp" }, { name: "echo-tcp" }],
   });
@@ -188,19 +189,43 @@ listeners:
 );
 
 needing("script")(
-  "on a terminal the log is for people, with commands to try, and Ctrl-C ends it",
+  "on a terminal the log is for people, with commands to try, and SIGHUP ends it",
   async () => {
-    const running = start("script", [
-      "-qefc",
-      `${process.execPath} ${weirCommand} run -c ${defaultConfig}`,
-      "/dev/null",
-    ]);
+    const { text, port } = await defaultConfig();
+    const file = folder().write("weir.yaml", text);
+    const weirRun = `${process.execPath} ${weirCommand} run -c ${file}`;
+    const running = start("script", ["-qefc", weirRun, "/dev/null"]);
     cleanups.push(() => running.stop("SIGKILL"));
     await running.printed(/Ctrl-C ends it/);
-    expect(running.output()).toMatch(
-      /\d\d:\d\d:\d\d info {2}listening {2}listener=echo-udp protocol=udp address=127\.0\.0\.1:7070/,
+    const output = running.output();
+    expect(output).toMatch(
+      /\d\d:\d\d:\d\d info {2}listening {2}listener=echo-udp protocol=udp address=127/,
     );
-    expect(running.output()).toMatch(/echo hello \| nc -u -w1 127\.0\.0\.1 7070/);
-    expect(running.output()).not.toContain('{"level"');
+    expect(output).toContain(`echo hello | nc -u -w1 127.0.0.1 ${port}`);
+    expect(output).not.toContain('{"level"');
   },
 );
+
+test("the proxy goes on when the reader of its log has gone, and still ends in order", async () => {
+  const { text, port } = await defaultConfig();
+  const running = await startWeir(folder(), text);
+  cleanups.push(() => running.stop("SIGKILL"));
+  running.child.stderr!.destroy();
+  const client = createSocket("udp4").bind(0, "127.0.0.1");
+  cleanups.push(() => client.close());
+  client.send("still there", port, "127.0.0.1");
+  expect(String((await once(client, "message"))[0])).toBe("still there");
+  // What is logged on the way out finds no reader.
+  expect(await running.stop()).toEqual({ code: 0, signal: null });
+});
+
+test("--help into a full disk is one line of error, exit 1", async () => {
+  const { code, stderr } = await command("sh", [
+    "-c",
+    `"$0" "$1" --help > /dev/full`,
+    process.execPath,
+    weirCommand,
+  ]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^weir: standard output: .*\n$/);
+});

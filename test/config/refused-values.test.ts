@@ -160,8 +160,8 @@ listeners:
 12:3: upstreams[""]: neither addresses nor echo; add addresses: ["127.0.0.1:5353"], or echo: true for the built-in echo
 13:10: ports.0: a port's number is a whole number from 1 to 2147483647
 13:21: ports.3: expected a name, found 4; for example app
-16:5: filters.f: object is missing; add object: ../filters/blocklist.o (ELF object that clang built with -target bpf. Relative to the config file)
 16:5: filters.f.objet: no such key; did you mean object?
+16:5: filters.f: the filter has no program; add object: FILE, expression: TEXT or bytecode: TEXT
 17:13: filters.f.engine: jit is not available in this version; write interpreter
 18:19: filters.f.globals.a: the value is missing; write a number, an address, a list or a block
 19:18: filters.f.maps.m.pin: not available in this version; remove it
@@ -172,8 +172,6 @@ listeners:
 24:64: filters.f.metrics.counters[0].labels[0].decoders[0].name: expected a decoder's name: uint, inet_ip, string, hex, dname, static_map, regexp; did you mean uint?
 25:7: filters.f.metrics.histogram: no such key; did you mean histograms?
 26:6: filters.g: expected a block of keys, found 5; write its keys below it, indented
-27:6: filters.h: object is missing; add object: ../filters/blocklist.o (ELF object that clang built with -target bpf. Relative to the config file)
-27:8: filters.h.expression: not available in this version; remove it
 29:5: listeners[0]: upstream is missing; add upstream: app (The upstream that packets and connections go to)
 29:28: listeners[0].protocol: vxlan is not available in this version; write udp or tcp
 29:43: listeners[0].listen: "0.0.0.0:70000" is not an address and port; write an IP address and a port from 0 to 65535: "127.0.0.1:5300" or "[::1]:5300"
@@ -248,7 +246,7 @@ routes: []
 drain: refuse
 filters:
   dns: { expression: udp port 53 }
-  code: { bytecode: x, shadow: true, engine: jit }
+  code: { bytecode: exit, shadow: true, engine: jit }
 listeners:
   - { name: a, protocol: geneve, listen: "127.0.0.1:1", upstream: app, mode: gwlb, vni: 1, peers: {} }
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
@@ -257,12 +255,8 @@ listeners:
 3:1: admin: not available in this version; remove it
 4:1: routes: not available in this version; remove it
 5:1: drain: not available in this version; remove it
-7:8: filters.dns: object is missing; add object: ../filters/blocklist.o (ELF object that clang built with -target bpf. Relative to the config file)
-7:10: filters.dns.expression: not available in this version; remove it
-8:9: filters.code: object is missing; add object: ../filters/blocklist.o (ELF object that clang built with -target bpf. Relative to the config file)
-8:11: filters.code.bytecode: not available in this version; remove it
-8:24: filters.code.shadow: not available in this version; remove it
-8:46: filters.code.engine: jit is not available in this version; write interpreter
+8:27: filters.code.shadow: not available in this version; remove it
+8:49: filters.code.engine: jit is not available in this version; write interpreter
 10:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
 10:72: listeners[0].mode: not available in this version; remove it
 10:84: listeners[0].vni: not available in this version; remove it

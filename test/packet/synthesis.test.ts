@@ -159,7 +159,7 @@ for (const family of [4, 6] as const)
     }
   });
 
-test("synthetic headers say what DESIGN promises: TTL 64, DF, derived MACs", () => {
+test("synthetic headers say what is promised: TTL 64, DF, derived MACs", () => {
   const bytes = new Uint8Array(200);
   const ipv4 = new Ipv4View();
   const ipv6 = new Ipv6View();

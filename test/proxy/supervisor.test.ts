@@ -272,18 +272,25 @@ test("after stop no handle keeps the process alive", () => {
   });
 });
 
-for (const { protocol, openFiles, maxSessions, lowered } of [
-  { protocol: "udp" as const, openFiles: 1024, maxSessions: 16_384, lowered: 512 },
-  { protocol: "tcp" as const, openFiles: 1024, maxSessions: 16_384, lowered: 256 },
-  { protocol: "udp" as const, openFiles: 65_536, maxSessions: 16_384, lowered: 16_384 },
-  { protocol: "udp" as const, openFiles: 1, maxSessions: 10, lowered: 1 },
+for (const { protocol, listeners, openFiles, maxSessions, lowered } of [
+  { protocol: "udp" as const, listeners: 1, openFiles: 1024, maxSessions: 16_384, lowered: 512 },
+  { protocol: "udp" as const, listeners: 4, openFiles: 1024, maxSessions: 16_384, lowered: 128 },
+  { protocol: "tcp" as const, listeners: 1, openFiles: 1024, maxSessions: 16_384, lowered: 256 },
+  {
+    protocol: "udp" as const,
+    listeners: 1,
+    openFiles: 65_536,
+    maxSessions: 16_384,
+    lowered: 16_384,
+  },
+  { protocol: "udp" as const, listeners: 1, openFiles: 1, maxSessions: 10, lowered: 1 },
 ])
-  test(`with ${openFiles} files a ${protocol} listener of ${maxSessions} sessions gets ${lowered}`, async () => {
+  test(`with ${openFiles} files one of ${listeners} listeners, ${protocol}, of ${maxSessions} sessions gets ${lowered}`, async () => {
     const { plan } = await planOf({
       upstreams: [{ name: "any", addresses: [{ host: "127.0.0.1", port: 9 }] }],
       listeners: [{ protocol, maxSessions }],
     });
-    expect(withinFileLimit(plan.listeners[0]!, openFiles).maxSessions).toBe(lowered);
+    expect(withinFileLimit(plan.listeners[0]!, listeners, openFiles).maxSessions).toBe(lowered);
   });
 
 needing("linux")("more sessions than open files allow are a warning that names both", async () => {
@@ -297,7 +304,7 @@ needing("linux")("more sessions than open files allow are a warning that names b
   );
   expect(warnings).toEqual([
     expect.stringMatching(
-      /^listener listener0: maxSessions lowered from 1000000000 to \d+: at most half of the \d+ files/,
+      /^listener listener0: maxSessions lowered from 1000000000 to \d+: its share of half of the \d+ files/,
     ),
   ]);
 });

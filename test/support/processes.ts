@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -136,6 +136,18 @@ export function start(
       return end;
     },
   };
+}
+
+/** The default config's text on ports of our own, for folders other than its. */
+export async function defaultConfig(): Promise<{ text: string; port: number; metrics: number }> {
+  const [port, metrics] = [await freePort(), await freePort()];
+  const file = new URL("../../config/weir.yaml", import.meta.url);
+  const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
+  const text = readFileSync(file, "utf8")
+    .replaceAll(":7070", `:${port}`)
+    .replaceAll(":9464", `:${metrics}`)
+    .replaceAll("../filters/", filters);
+  return { text, port, metrics };
 }
 
 /** Weir with this config (YAML text), up and listening; `folder` is where the config lies. */

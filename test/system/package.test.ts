@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
-import { command, start, temporaryFolder } from "../support/processes.ts";
+import { command, defaultConfig, start, temporaryFolder } from "../support/processes.ts";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const folder = temporaryFolder();
@@ -24,7 +24,11 @@ test("npm pack yields a package whose weir command works in an empty project", a
     stderr: "",
     stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
   });
-  const config = `${project}/node_modules/weir/config/weir.yaml`;
+  const { text } = await defaultConfig();
+  const config = folder.write(
+    "weir.yaml",
+    text.replaceAll(/object: .*filters/g, `object: ${project}/node_modules/weir/filters`),
+  );
   const checked = await command(process.execPath, [weir, "check", "-c", config]);
   expect(checked).toMatchObject({ code: 0, stderr: "" });
   // Data workers are started from the package too, by their compiled file.

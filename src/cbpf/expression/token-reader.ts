@@ -1,0 +1,93 @@
+import { short } from "./lexer.ts";
+import { Refusal } from "./refusal.ts";
+import type { Token, TokenSymbol, Word } from "./token.ts";
+
+/** Nested parentheses, `not`s and operands of `%` and `^`; deeper is refused. */
+const maxDepth = 500;
+
+/** A place in the tokens of an expression, one token of look-ahead, and how deep the parser is. */
+export class TokenReader {
+  readonly #tokens: readonly Token[];
+  #position = 0;
+  #depth = 0;
+
+  constructor(tokens: readonly Token[]) {
+    this.#tokens = tokens;
+  }
+
+  /** The token to be read next. */
+  get next(): Token {
+    return this.#tokens[this.#position]!;
+  }
+
+  get atEnd(): boolean {
+    return this.next.kind === "end";
+  }
+
+  /** The token after `next`. */
+  get afterNext(): Token {
+    return this.#tokens[Math.min(this.#position + 1, this.#tokens.length - 1)]!;
+  }
+
+  take(): Token {
+    const token = this.next;
+    if (token.kind !== "end") this.#position++;
+    return token;
+  }
+
+  isSymbol(symbol: TokenSymbol): boolean {
+    return this.next.kind === "symbol" && this.next.symbol === symbol;
+  }
+
+  isWord(word: Word): boolean {
+    return this.next.kind === "word" && this.next.word === word;
+  }
+
+  takeSymbol(symbol: TokenSymbol): boolean {
+    if (!this.isSymbol(symbol)) return false;
+    this.take();
+    return true;
+  }
+
+  takeWord(word: Word): boolean {
+    if (!this.isWord(word)) return false;
+    this.take();
+    return true;
+  }
+
+  expectSymbol(symbol: TokenSymbol): void {
+    if (!this.takeSymbol(symbol)) this.fail(`"${symbol}"`);
+  }
+
+  expectNumber(what: string): number {
+    const token = this.next;
+    if (token.kind !== "number") return this.fail(what);
+    this.take();
+    return token.value;
+  }
+
+  /** Refuses the next token. */
+  fail(expected: string): never {
+    const { at, text, kind } = this.next;
+    throw new Refusal(
+      "EXPRESSION_SYNTAX",
+      at,
+      kind === "end" ? "the expression ends too early" : `"${short(text)}" does not belong here`,
+      `expected ${expected}`,
+    );
+  }
+
+  /** Runs a part of the parser one level deeper. */
+  nested<T>(parse: () => T): T {
+    if (++this.#depth > maxDepth)
+      throw new Refusal(
+        "EXPRESSION_TOO_LARGE",
+        this.next.at,
+        "too deeply nested",
+        `at most ${maxDepth} levels`,
+      );
+    const result = parse();
+    this.#depth--;
+    return result;
+  }
+}
