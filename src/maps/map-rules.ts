@@ -129,7 +129,7 @@ export function checkMap(spec: MapSpec): UserError | undefined {
   if (!isCount(spec.keySize) || spec.keySize < least || spec.keySize > most)
     return refuse(
       "MAP_KEY_SIZE",
-      `the key of a ${spec.type} is ${spec.keySize} bytes`,
+      `the key (type ${spec.type}) is ${spec.keySize} bytes`,
       least === most ? `make it ${least} bytes` : `make it ${least} to ${most} bytes`,
     );
   return checkValueSize(spec, rule, refuse) ?? checkFlags(spec, rule, refuse);
@@ -139,7 +139,7 @@ type Refuse = (code: string, what: string, fix?: string) => UserError;
 
 function checkValueSize(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | undefined {
   const { type, keySize, valueSize } = spec;
-  const what = `the value of a ${type} is ${valueSize} bytes`;
+  const what = `the value (type ${type}) is ${valueSize} bytes`;
   if (!isCount(valueSize)) return refuse("MAP_VALUE_SIZE", what, "make it at least 1 byte");
   if (rule.valueSizes !== undefined && !rule.valueSizes.includes(valueSize))
     return refuse("MAP_VALUE_SIZE", what, `make it ${rule.valueSizes.join(" or ")} bytes`);
@@ -163,11 +163,15 @@ function checkFlags(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | u
   if (refused !== 0)
     return refuse(
       "MAP_FLAGS",
-      `a ${type} does not take map flag ${describeFlags(refused)}`,
-      rule.flags.length === 0 ? undefined : `it takes ${rule.flags.join(", ")}`,
+      `maps of type ${type} do not take ${describeFlags(refused)}`,
+      rule.flags.length === 0 ? undefined : `they take ${rule.flags.join(", ")}`,
     );
   if (rule.requiredFlag !== undefined && !has(rule.requiredFlag))
-    return refuse("MAP_FLAGS", `a ${type} needs map flag ${rule.requiredFlag}`, "set it");
+    return refuse(
+      "MAP_FLAGS",
+      `maps of type ${type} need ${rule.requiredFlag}`,
+      "set it in map_flags",
+    );
   if (has("BPF_F_RDONLY") && has("BPF_F_WRONLY"))
     return refuse("MAP_FLAGS", "BPF_F_RDONLY and BPF_F_WRONLY exclude each other", "drop one");
   if (has("BPF_F_RDONLY_PROG") && has("BPF_F_WRONLY_PROG"))

@@ -55,17 +55,20 @@ function entryStorageBytes(shape: MapShape, cpus: number): number {
 /** Bytes that a scan copies out at once: some microseconds of the map's lock. */
 const batchBytes = 8192;
 
-/** Offsets within the scratch; `entry` is one entry's bytes in the batch. */
+/**
+ * Offsets within the scratch. `values` and `batch` share their place: no operation uses both.
+ * `entry` is one entry's bytes in the batch, `capacity` the entries it holds.
+ */
 export interface ScratchLayout {
   readonly key: number;
   readonly nextKey: number;
-  readonly values: number;
   readonly cursor: number;
+  readonly cursorBytes: number;
+  readonly values: number;
   readonly batch: number;
-  readonly bytes: number;
   readonly entry: number;
   readonly capacity: number;
-  readonly cursorBytes: number;
+  readonly bytes: number;
 }
 
 export function scratchLayout(
@@ -73,23 +76,20 @@ export function scratchLayout(
   values: number,
 ): ScratchLayout {
   const keyBytes = roundUp(shape.keySize, 8);
-  const valuesBytes = values * valueStride(shape.valueSize);
-  const entry = keyBytes + valuesBytes;
+  const entry = keyBytes + values * valueStride(shape.valueSize);
   const capacity = Math.max(1, Math.floor(batchBytes / entry));
-  const nextKey = keyBytes;
-  const valuesAt = nextKey + keyBytes;
-  const cursor = valuesAt + valuesBytes;
+  const cursor = 2 * keyBytes;
   const cursorBytes = CURSOR_KEY + keyBytes;
   const batch = cursor + cursorBytes;
   return {
     key: 0,
-    nextKey,
-    values: valuesAt,
+    nextKey: keyBytes,
     cursor,
+    cursorBytes,
+    values: batch,
     batch,
-    bytes: batch + capacity * entry,
     entry,
     capacity,
-    cursorBytes,
+    bytes: batch + capacity * entry,
   };
 }

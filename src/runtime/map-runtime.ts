@@ -59,7 +59,7 @@ export interface MapRuntime extends DirectLookups {
  * it: a call between WebAssembly modules costs nothing measurable. `cpu` is a worker's number.
  *
  * `Hash` serves hash, percpu_hash and devmap_hash, `Lru` the two LRU types, `Array` both arrays,
- * `Trie` lpm_trie; 4, 8 and 16 are key sizes in bytes, N any size.
+ * `Trie` lpm_trie; 4, 8 and 16 are key sizes in bytes, N is for all other sizes.
  */
 export interface DirectLookups {
   lookupArray(map: number, key: number, cpu: number): number;

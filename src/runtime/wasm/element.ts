@@ -7,7 +7,7 @@ import {
   STATE_FREE,
   STATE_LIVE,
 } from "./layout";
-import { publish64, putByte } from "./memory";
+import { publish64, put64, putByte } from "./memory";
 
 export function elementAt(map: usize, index: u32): usize {
   return load<u32>(map, MAP_ELEMENTS) + index * load<u32>(map, MAP_ELEMENT_STRIDE);
@@ -40,5 +40,5 @@ export function finishReplacement(map: usize): void {
   if (pending === 0) return;
   setState(map, pending as u32, STATE_LIVE);
   setState(map, (pending >> 32) as u32, STATE_FREE);
-  publish64(map + MAP_PENDING, 0);
+  put64(map + MAP_PENDING, 0);
 }

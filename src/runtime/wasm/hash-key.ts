@@ -27,6 +27,7 @@ export function initializeSecrets(map: usize, seed: u32): void {
   }
 }
 
+// asc:inline
 export function hashKey<K>(map: usize, key: usize): u32 {
   if (sizeof<K>() === 4) return finish(product(map, 0, load<u32>(key), 0));
   if (sizeof<K>() === 8) return finish(product(map, 0, load<u32>(key), load<u32>(key, 4)));
@@ -79,6 +80,7 @@ function finish(state: u64): u32 {
   return (((state ^ (state >> 32)) * GOLDEN) >> 32) as u32;
 }
 
+// asc:inline
 export function sameKey<K>(map: usize, a: usize, b: usize): bool {
   if (sizeof<K>() === 4) return load<u32>(a) === load<u32>(b);
   if (sizeof<K>() === 8) return load<u64>(a) === load<u64>(b);

@@ -38,6 +38,7 @@ export function valueAddress(map: usize, element: usize): usize {
   return load<u32>(map, MAP_CPU_STRIDE) === 0 ? at : load<u32>(at);
 }
 
+// asc:inline
 function walk<K>(map: usize, key: usize, hash: u32): usize {
   let element: usize = shared(bucketOf(map, hash));
   while (element !== 0) {
@@ -49,6 +50,7 @@ function walk<K>(map: usize, key: usize, hash: u32): usize {
 }
 
 /** The element of `key`, or 0. What was found is right; what was missed may have been moved. */
+// asc:inline
 export function find<K>(map: usize, key: usize, cpu: u32): usize {
   const hash = hashKey<K>(map, key);
   const sequence = shared(map + MAP_SEQUENCE);
@@ -72,12 +74,14 @@ function findAgain<K>(map: usize, key: usize, hash: u32, cpu: u32): usize {
 }
 
 /** `cpu`'s value of `key`, or 0. For hash and percpu_hash. */
+// asc:inline
 export function lookupHash<K>(map: usize, key: usize, cpu: u32): usize {
   const element = find<K>(map, key, cpu);
   return element === 0 ? 0 : valueOn<K>(map, element, cpu);
 }
 
 /** The same for the LRU types: a lookup by a program keeps the entry from eviction. */
+// asc:inline
 export function lookupLru<K>(map: usize, key: usize, cpu: u32): usize {
   const element = find<K>(map, key, cpu);
   if (element === 0) return 0;
@@ -91,6 +95,7 @@ export function refer(map: usize, element: usize): void {
   if (load<u8>(at) === 0) putByte(at, 1);
 }
 
+// asc:inline
 function valueOn<K>(map: usize, element: usize, cpu: u32): usize {
   const at =
     sizeof<K>() === 1

@@ -21,6 +21,10 @@ export function put(at: usize, value: u32): void {
   store<u32>(at, value);
 }
 
+export function put64(at: usize, value: u64): void {
+  store<u64>(at, value);
+}
+
 export function putByte(at: usize, value: u32): void {
   store<u8>(at, value);
 }
