@@ -74,6 +74,14 @@ Examples:
     .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
     .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
     .option("--json", "one JSON line a packet, then one for the maps")
+    .addHelpText(
+      "after",
+      `
+Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"socket", "data": HEX,
+"maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
+The answer is {"id", "ret"} (r0 as hex for raw), or {"id", "error": {"code", "message"}}.
+A program that faults in a batch is an error; else its verdict is aborted, and the exit code 0.`,
+    )
     .action(async (object: string | undefined, options) => {
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
