@@ -157,8 +157,13 @@ export async function startWeir(
 ): Promise<Running> {
   const file = folder.write("weir.yaml", config);
   const running = start(process.execPath, [weirCommand, "run", "-c", file]);
-  await running.printed(/"msg":"ready"/);
-  return running;
+  try {
+    await running.printed(/"msg":"ready"/);
+    return running;
+  } catch (error) {
+    await running.stop("SIGKILL");
+    throw error;
+  }
 }
 
 /** The value of one series in Prometheus text; undefined if it is not there. Labels in any order. */
