@@ -39,6 +39,12 @@ type Line =
     };
 
 /**
+ * Headers that `protochain` walks over in programs that are to be translated (`maxChainedHeaders` of
+ * the compiler): eBPF as translated here has no loops.
+ */
+export const maxChainedHeaders = 8;
+
+/**
  * Translates a classic program to eBPF, as the kernel does when it attaches one (bpf_convert_filter
  * in net/core/filter.c), for program type "socket" on a frame from its Ethernet header on. A is r0,
  * X r7, scratch memory the stack; r0 at the end is the number of bytes to keep.

@@ -1,7 +1,7 @@
 import { compileExpression } from "../cbpf/compile-expression.ts";
 import { linkTypeByName } from "../cbpf/link-type.ts";
 import { type ListingForm, listClassic } from "../cbpf/listing.ts";
-import { translateClassic } from "../cbpf/translate.ts";
+import { maxChainedHeaders, translateClassic } from "../cbpf/translate.ts";
 import { disassembleProgram } from "../isa/disassembler.ts";
 import { pointAt } from "./point-at.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
@@ -54,9 +54,6 @@ export function filterCompile(
   );
   return exitCodes.done;
 }
-
-/** eBPF has no loops of unknown length: `protochain` walks over at most so many headers there. */
-export const maxChainedHeaders = 8;
 
 function ensureNewline(text: string): string {
   return text.endsWith("\n") ? text : `${text}\n`;

@@ -1,7 +1,7 @@
 import { isAbsolute, join } from "node:path";
 import { compileExpression } from "../cbpf/compile-expression.ts";
 import { parseListing } from "../cbpf/parse-listing.ts";
-import { translateClassic } from "../cbpf/translate.ts";
+import { maxChainedHeaders, translateClassic } from "../cbpf/translate.ts";
 import { ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { assemble } from "../isa/assembler.ts";
@@ -15,9 +15,6 @@ import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
 import { readBounded } from "./read-file.ts";
 import type { ReadableFilter } from "./readable-parts.ts";
-
-/** eBPF has no loops of unknown length: `protochain` walks over at most so many headers. */
-const maxChainedHeaders = 8;
 
 /**
  * The object a filter names; an expression or bytecode becomes an object of one program and no
