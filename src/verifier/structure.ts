@@ -32,9 +32,17 @@ export interface HelperRules {
 }
 
 interface Problem {
-  readonly code: string;
+  readonly code: `PROGRAM_${string}`;
   readonly what: string;
   readonly fix?: string;
+}
+
+/** A fault of a program's structure: `PROGRAM_*`, and the slot it is at. */
+export interface StructureProblem {
+  readonly slot: number;
+  readonly code: string;
+  readonly what: string;
+  readonly fix: string | undefined;
 }
 
 /** Types that see the packet through the legacy packet instructions: `may_access_skb`. */
@@ -50,6 +58,18 @@ export function checkStructure(
   program: StructuredProgram,
   helpers: HelperRules,
 ): Result<undefined, UserError> {
+  const problem = findStructureProblem(program, helpers);
+  return problem === undefined ? ok(undefined) : err(errorAt(program, problem));
+}
+
+/**
+ * The same, with the first fault as data. Without `helpers` only what holds the program together is
+ * looked at: code that is never reached may call what it likes.
+ */
+export function findStructureProblem(
+  program: Omit<StructuredProgram, "lines">,
+  helpers: HelperRules | undefined,
+): StructureProblem | undefined {
   const { instructions } = program;
   const starts = functionStarts(instructions);
   const ends = [...starts.slice(1), instructions.length];
@@ -57,10 +77,11 @@ export function checkStructure(
   for (let slot = 0; slot < instructions.length; slot++) {
     while (slot >= ends[current]!) current++;
     const range = { start: starts[current]!, end: ends[current]! };
-    const problem = checkInstruction(program, slot, range, helpers);
-    if (problem !== undefined) return err(errorAt(program, slot, problem));
+    const forbidden = helpers && forbiddenInstruction(program.type, instructions[slot]!, helpers);
+    const problem = forbidden ?? checkShape(program, slot, range);
+    if (problem !== undefined) return { fix: undefined, ...problem, slot };
   }
-  return ok(undefined);
+  return undefined;
 }
 
 interface FunctionRange {
@@ -79,20 +100,13 @@ function functionStarts(instructions: readonly Instruction[]): number[] {
   return [...starts].sort((a, b) => a - b);
 }
 
-function checkInstruction(
-  program: StructuredProgram,
+function checkShape(
+  program: Omit<StructuredProgram, "lines">,
   slot: number,
   range: FunctionRange,
-  helpers: HelperRules,
 ): Problem | undefined {
   const { instructions } = program;
   const instruction = instructions[slot]!;
-  if (writtenRegister(instruction) === 10)
-    return {
-      code: "PROGRAM_FRAME_POINTER",
-      what: "writes r10, the frame pointer, which is read-only",
-      fix: "copy r10 to another register first",
-    };
   if (slot + 1 === range.end && !endsFunction(instruction))
     return {
       code: "PROGRAM_FALLS_OFF",
@@ -112,24 +126,6 @@ function checkInstruction(
     case "load_map":
     case "load_map_value":
       return checkMap(program, instruction);
-    case "load_packet":
-      return packetLoadTypes.includes(program.type)
-        ? undefined
-        : {
-            code: "PROGRAM_PACKET_LOAD",
-            what: `loads from a packet as only socket and tc programs may, and this is of type ${program.type}`,
-            fix: "read the packet between data and data_end",
-          };
-    case "call_helper":
-      return checkHelper(program.type, instruction.id, helpers);
-    case "call_register":
-      return program.type === "raw"
-        ? undefined
-        : {
-            code: "PROGRAM_CALLX",
-            what: "calls a helper by number in a register, which the kernel refuses",
-            fix: "call helpers by immediate number",
-          };
     case "call_btf":
       return {
         code: "PROGRAM_KERNEL_FUNCTION",
@@ -142,6 +138,42 @@ function checkInstruction(
         what: `takes the address of kernel variable ${instruction.id} (a ksym), and there is no kernel here`,
         fix: "declare the extern __weak and test it before use",
       };
+    default:
+      return undefined;
+  }
+}
+
+/** What an instruction may not do wherever it stands, if it is ever reached. */
+export function forbiddenInstruction(
+  type: ProgramType,
+  instruction: Instruction,
+  helpers: HelperRules,
+): Problem | undefined {
+  if (writtenRegister(instruction) === 10)
+    return {
+      code: "PROGRAM_FRAME_POINTER",
+      what: "writes r10, the frame pointer, which is read-only",
+      fix: "copy r10 to another register first",
+    };
+  switch (instruction.kind) {
+    case "load_packet":
+      return packetLoadTypes.includes(type)
+        ? undefined
+        : {
+            code: "PROGRAM_PACKET_LOAD",
+            what: `loads from a packet as only socket and tc programs may, and this is of type ${type}`,
+            fix: "read the packet between data and data_end",
+          };
+    case "call_helper":
+      return checkHelper(type, instruction.id, helpers);
+    case "call_register":
+      return type === "raw"
+        ? undefined
+        : {
+            code: "PROGRAM_CALLX",
+            what: "calls a helper by number in a register, which the kernel refuses",
+            fix: "call helpers by immediate number",
+          };
     default:
       return undefined;
   }
@@ -190,7 +222,7 @@ function intoSecondSlot(verb: string, target: number): Problem {
 }
 
 function checkMap(
-  { maps }: StructuredProgram,
+  { maps }: Pick<StructuredProgram, "maps">,
   instruction: Extract<Instruction, { kind: "load_map" | "load_map_value" }>,
 ): Problem | undefined {
   const map = maps[instruction.map];
@@ -251,8 +283,7 @@ function writtenRegister(instruction: Instruction): number | undefined {
 
 function errorAt(
   program: StructuredProgram,
-  slot: number,
-  { code, what, fix }: Problem,
+  { slot, code, what, fix }: StructureProblem,
 ): UserError {
   // The second half of a 16-byte instruction has no text of its own.
   const shown = program.instructions[slot]!.kind === "second_slot" ? slot - 1 : slot;

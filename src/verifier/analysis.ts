@@ -1,0 +1,118 @@
+import type { Instruction } from "../isa/instruction.ts";
+import { type ContextAccess, contextAccessOf } from "./context-rules.ts";
+import type { HelperSignature } from "./helper-signature.ts";
+import type { PathState } from "./path-state.ts";
+import { Precision } from "./precision.ts";
+import type { VerifiableProgram } from "./program.ts";
+import { Refusal, type RefusalCode } from "./refusal.ts";
+import type { RegisterState } from "./register-state.ts";
+import { forbiddenInstruction, type HelperRules } from "./structure.ts";
+import { type Place, registerPlace, Trace } from "./trace.ts";
+import type { Facts } from "./verified.ts";
+
+/** Paths put aside at once, which bounds memory. Kernel: BPF_COMPLEXITY_LIMIT_JMP_SEQ. */
+const maxPending = 8192;
+
+/**
+ * What the rules work on: the program, the path that is being followed, and what has been found so
+ * far. The rules read and change registers through it and refuse through it.
+ */
+export class Analysis {
+  readonly program: VerifiableProgram;
+  readonly instructions: readonly Instruction[];
+  readonly helpers: ReadonlyMap<number, HelperSignature>;
+  readonly context: ContextAccess | undefined;
+  readonly #rules: HelperRules;
+  readonly facts: Facts;
+  readonly trace = new Trace();
+  readonly precision: Precision;
+  /** The path, and the instruction on it that is being looked at. */
+  state!: PathState;
+  slot = 0;
+  /** Paths to follow later. */
+  readonly pending: PendingPath[] = [];
+  #lastId = 0;
+
+  constructor(
+    program: VerifiableProgram,
+    helpers: ReadonlyMap<number, HelperSignature>,
+    facts: Facts,
+  ) {
+    this.program = program;
+    this.instructions = program.instructions;
+    this.helpers = helpers;
+    this.context = contextAccessOf(program.type);
+    this.facts = facts;
+    const allowed = [...helpers.values()].filter(({ types }) => types.includes(program.type));
+    this.#rules = {
+      allowed: new Set(allowed.map(({ id }) => id)),
+      names: new Map([...helpers.values()].map(({ id, name }) => [id, name])),
+    };
+    this.precision = new Precision(program.instructions, this.trace);
+  }
+
+  get registers(): RegisterState[] {
+    return this.state.frame.registers;
+  }
+
+  newId(): number {
+    return ++this.#lastId;
+  }
+
+  /** A register that the instruction reads, which must hold something. */
+  read(register: number): RegisterState {
+    const held = this.registers[register] as RegisterState;
+    if (held.kind === "uninitialised")
+      this.refuse(
+        "UNINITIALISED_REGISTER",
+        `r${register} is read and holds nothing on this path`,
+        register >= 1 && register <= 5
+          ? `set r${register} first; calls leave nothing in r1 to r5`
+          : `set r${register} first, on every path that comes here`,
+        [register],
+      );
+    return held;
+  }
+
+  /** Refuses an instruction that this program may not hold where it is reached. */
+  checkAllowed(instruction: Instruction): void {
+    const problem = forbiddenInstruction(this.program.type, instruction, this.#rules);
+    if (problem !== undefined)
+      throw new Refusal(problem.code, this.slot, problem.what, problem.fix, []);
+  }
+
+  write(register: number, value: RegisterState): void {
+    this.registers[register] = value;
+  }
+
+  /** The exact range of a register of this frame mattered. */
+  markPrecise(...registers: readonly number[]): void {
+    const { depth } = this.state;
+    this.markPlaces(registers.map((register) => registerPlace(depth, register)));
+  }
+
+  markPlaces(places: readonly Place[]): void {
+    if (places.length > 0) this.precision.mark(this.state, places);
+  }
+
+  /** Puts a path aside, to go on at `slot` once the present one has ended. */
+  later(slot: number, state: PathState): void {
+    if (this.pending.length >= maxPending)
+      this.refuse(
+        "TOO_COMPLEX",
+        `${maxPending} branches are open on one path`,
+        "make loops shorter or their bounds constant, or move their body into a global function",
+      );
+    if (state.parent !== undefined) state.parent.open++;
+    this.pending.push({ slot, state });
+  }
+
+  refuse(code: RefusalCode, cause: string, fix?: string, registers: readonly number[] = []): never {
+    throw new Refusal(code, this.slot, cause, fix, registers);
+  }
+}
+
+export interface PendingPath {
+  readonly slot: number;
+  readonly state: PathState;
+}

@@ -1,0 +1,274 @@
+import type { BranchOp, Instruction } from "../isa/instruction.ts";
+import type { Analysis } from "./analysis.ts";
+import type { PathState } from "./path-state.ts";
+import {
+  atEnd,
+  beyondEnd,
+  isNeverNull,
+  isPointer,
+  type RegisterState,
+  scalar,
+  unknownScalar,
+  withFields,
+} from "./register-state.ts";
+import { alu } from "./scalar-alu.ts";
+import { decide, type Refined, refine } from "./scalar-compare.ts";
+import { constantRange, isConstant, isNumber, type ScalarRange } from "./scalar-range.ts";
+import { type Place, registerPlace, slotPlace } from "./trace.ts";
+
+type Branch = Extract<Instruction, { kind: "branch" }>;
+
+/**
+ * Follows a branch: the way that is left of it, or both, each with what its outcome tells. Returns
+ * the slot this path goes on at; the other way, if it is open, is put aside.
+ */
+export function takeBranch(a: Analysis, branch: Branch, step: number): number {
+  const { op, width, dst } = branch;
+  const next = a.slot + 1;
+  const target = next + branch.offset;
+  const left = a.read(dst);
+  const sourceRegister = "register" in branch.src ? branch.src.register : undefined;
+  const right =
+    sourceRegister === undefined
+      ? scalar(constantRange(BigInt((branch.src as { immediate: number }).immediate)))
+      : a.read(sourceRegister);
+  const numbers = left.kind === "scalar" && right.kind === "scalar";
+  let known = outcome(op, width, left, right);
+  const open = numbers && known === undefined;
+  const ifTaken = open ? refine(op, width, left.range, right.range, true) : undefined;
+  const ifNot = open ? refine(op, width, left.range, right.range, false) : undefined;
+  if ((ifTaken === undefined) !== (ifNot === undefined)) known = ifTaken !== undefined;
+  if (known !== undefined) {
+    const relied = [dst, ...(sourceRegister === undefined ? [] : [sourceRegister])];
+    a.markPrecise(...relied.filter((register) => a.registers[register]?.kind === "scalar"));
+    return known ? target : next;
+  }
+  noteLinked(a, step, left, right);
+  const taken = a.state.copy();
+  taken.step = step;
+  applyOutcome(a, taken, branch, left, right, true, ifTaken);
+  applyOutcome(a, a.state, branch, left, right, false, ifNot);
+  a.later(target, taken);
+  return next;
+}
+
+function outcome(
+  op: BranchOp,
+  width: 32 | 64,
+  left: RegisterState,
+  right: RegisterState,
+): boolean | undefined {
+  if (left.kind === "scalar" && right.kind === "scalar")
+    return decide(op, width, left.range, right.range);
+  if (width === 32) return undefined;
+  const zeroOther = (one: RegisterState): boolean =>
+    one.kind === "scalar" && isNumber(one.range, 0n);
+  if ((isNeverNull(left) && zeroOther(right)) || (isNeverNull(right) && zeroOther(left))) {
+    if (op === "eq") return false;
+    if (op === "ne") return true;
+  }
+  return packetOutcome(op, left, right);
+}
+
+const mirrored: Record<BranchOp, BranchOp> = {
+  eq: "eq",
+  ne: "ne",
+  set: "set",
+  gt: "lt",
+  lt: "gt",
+  ge: "le",
+  le: "ge",
+  sgt: "slt",
+  slt: "sgt",
+  sge: "sle",
+  sle: "sge",
+};
+
+/** A pointer that was found at or beyond data_end before stays there. */
+function packetOutcome(
+  op: BranchOp,
+  left: RegisterState,
+  right: RegisterState,
+): boolean | undefined {
+  if (left.kind === "packet_end" && right.kind === "packet")
+    return packetOutcome(mirrored[op], right, left);
+  if (left.kind !== "packet" || right.kind !== "packet_end" || left.extent >= 0) return undefined;
+  const beyond = left.extent === beyondEnd;
+  switch (op) {
+    case "gt":
+      return beyond ? true : undefined;
+    case "le":
+      return beyond ? false : undefined;
+    case "ge":
+      return true;
+    case "lt":
+      return false;
+    default:
+      return undefined;
+  }
+}
+
+/** Notes which linked registers this branch changes together. */
+function noteLinked(a: Analysis, step: number, left: RegisterState, right: RegisterState): void {
+  const ids = [left, right]
+    .filter(({ kind, id }) => kind === "scalar" && id !== 0)
+    .map((r) => r.id);
+  for (const id of new Set(ids)) {
+    const places = linkedPlaces(a.state, id);
+    if (places.length > 1) a.trace.addLinked(step, places);
+  }
+}
+
+function linkedPlaces(state: PathState, id: number): Place[] {
+  const places: Place[] = [];
+  for (const [number, frame] of state.frames.entries()) {
+    for (let r = 0; r < 10; r++) {
+      const held = frame.registers[r] as RegisterState;
+      if (held.kind === "scalar" && held.id === id) places.push(registerPlace(number, r));
+    }
+    for (const [slot, held] of frame.stack.entries())
+      if (held?.register?.kind === "scalar" && held.register.id === id)
+        places.push(slotPlace(number, slot));
+  }
+  return places;
+}
+
+/** Applies to a state that the branch comes out so. */
+function applyOutcome(
+  a: Analysis,
+  state: PathState,
+  branch: Branch,
+  left: RegisterState,
+  right: RegisterState,
+  holds: boolean,
+  refined: Refined | undefined,
+): void {
+  const { op, width, dst, src } = branch;
+  if (left.kind === "scalar" && right.kind === "scalar") {
+    // A path that cannot be taken at all, for reasons not seen here, is followed as it is.
+    if (refined === undefined) return;
+    learn(state, dst, left, refined.a);
+    if ("register" in src && src.register !== dst) learn(state, src.register, right, refined.b);
+    return;
+  }
+  if (width === 32) return;
+  if (left.nullable && !("register" in src) && src.immediate === 0) {
+    if (op === "eq" || op === "ne") settleNull(state, left, holds === (op === "eq"));
+    return;
+  }
+  if ("register" in src) comparePacket(a, state, op, left, right, holds);
+}
+
+/** A register's range is known better, and so are those of all that are linked to it. */
+function learn(
+  state: PathState,
+  register: number,
+  before: RegisterState,
+  range: ScalarRange,
+): void {
+  if (range === before.range) return;
+  const { id, offset } = before;
+  if (id === 0) {
+    state.frame.registers[register] = scalar(range);
+    return;
+  }
+  state.changeAll((held) => {
+    if (held.kind !== "scalar" || held.id !== id) return held;
+    const shifted =
+      held.offset === offset
+        ? range
+        : alu("add", 64, range, constantRange(BigInt(held.offset - offset)));
+    return scalar(shifted, isConstant(shifted) ? 0 : id, isConstant(shifted) ? 0 : held.offset);
+  });
+}
+
+/** The pointer compared with 0, and all its copies: it is 0, or it is not. */
+function settleNull(state: PathState, pointer: RegisterState, isNull: boolean): void {
+  const { id, reference } = pointer;
+  const settled = isNull ? scalar(constantRange(0n)) : undefined;
+  state.changeAll((held) => {
+    if (!held.nullable || held.id !== id) return held;
+    return settled ?? withFields(held, { nullable: false, id: 0 });
+  });
+  if (isNull && reference !== 0)
+    state.references = state.references.filter((one) => one.id !== reference);
+}
+
+type PacketKind = "packet" | "packet_meta";
+
+/** A packet pointer against data_end, or one to metadata against data. */
+function comparePacket(
+  a: Analysis,
+  state: PathState,
+  op: BranchOp,
+  left: RegisterState,
+  right: RegisterState,
+  holds: boolean,
+): void {
+  const kind = bounded(left, right);
+  if (kind !== undefined) {
+    learnExtent(a, state, kind, op, left, holds);
+    return;
+  }
+  const swapped = bounded(right, left);
+  if (swapped !== undefined) learnExtent(a, state, swapped, mirrored[op], right, holds);
+}
+
+/** What `pointer` is if `limit` bounds it. */
+function bounded(pointer: RegisterState, limit: RegisterState): PacketKind | undefined {
+  if (pointer.kind === "packet" && limit.kind === "packet_end") return "packet";
+  const isStart =
+    limit.kind === "packet" && limit.id === 0 && limit.offset === 0 && isNumber(limit.range, 0n);
+  return pointer.kind === "packet_meta" && isStart ? "packet_meta" : undefined;
+}
+
+/** Kernel: MAX_PACKET_OFF; a packet pointer further out has wrapped for all that is known. */
+const maxPacketOffset = 0xffff;
+
+function learnExtent(
+  a: Analysis,
+  state: PathState,
+  kind: PacketKind,
+  op: BranchOp,
+  pointer: RegisterState,
+  holds: boolean,
+): void {
+  const within = holds === (op === "le" || op === "lt");
+  if (op !== "gt" && op !== "ge" && op !== "lt" && op !== "le") return;
+  // Of `gt` not holding: at most the end. Of `ge` not holding: before it, so one byte more.
+  const strictlyBefore = op === "ge" || op === "lt";
+  if (!within) {
+    const found = strictlyBefore ? atEnd : beyondEnd;
+    if (kind === "packet") markBeyond(a, state, pointer, found);
+    return;
+  }
+  const { offset, id, range } = pointer;
+  if (offset < 0 || (offset === 0 && strictlyBefore)) return;
+  const limit = BigInt(maxPacketOffset);
+  if (range.umax > limit || range.umax + BigInt(offset) > limit) return;
+  const extent = offset + (strictlyBefore ? 1 : 0);
+  state.changeAll((held) =>
+    held.kind === kind && held.id === id && held.extent >= 0 && held.extent < extent
+      ? withFields(held, { extent })
+      : held,
+  );
+}
+
+/** Only the register compared: its copies keep what they knew. */
+function markBeyond(a: Analysis, state: PathState, pointer: RegisterState, found: number): void {
+  const { registers } = state.frame;
+  const branch = a.instructions[a.slot] as Branch;
+  const candidates = [branch.dst, "register" in branch.src ? branch.src.register : branch.dst];
+  for (const register of candidates)
+    if (registers[register] === pointer)
+      registers[register] = withFields(pointer, { extent: found });
+}
+
+/** What is left of a packet pointer once the packet has moved: a number that nothing is known of. */
+export function forgetPacket(state: PathState): void {
+  state.changeAll((held) => {
+    const lost =
+      held.kind === "packet" || held.kind === "packet_meta" || held.kind === "packet_end";
+    return isPointer(held) && lost ? unknownScalar : held;
+  });
+}

@@ -1,0 +1,236 @@
+import type { Analysis } from "./analysis.ts";
+import { forgetPacket } from "./branch.ts";
+import { type CallArguments, checkArguments, finishCall } from "./call-helper.ts";
+import type { GlobalFunction } from "./global-function.ts";
+import type { HelperSignature } from "./helper-signature.ts";
+import { checkRegion } from "./memory-access.ts";
+import { newFrame, type PathState } from "./path-state.ts";
+import {
+  isPointer,
+  pointer,
+  type RegisterState,
+  uninitialised,
+  unknownScalar,
+  withFields,
+} from "./register-state.ts";
+import { isNumber, sameRange } from "./scalar-range.ts";
+import { clobberStack, stackSpan, useStack } from "./stack-access.ts";
+
+/** Nested functions, the program itself among them. Kernel: MAX_CALL_FRAMES. */
+export const maxFrames = 8;
+
+/** Follows a call into a function, with the caller's r1 to r5. Returns where it begins. */
+export function enterFunction(a: Analysis, entry: number): number {
+  checkDepth(a);
+  const { state } = a;
+  const caller = state.frame.registers;
+  const frame = newFrame(state.frames.length, entry, a.slot);
+  for (let r = 1; r <= 5; r++) {
+    frame.registers[r] = caller[r] as RegisterState;
+    caller[r] = uninitialised;
+  }
+  caller[0] = uninitialised;
+  state.frames.push(frame);
+  return entry;
+}
+
+function checkDepth(a: Analysis): void {
+  if (a.state.frames.length < maxFrames) return;
+  a.refuse(
+    "CALL_DEPTH",
+    `more than ${maxFrames} functions are nested here`,
+    "nest fewer functions, let the compiler inline them, and call none from itself",
+  );
+}
+
+/** A call of a function that is verified on its own: its arguments are checked, r0 is any number. */
+export function callGlobal(a: Analysis, target: GlobalFunction): void {
+  for (const [i, parameter] of target.parameters.entries()) {
+    const register = i + 1;
+    if (register > 5) break;
+    const held = a.read(register);
+    switch (parameter.kind) {
+      case "number":
+        if (held.kind !== "scalar") wrong(a, target, register, "a number");
+        break;
+      case "context":
+        if (held.kind !== "context" || held.offset !== 0 || !isNumber(held.range, 0n))
+          wrong(a, target, register, "the context, as the program got it");
+        break;
+      case "memory":
+        checkMemoryArgument(a, target, register, held, parameter.bytes);
+        break;
+      default:
+        wrong(a, target, register, `a ${parameter.type}, which a global function cannot`);
+    }
+  }
+  if (target.movesPacket) forgetPacket(a.state);
+  for (let r = 1; r <= 5; r++) a.write(r, uninitialised);
+  a.write(0, unknownScalar);
+}
+
+function checkMemoryArgument(
+  a: Analysis,
+  target: GlobalFunction,
+  register: number,
+  held: RegisterState,
+  bytes: number,
+): void {
+  if (held.kind === "scalar" && isNumber(held.range, 0n)) return;
+  const there = held.nullable ? withFields(held, { nullable: false }) : held;
+  if (there.kind === "stack") {
+    const span = stackSpan(a, register, there, 0, bytes);
+    useStack(a, span, bytes);
+    clobberStack(span, bytes, false);
+    return;
+  }
+  if (!isPointer(there) || there.kind === "context")
+    wrong(a, target, register, `a pointer to ${bytes} bytes of memory`);
+  checkRegion(a, register, there, 0, bytes, "read");
+  checkRegion(a, register, there, 0, bytes, "write");
+}
+
+function wrong(a: Analysis, target: GlobalFunction, register: number, expected: string): never {
+  a.refuse(
+    "FUNCTION_ARGUMENT",
+    `global function ${target.name} takes in r${register} ${expected}`,
+    "pass that, or make the function static, so that it is verified with what each call passes",
+    [register],
+  );
+}
+
+/** The registers a global function begins with, for all arguments its type allows. */
+export function globalArguments(a: Analysis, target: GlobalFunction): void {
+  for (const [i, parameter] of target.parameters.slice(0, 5).entries())
+    a.write(i + 1, argumentOf(a, target, parameter));
+}
+
+function argumentOf(
+  a: Analysis,
+  target: GlobalFunction,
+  parameter: GlobalFunction["parameters"][number],
+): RegisterState {
+  switch (parameter.kind) {
+    case "number":
+      return unknownScalar;
+    case "context":
+      return pointer("context");
+    case "memory":
+      return pointer("memory", { extent: parameter.bytes, nullable: true, id: a.newId() });
+    default:
+      return a.refuse(
+        "FUNCTION_ARGUMENT",
+        `global function ${target.name} takes a ${parameter.type}, of which nothing is known`,
+        "make it static, or give its parameter a type with a size",
+      );
+  }
+}
+
+/**
+ * A helper that calls a function of the program. The path with one more iteration is put aside, and
+ * this one goes on behind the call, as if there were none left.
+ */
+export function callWithCallback(a: Analysis, helper: HelperSignature): number {
+  const call = checkArguments(a, helper);
+  const frame = a.state.frame;
+  let more = true;
+  if (helper.callback === "loop") {
+    a.markPrecise(1);
+    const count = a.read(1);
+    more = count.kind !== "scalar" || BigInt(frame.callbackDepth) < count.range.umax;
+  }
+  if (more) a.later(call.callback, iteration(a, helper, call));
+  frame.callbackDepth = 0;
+  finishCall(a, helper, call);
+  return a.slot + 1;
+}
+
+/** The state in which the callback begins; the caller keeps its registers for the next time. */
+function iteration(a: Analysis, helper: HelperSignature, call: CallArguments): PathState {
+  checkDepth(a);
+  const state = a.state.copy();
+  state.step = a.trace.add(a.state.step, a.slot, a.state.depth);
+  a.trace.setCallback(state.step);
+  const caller = state.frame;
+  caller.callbackDepth++;
+  const frame = newFrame(state.frames.length, call.callback, a.slot, true);
+  const { registers } = frame;
+  if (helper.callback === "loop") {
+    registers[1] = unknownScalar;
+    registers[2] = caller.registers[3] as RegisterState;
+  } else {
+    const { mapIndex, map } = call;
+    registers[1] = pointer("map", { target: mapIndex });
+    registers[2] = pointer("map_key", { extent: map!.keySize, readOnly: true });
+    registers[3] = pointer("map_value", { target: mapIndex });
+    registers[4] = caller.registers[3] as RegisterState;
+  }
+  state.frames.push(frame);
+  return state;
+}
+
+/** The end of a function that was followed into. Returns where its caller goes on. */
+export function leaveFunction(
+  a: Analysis,
+  step: number,
+  earlierAt: (slot: number) => PathState | undefined,
+): number {
+  const { state } = a;
+  const callee = state.frame;
+  const result = callee.registers[0] as RegisterState;
+  if (result.kind === "stack")
+    a.refuse(
+      "STACK_POINTER_RETURNED",
+      "a function returns a pointer to the stack, whose frame ends with it",
+      "let the caller pass memory to write to",
+      [0],
+    );
+  if (!callee.callback) {
+    state.frames.pop();
+    state.frame.registers[0] = result;
+    return callee.callSite + 1;
+  }
+  const { umax } = a.read(0).range;
+  if (result.kind !== "scalar" || umax > 1n)
+    a.refuse(
+      "CALLBACK",
+      "a callback must return 0 (go on) or 1 (stop)",
+      "return a constant 0 or 1, or mask it with &= 1",
+      [0],
+    );
+  a.markPrecise(0);
+  a.trace.setCallback(step);
+  state.frames.pop();
+  const earlier = earlierAt(callee.callSite);
+  if (earlier !== undefined) widen(earlier, state);
+  return callee.callSite;
+}
+
+/**
+ * Numbers that changed in an iteration, and whose exact range nothing has relied on, may change
+ * again in each: they are taken as any number, so that the loop comes to an end.
+ */
+function widen(earlier: PathState, state: PathState): void {
+  for (const [number, before] of earlier.frames.entries()) {
+    const frame = state.frames[number];
+    if (frame === undefined) continue;
+    for (let r = 0; r < 10; r++)
+      if (changed(before.registers[r] as RegisterState, frame.registers[r] as RegisterState))
+        frame.registers[r] = unknownScalar;
+    for (const [slot, held] of frame.stack.entries()) {
+      const was = before.stack[slot]?.register;
+      if (held?.register === undefined || was === undefined) continue;
+      if (changed(was, held.register))
+        frame.setSlot(slot, { bytes: held.bytes, register: unknownScalar });
+    }
+  }
+}
+
+function changed(before: RegisterState, after: RegisterState): boolean {
+  return (
+    before.kind === "scalar" &&
+    after.kind === "scalar" &&
+    !before.precise &&
+    !sameRange(before.range, after.range)
+  );
+}

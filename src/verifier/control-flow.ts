@@ -1,0 +1,59 @@
+import type { Instruction } from "../isa/instruction.ts";
+
+/**
+ * Slots where paths meet, and states are worth keeping to compare with: targets of jumps, both ways
+ * of branches, calls and where they return to.
+ */
+export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
+  const meeting = new Uint8Array(instructions.length + 1);
+  for (const [slot, instruction] of instructions.entries())
+    switch (instruction.kind) {
+      case "branch":
+        meeting[slot + 1] = 1;
+        meeting[slot + 1 + instruction.offset] = 1;
+        break;
+      case "jump":
+        meeting[slot + 1 + instruction.offset] = 1;
+        break;
+      case "call_local":
+        meeting[slot] = 1;
+        meeting[slot + 1] = 1;
+        break;
+      default:
+        break;
+    }
+  return meeting;
+}
+
+/** The first instruction that no jump, call or fall-through can reach, or undefined. */
+export function firstUnreachable(instructions: readonly Instruction[]): number | undefined {
+  const reached = new Uint8Array(instructions.length);
+  const pending = [0];
+  const visit = (slot: number): void => {
+    if (reached[slot] !== 0 || slot >= instructions.length) return;
+    reached[slot] = 1;
+    pending.push(slot);
+  };
+  reached[0] = 1;
+  while (pending.length > 0) {
+    const slot = pending.pop() as number;
+    const instruction = instructions[slot] as Instruction;
+    switch (instruction.kind) {
+      case "exit":
+        break;
+      case "jump":
+        visit(slot + 1 + instruction.offset);
+        break;
+      case "branch":
+      case "call_local":
+      case "load_function":
+        visit(slot + 1 + instruction.offset);
+        visit(slot + 1);
+        break;
+      default:
+        visit(slot + 1);
+    }
+  }
+  const first = reached.indexOf(0);
+  return first < 0 ? undefined : first;
+}

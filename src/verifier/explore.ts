@@ -1,0 +1,259 @@
+import type { Analysis } from "./analysis.ts";
+import { leaveFunction } from "./call-function.ts";
+import { rangeText } from "./describe-register.ts";
+import { Equivalence } from "./equivalence.ts";
+import type { GlobalFunction } from "./global-function.ts";
+import type { VerifierLog } from "./log.ts";
+import type { Checkpoint, PathState } from "./path-state.ts";
+import { scalarPlaces } from "./precision.ts";
+import { doInstruction } from "./step.ts";
+
+/** What the explorer knows of the program before it starts. */
+export interface ProgramShape {
+  /** Registers read from each slot on, as masks. */
+  readonly live: Uint16Array;
+  /** 1 where paths meet. */
+  readonly meeting: Uint8Array;
+  /** 1 at calls of helpers that call back: states are always kept there. */
+  readonly callbackCalls: Uint8Array;
+  readonly globals: ReadonlyMap<number, GlobalFunction>;
+}
+
+/** The function that is explored: the program, or a global function. */
+export interface ExploredFunction {
+  readonly entry: number;
+  readonly global: GlobalFunction | undefined;
+}
+
+/**
+ * Follows every path through a function and what it calls, one after the other. Where a path comes
+ * to an instruction in a state that an earlier one covers, it ends: nothing new can happen.
+ */
+export class Explorer {
+  readonly #analysis: Analysis;
+  readonly #shape: ProgramShape;
+  readonly #maxVisited: number;
+  readonly #log: VerifierLog | undefined;
+  readonly #equivalence: Equivalence;
+  readonly #checkpoints = new Map<number, Checkpoint[]>();
+  #function: ExploredFunction = { entry: 0, global: undefined };
+  #jumps = 0;
+  /** Instructions and jumps when the last checkpoint was made. */
+  #visitedThen = 0;
+  #jumpsThen = 0;
+  /** Instructions since the last checkpoint of this path. */
+  #sinceCheckpoint = 0;
+
+  constructor(
+    analysis: Analysis,
+    shape: ProgramShape,
+    maxVisited: number,
+    log: VerifierLog | undefined,
+  ) {
+    this.#analysis = analysis;
+    this.#shape = shape;
+    this.#maxVisited = maxVisited;
+    this.#log = log;
+    this.#equivalence = new Equivalence((slot) => shape.live[slot] as number);
+  }
+
+  /** Explores from the state that `analysis` holds. A `Refusal` is thrown where a rule is broken. */
+  explore(what: ExploredFunction): void {
+    const a = this.#analysis;
+    this.#function = what;
+    this.#checkpoints.clear();
+    this.#log?.state(a, what.entry);
+    let slot: number | undefined = what.entry;
+    while (slot !== undefined) {
+      slot = this.#visit(slot);
+      if (slot !== undefined) continue;
+      this.#endPath();
+      const path = a.pending.pop();
+      if (path === undefined) return;
+      a.state = path.state;
+      slot = path.slot;
+      this.#log?.resume(a, slot);
+    }
+  }
+
+  /** One instruction. Undefined: the path has ended. */
+  #visit(slot: number): number | undefined {
+    const a = this.#analysis;
+    const { facts, state } = a;
+    a.slot = slot;
+    if (this.#shape.meeting[slot] === 1 && this.#covered(slot)) {
+      this.#log?.covered(slot);
+      return undefined;
+    }
+    if (++facts.visited > this.#maxVisited)
+      a.refuse(
+        "TOO_COMPLEX",
+        `${this.#maxVisited} instructions were followed over all paths, and there are more`,
+        "make loops shorter or their bounds constant, or move their body into a global function",
+      );
+    this.#sinceCheckpoint++;
+    const step = a.trace.add(state.step, slot, state.depth);
+    const instruction = a.instructions[slot]!;
+    if (facts.reached[slot] === 0) {
+      a.checkAllowed(instruction);
+      facts.reached[slot] = 1;
+    }
+    this.#log?.before(a);
+    let next: number | undefined;
+    if (instruction.kind === "exit") {
+      next = this.#exit(step);
+    } else {
+      if (instruction.kind === "branch" || instruction.kind === "jump") this.#jumps++;
+      next = doInstruction(a, instruction, step, this.#shape.globals);
+    }
+    a.state.step = step;
+    this.#log?.after(a);
+    return next;
+  }
+
+  #exit(step: number): number | undefined {
+    const a = this.#analysis;
+    this.#jumps++;
+    if (a.state.depth > 0) return leaveFunction(a, step, (slot) => this.#earlierAt(slot));
+    const held = a.state.references[0];
+    if (held !== undefined)
+      a.refuse(
+        "REFERENCE_LEAK",
+        `the program ends, and what the call at ${held.slot} reserved is not given back`,
+        "submit or discard it on every path",
+      );
+    this.#checkReturn();
+    return undefined;
+  }
+
+  #checkReturn(): void {
+    const a = this.#analysis;
+    const { global } = this.#function;
+    if (global?.returns === "nothing") return;
+    const held = a.read(0);
+    if (global !== undefined) {
+      if (held.kind !== "scalar")
+        a.refuse(
+          "FUNCTION_RETURN",
+          `global function ${global.name} returns a pointer, and must return a number`,
+          "make it static",
+          [0],
+        );
+      return;
+    }
+    if (a.program.type !== "cgroup_skb") return;
+    if (held.kind === "scalar") {
+      a.markPrecise(0);
+      if (held.range.umax <= 1n) return;
+    }
+    a.refuse(
+      "RETURN_VALUE",
+      `a cgroup_skb program returns 0 (drop) or 1 (pass), and r0 is ${held.kind === "scalar" ? rangeText(held.range) : "a pointer"}`,
+      "return 0 or 1",
+      [0],
+    );
+  }
+
+  /** The last checkpoint of this path at a slot, with as many frames as now. */
+  #earlierAt(slot: number): PathState | undefined {
+    const { state } = this.#analysis;
+    for (let at = state.parent; at !== undefined; at = at.state.parent)
+      if (at.slot === slot && at.state.depth === state.depth) return at.state;
+    return undefined;
+  }
+
+  /** The path has ended; checkpoints that it was the last of are complete. */
+  #endPath(): void {
+    for (let at = this.#analysis.state.parent; at !== undefined; at = at.state.parent)
+      if (--at.open > 0) return;
+  }
+
+  /** Whether an earlier state covers this one. If none does, it may become a checkpoint itself. */
+  #covered(slot: number): boolean {
+    const { state, facts } = this.#analysis;
+    const callback = this.#shape.callbackCalls[slot] === 1;
+    const forced = callback || this.#sinceCheckpoint > 64;
+    const visited = facts.visited - this.#visitedThen;
+    const jumps = this.#jumps - this.#jumpsThen;
+    let add = forced || (jumps >= 2 && visited >= 8);
+    const known = this.#checkpoints.get(slot) ?? [];
+    let kept = 0;
+    for (const [i, checkpoint] of known.entries()) {
+      if (checkpoint.open > 0) {
+        if (callback) {
+          if (this.#equivalence.covers(checkpoint.state, state, slot, "within")) {
+            this.#joinLoop();
+            this.#keep(known, kept, i);
+            return true;
+          }
+        } else {
+          this.#checkProgress(checkpoint, slot);
+          if (!forced && jumps < 20 && visited < 100) add = false;
+        }
+      } else if (this.#equivalence.covers(checkpoint.state, state, slot, "enough")) {
+        checkpoint.hits++;
+        this.#inherit(checkpoint.state);
+        this.#keep(known, kept, i);
+        return true;
+      }
+      if (add) checkpoint.misses++;
+      const patience = callback && checkpoint.open > 0 ? 64 : 3;
+      if (checkpoint.misses <= checkpoint.hits * patience + patience) known[kept++] = checkpoint;
+    }
+    facts.checkpoints -= known.length - kept;
+    known.length = kept;
+    if (add) this.#addCheckpoint(slot, known);
+    return false;
+  }
+
+  /** Closes the gap between those kept and those not looked at. */
+  #keep(known: Checkpoint[], kept: number, from: number): void {
+    if (kept === from) return;
+    this.#analysis.facts.checkpoints -= from - kept;
+    known.splice(kept, from - kept);
+  }
+
+  #checkProgress(checkpoint: Checkpoint, slot: number): void {
+    const a = this.#analysis;
+    if (!this.#equivalence.covers(checkpoint.state, a.state, slot, "exact")) return;
+    a.refuse(
+      "INFINITE_LOOP",
+      "a loop comes back here with nothing changed, and would never end",
+      "change something in each round that the loop's condition looks at",
+    );
+  }
+
+  /** What the earlier state's paths relied on, this path's history must provide. */
+  #inherit(earlier: PathState): void {
+    const a = this.#analysis;
+    for (const [number, frame] of earlier.frames.entries())
+      for (let slot = 0; slot < frame.stack.length; slot++)
+        if (frame.isRead(slot)) a.state.markRead(number, slot);
+    a.markPlaces(scalarPlaces(earlier, true));
+  }
+
+  /**
+   * A callback's loop has come round. Its first state is still being explored, so that nothing is
+   * known of what it relies on: everything counts.
+   */
+  #joinLoop(): void {
+    const a = this.#analysis;
+    for (const [number, frame] of a.state.frames.entries())
+      for (let slot = 0; slot < frame.stack.length; slot++) a.state.markRead(number, slot);
+    a.markPlaces(scalarPlaces(a.state, false));
+  }
+
+  #addCheckpoint(slot: number, known: Checkpoint[]): void {
+    const { state, facts } = this.#analysis;
+    this.#visitedThen = facts.visited;
+    this.#jumpsThen = this.#jumps;
+    this.#sinceCheckpoint = 0;
+    const kept = state.copy();
+    const checkpoint: Checkpoint = { slot, state: kept, open: 1, hits: 0, misses: 0 };
+    state.parent = checkpoint;
+    for (const frame of state.frames) frame.forgetWritten();
+    known.push(checkpoint);
+    if (known.length === 1) this.#checkpoints.set(slot, known);
+    facts.checkpoints++;
+  }
+}

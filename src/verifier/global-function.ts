@@ -1,0 +1,168 @@
+import type { Instruction } from "../isa/instruction.ts";
+import type { Btf, BtfType } from "../object/btf.ts";
+import type { HelperSignature } from "./helper-signature.ts";
+import type { VerifiableProgram } from "./program.ts";
+
+/** A parameter of a global function, as its BTF type says. */
+export type FunctionParameter =
+  | { readonly kind: "number" }
+  | { readonly kind: "context" }
+  /** May be null: the function must look. */
+  | { readonly kind: "memory"; readonly bytes: number }
+  | { readonly kind: "unsupported"; readonly type: string };
+
+/**
+ * A function that is verified on its own, for all arguments its type allows: a call of it asks only
+ * that the arguments are such. Functions without BTF, and static ones, are followed from each call.
+ */
+export interface GlobalFunction {
+  readonly name: string;
+  readonly slot: number;
+  readonly parameters: readonly FunctionParameter[];
+  readonly returns: "nothing" | "number" | "unsupported";
+  /** It, or what it calls, moves the packet. */
+  readonly movesPacket: boolean;
+}
+
+/** The program's global functions, by their first slot. */
+export function globalFunctions(
+  program: VerifiableProgram,
+  helpers: ReadonlyMap<number, HelperSignature>,
+): ReadonlyMap<number, GlobalFunction> {
+  const found = new Map<number, GlobalFunction>();
+  const { btf } = program;
+  if (btf === undefined) return found;
+  for (const { name, slot, type } of program.functions) {
+    const declared = type === undefined ? undefined : btf.types[type];
+    if (slot === 0 || declared?.kind !== "function" || declared.linkage !== "global") continue;
+    const prototype = btf.types[declared.type];
+    if (prototype?.kind !== "prototype") continue;
+    found.set(slot, {
+      name,
+      slot,
+      parameters: prototype.parameters.map((one) => parameterOf(btf, one.type, program)),
+      returns: returnOf(btf, prototype.returns),
+      movesPacket: movesPacket(program.instructions, slot, helpers),
+    });
+  }
+  return found;
+}
+
+/** Whether BTF says that the function at this slot returns a number. */
+export function returnsNumber({ btf, functions }: VerifiableProgram, entry: number): boolean {
+  const type = functions.find(({ slot }) => slot === entry)?.type;
+  const declared = type === undefined ? undefined : btf?.types[type];
+  const prototype = declared?.kind === "function" ? btf?.types[declared.type] : undefined;
+  return (
+    btf !== undefined &&
+    prototype?.kind === "prototype" &&
+    returnOf(btf, prototype.returns) === "number"
+  );
+}
+
+/** Through typedefs and qualifiers. Chains are bounded: hostile BTF may be a ring. */
+function resolve(btf: Btf, type: number): BtfType | undefined {
+  let found = btf.types[type];
+  for (let i = 0; i < 64 && found !== undefined; i++) {
+    switch (found.kind) {
+      case "typedef":
+      case "const":
+      case "volatile":
+      case "restrict":
+      case "type_tag":
+        found = btf.types[found.type];
+        break;
+      default:
+        return found;
+    }
+  }
+  return undefined;
+}
+
+function returnOf(btf: Btf, type: number): GlobalFunction["returns"] {
+  const found = resolve(btf, type);
+  if (found?.kind === "void") return "nothing";
+  return found?.kind === "int" || found?.kind === "enum" ? "number" : "unsupported";
+}
+
+const contextNames: Partial<Record<VerifiableProgram["type"], string>> = {
+  xdp: "xdp_md",
+  socket: "__sk_buff",
+  tc: "__sk_buff",
+  tcx: "__sk_buff",
+  action: "__sk_buff",
+  cgroup_skb: "__sk_buff",
+};
+
+function parameterOf(btf: Btf, type: number, program: VerifiableProgram): FunctionParameter {
+  const found = resolve(btf, type);
+  if (found?.kind === "int" || found?.kind === "enum") return { kind: "number" };
+  if (found?.kind !== "pointer") return { kind: "unsupported", type: found?.kind ?? "unknown" };
+  const pointee = resolve(btf, found.type);
+  if (pointee?.kind === "struct" && pointee.name === contextNames[program.type])
+    return { kind: "context" };
+  const bytes = pointee === undefined ? undefined : sizeOf(btf, pointee, 0);
+  return bytes === undefined
+    ? { kind: "unsupported", type: `pointer to ${pointee?.kind ?? "unknown"}` }
+    : { kind: "memory", bytes };
+}
+
+function sizeOf(btf: Btf, type: BtfType, depth: number): number | undefined {
+  if (depth > 16) return undefined;
+  switch (type.kind) {
+    case "int":
+    case "enum":
+    case "struct":
+    case "union":
+    case "float":
+      return type.size;
+    case "pointer":
+      return 8;
+    case "array": {
+      const element = resolve(btf, type.type);
+      const size = element === undefined ? undefined : sizeOf(btf, element, depth + 1);
+      return size === undefined ? undefined : size * type.length;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Whether a function or any that it calls moves the packet, on some path or other. */
+function movesPacket(
+  instructions: readonly Instruction[],
+  entry: number,
+  helpers: ReadonlyMap<number, HelperSignature>,
+): boolean {
+  const seen = new Set([entry]);
+  const pending = [entry];
+  const visit = (slot: number): void => {
+    if (slot >= instructions.length || seen.has(slot)) return;
+    seen.add(slot);
+    pending.push(slot);
+  };
+  while (pending.length > 0) {
+    const slot = pending.pop() as number;
+    const instruction = instructions[slot] as Instruction;
+    switch (instruction.kind) {
+      case "exit":
+        break;
+      case "jump":
+        visit(slot + 1 + instruction.offset);
+        break;
+      case "branch":
+      case "call_local":
+      case "load_function":
+        visit(slot + 1 + instruction.offset);
+        visit(slot + 1);
+        break;
+      case "call_helper":
+        if (helpers.get(instruction.id)?.movesPacket) return true;
+        visit(slot + 1);
+        break;
+      default:
+        visit(slot + 1);
+    }
+  }
+  return false;
+}

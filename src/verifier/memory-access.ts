@@ -1,0 +1,358 @@
+import { F_WRONLY_PROG } from "../runtime/wasm/layout.ts";
+import type { Analysis } from "./analysis.ts";
+import { fieldAt, mayWritePacket } from "./context-rules.ts";
+import { rangeText } from "./describe-register.ts";
+import type { VerifiedMap } from "./program.ts";
+import type { RefusalCode } from "./refusal.ts";
+import { constantScalar, pointer, type RegisterState } from "./register-state.ts";
+import { isConstant } from "./scalar-range.ts";
+import {
+  clobberStack,
+  loaded,
+  readStack,
+  refusePartOfPointer,
+  stackSpan,
+  useStack,
+  writeStack,
+} from "./stack-access.ts";
+import { addBits, alignedBits } from "./tnum.ts";
+import { regions } from "./verified.ts";
+
+/** No offset of a pointer reaches this: kernel, BPF_MAX_VAR_OFF. */
+export const maxVariableOffset = 1n << 29n;
+
+/** A load through `base`, and what it gives. */
+export function load(
+  a: Analysis,
+  base: number,
+  offset: number,
+  size: number,
+  signed: boolean,
+  step: number,
+): RegisterState {
+  const held = usable(a, base);
+  if (held.kind === "stack") {
+    checkAlignment(a, base, held, offset, size);
+    a.facts.reach(a.slot, regions.stack);
+    return readStack(a, stackSpan(a, base, held, offset, size), size, signed, step);
+  }
+  if (held.kind === "context") return loadContext(a, base, held, offset, size, signed);
+  checkRegion(a, base, held, offset, size, "read");
+  return knownValue(a, held, offset, size, signed) ?? loaded(size, signed);
+}
+
+/** A store through `base`; `source` is the register it comes from, where it comes from one. */
+export function store(
+  a: Analysis,
+  base: number,
+  offset: number,
+  size: number,
+  value: RegisterState,
+  source: number | undefined,
+  step: number,
+): void {
+  const held = usable(a, base);
+  if (held.kind === "stack") {
+    checkAlignment(a, base, held, offset, size);
+    a.facts.reach(a.slot, regions.stack);
+    writeStack(a, stackSpan(a, base, held, offset, size), size, value, source, step);
+  } else if (held.kind === "context") storeContext(a, base, held, offset, size);
+  else checkRegion(a, base, held, offset, size, "write");
+}
+
+/** Reads and writes at once, at an aligned address. Packets and contexts allow none. */
+export function modify(a: Analysis, base: number, offset: number, size: number): void {
+  const held = usable(a, base);
+  const onPacket = held.kind === "packet" || held.kind === "packet_meta";
+  if (held.kind === "context" || onPacket || held.kind === "socket")
+    a.refuse(
+      "ATOMIC_TARGET",
+      `an atomic operation works on ${onPacket ? "the packet" : `the ${held.kind}`}`,
+      "load, change and store it instead; atomics are for maps and the stack",
+      [base],
+    );
+  checkAlignment(a, base, held, offset, size);
+  if (held.kind === "stack") {
+    a.facts.reach(a.slot, regions.stack);
+    const span = stackSpan(a, base, held, offset, size);
+    refusePartOfPointer(a, span, size);
+    useStack(a, span, size);
+    clobberStack(span, size, true);
+    return;
+  }
+  checkRegion(a, base, held, offset, size, "read");
+  checkRegion(a, base, held, offset, size, "write");
+}
+
+/** The pointer in a register that something is accessed through. */
+function usable(a: Analysis, base: number): RegisterState {
+  const held = a.read(base);
+  if (held.nullable) refuseNullable(a, base, held);
+  return held;
+}
+
+function refuseNullable(a: Analysis, base: number, held: RegisterState): never {
+  const what = held.kind === "map_value" ? "the map value" : `the ${held.kind}`;
+  a.refuse(
+    "MAYBE_NULL",
+    `r${base} is used as a pointer, and ${what} may not be there (it may be null)`,
+    `compare r${base} with 0 before this, and leave where it is 0`,
+    [base],
+  );
+}
+
+/**
+ * Checks that `size` bytes at a pointer, other than to stack or context, lie in its object and may
+ * be touched so.
+ */
+export function checkRegion(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+  mode: "read" | "write",
+): void {
+  switch (held.kind) {
+    case "packet":
+    case "packet_meta":
+      if (mode === "write" && !mayWritePacket(a.program.type))
+        a.refuse(
+          "PACKET_READ_ONLY",
+          `programs of type ${a.program.type} may read the packet, not write it`,
+          undefined,
+          [base],
+        );
+      a.facts.reach(a.slot, held.kind === "packet" ? regions.packet : regions.metadata);
+      checkPacket(a, base, held, offset, size);
+      return;
+    case "map_value": {
+      const map = a.program.maps[held.target] as VerifiedMap;
+      checkMapMode(a, base, map, mode);
+      a.facts.reach(a.slot, regions.mapValue);
+      const what = `the value of map ${map.name}`;
+      checkSpan(a, base, held, offset, size, map.valueSize, "MAP_VALUE_BOUNDS", what);
+      return;
+    }
+    case "map_key":
+    case "memory":
+      if (mode === "write" && held.readOnly)
+        a.refuse("MEMORY_READ_ONLY", `r${base} points to memory that may only be read`, undefined, [
+          base,
+        ]);
+      a.facts.reach(a.slot, regions.memory);
+      checkSpan(a, base, held, offset, size, held.extent, "MEMORY_BOUNDS", "its memory");
+      return;
+    default:
+      a.refuse(
+        "NOT_A_POINTER",
+        held.kind === "scalar"
+          ? `r${base} is used as a pointer and holds a number`
+          : `r${base} is used as a pointer to memory, and what it holds cannot be ${mode === "read" ? "read" : "written"} through`,
+        notPointerFix(held),
+        [base],
+      );
+  }
+}
+
+function notPointerFix({ kind }: RegisterState): string | undefined {
+  if (kind === "map") return "call map_lookup_elem and use what it returns";
+  if (kind === "packet_end")
+    return "read between data and data_end; data_end itself is only for compares";
+  if (kind === "scalar")
+    return "keep the pointer in a register or an 8-byte stack slot; arithmetic other than adding and subtracting numbers makes it a number";
+  return undefined;
+}
+
+function checkMapMode(a: Analysis, base: number, map: VerifiedMap, mode: "read" | "write"): void {
+  if (mode === "write" && (map.readOnly || map.type === "devmap" || map.type === "devmap_hash"))
+    a.refuse(
+      "MAP_READ_ONLY",
+      `map ${map.name} is read-only to programs`,
+      map.readOnly ? "const data cannot be written; declare it without const" : undefined,
+      [base],
+    );
+  if (mode === "read" && (map.flags & F_WRONLY_PROG) !== 0)
+    a.refuse("MAP_READ_ONLY", `map ${map.name} is write-only to programs`, undefined, [base]);
+}
+
+/**
+ * Packet bytes are there as far as a compare with data_end has shown, for all pointers with the
+ * same unknown part: `extent` counts from that part on.
+ */
+function checkPacket(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+): void {
+  const from = held.offset + offset;
+  const what = held.kind === "packet" ? "packet" : "metadata";
+  const limit = held.kind === "packet" ? "data_end" : "data";
+  if (held.range.smin < 0n || from < 0)
+    a.refuse(
+      "PACKET_BOUNDS",
+      `the access may lie before the ${what}: r${base} is its start ${from < 0 ? `- ${-from}` : `+ (${rangeText(held.range)})`}`,
+      held.range.smin < 0n
+        ? `make sure what is added to r${base} is not negative: use an unsigned type, or mask it`
+        : undefined,
+      [base],
+    );
+  if (held.extent >= 0 && from + size <= held.extent) return;
+  const known = Math.max(0, held.extent);
+  const reached = isConstant(held.range) ? "" : "the variable offset + ";
+  a.refuse(
+    "PACKET_BOUNDS",
+    `${what} bytes ${reached}${from} to ${from + size - 1} are accessed, and ${known === 0 ? "none is" : `only the first ${known} are`} known to be there`,
+    `compare r${base} + ${offset + size} with ${limit} before this, and leave where it is greater`,
+    [base],
+  );
+}
+
+/** The whole span that a pointer with an unknown part may reach must lie within `extent` bytes. */
+function checkSpan(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+  extent: number,
+  code: RefusalCode,
+  what: string,
+): void {
+  const from = held.offset + offset;
+  const { smin, umax } = held.range;
+  const least = BigInt(from) + smin;
+  if (least < 0n)
+    a.refuse(
+      code,
+      smin < 0n
+        ? `the access may lie before ${what}: what was added to r${base} is ${rangeText(held.range)}`
+        : `the access begins ${-least} bytes before ${what}`,
+      smin < 0n
+        ? `make sure it is not negative: use an unsigned type, or mask it with &= first`
+        : undefined,
+      [base],
+    );
+  const end = BigInt(from) + umax + BigInt(size);
+  if (umax < maxVariableOffset && end <= BigInt(extent)) return;
+  const known = isConstant(held.range);
+  a.refuse(
+    code,
+    known
+      ? `bytes ${least} to ${end - 1n} are accessed, and ${what} has ${extent}`
+      : `bytes up to ${umax >= maxVariableOffset ? "any" : `${end - 1n}`} may be accessed, and ${what} has ${extent}: what was added to r${base} is ${rangeText(held.range)}`,
+    known
+      ? undefined
+      : `bound it first: compare it with ${Math.max(0, extent - size - from)}, or mask it with &=`,
+    [base],
+  );
+}
+
+/** Of stack accesses, and of atomic operations anywhere: addresses that are multiples of the size. */
+function checkAlignment(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+): void {
+  if (size === 1) return;
+  const fixed = BigInt.asUintN(64, BigInt(held.offset + offset));
+  if (alignedBits(addBits(held.range, { value: fixed, mask: 0n }), size)) return;
+  a.refuse(
+    "MISALIGNED",
+    `${size} bytes at ${held.kind === "stack" ? "stack offset" : "offset"} ${held.offset + offset}${isConstant(held.range) ? "" : ` + (${rangeText(held.range)})`} are not aligned to ${size}`,
+    `use an offset that is a multiple of ${size}`,
+    [base],
+  );
+}
+
+function checkContextPointer(a: Analysis, base: number, held: RegisterState): void {
+  if (held.offset === 0 && isConstant(held.range) && held.range.value === 0n) return;
+  a.refuse(
+    "CONTEXT_ACCESS",
+    `r${base} is the context pointer, changed by arithmetic`,
+    "use the pointer as it came, with an offset in the instruction",
+    [base],
+  );
+}
+
+function loadContext(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+  signed: boolean,
+): RegisterState {
+  checkContextPointer(a, base, held);
+  const rules = a.context;
+  const sizes = (signed ? rules?.signedReads : rules?.reads)?.[offset] ?? 0;
+  if (rules === undefined || (sizes & size) === 0) refuseContext(a, base, offset, size, "read");
+  a.facts.reach(a.slot, regions.context);
+  const kind = rules.pointers.get(offset);
+  if (kind === undefined) return loaded(size, signed);
+  if (kind === "socket") return pointer("socket", { nullable: true, id: a.newId() });
+  return pointer(kind);
+}
+
+function storeContext(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+): void {
+  checkContextPointer(a, base, held);
+  if (((a.context?.writes[offset] ?? 0) & size) === 0)
+    refuseContext(a, base, offset, size, "written");
+  a.facts.reach(a.slot, regions.context);
+}
+
+function refuseContext(
+  a: Analysis,
+  base: number,
+  offset: number,
+  size: number,
+  verb: "read" | "written",
+): never {
+  const rules = a.context;
+  if (rules === undefined || offset < 0 || offset >= rules.bytes)
+    a.refuse(
+      "CONTEXT_ACCESS",
+      `${size} bytes at context offset ${offset} are ${verb}, and the context has bytes 0 to ${(rules?.bytes ?? 0) - 1}`,
+      undefined,
+      [base],
+    );
+  const field = fieldAt(rules, offset);
+  const sizes = (verb === "read" ? rules.reads : rules.writes)[offset]!;
+  const allowed = [1, 2, 4, 8].filter((one) => (sizes & one) !== 0);
+  a.refuse(
+    "CONTEXT_ACCESS",
+    allowed.length > 0
+      ? `${field} (offset ${offset}) cannot be ${verb} with ${size} bytes${verb === "read" && (sizes & size) !== 0 ? ", sign-extended" : ""}`
+      : `${field} (${size} bytes at offset ${offset}) cannot be ${verb} by programs of type ${a.program.type}`,
+    allowed.length > 0 ? `use ${allowed.join(", ")} bytes, zero-extended` : undefined,
+    [base],
+  );
+}
+
+/** A number that the program was compiled with: it lies in a map that nobody writes. */
+function knownValue(
+  a: Analysis,
+  held: RegisterState,
+  offset: number,
+  size: number,
+  signed: boolean,
+): RegisterState | undefined {
+  if (held.kind !== "map_value" || !isConstant(held.range)) return undefined;
+  const map = a.program.maps[held.target] as VerifiedMap;
+  if (map.frozenValue === undefined || map.maxEntries !== 1) return undefined;
+  const at = held.offset + Number(held.range.smin) + offset;
+  let value = 0n;
+  for (let i = size - 1; i >= 0; i--)
+    value = (value << 8n) | BigInt(map.frozenValue[at + i] as number);
+  return constantScalar(signed ? BigInt.asIntN(8 * size, value) : value);
+}

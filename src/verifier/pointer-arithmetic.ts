@@ -1,0 +1,146 @@
+import type { AluOp } from "../isa/instruction.ts";
+import type { Analysis } from "./analysis.ts";
+import { rangeText } from "./describe-register.ts";
+import { maxVariableOffset } from "./memory-access.ts";
+import { type RegisterState, unknownScalar, withFields } from "./register-state.ts";
+import { alu } from "./scalar-alu.ts";
+import { isConstant, type ScalarRange, s64min } from "./scalar-range.ts";
+
+/** Kinds whose address may not be changed. */
+const fixedKinds = new Set(["packet_end", "map", "socket", "function"]);
+
+/**
+ * A 64-bit operation of which at least one side is a pointer. `dst` and `src` are what they hold,
+ * `dstRegister` and `srcRegister` their numbers (undefined: an immediate).
+ */
+export function pointerAlu(
+  a: Analysis,
+  op: Exclude<AluOp, "mov">,
+  dst: RegisterState,
+  src: RegisterState,
+  dstRegister: number,
+  srcRegister: number | undefined,
+): RegisterState {
+  const both = dst.kind !== "scalar" && src.kind !== "scalar";
+  if (both) {
+    if (op === "sub") return unknownScalar;
+    a.refuse(
+      "POINTER_ARITHMETIC",
+      `r${dstRegister} and r${srcRegister} are both pointers, and only their difference has a meaning`,
+      undefined,
+      [dstRegister, srcRegister as number],
+    );
+  }
+  const pointerFirst = dst.kind !== "scalar";
+  const base = pointerFirst ? dst : src;
+  const baseRegister = pointerFirst ? dstRegister : (srcRegister as number);
+  const amount = pointerFirst ? src.range : dst.range;
+  const amountRegister = pointerFirst ? srcRegister : dstRegister;
+  if (amountRegister !== undefined) a.markPrecise(amountRegister);
+  checkOperation(a, op, base, baseRegister, pointerFirst);
+  checkAmount(a, base, baseRegister, amount);
+  const moved = move(a, op, base, amount);
+  checkReach(a, moved, baseRegister);
+  return moved;
+}
+
+function checkOperation(
+  a: Analysis,
+  op: Exclude<AluOp, "mov">,
+  base: RegisterState,
+  register: number,
+  pointerFirst: boolean,
+): void {
+  if (base.nullable)
+    a.refuse(
+      "MAYBE_NULL",
+      `r${register} may be null, and arithmetic is done on it`,
+      `compare r${register} with 0 before this, and leave where it is 0`,
+      [register],
+    );
+  if (fixedKinds.has(base.kind))
+    a.refuse(
+      "POINTER_ARITHMETIC",
+      `r${register} is a pointer that arithmetic may not change`,
+      base.kind === "packet_end"
+        ? "add to the pointer that is compared with it instead"
+        : undefined,
+      [register],
+    );
+  if (op !== "add" && op !== "sub")
+    a.refuse(
+      "POINTER_ARITHMETIC",
+      `r${register} is a pointer, and "${op}" is done on it`,
+      "only numbers may be added to pointers and subtracted from them",
+      [register],
+    );
+  if (op === "sub" && !pointerFirst)
+    a.refuse("POINTER_ARITHMETIC", `pointer r${register} is subtracted from a number`, undefined, [
+      register,
+    ]);
+  if (op === "sub" && base.kind === "stack")
+    a.refuse(
+      "POINTER_ARITHMETIC",
+      `something is subtracted from stack pointer r${register}`,
+      "add a negative number instead",
+      [register],
+    );
+}
+
+function checkAmount(
+  a: Analysis,
+  base: RegisterState,
+  register: number,
+  amount: ScalarRange,
+): void {
+  checkReach(a, base, register);
+  const tooFar = isConstant(amount)
+    ? amount.smin >= maxVariableOffset || amount.smin <= -maxVariableOffset
+    : amount.smin === s64min ||
+      amount.smin >= maxVariableOffset ||
+      amount.smin <= -maxVariableOffset;
+  if (!tooFar) return;
+  a.refuse(
+    "POINTER_OFFSET",
+    `r${register} is moved by ${rangeText(amount)}, which may be anywhere`,
+    "bound the number before it is added: compare it, or mask it with &=",
+    [register],
+  );
+}
+
+/** A pointer far from its object could come round to another. Kernel: check_reg_sane_offset. */
+function checkReach(a: Analysis, held: RegisterState, register: number): void {
+  const far = Number(maxVariableOffset);
+  const { smin } = held.range;
+  if (
+    held.offset >= far ||
+    held.offset <= -far ||
+    smin === s64min ||
+    smin >= maxVariableOffset ||
+    smin <= -maxVariableOffset
+  )
+    a.refuse(
+      "POINTER_OFFSET",
+      `r${register} would point outside of all bounds: its object + ${held.offset} + (${rangeText(held.range)})`,
+      "bound what is added to the pointer first: compare it, or mask it with &=",
+      [register],
+    );
+}
+
+function move(
+  a: Analysis,
+  op: Exclude<AluOp, "mov">,
+  base: RegisterState,
+  amount: ScalarRange,
+): RegisterState {
+  if (isConstant(amount)) {
+    const distance = op === "add" ? amount.smin : -amount.smin;
+    return withFields(base, { offset: base.offset + Number(distance) });
+  }
+  const range = alu(op === "add" ? "add" : "sub", 64, base.range, amount);
+  const isPacket = base.kind === "packet" || base.kind === "packet_meta";
+  if (!isPacket) return withFields(base, { range });
+  // Nothing is known of the packet behind a new unknown offset, unless that lies further down.
+  const extent = op === "sub" && amount.smin >= 0n ? base.extent : 0;
+  return withFields(base, { range, id: a.newId(), extent });
+}

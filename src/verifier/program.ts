@@ -1,0 +1,49 @@
+import type { Instruction } from "../isa/instruction.ts";
+import type { Btf } from "../object/btf.ts";
+import type { MapType, ProgramType, SourceLine } from "../object/object-spec.ts";
+
+/** What the verifier asks of a map. `MapHandle` and `MapSpec` are such. */
+export interface VerifiedMap {
+  readonly name: string;
+  readonly type: MapType;
+  /** Bytes. */
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  /** map_flags, linux/bpf.h. */
+  readonly flags: number;
+  /** Programs may not write its values. */
+  readonly readOnly: boolean;
+  /**
+   * The value of the one entry of a map that nobody writes any more (`.rodata`): loads from it are
+   * known numbers.
+   */
+  readonly frozenValue?: Uint8Array;
+}
+
+/** A function within a program, by where it begins. */
+export interface ProgramFunction {
+  readonly name: string;
+  readonly slot: number;
+  /** BTF id of the function, where known. */
+  readonly type?: number;
+}
+
+/** What is verified: decoded instructions and all that they refer to. */
+export interface VerifiableProgram {
+  /** The file it came from, for messages. */
+  readonly object: string;
+  readonly name: string;
+  readonly type: ProgramType;
+  /** By slot. Map operands index `maps`. */
+  readonly instructions: readonly Instruction[];
+  readonly maps: readonly VerifiedMap[];
+  /** May be empty: then all functions are known by their calls alone. */
+  readonly functions: readonly ProgramFunction[];
+  /** Where given, global functions are verified on their own. */
+  readonly btf?: Btf | undefined;
+  /** Sorted by slot; may be empty. */
+  readonly lines: readonly SourceLine[];
+  /** Bytes of the data that r1 of a `raw` program points to; others ignore it. */
+  readonly dataBytes?: number;
+}

@@ -1,0 +1,48 @@
+import type { SourceLine } from "../object/object-spec.ts";
+
+/** Why a program was refused: the first fault found, with all that a person needs to mend it. */
+export interface Rejection {
+  /** Stable: `PACKET_BOUNDS`, or `PROGRAM_*` from the structural check. */
+  readonly code: string;
+  /** The object file, and the program in it. */
+  readonly object: string;
+  readonly program: string;
+  /** Number of the instruction, and its text. */
+  readonly slot: number;
+  readonly instruction: string;
+  /** The line of C it comes from, where the object tells. */
+  readonly source: SourceLine | undefined;
+  /** What the registers that matter hold, as `r2: packet data, 14 bytes known to be there`. */
+  readonly registers: readonly string[];
+  /** What is wrong, in a sentence without a full stop. */
+  readonly cause: string;
+  /** What would mend it, where something would. */
+  readonly fix: string | undefined;
+  /** For `Result`: all of it in one line. */
+  readonly message: string;
+}
+
+/** A rejection without its `message`, which follows from the rest. */
+export function rejection(parts: Omit<Rejection, "message">): Rejection {
+  const { object, program, slot, instruction, source, cause, fix } = parts;
+  const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
+  const where = `${object}, program ${program}, instruction ${slot} (${instruction}${line})`;
+  return { ...parts, message: `${where}: ${cause}${fix === undefined ? "" : `; ${fix}`}` };
+}
+
+/** A rejection for people, over several lines, without an end of line. */
+export function formatRejection(one: Rejection): string {
+  const { object, program, slot, instruction, source, registers, cause, fix } = one;
+  const lines = [`${object}: program ${program} is refused (${one.code})`];
+  if (source !== undefined) lines.push(`  ${source.file}:${source.line}: ${source.text.trim()}`);
+  lines.push(`  instruction ${slot}: ${instruction}`);
+  for (const register of registers) lines.push(`    ${register}`);
+  lines.push(`  ${sentence(cause)}`);
+  if (fix !== undefined) lines.push(`  To mend it: ${fix}.`);
+  return lines.join("\n");
+}
+
+function sentence(text: string): string {
+  // Names stay as they are.
+  return /^(r\d|bpf_)/.test(text) ? `${text}.` : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}

@@ -1,0 +1,89 @@
+import type { Instruction } from "../isa/instruction.ts";
+import type { HelperSignature } from "./helper-signature.ts";
+import { frameBytes } from "./stack-access.ts";
+
+/** Bytes of stack that may be in use where a tail call keeps them: kernel, check_max_stack_depth. */
+const tailCallBytes = 256;
+
+/** A chain of calls that takes too much stack. */
+export interface DeepChain {
+  /** The call that is one too many, or the function's first slot. */
+  readonly slot: number;
+  readonly cause: string;
+}
+
+interface Call {
+  readonly slot: number;
+  readonly target: number;
+}
+
+/** A function's calls, and whether it makes tail calls. */
+interface CalledFunction {
+  readonly calls: readonly Call[];
+  readonly tailCall: boolean;
+}
+
+/**
+ * Adds up the stack of nested functions, as the kernel does: each function's use, rounded up to 16
+ * bytes, at most 512 together; 256 below a function that makes tail calls. Undefined: none is too
+ * deep.
+ */
+export function tooDeep(
+  instructions: readonly Instruction[],
+  helpers: ReadonlyMap<number, HelperSignature>,
+  used: ReadonlyMap<number, number>,
+): DeepChain | undefined {
+  const functions = callGraph(instructions, helpers);
+  const deepest = new Map<number, number>();
+  const pending: { entry: number; below: number; depth: number; slot: number }[] = [
+    { entry: 0, below: 0, depth: 1, slot: 0 },
+  ];
+  while (pending.length > 0) {
+    const { entry, below, depth, slot } = pending.pop()!;
+    // Deeper nesting and more bytes both count: seen with as much of both, nothing new comes of it.
+    const key = entry * 16 + depth;
+    if ((deepest.get(key) ?? -1) >= below) continue;
+    deepest.set(key, below);
+    const called = functions.get(entry)!;
+    if (called.tailCall && below >= tailCallBytes)
+      return {
+        slot: entry,
+        cause: `a function that makes tail calls runs with ${below} bytes of its callers' stack in use, and ${tailCallBytes - 1} are the most`,
+      };
+    const bytes = below + Math.ceil(Math.max(used.get(entry) ?? 0, 1) / 16) * 16;
+    if (bytes > frameBytes)
+      return {
+        slot,
+        cause: `${depth} nested functions use ${bytes} bytes of stack together, and ${frameBytes} are the most`,
+      };
+    if (depth === 8 && called.calls.length > 0)
+      return { slot: called.calls[0]!.slot, cause: "more than 8 functions are nested" };
+    for (const call of called.calls)
+      pending.push({ entry: call.target, below: bytes, depth: depth + 1, slot: call.slot });
+  }
+  return undefined;
+}
+
+function callGraph(
+  instructions: readonly Instruction[],
+  helpers: ReadonlyMap<number, HelperSignature>,
+): Map<number, CalledFunction> {
+  const entries = new Set([0]);
+  const targets: (Call | undefined)[] = instructions.map((instruction, slot) =>
+    instruction.kind === "call_local" || instruction.kind === "load_function"
+      ? { slot, target: slot + 1 + instruction.offset }
+      : undefined,
+  );
+  for (const call of targets) if (call !== undefined) entries.add(call.target);
+  const starts = [...entries].sort((x, y) => x - y);
+  return new Map(
+    starts.map((start, i) => {
+      const end = starts[i + 1] ?? instructions.length;
+      const calls = targets.slice(start, end).filter((call) => call !== undefined);
+      const tailCall = instructions
+        .slice(start, end)
+        .some((one) => one.kind === "call_helper" && helpers.get(one.id)?.tailCall === true);
+      return [start, { calls, tailCall }];
+    }),
+  );
+}

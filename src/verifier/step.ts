@@ -1,0 +1,260 @@
+import type { Instruction } from "../isa/instruction.ts";
+import type { Analysis } from "./analysis.ts";
+import { takeBranch } from "./branch.ts";
+import { callGlobal, callWithCallback, enterFunction } from "./call-function.ts";
+import { checkArguments, constantTarget, finishCall } from "./call-helper.ts";
+import { type GlobalFunction, returnsNumber } from "./global-function.ts";
+import type { HelperSignature } from "./helper-signature.ts";
+import { load, modify, store } from "./memory-access.ts";
+import { pointerAlu } from "./pointer-arithmetic.ts";
+import {
+  constantScalar,
+  pointer,
+  type RegisterState,
+  scalar,
+  uninitialised,
+  unknownScalar,
+} from "./register-state.ts";
+import { alu, byteOrdered, negated, signExtended, zeroExtended } from "./scalar-alu.ts";
+import { isConstant, unsignedRange } from "./scalar-range.ts";
+import { linked, loaded } from "./stack-access.ts";
+
+type Alu = Extract<Instruction, { kind: "alu" }>;
+type Atomic = Extract<Instruction, { kind: "atomic" }>;
+
+/**
+ * Does one instruction, other than `exit`, to the path that `a` follows, and returns the slot that
+ * comes next. `step` is the instruction's place in the trace.
+ */
+export function doInstruction(
+  a: Analysis,
+  instruction: Exclude<Instruction, { kind: "exit" }>,
+  step: number,
+  globals: ReadonlyMap<number, GlobalFunction>,
+): number {
+  const next = a.slot + 1;
+  switch (instruction.kind) {
+    case "alu":
+      doAlu(a, instruction);
+      return next;
+    case "move_signed":
+      moveSigned(a, instruction);
+      return next;
+    case "negate": {
+      const { kind, range, id } = a.read(instruction.dst);
+      // Of a number that is linked to others the kernel knows nothing afterwards.
+      const known = kind === "scalar" && id === 0;
+      a.write(instruction.dst, known ? scalar(negated(instruction.width, range)) : unknownScalar);
+      return next;
+    }
+    case "byte_order":
+      byteOrder(a, instruction);
+      return next;
+    case "load_immediate":
+      a.write(instruction.dst, constantScalar(instruction.value));
+      return next + 1;
+    case "load_map":
+      a.write(instruction.dst, pointer("map", { target: instruction.map }));
+      return next + 1;
+    case "load_map_value": {
+      const { dst, map, offset } = instruction;
+      a.write(dst, pointer("map_value", { target: map, offset }));
+      return next + 1;
+    }
+    case "load_function":
+      a.write(instruction.dst, pointer("function", { target: next + instruction.offset }));
+      return next + 1;
+    case "load": {
+      const { dst, base, offset, size, signed } = instruction;
+      a.write(dst, load(a, base, offset, size, signed, step));
+      return next;
+    }
+    case "store": {
+      const { base, offset, size, src } = instruction;
+      const source = "register" in src ? src.register : undefined;
+      const value =
+        source === undefined
+          ? constantScalar(BigInt((src as { immediate: number }).immediate))
+          : a.read(source);
+      store(a, base, offset, size, value, source, step);
+      return next;
+    }
+    case "atomic":
+      doAtomic(a, instruction);
+      return next;
+    case "load_packet":
+      loadPacket(a, instruction.index);
+      return next;
+    case "jump":
+      return next + instruction.offset;
+    case "branch":
+      return takeBranch(a, instruction, step);
+    case "call_helper":
+      return callHelper(a, a.helpers.get(instruction.id));
+    case "call_register":
+      return callHelper(a, a.helpers.get(constantTarget(a, instruction.target)));
+    case "call_local": {
+      const target = next + instruction.offset;
+      const global = globals.get(target);
+      if (global === undefined) return enterFunction(a, target);
+      callGlobal(a, global);
+      return next;
+    }
+    case "call_btf":
+    case "load_variable":
+    case "second_slot":
+      throw new Error(`${instruction.kind} at ${a.slot} is not refused before it is done`);
+    default: {
+      const never: never = instruction;
+      return never;
+    }
+  }
+}
+
+function callHelper(a: Analysis, helper: HelperSignature | undefined): number {
+  if (helper === undefined || !helper.types.includes(a.program.type))
+    a.refuse("CALL_REGISTER", "the helper called is none that this program type may call");
+  if (helper.callback !== undefined) return callWithCallback(a, helper);
+  finishCall(a, helper, checkArguments(a, helper));
+  return a.slot + 1;
+}
+
+function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
+  const register = "register" in src ? src.register : undefined;
+  const immediate = "immediate" in src ? src.immediate : 0;
+  if (op === "mov") {
+    if (register !== undefined) {
+      move(a, width, dst, register);
+      return;
+    }
+    const value = BigInt(immediate);
+    a.write(dst, constantScalar(width === 64 ? value : BigInt.asUintN(32, value)));
+    return;
+  }
+  if (register === undefined) checkImmediate(a, op, width, immediate);
+  const right = register === undefined ? constantScalar(BigInt(immediate)) : a.read(register);
+  const left = a.read(dst);
+  if (left.kind === "scalar" && right.kind === "scalar") {
+    const range = alu(op, width, left.range, right.range);
+    const distance = linkedDistance(op, width, left, right);
+    a.write(
+      dst,
+      distance === undefined || isConstant(range)
+        ? scalar(range)
+        : scalar(range, left.id, distance),
+    );
+    return;
+  }
+  if (width === 64) {
+    a.write(dst, pointerAlu(a, op, left, right, dst, register));
+    return;
+  }
+  if (op === "sub") {
+    a.write(dst, unknownScalar);
+    return;
+  }
+  const pointerRegister = left.kind === "scalar" ? (register as number) : dst;
+  a.refuse(
+    "POINTER_ARITHMETIC",
+    `r${pointerRegister} is a pointer, and 32-bit arithmetic would cut it in half`,
+    "use the 64-bit form",
+    [pointerRegister],
+  );
+}
+
+/** A number to or from which a constant was added or taken once stays linked to where it came from. */
+function linkedDistance(
+  op: Alu["op"],
+  width: 32 | 64,
+  left: RegisterState,
+  right: RegisterState,
+): number | undefined {
+  if ((op !== "add" && op !== "sub") || width !== 64) return undefined;
+  if (left.id === 0 || left.offset !== 0 || !isConstant(right.range)) return undefined;
+  const amount = right.range.smin;
+  // The distance 0 would look like no distance, which lets copies link again.
+  if (amount === 0n) return undefined;
+  if (amount < -0x7fff_ffffn || amount > 0x7fff_ffffn) return undefined;
+  return op === "add" ? Number(amount) : -Number(amount);
+}
+
+function checkImmediate(a: Analysis, op: Alu["op"], width: 32 | 64, immediate: number): void {
+  if (immediate === 0 && (op === "div" || op === "mod" || op === "sdiv" || op === "smod"))
+    a.refuse("DIVISION_BY_ZERO", "divides by the constant 0");
+  const shift = op === "lsh" || op === "rsh" || op === "arsh";
+  if (shift && (immediate < 0 || immediate >= width))
+    a.refuse("INVALID_SHIFT", `shifts a ${width}-bit number by ${immediate}`, `0 to ${width - 1}`);
+}
+
+function byteOrder(
+  a: Analysis,
+  { to, bits, dst }: Extract<Instruction, { kind: "byte_order" }>,
+): void {
+  const held = a.read(dst);
+  const isNumber = held.kind === "scalar";
+  a.write(dst, isNumber ? scalar(byteOrdered(to, bits, held.range)) : unknownScalar);
+}
+
+/** A copy of a number that is not known is linked to it: a compare of one tells of both. */
+function move(a: Analysis, width: 32 | 64, dst: number, src: number): void {
+  const held = a.read(src);
+  if (held.kind !== "scalar") {
+    a.write(dst, width === 64 ? held : scalar(unsignedRange(4)));
+    return;
+  }
+  if (width === 32 && held.range.umax > 0xffff_ffffn) {
+    a.write(dst, scalar(zeroExtended(held.range)));
+    return;
+  }
+  a.write(dst, linked(a, held, src));
+}
+
+function moveSigned(
+  a: Analysis,
+  { width, bits, dst, src }: Extract<Instruction, { kind: "move_signed" }>,
+): void {
+  const held = a.read(src);
+  if (held.kind !== "scalar") {
+    a.write(dst, width === 64 ? unknownScalar : scalar(unsignedRange(4)));
+    return;
+  }
+  const range = signExtended(held.range, bits / 8);
+  if (width === 64 && range === held.range) a.write(dst, linked(a, held, src));
+  else a.write(dst, scalar(width === 64 ? range : zeroExtended(range)));
+}
+
+function doAtomic(a: Analysis, { op, fetch, size, base, offset, src }: Atomic): void {
+  a.read(src);
+  if (op === "cmpxchg") a.read(0);
+  modify(a, base, offset, size);
+  if (fetch) a.write(op === "cmpxchg" ? 0 : src, loaded(size, false));
+}
+
+/** LD_ABS and LD_IND: the helper behind them ends the program where the packet is too short. */
+function loadPacket(a: Analysis, index: number | undefined): void {
+  const context = a.read(6);
+  if (context.kind !== "context" || context.offset !== 0)
+    a.refuse(
+      "PACKET_LOAD",
+      "a packet load takes the context in r6, and r6 holds something else",
+      "copy r1 to r6 at the start",
+      [6],
+    );
+  if (index !== undefined) a.read(index);
+  // It ends the function it is in, with 0 as what that returns.
+  if (a.state.depth > 0 && !returnsNumber(a.program, a.state.frame.entry))
+    a.refuse(
+      "PACKET_LOAD",
+      "a packet load stands in a function that is not known to return a number",
+      "use skb_load_bytes, or compile with -g so that the object tells the function's type",
+    );
+  const held = a.state.references[0];
+  if (held !== undefined)
+    a.refuse(
+      "REFERENCE_LEAK",
+      `a packet load may end the program, and what the call at ${held.slot} reserved is not given back`,
+      "submit or discard it first",
+    );
+  for (let r = 1; r <= 5; r++) a.write(r, uninitialised);
+  a.write(0, unknownScalar);
+}

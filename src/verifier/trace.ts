@@ -1,0 +1,107 @@
+/** A register (0 to 10) or a stack slot (16 and up) of a frame, in one number. */
+export type Place = number;
+
+const placesPerFrame = 128;
+const firstSlotPlace = 16;
+
+export function registerPlace(frame: number, register: number): Place {
+  return frame * placesPerFrame + register;
+}
+
+export function slotPlace(frame: number, slot: number): Place {
+  return frame * placesPerFrame + firstSlotPlace + slot;
+}
+
+export function placeFrame(place: Place): number {
+  return Math.trunc(place / placesPerFrame);
+}
+
+/** The stack slot of a place, or -1 for a register. */
+export function placeSlot(place: Place): number {
+  return (place % placesPerFrame) - firstSlotPlace;
+}
+
+export function placeRegister(place: Place): number {
+  return place % placesPerFrame;
+}
+
+const none = -1;
+
+/**
+ * Every instruction that was visited, with the one before it on its path: a tree in three arrays,
+ * since paths share their beginnings. It is what precision is followed back through.
+ */
+export class Trace {
+  #previous = new Int32Array(1024);
+  #slot = new Int32Array(1024);
+  /** Three bits: the frame that ran it; one: `callback`; above: the place it spilled to or filled from. */
+  #detail = new Int32Array(1024);
+  #length = 0;
+  readonly #linked = new Map<number, (readonly Place[])[]>();
+
+  add(previous: number, slot: number, depth: number): number {
+    if (this.#length === this.#slot.length) this.#grow();
+    const step = this.#length++;
+    this.#previous[step] = previous;
+    this.#slot[step] = slot;
+    this.#detail[step] = depth;
+    return step;
+  }
+
+  /** The step loaded a register from this stack slot, or stored one whole. */
+  setStackPlace(step: number, place: Place): void {
+    this.#detail[step] = (this.#detail[step]! & 15) | ((place + 1) << 4);
+  }
+
+  /** The step is a helper's call into a callback, or the callback's exit. */
+  setCallback(step: number): void {
+    this.#detail[step]! |= 8;
+  }
+
+  /** The step changed the ranges of all these at once, since they are linked. */
+  addLinked(step: number, places: readonly Place[]): void {
+    const known = this.#linked.get(step);
+    if (known === undefined) this.#linked.set(step, [places]);
+    else known.push(places);
+  }
+
+  previous(step: number): number {
+    return this.#previous[step]!;
+  }
+
+  slot(step: number): number {
+    return this.#slot[step]!;
+  }
+
+  depth(step: number): number {
+    return this.#detail[step]! & 7;
+  }
+
+  callback(step: number): boolean {
+    return (this.#detail[step]! & 8) !== 0;
+  }
+
+  /** As set, or -1. */
+  stackPlace(step: number): Place {
+    return (this.#detail[step]! >> 4) - 1;
+  }
+
+  /** Sets of places that the step changed together. */
+  linked(step: number): readonly (readonly Place[])[] | undefined {
+    return this.#linked.get(step);
+  }
+
+  #grow(): void {
+    const grown = (from: Int32Array): Int32Array<ArrayBuffer> => {
+      const to = new Int32Array(from.length * 2);
+      to.set(from);
+      return to;
+    };
+    this.#previous = grown(this.#previous);
+    this.#slot = grown(this.#slot);
+    this.#detail = grown(this.#detail);
+  }
+}
+
+/** The step before a path's first. */
+export const noStep = none;

@@ -1,0 +1,64 @@
+/** What a memory access was proven to reach; an instruction may reach several on different paths. */
+export const regions = {
+  stack: 1,
+  packet: 2,
+  metadata: 4,
+  context: 8,
+  mapValue: 16,
+  memory: 32,
+} as const;
+
+/** At a call, `mapOfCall`: no map, or not the same on all paths. */
+export const noMap = -1;
+export const severalMaps = -2;
+
+/**
+ * What was proven of an accepted program, for engines. All memory accesses stay within their
+ * objects; helper arguments are as the signatures ask.
+ */
+export interface Verified {
+  /** By slot: 1 where some path came through. What was not reached can be left out. */
+  readonly reached: Uint8Array;
+  /** By slot of a load, store or atomic: which of `regions` it reaches, one bit each. */
+  readonly regionsOf: Uint8Array;
+  /** By slot of a helper call: index of the one map it works on, or `noMap` or `severalMaps`. */
+  readonly mapOfCall: Int32Array;
+  /** By slot: 1 where a value was read from the stack that was perhaps never written. */
+  readonly readsUnwritten: Uint8Array;
+  /** Bytes of stack each function uses, by its first slot. */
+  readonly stackBytes: ReadonlyMap<number, number>;
+  /** Instructions visited over all paths, and states kept at the end. */
+  readonly visited: number;
+  readonly checkpoints: number;
+}
+
+/** `Verified` while it is collected. */
+export class Facts implements Verified {
+  readonly reached: Uint8Array;
+  readonly regionsOf: Uint8Array;
+  readonly mapOfCall: Int32Array;
+  readonly readsUnwritten: Uint8Array;
+  readonly stackBytes = new Map<number, number>();
+  visited = 0;
+  checkpoints = 0;
+
+  constructor(slots: number) {
+    this.reached = new Uint8Array(slots);
+    this.regionsOf = new Uint8Array(slots);
+    this.mapOfCall = new Int32Array(slots).fill(noMap);
+    this.readsUnwritten = new Uint8Array(slots);
+  }
+
+  reach(slot: number, region: number): void {
+    this.regionsOf[slot]! |= region;
+  }
+
+  callsWith(slot: number, map: number): void {
+    const before = this.mapOfCall[slot];
+    this.mapOfCall[slot] = before === noMap || before === map ? map : severalMaps;
+  }
+
+  usesStack(entry: number, bytes: number): void {
+    if (bytes > (this.stackBytes.get(entry) ?? 0)) this.stackBytes.set(entry, bytes);
+  }
+}

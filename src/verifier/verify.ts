@@ -1,0 +1,180 @@
+import { err, ok, type Result } from "../common/result.ts";
+import { disassemble } from "../isa/disassembler.ts";
+import type { Instruction } from "../isa/instruction.ts";
+import { Analysis } from "./analysis.ts";
+import { globalArguments } from "./call-function.ts";
+import { firstUnreachable, meetingSlots } from "./control-flow.ts";
+import { describeRegister } from "./describe-register.ts";
+import { Explorer, type ProgramShape } from "./explore.ts";
+import { type GlobalFunction, globalFunctions } from "./global-function.ts";
+import type { HelperSignature } from "./helper-signature.ts";
+import { liveRegisters } from "./live-registers.ts";
+import { lineAt, VerifierLog } from "./log.ts";
+import { newFrame, PathState } from "./path-state.ts";
+import type { VerifiableProgram } from "./program.ts";
+import { Refusal } from "./refusal.ts";
+import { pointer, type RegisterState, scalar } from "./register-state.ts";
+import { type Rejection, rejection } from "./rejection.ts";
+import { constantRange } from "./scalar-range.ts";
+import { tooDeep } from "./stack-depth.ts";
+import { findStructureProblem } from "./structure.ts";
+import { noStep } from "./trace.ts";
+import { Facts, type Verified } from "./verified.ts";
+
+/** Instructions visited over all paths before a program counts as too complex. Kernel: the same. */
+export const maxVisitedInstructions = 1_000_000;
+
+export interface VerifyOptions {
+  /** Takes the trace, a line at a time. It is long: up to some lines an instruction visited. */
+  readonly log?: ((line: string) => void) | undefined;
+  /** Less than `maxVisitedInstructions`, to bound the time. */
+  readonly maxVisited?: number;
+}
+
+/**
+ * Proves that a program, whatever it is given, reads and writes only inside of its objects, gives
+ * helpers only what they may have, and ends; or says where that cannot be shown. `helpers` is all
+ * there are, by id. Never throws for what a program is.
+ *
+ * The model is the kernel's verifier (Documentation/bpf/verifier.rst) for privileged loading: it
+ * follows every path, keeping for each register what kind of thing it holds and in which range.
+ */
+export function verify(
+  program: VerifiableProgram,
+  helpers: ReadonlyMap<number, HelperSignature>,
+  options: VerifyOptions = {},
+): Result<Verified, Rejection> {
+  const { instructions } = program;
+  if (instructions.length === 0)
+    return err(reject(program, 0, "PROGRAM_EMPTY", "there are no instructions", undefined, []));
+  const fault = findStructureProblem(program, undefined);
+  if (fault !== undefined)
+    return err(reject(program, fault.slot, fault.code, fault.what, fault.fix, []));
+  const unreachable = firstUnreachable(instructions);
+  if (unreachable !== undefined)
+    return err(
+      reject(
+        program,
+        unreachable,
+        "UNREACHABLE_CODE",
+        "no jump, call or fall-through comes here",
+        "remove it; compilers do, unless told not to",
+        [],
+      ),
+    );
+  const facts = new Facts(instructions.length);
+  const analysis = new Analysis(program, helpers, facts);
+  const log = options.log === undefined ? undefined : new VerifierLog(options.log, program.lines);
+  try {
+    exploreAll(
+      analysis,
+      Math.min(options.maxVisited ?? maxVisitedInstructions, maxVisitedInstructions),
+      log,
+    );
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal)) throw thrown;
+    log?.refused(analysis, thrown.cause);
+    log?.end(facts.visited, facts.checkpoints);
+    const { slot, code, cause, fix, registers } = thrown;
+    return err(reject(program, slot, code, cause, fix, describe(analysis, registers)));
+  }
+  log?.end(facts.visited, facts.checkpoints);
+  const deep = tooDeep(instructions, helpers, facts.stackBytes);
+  if (deep !== undefined)
+    return err(
+      reject(
+        program,
+        deep.slot,
+        "STACK_DEPTH",
+        deep.cause,
+        "use less stack in these functions, or keep the data in a per-CPU array map",
+        [],
+      ),
+    );
+  return ok(facts);
+}
+
+/** The program, and then each of its global functions on its own. */
+function exploreAll(analysis: Analysis, maxVisited: number, log: VerifierLog | undefined): void {
+  const { program, helpers } = analysis;
+  const globals = globalFunctions(program, helpers);
+  const shape = shapeOf(program.instructions, helpers, globals);
+  const explorer = new Explorer(analysis, shape, maxVisited, log);
+  begin(analysis, 0);
+  entryRegisters(analysis);
+  explorer.explore({ entry: 0, global: undefined });
+  for (const global of globals.values()) {
+    begin(analysis, global.slot);
+    if (global.returns === "unsupported")
+      analysis.refuse(
+        "FUNCTION_RETURN",
+        `global function ${global.name} returns neither a number nor nothing`,
+        "make it static",
+      );
+    globalArguments(analysis, global);
+    explorer.explore({ entry: global.slot, global });
+  }
+}
+
+function shapeOf(
+  instructions: readonly Instruction[],
+  helpers: ReadonlyMap<number, HelperSignature>,
+  globals: ReadonlyMap<number, GlobalFunction>,
+): ProgramShape {
+  const meeting = meetingSlots(instructions);
+  const callbackCalls = new Uint8Array(instructions.length);
+  for (const [slot, instruction] of instructions.entries())
+    if (instruction.kind === "call_helper" && helpers.get(instruction.id)?.callback !== undefined)
+      callbackCalls[slot] = meeting[slot] = 1;
+  const live = liveRegisters(instructions, (id) => helpers.get(id)?.arguments.length ?? 5);
+  return { live, meeting, callbackCalls, globals };
+}
+
+function begin(analysis: Analysis, entry: number): void {
+  analysis.slot = entry;
+  analysis.state = new PathState([newFrame(0, entry, -1)], [], undefined, noStep);
+}
+
+/** r1 the context; of a raw program, r1 its data and r2 their length. */
+function entryRegisters(analysis: Analysis): void {
+  const { program } = analysis;
+  if (program.type !== "raw") {
+    analysis.write(1, pointer("context"));
+    return;
+  }
+  const bytes = program.dataBytes ?? 0;
+  analysis.write(1, pointer("memory", { extent: bytes }));
+  analysis.write(2, scalar(constantRange(BigInt(bytes))));
+}
+
+function describe(analysis: Analysis, registers: readonly number[]): string[] {
+  const held = analysis.state.frame.registers;
+  return [...new Set(registers)].map(
+    (r) => `r${r}: ${describeRegister(held[r] as RegisterState, analysis.program)}`,
+  );
+}
+
+function reject(
+  program: VerifiableProgram,
+  at: number,
+  code: string,
+  cause: string,
+  fix: string | undefined,
+  registers: readonly string[],
+): Rejection {
+  const { instructions } = program;
+  // The second half of a 16-byte instruction has no text of its own.
+  const slot = instructions[at]?.kind === "second_slot" && at > 0 ? at - 1 : at;
+  const instruction = instructions[slot];
+  return rejection({
+    code,
+    object: program.object,
+    program: program.name,
+    slot,
+    instruction: instruction === undefined ? "nothing" : disassemble(instruction),
+    source: lineAt(program.lines, slot),
+    registers,
+    cause,
+    fix,
+  });
+}

@@ -1,0 +1,82 @@
+import { expect, test } from "vitest";
+import { assemble } from "../../src/isa/assembler.ts";
+import { decodeProgram } from "../../src/isa/codec.ts";
+import type { Instruction } from "../../src/isa/instruction.ts";
+import { opcodeTable } from "../../src/isa/opcodes.ts";
+import { verify } from "../../src/verifier/verify.ts";
+import { Random } from "../packet/random.ts";
+import { mutated, randomProgram } from "./random-program.ts";
+import { programOf, testMaps } from "./rule-cases.ts";
+import { signatures } from "./signatures.ts";
+
+function verdictOf(instructions: readonly Instruction[], type: "xdp" | "socket" | "raw") {
+  const program = { object: "f", name: "f", type, maps: testMaps, functions: [], lines: [] };
+  return verify({ ...program, instructions, dataBytes: 64 }, signatures, { maxVisited: 20_000 });
+}
+
+test("any bytes that decode end in a verdict or a named rejection (20,000 programs)", () => {
+  const random = new Random(99);
+  const codes = opcodeTable.map(({ code }) => code);
+  let decodedCount = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const length = 1 + random.below(12);
+    const bytes = random.bytes(8 * length);
+    for (let slot = 0; slot < length; slot++) {
+      // Bytes that are all random decode too rarely to show anything.
+      bytes[8 * slot] = codes[random.below(codes.length)] as number;
+      bytes[8 * slot + 1]! &= 0x77;
+      bytes.set([random.below(4), 0], 8 * slot + 2);
+      bytes.set([random.below(40), 0, 0, 0], 8 * slot + 4);
+      if (random.below(2) === 0) bytes.fill(0, 8 * slot + 2, 8 * slot + 8);
+    }
+    bytes.set([0x95, 0, 0, 0, 0, 0, 0, 0], 8 * (length - 1));
+    const decoded = decodeProgram(bytes);
+    if (!decoded.ok) continue;
+    decodedCount++;
+    const verdict = verdictOf(decoded.value, (["xdp", "socket", "raw"] as const)[i % 3]!);
+    if (!verdict.ok) expect(verdict.error.code).toMatch(/^[A-Z_0-9]+$/);
+  }
+  expect(decodedCount).toBeGreaterThan(1000);
+});
+
+test("programs with changed bits end in a verdict or a named rejection", () => {
+  const random = new Random(100);
+  for (let i = 0; i < 2000; i++) {
+    const program = mutated(random, randomProgram(random, "xdp"));
+    if (program === undefined) continue;
+    const verdict = verdictOf(program, "xdp");
+    if (!verdict.ok) expect(verdict.error.message).toMatch(/^f, program f, instruction \d+ /);
+  }
+});
+
+test("a program without instructions is refused", () => {
+  const verdict = verify({ ...programOf("exit"), instructions: [] }, signatures);
+  expect(verdict.ok ? "" : verdict.error.code).toBe("PROGRAM_EMPTY");
+});
+
+test("a program is followed over no more instructions than it may be", () => {
+  const loop = programOf("r6 = 0\nl: r6 += 1\nif r6 != 100 goto l\nr0 = 0\nexit");
+  const verdict = verify(loop, signatures, { maxVisited: 100 });
+  if (verdict.ok) return expect.fail("accepted");
+  expect(verdict.error.code).toBe("TOO_COMPLEX");
+  expect(verdict.error.cause).toBe(
+    "100 instructions were followed over all paths, and there are more",
+  );
+  expect(verify(loop, signatures, { maxVisited: 300 }).ok).toBe(true);
+  return undefined;
+});
+
+test("a function that calls itself is refused", () => {
+  const verdict = verify(programOf("call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit"), signatures);
+  expect(verdict.ok ? "" : verdict.error.code).toBe("CALL_DEPTH");
+});
+
+test("100,000 instructions in a row, and a loop around 90,000, are within the limit", () => {
+  const straight = `r0 = 0\n${"r0 += 1\n".repeat(99_998)}exit`;
+  expect(verify(programOf(straight), signatures).ok).toBe(true);
+  const looped = `r0 = 0\nr6 = 0\nl: ${"r0 ^= 1\n".repeat(90_000)}r6 += 1\nif r6 s> 8 goto o\ngoto l\no: exit`;
+  const assembled = assemble(looped.replace("goto l\no", "gotol l\no"));
+  if (!assembled.ok) throw assembled.error[0];
+  const verdict = verify({ ...programOf("exit"), instructions: assembled.value }, signatures);
+  expect(verdict.ok ? verdict.value.visited : verdict.error.message).toBeGreaterThan(800_000);
+});

@@ -1,0 +1,126 @@
+// Asks the kernel's verifier about programs, for comparison. A line in, a line out.
+//
+// In:  TYPE MAPS BYTECODE          TYPE is xdp, socket, tc or cgroup_skb; MAPS is - or
+//                                  TYPE:KEY:VALUE:ENTRIES:FLAGS[:HEX],... which `lddw` names by
+//                                  index, HEX the contents of a frozen array; the rest is hex.
+// Out: ok and how many instructions were visited, or - and the error and the end of the log.
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static char log_text[1 << 24];
+static unsigned char bytecode[1 << 20];
+
+static int bpf(int command, union bpf_attr *attr) {
+  return (int)syscall(SYS_bpf, command, attr, sizeof *attr);
+}
+
+static size_t parse_hex(const char *text, unsigned char *bytes, size_t room) {
+  size_t length = strlen(text) / 2;
+  if (length > room) exit(3);
+  for (size_t i = 0; i < length; i++) {
+    unsigned value;
+    if (sscanf(text + 2 * i, "%2x", &value) != 1) exit(4);
+    bytes[i] = (unsigned char)value;
+  }
+  return length;
+}
+
+static void freeze(int fd, const char *hex) {
+  static unsigned char value[1 << 16];
+  unsigned key = 0;
+  union bpf_attr attr;
+  parse_hex(hex, value, sizeof value);
+  memset(&attr, 0, sizeof attr);
+  attr.map_fd = (unsigned)fd;
+  attr.key = (unsigned long)&key;
+  attr.value = (unsigned long)value;
+  if (bpf(BPF_MAP_UPDATE_ELEM, &attr) < 0) exit(6);
+  memset(&attr, 0, sizeof attr);
+  attr.map_fd = (unsigned)fd;
+  if (bpf(BPF_MAP_FREEZE, &attr) < 0) exit(8);
+}
+
+static int create_map(const char *one) {
+  unsigned type, key, value, entries, flags;
+  int used = 0;
+  if (sscanf(one, "%u:%u:%u:%u:%u%n", &type, &key, &value, &entries, &flags, &used) != 5) exit(7);
+  union bpf_attr attr;
+  memset(&attr, 0, sizeof attr);
+  attr.map_type = type;
+  attr.key_size = key;
+  attr.value_size = value;
+  attr.max_entries = entries;
+  attr.map_flags = flags;
+  int fd = bpf(BPF_MAP_CREATE, &attr);
+  if (fd < 0) exit(5);
+  if (one[used] == ':') freeze(fd, one + used + 1);
+  return fd;
+}
+
+static int create_maps(char *text, int *fds) {
+  int count = 0;
+  if (strcmp(text, "-") == 0) return 0;
+  for (char *one = strtok(text, ","); one != NULL; one = strtok(NULL, ","))
+    fds[count++] = create_map(one);
+  return count;
+}
+
+static unsigned type_of(const char *name) {
+  if (strcmp(name, "xdp") == 0) return BPF_PROG_TYPE_XDP;
+  if (strcmp(name, "tc") == 0) return BPF_PROG_TYPE_SCHED_CLS;
+  if (strcmp(name, "cgroup_skb") == 0) return BPF_PROG_TYPE_CGROUP_SKB;
+  return BPF_PROG_TYPE_SOCKET_FILTER;
+}
+
+static int load(const char *type, struct bpf_insn *program, size_t count, const int *maps) {
+  for (size_t i = 0; i < count; i++)
+    if (program[i].code == (BPF_LD | BPF_DW | BPF_IMM)) {
+      if (program[i].src_reg == BPF_PSEUDO_MAP_FD || program[i].src_reg == BPF_PSEUDO_MAP_VALUE)
+        program[i].imm = maps[program[i].imm & 15];
+      i++;
+    }
+  union bpf_attr attr;
+  memset(&attr, 0, sizeof attr);
+  attr.prog_type = type_of(type);
+  attr.insns = (unsigned long)program;
+  attr.insn_cnt = (unsigned)count;
+  attr.license = (unsigned long)"GPL";
+  attr.log_buf = (unsigned long)log_text;
+  attr.log_size = sizeof log_text;
+  attr.log_level = 1;
+  log_text[0] = 0;
+  return bpf(BPF_PROG_LOAD, &attr);
+}
+
+int main(void) {
+  char *line = NULL;
+  size_t capacity = 0;
+  while (getline(&line, &capacity, stdin) > 0) {
+    char *rest = line;
+    char *type = strsep(&rest, " "), *map_text = strsep(&rest, " ");
+    char *program_text = strsep(&rest, "\n");
+    int maps[16];
+    int map_count = create_maps(map_text, maps);
+    size_t bytes = parse_hex(program_text, bytecode, sizeof bytecode);
+    int program = load(type, (struct bpf_insn *)bytecode, bytes / 8, maps);
+    if (program < 0) {
+      int error = errno;
+      for (char *c = log_text; *c; c++)
+        if (*c == '\n') *c = '|';
+      size_t length = strlen(log_text);
+      printf("- %s: %s\n", strerror(error), log_text + (length > 600 ? length - 600 : 0));
+    } else {
+      const char *count = strstr(log_text, "processed ");
+      printf("ok %u\n", count != NULL ? (unsigned)strtoul(count + 10, NULL, 10) : 0);
+      close(program);
+    }
+    for (int i = 0; i < map_count; i++) close(maps[i]);
+  }
+  free(line);
+  return 0;
+}

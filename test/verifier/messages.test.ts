@@ -1,0 +1,89 @@
+import { expect, test } from "vitest";
+import { formatRejection } from "../../src/verifier/rejection.ts";
+import { verify } from "../../src/verifier/verify.ts";
+import { programOf } from "./rule-cases.ts";
+import { signatures } from "./signatures.ts";
+
+const unchecked = programOf(
+  "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr0 = *(u8 *)(r2 + 13)\nexit",
+  "xdp",
+  {
+    lines: [
+      { slot: 0, file: "filter.c", line: 11, column: 3, text: "  void *data = ctx->data;" },
+      { slot: 2, file: "filter.c", line: 14, column: 3, text: "  return eth->h_proto;" },
+    ],
+  },
+);
+
+test("a rejection says where, what the registers hold, why, and what would mend it", () => {
+  const verdict = verify(unchecked, signatures);
+  if (verdict.ok) return expect.fail("accepted");
+  expect(formatRejection(verdict.error).split("\n")).toEqual([
+    "test.o: program test is refused (PACKET_BOUNDS)",
+    "  filter.c:14: return eth->h_proto;",
+    "  instruction 2: r0 = *(u8 *)(r2 + 13)",
+    "    r2: packet data, not compared with data_end yet",
+    "  Packet bytes 13 to 13 are accessed, and none is known to be there.",
+    "  To mend it: compare r2 + 14 with data_end before this, and leave where it is greater.",
+  ]);
+  expect(verdict.error).toMatchObject({
+    code: "PACKET_BOUNDS",
+    object: "test.o",
+    program: "test",
+    slot: 2,
+    source: { file: "filter.c", line: 14 },
+  });
+  return undefined;
+});
+
+test("the log has the kernel's form", () => {
+  const lines: string[] = [];
+  verify(unchecked, signatures, { log: (line) => lines.push(line) });
+  expect(lines).toEqual([
+    "0: R1=ctx() R10=fp0",
+    "; void *data = ctx->data; @ filter.c:11",
+    "0: (61) r2 = *(u32 *)(r1 +0)             ; R2=pkt(r=0)",
+    "1: (61) r3 = *(u32 *)(r1 +4)             ; R3=pkt_end()",
+    "; return eth->h_proto; @ filter.c:14",
+    "2: (71) r0 = *(u8 *)(r2 +13)",
+    "packet bytes 13 to 13 are accessed, and none is known to be there",
+    "processed 3 insns, 0 states kept",
+  ]);
+});
+
+test("the log shows where paths part and where an earlier one covers the rest", () => {
+  const lines: string[] = [];
+  const text =
+    "r6 = *(u32 *)(r1 + 12)\nr7 = 0\nr8 = 0\nif r6 > 1 goto l\nr7 = 1\nl: if r6 > 2 goto m\nr8 = 1\nr8 = 2\nr8 = 3\nm: r0 = 0\nexit";
+  const verdict = verify(programOf(text), signatures, { log: (line) => lines.push(line) });
+  expect(verdict.ok).toBe(true);
+  expect(lines.filter((line) => line.startsWith("from ")).length).toBeGreaterThan(0);
+  expect(lines.some((line) => line.endsWith(": safe"))).toBe(true);
+});
+
+test("what was proven is told by instruction", () => {
+  const verdict = verify(
+    programOf(`*(u32 *)(r10 - 8) = 0
+      r1 = map_by_fd(1) ll
+      r2 = r10
+      r2 += -8
+      call 1
+      if r0 == 0 goto out
+      r1 = *(u64 *)(r0 + 0)
+      r2 = 1
+      if r2 == 1 goto out
+      r1 = 5
+    out: r0 = 0
+      exit`),
+    signatures,
+  );
+  if (!verdict.ok) return expect.fail(verdict.error.message);
+  const { reached, regionsOf, mapOfCall, stackBytes, readsUnwritten } = verdict.value;
+  expect(Array.from(reached)).toEqual([1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1]);
+  expect(Array.from(regionsOf)).toEqual([1, 0, 0, 0, 0, 1, 0, 16, 0, 0, 0, 0, 0]);
+  expect(mapOfCall[5]).toBe(1);
+  expect(stackBytes.get(0)).toBe(8);
+  // Of an 8-byte key only 4 were written.
+  expect(readsUnwritten[5]).toBe(1);
+  return undefined;
+});

@@ -1,0 +1,82 @@
+import { expect, test } from "vitest";
+import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { disassembleProgram } from "../../src/isa/disassembler.ts";
+import type { Instruction } from "../../src/isa/instruction.ts";
+import type { MapHandle } from "../../src/maps/map-handle.ts";
+import { verify } from "../../src/verifier/verify.ts";
+import { EngineBench } from "../engine/engine-bench.ts";
+import { Random } from "../packet/random.ts";
+import { fuzzMapSpecs, mutated, randomProgram } from "./random-program.ts";
+import { signatures } from "./signatures.ts";
+
+const programCount = 1500;
+const inputsEach = 40;
+
+/**
+ * The interpreter checks every access against the object it points into. What the verifier has
+ * accepted must give it nothing to find.
+ */
+test(`no accepted program breaks a rule when it runs (${programCount} programs, ${inputsEach} inputs each)`, () => {
+  const random = new Random(5);
+  const bench = new EngineBench(interpreter);
+  const maps = fuzzMapSpecs.map((spec) => bench.map(spec.type, spec));
+  let accepted = 0;
+  let runs = 0;
+  const violations: string[] = [];
+  for (let i = 0; i < programCount; i++) {
+    const type = i % 4 === 3 ? "socket" : "xdp";
+    const plain = randomProgram(random, type);
+    const program = i % 3 === 0 ? mutated(random, plain) : plain;
+    if (program === undefined) continue;
+    const verdict = verify(
+      { object: "fuzz", name: "fuzz", type, instructions: program, maps, functions: [], lines: [] },
+      signatures,
+      { maxVisited: 50_000 },
+    );
+    // An engine takes no program that holds what its type may not call, reached or not.
+    if (!verdict.ok || !runsHere(program, type)) continue;
+    accepted++;
+    const executable = bench.prepare(program, type, maps);
+    for (let n = 0; n < inputsEach; n++) {
+      scramble(bench, maps, random);
+      const run = bench.run(executable, packet(random));
+      runs++;
+      if (run.fault === undefined || run.fault.code === "budget_exceeded") continue;
+      violations.push(`${run.fault.message} at ${run.fault.slot}:\n${disassembleProgram(program)}`);
+      break;
+    }
+    bench.traced.length = 0;
+  }
+  expect(violations).toEqual([]);
+  expect(accepted).toBeGreaterThan(programCount / 3);
+  expect(runs).toBe(accepted * inputsEach);
+});
+
+function runsHere(program: readonly Instruction[], type: "xdp" | "socket"): boolean {
+  return program.every(
+    (one) => one.kind !== "call_helper" || signatures.get(one.id)?.types.includes(type) === true,
+  );
+}
+
+/** Maps hold anything; keys that programs ask for are mostly there. */
+function scramble(bench: EngineBench, maps: readonly MapHandle[], random: Random): void {
+  const [array, hash, globals] = maps as [MapHandle, MapHandle, MapHandle];
+  const key = (size: number, value: number): Uint8Array => {
+    const bytes = new Uint8Array(size);
+    bytes[0] = value;
+    return bytes;
+  };
+  bench.access(array).update(key(4, random.below(4)), edgy(random, 16));
+  bench.access(globals).update(key(4, 0), edgy(random, 64));
+  for (let n = 0; n < 3; n++) bench.access(hash).update(key(8, random.below(5)), edgy(random, 32));
+}
+
+/** Random bytes, or those around which ranges end. */
+function edgy(random: Random, length: number): Uint8Array {
+  const fill = [0, 1, 0x7f, 0x80, 0xff, undefined, undefined][random.below(7)];
+  return fill === undefined ? random.bytes(length) : new Uint8Array(length).fill(fill);
+}
+
+function packet(random: Random): Uint8Array {
+  return edgy(random, 14 + random.below(random.below(2) === 0 ? 60 : 300));
+}
