@@ -4,6 +4,7 @@ import { Readable } from "node:stream";
 import { parseHex } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import type { EngineKind } from "../engine/engine.ts";
 import type { Workbench } from "../filter/workbench.ts";
 import { type MapSpec, type MapType, mapTypes, type ProgramType } from "../object/object-spec.ts";
 import { looseProgram } from "./loose-program.ts";
@@ -15,6 +16,7 @@ import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 interface BatchItem {
   readonly bytecode: Uint8Array;
   readonly type: ProgramType;
+  readonly engine: EngineKind;
   readonly data: Uint8Array;
   readonly maps: readonly MapSpec[];
 }
@@ -57,7 +59,7 @@ function runLine(line: string, workbench: Workbench): object {
   if (!maps.ok) return { id, error: shown(maps.error) };
   try {
     const { program } = looseProgram("batch", item.value.bytecode);
-    const executable = workbench.prepare(program, maps.value, item.value.type);
+    const executable = workbench.prepare(program, maps.value, item.value.type, item.value.engine);
     if (!executable.ok) return { id, error: shown(executable.error) };
     const outcome = workbench.run(executable.value, item.value.data);
     if (!outcome.ok) return { id, error: shown(outcome.error) };
@@ -109,8 +111,8 @@ function batchItem(line: Record<string, unknown>): Result<BatchItem, UserError> 
   if (bytes === undefined) return wrong("data", "expected hex");
   if (type !== "xdp" && type !== "socket" && type !== "raw")
     return wrong("type", `${JSON.stringify(type)}: expected xdp, socket or raw`);
-  if (engine !== "interpreter")
-    return wrong("engine", `${JSON.stringify(engine)}: expected interpreter`);
+  if (engine !== "interpreter" && engine !== "jit")
+    return wrong("engine", `${JSON.stringify(engine)}: expected interpreter or jit`);
   if (!Array.isArray(maps)) return wrong("maps", "expected a list");
   const specs: MapSpec[] = [];
   for (const [i, map] of maps.entries()) {
@@ -122,7 +124,7 @@ function batchItem(line: Record<string, unknown>): Result<BatchItem, UserError> 
       );
     specs.push(spec);
   }
-  return ok({ bytecode, type, data: bytes, maps: specs });
+  return ok({ bytecode, type, engine, data: bytes, maps: specs });
 }
 
 function mapSpec(item: unknown, index: number): MapSpec | undefined {

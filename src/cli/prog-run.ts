@@ -1,9 +1,10 @@
-import { parseHex } from "../common/bytes.ts";
+import { parseHex, u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { readBounded } from "../config/read-file.ts";
-import type { Executable } from "../engine/engine.ts";
+import type { EngineKind, Executable } from "../engine/engine.ts";
+import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
 import { encodeProgram } from "../isa/codec.ts";
@@ -24,6 +25,7 @@ export interface ProgRunOptions {
   readonly asm?: string;
   readonly batch?: string;
   readonly type?: ProgramType;
+  readonly engine: EngineKind;
   readonly data: readonly string[];
   readonly repeat: string;
   readonly map: readonly string[];
@@ -54,12 +56,34 @@ export async function progRun(
   if (!subject.ok) return refused(subject.error);
   const maps = workbench.value.createMaps(subject.value.maps);
   if (!maps.ok) return refused(maps.error);
+  const chosen: ProgramSlot[] = [];
   for (const text of options.map) {
+    const slot = programSlot(text, maps.value);
+    if (slot !== undefined) {
+      chosen.push(slot);
+      continue;
+    }
     const set = setEntry(text, maps.value, workbench.value);
     if (!set.ok) return refused(set.error);
   }
-  const executable = workbench.value.prepare(subject.value.program, maps.value, options.type);
+  const executable = workbench.value.prepare(
+    subject.value.program,
+    maps.value,
+    options.type,
+    options.engine,
+  );
   if (!executable.ok) return refused(executable.error);
+  const { object: source } = subject.value;
+  if (source !== undefined) {
+    const filled = workbench.value.fillProgramArrays(
+      source,
+      executable.value,
+      maps.value,
+      chosen,
+      options.type,
+    );
+    if (!filled.ok) return refused(filled.error);
+  }
   const packets: Uint8Array[] = [];
   for (const [i, hex] of options.data.entries()) {
     const bytes = parseHex(hex);
@@ -151,12 +175,21 @@ async function objectSubject(
         `name one with --program: ${names}`,
       ),
     );
-  return ok({ program, maps });
+  return ok({ program, maps, object: object.value });
 }
 
 /** A number where the text is one, else the text: what a YAML scalar would be. */
 function scalarOf(text: string): unknown {
   return /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text;
+}
+
+/** An entry of a prog_array, whose value is a program's name; undefined for any other text. */
+function programSlot(text: string, maps: readonly MapHandle[]): ProgramSlot | undefined {
+  const match = /^([^=]+)=([0-9a-fA-F]{8}):([^:]+)$/.exec(text);
+  const key = parseHex(match?.[2] ?? "x");
+  const map = maps.findIndex(({ name, type }) => name === match?.[1] && type === "prog_array");
+  if (match === null || key === undefined || map < 0) return undefined;
+  return { map, index: u32le(key, 0), program: match[3]! };
 }
 
 function setEntry(
@@ -168,9 +201,18 @@ function setEntry(
   const match = /^([^=]+)=([0-9a-fA-F]*):([0-9a-fA-F]*)$/.exec(text);
   const key = parseHex(match?.[2] ?? "x");
   const value = parseHex(match?.[3] ?? "x");
+  const map = maps.find((candidate) => candidate.name === (match ?? /^([^=]+)=/.exec(text))?.[1]);
+  if (map?.type === "prog_array")
+    return err(
+      new UserError(
+        "USAGE_MAP",
+        where,
+        "expected NAME=KEYHEX:PROGRAM, with 8 digits",
+        `map "${map.name}" takes an index of 4 bytes and a program's name`,
+      ),
+    );
   if (match === null || key === undefined || value === undefined)
     return err(new UserError("USAGE_MAP", where, "expected NAME=KEYHEX:VALUEHEX"));
-  const map = maps.find((candidate) => candidate.name === match[1]);
   if (map === undefined) {
     const known = maps.map((candidate) => candidate.name).join(", ");
     return err(

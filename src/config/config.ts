@@ -1,4 +1,5 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
+import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
@@ -66,7 +67,9 @@ export interface FilterConfig {
    * `filter:program`. Accepted for running, and bound to maps that have no storage yet.
    */
   readonly programs: readonly [LinkedProgram, ...LinkedProgram[]];
-  /** By index into `object.maps`. */
+  /** Programs that tail calls of these lead to, and how: the slots of the object's prog_arrays. */
+  readonly tailCalls: TailCalls;
+  /** By index into `object.maps`; none for prog_arrays, which `tailCalls` fills. */
   readonly contents: readonly (readonly EntryBytes[])[];
   readonly metrics: MapMetricsSpec;
   readonly engine: EngineKind;

@@ -92,7 +92,11 @@ export const filterSchema = block(
     onMiss: choice(["pass", "drop"])
       .optional()
       .describe("With expression: what becomes of a packet that does not match. Without it: drop."),
-    engine: choice(["interpreter"], ["jit"]).default(defaultEngine).describe("What runs it."),
+    engine: choice(["interpreter", "jit"])
+      .default(defaultEngine)
+      .describe(
+        "What runs it: the interpreter, or jit, which compiles it to WebAssembly. Both make the same checks.",
+      ),
   },
   ["onSchemaChange", "shadow"],
 );

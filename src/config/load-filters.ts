@@ -1,6 +1,12 @@
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
+import {
+  type ProgramSlot,
+  refuseTailCalls,
+  resolveTailCalls,
+  type TailCalls,
+} from "../filter/program-arrays.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
@@ -10,7 +16,7 @@ import { orList, suggestion } from "./closest.ts";
 import type { FilterConfig } from "./config.ts";
 import type { KeyPath } from "./config-problem.ts";
 import { readSource } from "./filter-source.ts";
-import { readMapContents } from "./map-contents.ts";
+import { readMapContents, type WrittenSlot } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
@@ -47,26 +53,36 @@ function loadFilter(
   const object = withGlobals(spec, filter, path, problems);
   const program = ownProgram(object, filter, path, problems);
   const programs = chainPrograms(name, object, config, problems);
+  const source = filter.sources?.[0] ?? "object";
   const linked = link(
     object,
     [...new Set([program ?? [], programs].flat())],
-    filter.sources?.[0] ?? "object",
-    path,
+    [...path, source],
     problems,
   );
   const contents = readMapContents(object, filter, path, folder, config.ports, problems);
+  const unable = refuseTailCalls(linked, filter.engine ?? "interpreter");
+  if (unable !== undefined)
+    problems.value(
+      "CONFIG_OBJECT",
+      [...path, "engine"],
+      `${unable.where}: ${unable.what}`,
+      unable.fix,
+    );
+  const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn } = filter;
   const match = matchOf(filter, path, problems);
   const [own, ...others] = linked;
   if (problems.found.length > before || own === undefined) return undefined;
-  if (engine === undefined || continueOn === undefined) return undefined;
+  if (engine === undefined || continueOn === undefined || tailCalls === undefined) return undefined;
   return {
     name,
     where: problems.place(path),
     object,
     programs: [own, ...others],
-    contents,
+    tailCalls,
+    contents: contents.entries,
     metrics: {
       counters: filter.metrics.counters.filter(isRead),
       gauges: filter.metrics.gauges.filter(isRead),
@@ -106,12 +122,11 @@ function isRead<Item>(item: Item | undefined): item is Item {
 function link(
   object: ObjectSpec,
   programs: readonly ProgramSpec[],
-  key: string,
   path: KeyPath,
   problems: ProblemList,
 ): LinkedProgram[] {
   const refuse = ({ where, what, fix }: UserError): void =>
-    problems.value("CONFIG_OBJECT", [...path, key], `${object.file}: ${where}: ${what}`, fix);
+    problems.value("CONFIG_OBJECT", path, `${object.file}: ${where}: ${what}`, fix);
   for (const map of object.maps) {
     const refusal = checkMap(map);
     if (refusal !== undefined) refuse(refusal);
@@ -123,6 +138,30 @@ function link(
     refuse(linked.error);
     return [];
   });
+}
+
+/**
+ * Links what tail calls of `programs` lead to. What is wrong about a slot that the config fills is
+ * told at its entry, about one that the object fills at `path`, the object.
+ */
+function linkTailCalls(
+  object: ObjectSpec,
+  programs: readonly LinkedProgram[],
+  written: readonly WrittenSlot[],
+  path: KeyPath,
+  problems: ProblemList,
+): TailCalls | undefined {
+  const calls = resolveTailCalls(object, programs, object.maps.map(unplacedMap), written);
+  if (calls.ok) return calls.value;
+  const refusers = new Map<ProgramSlot, WrittenSlot["refuse"]>();
+  for (const slot of written) refusers.set(slot, slot.refuse);
+  for (const { slot, error } of calls.error) {
+    const { where, what, fix } = error;
+    const refuse = refusers.get(slot);
+    if (refuse !== undefined) refuse(`${where}: ${what}`, fix);
+    else problems.value("CONFIG_OBJECT", path, `${object.file}: ${where}: ${what}`, fix);
+  }
+  return undefined;
 }
 
 function withGlobals(

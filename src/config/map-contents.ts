@@ -1,9 +1,10 @@
 import { isAbsolute, join } from "node:path";
 import { putU32le, toHex, u32le } from "../common/bytes.ts";
-import { err, type Result } from "../common/result.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { parseTyped } from "../maps/typed.ts";
-import type { MapSpec, ObjectSpec } from "../object/object-spec.ts";
+import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
 import { suggestion } from "./closest.ts";
 import type { EntryBytes } from "./config.ts";
 import { ConfigProblem, type KeyPath } from "./config-problem.ts";
@@ -15,7 +16,22 @@ import { quote } from "./scalars.ts";
 /** Number as written → the upstream's name. */
 type Ports = ReadonlyMap<string, string>;
 
-/** Entries for each map of `object`, in the order of `object.maps`. */
+/** What the config puts into a filter's maps. */
+export interface MapContents {
+  /** Entries for each map of the object, in its order; prog_arrays have none. */
+  readonly entries: EntryBytes[][];
+  /** The programs that the config puts into prog_arrays. */
+  readonly slots: readonly WrittenSlot[];
+}
+
+/** A slot of a prog_array as written, and how to say what is wrong about it. */
+export interface WrittenSlot extends ProgramSlot {
+  readonly refuse: Refuse;
+}
+
+type Refuse = (what: string, fix: string | undefined) => void;
+
+/** Reads what a filter's `maps` say: entries and entry files, each value as its map's type has it. */
 export function readMapContents(
   object: ObjectSpec,
   filter: ReadableFilter,
@@ -23,8 +39,9 @@ export function readMapContents(
   folder: string,
   ports: Ports,
   problems: ProblemList,
-): EntryBytes[][] {
-  const contents: EntryBytes[][] = object.maps.map(() => []);
+): MapContents {
+  const entries: EntryBytes[][] = object.maps.map(() => []);
+  const slots: WrittenSlot[] = [];
   const named = object.maps.filter((map) => map.dataSection === undefined);
   for (const [name, written] of filter.maps) {
     const at = [...path, "maps", name];
@@ -43,9 +60,23 @@ export function readMapContents(
           "the object has none",
         ),
       );
-    else contents[index] = readMap(map, object, written, at, folder, ports, problems);
+    else {
+      const read = readMap(map, object, written, at, folder, ports, problems);
+      if (map.type !== "prog_array") entries[index] = read.map(({ entry }) => entry);
+      else
+        for (const { entry, refuse } of read) {
+          const program = object.programs[u32le(entry.value, 0)]!.name;
+          slots.push({ map: index, index: u32le(entry.key, 0), program, refuse });
+        }
+    }
   }
-  return contents;
+  return { entries, slots };
+}
+
+/** An entry that was read, and how to say what else is wrong about it. */
+interface ReadEntry {
+  readonly entry: EntryBytes;
+  readonly refuse: Refuse;
 }
 
 function readMap(
@@ -56,7 +87,7 @@ function readMap(
   folder: string,
   ports: Ports,
   problems: ProblemList,
-): EntryBytes[] {
+): ReadEntry[] {
   const collected = new Collected(map);
   for (const [i, entry] of written.entries.entries()) {
     if (entry === undefined) continue;
@@ -66,8 +97,8 @@ function readMap(
     if (!key.ok) refuseTyped(key.error, "value", [...at, "key"], problems);
     if (!value.ok) refuseTyped(value.error, "value", [...at, "value"], problems);
     if (!key.ok || !value.ok) continue;
-    const wrong = collected.add(key.value, value.value, problems.place(at));
-    if (wrong !== undefined) problems.value("CONFIG_ENTRY", at, wrong.what, wrong.fix);
+    const refuse: Refuse = (what, fix) => problems.value("CONFIG_ENTRY", at, what, fix);
+    collected.add({ key: key.value, value: value.value, where: problems.place(at) }, refuse);
   }
   if (written.file !== undefined) {
     const at = [...path, "file"];
@@ -77,17 +108,16 @@ function readMap(
     else {
       for (const problem of read.value.problems) problems.found.push(problem);
       for (const entry of read.value.entries) {
-        const refuse = ({ what, fix }: { what: string; fix: string | undefined }): void => {
+        const refuse: Refuse = (what, fix) => {
           problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix));
         };
         const key = parseKey(map, object, entry.key);
         const value = parseValue(map, object, entry.value, ports);
-        if (!key.ok) refuse({ ...key.error, what: `key: ${key.error.what}` });
-        if (!value.ok) refuse({ ...value.error, what: `value: ${value.error.what}` });
+        if (!key.ok) refuse(`key: ${key.error.what}`, key.error.fix);
+        if (!value.ok) refuse(`value: ${value.error.what}`, value.error.fix);
         if (!key.ok || !value.ok) continue;
         const where = `${file}:${entry.at.line}:${entry.at.column}`;
-        const wrong = collected.add(key.value, value.value, where);
-        if (wrong !== undefined) refuse(wrong);
+        collected.add({ key: key.value, value: value.value, where }, refuse);
       }
     }
   }
@@ -96,7 +126,7 @@ function readMap(
 
 /** Entries of one map so far: as many as it takes, and no key with two values. */
 class Collected {
-  readonly entries: EntryBytes[] = [];
+  readonly entries: ReadEntry[] = [];
   readonly #map: MapSpec;
   readonly #byKey = new Map<string, EntryBytes>();
 
@@ -104,16 +134,24 @@ class Collected {
     this.#map = map;
   }
 
-  /** Undefined where the entry fits. The same key and value again is no contradiction: lists overlap. */
-  add(
-    key: Uint8Array,
-    value: Uint8Array,
-    where: string,
-  ): { what: string; fix: string } | undefined {
+  /** Takes an entry that fits, else refuses it. */
+  add(entry: EntryBytes, refuse: Refuse): void {
+    const wrong = this.#wrong(entry);
+    if (wrong !== undefined) {
+      refuse(wrong.what, wrong.fix);
+      return;
+    }
+    const text = toHex(entry.key);
+    if (this.#byKey.has(text)) return;
+    this.#byKey.set(text, entry);
+    this.entries.push({ entry, refuse });
+  }
+
+  /** The same key and value again is no contradiction: lists overlap. */
+  #wrong({ key, value }: EntryBytes): { what: string; fix: string } | undefined {
     const misplaced = misplacedKey(this.#map, key);
     if (misplaced !== undefined) return misplaced;
-    const text = toHex(key);
-    const earlier = this.#byKey.get(text);
+    const earlier = this.#byKey.get(toHex(key));
     if (earlier !== undefined)
       return toHex(earlier.value) === toHex(value)
         ? undefined
@@ -126,17 +164,16 @@ class Collected {
         what: `map ${this.#map.name} takes ${this.#map.maxEntries} entries, and this is one more`,
         fix: "remove entries, or build the object with a larger max_entries",
       };
-    const entry = { key, value, where };
-    this.#byKey.set(text, entry);
-    this.entries.push(entry);
     return undefined;
   }
 }
 
+const indexed: readonly MapType[] = ["array", "percpu_array", "devmap", "prog_array"];
+
 /** A key of the right size that the map's type has no place for. */
 function misplacedKey(map: MapSpec, key: Uint8Array): { what: string; fix: string } | undefined {
   const { name, type, maxEntries } = map;
-  if (type === "array" || type === "percpu_array" || type === "devmap") {
+  if (indexed.includes(type)) {
     const index = u32le(key, 0);
     if (index >= maxEntries)
       return {
@@ -164,13 +201,17 @@ function parseKey(
   return parseTyped(object.btf, map.keyType, map.keySize, written);
 }
 
-/** A device map's value may be a port's name: the ifindex of the port that stands for it. */
+/**
+ * A prog_array's value is a program's name: its place among the object's programs. A device map's
+ * may be a port's: the ifindex of the port that stands for it.
+ */
 function parseValue(
   map: MapSpec,
   object: ObjectSpec,
   written: unknown,
   ports: Ports,
 ): Result<Uint8Array, UserError> {
+  if (map.type === "prog_array") return programNumber(object, written);
   if ((map.type === "devmap" || map.type === "devmap_hash") && typeof written === "string") {
     const numbers = [...ports].filter(([, upstream]) => upstream === written);
     if (numbers.length > 1)
@@ -199,4 +240,23 @@ function parseValue(
       );
   }
   return parseTyped(object.btf, map.valueType, map.valueSize, written);
+}
+
+function programNumber(object: ObjectSpec, written: unknown): Result<Uint8Array, UserError> {
+  const names = object.programs.map(({ name }) => name);
+  const number = typeof written === "string" ? names.indexOf(written) : -1;
+  if (number < 0)
+    return err(
+      new UserError(
+        "CONFIG_NO_PROGRAM",
+        "value",
+        typeof written === "string"
+          ? `no program ${quote(written)} in ${object.file}`
+          : "a prog_array's value is the name of a program",
+        suggestion(String(written), names, "the object has none"),
+      ),
+    );
+  const value = new Uint8Array(4);
+  putU32le(value, 0, number);
+  return ok(value);
 }

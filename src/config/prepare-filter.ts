@@ -1,12 +1,14 @@
 import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import type { LinkedProgram } from "../engine/engine.ts";
+import { slotEntry } from "../filter/program-arrays.ts";
 import { createMap } from "../maps/create-map.ts";
 import { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { MetricMap } from "../metrics/map-source.ts";
-import type { FilterPlan } from "../proxy/plan.ts";
+import type { FilterPlan, ProgramPlan } from "../proxy/plan.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { UPDATE_ANY } from "../runtime/wasm/layout.ts";
@@ -24,6 +26,8 @@ export interface PreparedFilter {
   readonly metrics: MapMetricsSpec;
   /** Its own program first, then those that chains name as `filter:program`. */
   readonly plans: readonly FilterPlan[];
+  /** What its prog_arrays name. */
+  readonly tailCalled: readonly ProgramPlan[];
 }
 
 export interface PreparedMap extends MetricMap {
@@ -34,12 +38,16 @@ export interface PreparedMap extends MetricMap {
   readonly dataSection: string | undefined;
 }
 
-/** Creates and fills a filter's maps and binds its programs to them. `cpus`: number of workers. */
+/**
+ * Creates and fills a filter's maps and binds its programs to them. `cpus`: number of workers;
+ * `firstCalled`: what its prog_arrays number their first program with.
+ */
 export function prepareFilter(
   filter: FilterConfig,
   arena: Arena,
   runtime: MapRuntime,
   cpus: number,
+  firstCalled: number,
 ): Result<PreparedFilter, UserError[]> {
   const { name, where, object } = filter;
   const errors: UserError[] = [];
@@ -52,7 +60,12 @@ export function prepareFilter(
       continue;
     }
     const source = new MapAccess(handle.value, arena, runtime);
-    errors.push(...fill(source, filter.contents[i] ?? []));
+    const slots = filter.tailCalls.slots[i] ?? [];
+    const programs = slots.map(({ index, program }) => ({
+      ...slotEntry({ index, program: firstCalled + program - 1 }),
+      where,
+    }));
+    errors.push(...fill(source, [...(filter.contents[i] ?? []), ...programs]));
     maps.push({
       name: spec.name,
       handle: handle.value,
@@ -65,16 +78,27 @@ export function prepareFilter(
   }
   if (errors.length > 0) return err(errors);
   const handles = maps.map((map) => map.handle);
+  const { engine } = filter;
+  const bound = new Map<LinkedProgram, LinkedProgram>();
+  for (const program of [...filter.programs, ...filter.tailCalls.programs])
+    bound.set(program, { ...program, maps: handles });
+  const tailCalled = filter.tailCalls.programs.map(
+    (program): ProgramPlan => ({
+      name: `${name}:${program.name}`,
+      program: bound.get(program)!,
+      engine,
+    }),
+  );
   const plans = filter.programs.map(
     (program, i): FilterPlan => ({
       name: i === 0 ? name : `${name}:${program.name}`,
-      program: { ...program, maps: handles },
-      engine: filter.engine,
+      program: bound.get(program)!,
+      engine,
       continueOn: filter.continueOn,
       match: filter.match,
     }),
   );
-  return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans });
+  return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans, tailCalled });
 }
 
 /** What a map may say to an entry that the config's checks let through. errno(3). */

@@ -8,6 +8,7 @@ import type {
   FilterPlan,
   ListenerPlan,
   PortPlan,
+  ProgramPlan,
   ProxyPlan,
   WorkerPlan,
 } from "../proxy/plan.ts";
@@ -58,10 +59,14 @@ export async function preparePlan(
   const errors: UserError[] = upstreams.ok ? [] : [...upstreams.error];
 
   const prepared: PreparedFilter[] = [];
+  const tailCalled: ProgramPlan[] = [];
   for (const filter of config.filters) {
-    const one = prepareFilter(filter, arena.value, runtime, config.workers);
-    if (one.ok) prepared.push(one.value);
-    else errors.push(...one.error);
+    const firstCalled = tailCalled.length + 1;
+    const one = prepareFilter(filter, arena.value, runtime, config.workers, firstCalled);
+    if (one.ok) {
+      prepared.push(one.value);
+      tailCalled.push(...one.value.tailCalled);
+    } else errors.push(...one.error);
   }
   const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
   const addresses = upstreams.ok ? upstreams.value.flatMap((upstream) => upstream.addresses) : [];
@@ -92,6 +97,7 @@ export async function preparePlan(
     workers,
     shape,
     filters,
+    tailCalled,
     listeners,
     upstreams: upstreams.value,
     ports,

@@ -13,6 +13,11 @@ export interface LinkedProgram {
   /** By slot. Map operands index `maps`. */
   readonly instructions: readonly Instruction[];
   readonly maps: readonly MapHandle[];
+  /**
+   * The verifier has proven every access, argument, call depth and loop: an engine may leave its own
+   * checks out. Absent or false: it must make them all.
+   */
+  readonly verified?: boolean;
 }
 
 /** What a worker lends to all programs it runs. One a thread. */
@@ -21,7 +26,7 @@ export interface EngineContext {
   readonly runtime: MapRuntime;
   /** This worker's number: which per-CPU value its programs see. */
   readonly cpu: number;
-  /** Offset of `stackBytes` bytes that only this worker's programs use. */
+  /** Offset of `stackBytes` bytes that only this worker's programs and engines use. */
   readonly stack: number;
   /** Nanoseconds for `bpf_ktime_get_ns`; the packet path sets it once a batch. */
   readonly clock: Clock;
@@ -29,6 +34,12 @@ export interface EngineContext {
   readonly random: () => number;
   /** Takes a line of `bpf_trace_printk`. */
   readonly trace: (line: string) => void;
+  /**
+   * What prog_arrays name: their value n is `programs[n - 1]`. It may grow after programs that call
+   * into it were made. All are of the engine and the type of those that call them. Absent: a tail
+   * call finds nothing.
+   */
+  readonly programs?: readonly Executable[];
 }
 
 /** Monotonic time in two words, so that a 64-bit value crosses without a BigInt. */
@@ -40,10 +51,21 @@ export interface Clock {
 /** 512 bytes a frame, 8 frames. Kernel documentation, bpf/verifier.rst. */
 export const frameBytes = 512;
 export const maxFrames = 8;
-export const stackBytes = frameBytes * maxFrames;
+export const framesBytes = frameBytes * maxFrames;
+/** Behind the frames: what an engine keeps for itself during a run. No program reaches it. */
+const scratchBytes = 256;
+export const stackBytes = framesBytes + scratchBytes;
 
-/** Instructions one run may take in the interpreter before it ends as ABORTED. */
+/**
+ * Instructions one run of an unverified program may take before it ends as ABORTED. The interpreter
+ * counts each. The JIT counts where a program jumps back, what lies between jump and target, and
+ * where a function ends, what lies between its start and that exit: never fewer than were done, and
+ * more where a loop jumps over part of itself.
+ */
 export const maxSteps = 10_000_000;
+
+/** Tail calls that a run may make, over all its programs. Kernel: MAX_TAIL_CALL_CNT. */
+export const maxTailCalls = 33;
 
 /** Why a run ended before `exit`. `slot` is the instruction that could not be done. */
 export interface Fault {
@@ -58,6 +80,8 @@ export interface Fault {
   readonly slot: number;
   /** The cause in words, with addresses and sizes. */
   readonly message: string;
+  /** The program of `slot`, where a tail call had put another in place of the run's own. */
+  readonly program?: string;
 }
 
 /**
@@ -76,6 +100,18 @@ export interface Executable {
   readonly engine: EngineKind;
   run(slot: number): number;
   readonly fault: Fault | undefined;
+  /**
+   * `run` on `count` slots, `stride` bytes apart, in one call; r0 of each is in its SLOT_RETURN_*.
+   * Returns the runs that faulted, in order: mostly an empty array, which the next call may reuse.
+   */
+  runBatch?(first: number, stride: number, count: number): readonly BatchFault[];
+}
+
+/** A run of a batch that ended before its program's `exit`. */
+export interface BatchFault {
+  /** Offset of its packet slot. */
+  readonly packetSlot: number;
+  readonly fault: Fault;
 }
 
 export type EngineKind = "interpreter" | "jit";

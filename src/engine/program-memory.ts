@@ -18,9 +18,9 @@ import {
   type EngineContext,
   type Fault,
   frameBytes,
+  framesBytes,
   type LinkedProgram,
   maxFrames,
-  stackBytes,
 } from "./engine.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
@@ -88,8 +88,8 @@ export class ProgramMemory {
     this.#contextRules = contextAccessOf(program.type);
     this.#contextBytes = this.#contextRules?.bytes ?? 0;
     this.#contextOffset = program.type === "socket" ? SLOT_SKB : 0;
-    this.#stackTop = context.stack + stackBytes;
-    this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, stackBytes / 8);
+    this.#stackTop = context.stack + framesBytes;
+    this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
     this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
     this.#values = this.maps.map((map) => valueRange(map, context.arena.view));
   }
@@ -130,6 +130,21 @@ export class ProgramMemory {
   popFrame(depth: number): void {
     this.#stackLow = this.#stackTop - depth * frameBytes;
     this.#forget();
+  }
+
+  /**
+   * Takes over the frames from an engine that enters and leaves functions by itself: frames up to
+   * `depth` are in use, and `clean` has one bit a frame whose bytes are those of this activation.
+   */
+  resumeFrames(depth: number, clean: number): void {
+    this.#stackLow = this.#stackTop - (depth + 1) * frameBytes;
+    this.#clean = clean;
+    this.#forget();
+  }
+
+  /** The frames that have been zeroed in this activation: see `resumeFrames`. */
+  get cleanFrames(): number {
+    return this.#clean;
   }
 
   #forget(): void {

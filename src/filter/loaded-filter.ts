@@ -62,7 +62,7 @@ export class LoadedFilter {
       verdict = this.#verdictOf(returned, ifindex, frameBytes);
     } else {
       verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
-      this.#faults.faulted(this.name, this.#executable.program.name, fault);
+      this.#faults.faulted(this.name, fault.program ?? this.#executable.program.name, fault);
     }
     this.#counters.filterVerdict(this.#index, verdict.kind);
     return verdict;

@@ -1,19 +1,19 @@
-import { ok, type Result } from "../common/result.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import {
   type EngineContext,
+  type EngineKind,
   type Executable,
   type Fault,
   type LinkedProgram,
   stackBytes,
 } from "../engine/engine.ts";
-import { interpreter } from "../engine/interpreter/interpreter.ts";
 import { linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
 import { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import type { MapSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import {
@@ -24,6 +24,13 @@ import {
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
+import { engines } from "./engines.ts";
+import {
+  type ProgramSlot,
+  refuseTailCalls,
+  resolveTailCalls,
+  slotEntry,
+} from "./program-arrays.ts";
 import type { Verdict } from "./verdict.ts";
 import { budgetExceeded, filterAborted, verdictOf } from "./verdict-of.ts";
 
@@ -58,16 +65,20 @@ const defaultMemoryBytes = 512 * 1024 * 1024;
  */
 export class Workbench {
   readonly #context: EngineContext;
+  /** The context's. */
+  readonly #programs: Executable[];
   readonly #slot: number;
   readonly #cpus: number;
   readonly #nowNs: () => bigint;
 
   private constructor(
     context: EngineContext,
+    programs: Executable[],
     slot: number,
     { cpus = 1, nowNs = sinceNow() }: WorkbenchOptions,
   ) {
     this.#context = context;
+    this.#programs = programs;
     this.#slot = slot;
     this.#cpus = cpus;
     this.#nowNs = nowNs;
@@ -81,6 +92,7 @@ export class Workbench {
     const stack = arena.value.allocate(stackBytes, "stack");
     if (!stack.ok) return stack;
     const module = await compileRuntime();
+    const programs: Executable[] = [];
     const context: EngineContext = {
       arena: arena.value,
       runtime: instantiateRuntime(module, arena.value),
@@ -89,8 +101,9 @@ export class Workbench {
       clock: { low: 0, high: 0 },
       random: () => Math.floor(Math.random() * 2 ** 32),
       trace: options.trace ?? (() => {}),
+      programs,
     };
-    return ok(new Workbench(context, slot.value, options));
+    return ok(new Workbench(context, programs, slot.value, options));
   }
 
   /** Storage for these maps, filled with their contents. On failure nothing stays allocated. */
@@ -120,9 +133,44 @@ export class Workbench {
     spec: ProgramSpec,
     maps: readonly MapHandle[],
     type?: ProgramType,
+    engine: EngineKind = "interpreter",
   ): Result<Executable, UserError> {
     const linked: Result<LinkedProgram, UserError> = linkProgram(spec, maps, type);
-    return linked.ok ? interpreter(linked.value, this.#context) : linked;
+    return linked.ok ? engines[engine](linked.value, this.#context) : linked;
+  }
+
+  /**
+   * Fills the prog_arrays that tail calls of `root`, a program of `object` prepared on `maps`, can
+   * get to: with what the object puts into them, and with `chosen` in place of that. `type` stands in
+   * for the sections'. The first refusal, where there is one; then nothing is filled.
+   */
+  fillProgramArrays(
+    object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+    root: Executable,
+    maps: readonly MapHandle[],
+    chosen: readonly ProgramSlot[] = [],
+    type?: ProgramType,
+  ): Result<undefined, UserError> {
+    const refused = refuseTailCalls([root.program], root.engine);
+    if (refused !== undefined) return err(refused);
+    const calls = resolveTailCalls(object, [root.program], maps, chosen, type);
+    if (!calls.ok) return err(calls.error[0]!.error);
+    const executables: Executable[] = [];
+    for (const program of calls.value.programs) {
+      const executable =
+        program === root.program ? ok(root) : engines[root.engine](program, this.#context);
+      if (!executable.ok) return executable;
+      executables.push(executable.value);
+    }
+    const before = this.#programs.length;
+    this.#programs.push(...executables);
+    for (const [i, slots] of calls.value.slots.entries())
+      for (const { index, program } of slots) {
+        const { key, value } = slotEntry({ index, program: before + program });
+        const result = this.access(maps[i]!).initialize(key, value);
+        if (result !== 0) throw new Error(`map ${maps[i]!.name}[${index}]: error ${-result}`);
+      }
+    return ok(undefined);
   }
 
   /**

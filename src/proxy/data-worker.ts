@@ -1,9 +1,9 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { Engine, EngineContext, EngineKind } from "../engine/engine.ts";
-import { interpreter } from "../engine/interpreter/interpreter.ts";
+import type { EngineContext, Executable, LinkedProgram } from "../engine/engine.ts";
 import { Chain } from "../filter/chain.ts";
 import { Counters } from "../filter/counters.ts";
+import { engines } from "../filter/engines.ts";
 import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
 import { LoadedFilter } from "../filter/loaded-filter.ts";
 import { Arena } from "../runtime/arena.ts";
@@ -11,7 +11,7 @@ import { instantiateRuntime } from "../runtime/instantiate.ts";
 import { type Destination, Destinations } from "./destinations.ts";
 import type { Listener } from "./listener.ts";
 import { PacketSlots } from "./packet-slots.ts";
-import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { Address, ListenerPlan, ProgramPlan, ProxyPlan } from "./plan.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
 import { TurnClock } from "./turn-clock.ts";
@@ -23,8 +23,6 @@ export interface WorkerEvents {
   /** A line of `bpf_trace_printk`. */
   readonly onTrace: (line: string) => void;
 }
-
-const engines: Readonly<Partial<Record<EngineKind, Engine>>> = { interpreter };
 
 /** All that one worker does: its engine, its instances of the filters, its listeners. */
 export class DataWorker {
@@ -44,6 +42,7 @@ export class DataWorker {
     if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
     const arena = Arena.attach(plan.memory);
     const clock = new TurnClock();
+    const programs: Executable[] = [];
     const context: EngineContext = {
       arena,
       runtime: instantiateRuntime(plan.runtime, arena),
@@ -52,12 +51,19 @@ export class DataWorker {
       clock,
       random: () => (Math.random() * 2 ** 32) >>> 0,
       trace: limitTrace(events.onTrace, () => clock.nowMs()),
+      programs,
     };
+    const loader = new ProgramLoader(context);
+    for (const called of plan.tailCalled ?? []) {
+      const executable = loader.load(called);
+      if (!executable.ok) return executable;
+      programs.push(executable.value);
+    }
     const counters = new Counters(plan.memory, own.counters, plan.shape);
     const faults = new FaultReporter(events.onFault, () => clock.nowMs());
     const filters: LoadedFilter[] = [];
     for (let index = 0; index < plan.filters.length; index++) {
-      const filter = loadFilter(plan, index, context, counters, faults);
+      const filter = loadFilter(plan, index, loader, counters, faults);
       if (!filter.ok) return filter;
       filters.push(filter.value);
     }
@@ -118,11 +124,11 @@ export class DataWorker {
 function loadFilter(
   plan: ProxyPlan,
   index: number,
-  context: EngineContext,
+  loader: ProgramLoader,
   counters: Counters,
   faults: FaultReporter,
 ): Result<LoadedFilter, UserError> {
-  const { name, program, engine, match } = plan.filters[index]!;
+  const { name, program, match } = plan.filters[index]!;
   const type = program.type;
   if (type === "raw")
     return err(
@@ -133,20 +139,32 @@ function loadFilter(
         "name a program of section xdp, tc, socket or cgroup_skb",
       ),
     );
-  const create = engines[engine];
-  if (create === undefined)
-    return err(
-      new UserError(
-        "FILTER_ENGINE",
-        `filter ${name}`,
-        `there is no engine ${engine}`,
-        `set engine to ${Object.keys(engines).join(" or ")}`,
-      ),
-    );
-  const executable = create(program, context);
+  const executable = loader.load(plan.filters[index]!);
   if (!executable.ok) return executable;
   const parts = { name, index, type, match, executable: executable.value };
-  return ok(new LoadedFilter(parts, context.arena, counters, faults));
+  return ok(new LoadedFilter(parts, loader.arena, counters, faults));
+}
+
+/** Makes programs ready to run, each once, however many plans name it. */
+class ProgramLoader {
+  readonly #context: EngineContext;
+  readonly #loaded = new Map<LinkedProgram, Executable>();
+
+  constructor(context: EngineContext) {
+    this.#context = context;
+  }
+
+  get arena(): Arena {
+    return this.#context.arena;
+  }
+
+  load({ program, engine }: ProgramPlan): Result<Executable, UserError> {
+    const known = this.#loaded.get(program);
+    if (known !== undefined) return ok(known);
+    const executable = engines[engine](program, this.#context);
+    if (executable.ok) this.#loaded.set(program, executable.value);
+    return executable;
+  }
 }
 
 function createListener(parts: ConstructorParameters<typeof UdpListener>[0]): Listener {

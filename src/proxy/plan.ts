@@ -14,6 +14,8 @@ export interface ProxyPlan {
   readonly shape: CounterShape;
   /** Indexed by the number chains use. */
   readonly filters: readonly FilterPlan[];
+  /** Value n of the filters' prog_arrays names `tailCalled[n - 1]`. Absent: they are empty. */
+  readonly tailCalled?: readonly ProgramPlan[];
   readonly listeners: readonly ListenerPlan[];
   readonly upstreams: readonly UpstreamPlan[];
   /** ifindex → what it stands for. */
@@ -28,12 +30,16 @@ export interface WorkerPlan {
   readonly counters: number;
 }
 
-/** One program of a filter: what a chain item names. */
-export interface FilterPlan {
+/** A program and what runs it. One that several plans name is one object in all of them. */
+export interface ProgramPlan {
   /** As metrics label it: the filter's name, or `filter:program` where the config says so. */
   readonly name: string;
   readonly program: LinkedProgram;
   readonly engine: EngineKind;
+}
+
+/** One program of a filter: what a chain item names. */
+export interface FilterPlan extends ProgramPlan {
   /** Verdicts after which the chain goes on. Default: `pass`. */
   readonly continueOn?: readonly VerdictKind[];
   /** For expressions: what a match and a miss mean. Else the program's return value is the verdict. */

@@ -64,6 +64,14 @@ test("prog run --global sets a variable before the program is loaded", async () 
   expect(JSON.parse(stdout.split("\n")[0]!)).toMatchObject({ ret: 2, verdict: "pass" });
 });
 
+test("prog run --engine jit gives what the interpreter gives", async () => {
+  const run = ["prog", "run", blocklist, "--json", "--data", datagram, "--map", listed];
+  const [interpreted, compiled] = await Promise.all([weir(run), weir([...run, "--engine", "jit"])]);
+  const timeless = (text: string): string => text.replace(/"run_time_ns":\d+/, "");
+  expect(compiled.code).toBe(0);
+  expect(timeless(compiled.stdout)).toBe(timeless(interpreted.stdout));
+});
+
 test("prog run --insns runs raw instructions on memory and prints all 64 bits of r0", async () => {
   // r0 = *(u64 *)(r1 + 0); exit
   const insns = "79100000000000009500000000000000";

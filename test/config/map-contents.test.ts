@@ -51,7 +51,10 @@ function map(part: Partial<MapSpec>): MapSpec {
 }
 
 /** Entries (`key=value` in hex) and problems of map `m` under this YAML, with ports 2 and 3. */
-function contents(spec: MapSpec, yaml: string): { entries: string[]; problems: string[] } {
+function contents(
+  spec: MapSpec,
+  yaml: string,
+): { entries: string[]; slots?: string[]; problems: string[] } {
   const text = `filters:\n  f:\n    maps:\n      m:\n        ${yaml.replaceAll("\n", "\n        ")}\nports: { 2: app, 3: pot, 4: two, 5: two }\n`;
   const source = readYaml(text, "t.yaml");
   if (!source.ok) throw new Error(String(source.error));
@@ -60,13 +63,20 @@ function contents(spec: MapSpec, yaml: string): { entries: string[]; problems: s
   const object: ObjectSpec = {
     file: "f.o",
     license: "GPL",
-    programs: [],
+    programs: ["parse_udp", "parse_tcp"].map((name) => ({
+      name,
+      section: "xdp",
+      type: "xdp",
+      bytecode: new Uint8Array(0),
+      functions: [],
+      lines: [],
+    })),
     maps: [map({ name: ".rodata", dataSection: ".rodata" }), spec],
     variables: [],
     btf,
   };
   const filter = config.filters.get("f")!;
-  const [, entries] = readMapContents(
+  const { entries: byMap, slots } = readMapContents(
     object,
     filter,
     ["filters", "f"],
@@ -75,7 +85,10 @@ function contents(spec: MapSpec, yaml: string): { entries: string[]; problems: s
     problems,
   );
   return {
-    entries: entries!.map(({ key, value }) => `${toHex(key)}=${toHex(value)}`),
+    entries: byMap[1]!.map(({ key, value }) => `${toHex(key)}=${toHex(value)}`),
+    ...(spec.type === "prog_array" && {
+      slots: slots.map(({ map: of, index, program }) => `${of}[${index}]=${program}`),
+    }),
     problems: problems.found.map((problem) => problem.message.replaceAll(`${folder}/`, "")),
   };
 }
@@ -258,4 +271,36 @@ test("a hundred thousand lines are read", () => {
   expect(problems).toEqual([]);
   expect(entries).toHaveLength(100_000);
   expect(entries.at(-1)).toBe("0a01869f=01000000");
+});
+
+const programMap = { type: "prog_array", keyType: undefined, valueType: undefined } as const;
+
+test("a prog_array's entries name programs, in the config and in a file, and are no bytes", () => {
+  writeFileSync(join(folder, "programs.csv"), "2,parse_udp\n");
+  const yaml = `entries: [{ key: 0, value: parse_tcp }, { key: 3, value: parse_udp }]\nfile: programs.csv`;
+  expect(contents(map(programMap), yaml)).toEqual({
+    entries: [],
+    slots: ["1[0]=parse_tcp", "1[3]=parse_udp", "1[2]=parse_udp"],
+    problems: [],
+  });
+});
+
+test("a prog_array's entries are refused with place and suggestion", () => {
+  writeFileSync(join(folder, "wrong.csv"), "0,parse_up\n");
+  const yaml = `entries:
+  - { key: 1, value: parse_udq }
+  - { key: 1, value: 7 }
+  - { key: 4, value: parse_udp }
+  - { key: 1, value: parse_udp }
+  - { key: 1, value: parse_tcp }
+file: wrong.csv`;
+  expect(contents(map(programMap), yaml).problems).toMatchInlineSnapshot(`
+    [
+      "t.yaml:6:30: filters.f.maps.m.entries[0].value: no program "parse_udq" in f.o; did you mean parse_udp?",
+      "t.yaml:7:30: filters.f.maps.m.entries[1].value: a prog_array's value is the name of a program; there are parse_udp, parse_tcp",
+      "t.yaml:8:13: filters.f.maps.m.entries[2]: index 4 is beyond map m, which has 4 entries; write an index from 0 to 3",
+      "t.yaml:10:13: filters.f.maps.m.entries[4]: the key has another value at t.yaml:9:13; keep one of the two",
+      "wrong.csv:1:1: value: no program "parse_up" in f.o; did you mean parse_udp?",
+    ]
+  `);
 });

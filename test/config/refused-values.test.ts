@@ -123,7 +123,7 @@ ports: { 0: app, 3: 4 }
 filters:
   f:
     objet: x
-    engine: jit
+    engine: jitt
     globals: { a: null }
     maps: { m: { pin: true, entries: [ { key: 1 } ] , entrees: 3} }
     metrics:
@@ -162,7 +162,7 @@ listeners:
 13:21: ports.3: expected a name, found 4; for example app
 16:5: filters.f.objet: no such key; did you mean object?
 16:5: filters.f: the filter has no program; add object: FILE, expression: TEXT or bytecode: TEXT
-17:13: filters.f.engine: jit is not available in this version; write interpreter
+17:13: filters.f.engine: expected interpreter or jit, found "jitt"; did you mean jit?
 18:19: filters.f.globals.a: the value is missing; write a number, an address, a list or a block
 19:18: filters.f.maps.m.pin: not available in this version; remove it
 19:40: filters.f.maps.m.entries[0]: value is missing; add value: … (The value, in the same forms)
@@ -246,7 +246,7 @@ routes: []
 drain: refuse
 filters:
   dns: { expression: udp port 53 }
-  code: { bytecode: exit, shadow: true, engine: jit }
+  code: { bytecode: exit, shadow: true }
 listeners:
   - { name: a, protocol: geneve, listen: "127.0.0.1:1", upstream: app, mode: gwlb, vni: 1, peers: {} }
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
@@ -256,7 +256,6 @@ listeners:
 4:1: routes: not available in this version; remove it
 5:1: drain: not available in this version; remove it
 8:27: filters.code.shadow: not available in this version; remove it
-8:49: filters.code.engine: jit is not available in this version; write interpreter
 10:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
 10:72: listeners[0].mode: not available in this version; remove it
 10:84: listeners[0].vni: not available in this version; remove it

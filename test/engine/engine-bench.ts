@@ -4,6 +4,7 @@ import {
   type EngineContext,
   type Executable,
   type Fault,
+  type LinkedProgram,
   stackBytes,
 } from "../../src/engine/engine.ts";
 import { linkProgram } from "../../src/engine/link.ts";
@@ -101,8 +102,11 @@ export class EngineBench {
     maps: readonly MapHandle[] = [],
     cpu = 0,
   ): Executable {
-    const linked = unwrap(linkProgram(spec(program), maps, type));
-    return unwrap(this.#engine(linked, { ...this.context, cpu }));
+    return this.prepareLinked(unwrap(linkProgram(spec(program), maps, type)), cpu);
+  }
+
+  prepareLinked(program: LinkedProgram, cpu = 0): Executable {
+    return unwrap(this.#engine(program, { ...this.context, cpu }));
   }
 
   /** Puts the packet into the slot and runs once. */

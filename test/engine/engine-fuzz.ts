@@ -60,7 +60,7 @@ export function engineFuzz(label: string, engine: Engine): void {
   });
 }
 
-function fuzzMaps(bench: EngineBench): MapHandle[] {
+export function fuzzMaps(bench: EngineBench): MapHandle[] {
   const devices = bench.map("devmap", { valueSize: 4 });
   bench.access(devices).update(Uint8Array.of(1, 0, 0, 0), Uint8Array.of(7, 0, 0, 0));
   return [

@@ -13,15 +13,22 @@ const stepBytes = 8;
  * argument returns its cause in words, and then nothing has been done; undefined is success.
  */
 export function callHelper(helper: Helper, run: HelperRun): string | undefined {
-  for (let i = 0; i < helper.arguments.length; i++) {
-    const problem = checkArgument(helper, i, run);
-    if (problem !== undefined) return `${helper.name}, argument r${i + 1}: ${problem}`;
-  }
+  const problem = checkArguments(helper, run);
+  if (problem !== undefined) return problem;
   run.work += helper.work ?? 0;
   const result = helper.call(run);
   if (result !== undefined) {
     run.registers[0] = result;
     run.registers[1] = result < 0 ? -1 : 0;
+  }
+  return undefined;
+}
+
+/** What of r1 to r5 does not fit the helper's signature, in words. */
+export function checkArguments(helper: Helper, run: HelperRun): string | undefined {
+  for (let i = 0; i < helper.arguments.length; i++) {
+    const problem = checkArgument(helper, i, run);
+    if (problem !== undefined) return `${helper.name}, argument r${i + 1}: ${problem}`;
   }
   return undefined;
 }

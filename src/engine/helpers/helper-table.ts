@@ -6,6 +6,7 @@ import { mapHelpers } from "./map-helpers.ts";
 import { redirectHelpers } from "./redirect-helpers.ts";
 import { socketHelpers } from "./socket-helpers.ts";
 import { systemHelpers } from "./system-helpers.ts";
+import { tailCall } from "./tail-call.ts";
 import { traceHelpers } from "./trace-helpers.ts";
 
 /** Every helper there is, by id: the one table for linking, running and listing them. */
@@ -18,6 +19,7 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...checksumHelpers,
     ...frameHelpers,
     ...socketHelpers,
+    tailCall,
   ]
     .sort((a, b) => a.id - b.id)
     .map((helper) => [helper.id, helper]),

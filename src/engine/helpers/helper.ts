@@ -65,5 +65,7 @@ export const R5 = 10;
 
 /** Every program type that runs here: what the kernel's `bpf_base_func_proto` gives to all. */
 export const anyType: readonly ProgramType[] = ["xdp", "socket", "raw"];
+/** Types whose r1 is a context: all that the kernel has. */
+export const contextTypes: readonly ProgramType[] = ["xdp", "socket"];
 export const xdpOnly: readonly ProgramType[] = ["xdp"];
 export const socketOnly: readonly ProgramType[] = ["socket"];

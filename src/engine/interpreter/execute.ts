@@ -1,4 +1,4 @@
-import { maxFrames, maxSteps } from "../engine.ts";
+import { maxFrames } from "../engine.ts";
 import { callHelper } from "../helpers/call-helper.ts";
 import { ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import { atomic32, atomic64 } from "./atomic.ts";
@@ -18,7 +18,8 @@ import {
 } from "./wide.ts";
 
 /**
- * Runs a machine that has begun, to its exit or its fault; r0's low word.
+ * Runs a machine from where it stands to its exit, its fault, or its tail call of another program,
+ * which `machine.target` then holds; r0's low word.
  *
  * One loop over `code` of translate.ts, long because it must be one function. Per operation: `d`
  * and `s` index the destination's and the source's low word in the registers, `x` is the
@@ -30,10 +31,10 @@ export function execute(machine: Machine): number {
   const { view, bytes, words } = machine.context.arena;
   const { code, helpers, lastExit } = machine.translation;
   // Where each step is observed the count is kept at 0, so that without one it costs nothing.
-  let steps = observer === undefined ? maxSteps : 0;
-  let observedSteps = maxSteps;
-  let pc = 0;
-  let depth = 0;
+  let steps = observer === undefined ? machine.steps : 0;
+  let observedSteps = machine.steps;
+  let { pc, depth } = machine;
+  const { floor } = machine;
   for (;;) {
     if (--steps < 0) {
       observedSteps += steps;
@@ -461,7 +462,8 @@ export function execute(machine: Machine): number {
         pc = x;
         break;
       case 78: // exit
-        if (depth === 0) return machine.finish();
+        if (depth === floor)
+          return machine.finish(observer === undefined ? steps : observedSteps + steps);
         pc = machine.restore(--depth);
         break;
       case 79: {
@@ -494,6 +496,15 @@ export function execute(machine: Machine): number {
         const found = loadPacket(machine, d >> 1, (r[s]! + x) | 0);
         if (found < 0) return machine.stopAtPacketLoad(pc);
         if (found === 0) pc = lastExit;
+        break;
+      }
+      case 83: {
+        // tail_call
+
+        const problem = machine.tailCall(depth);
+        if (problem !== undefined) return machine.stop(pc, "bad_argument", problem);
+        if (machine.target !== undefined)
+          return machine.leave(observer === undefined ? steps : observedSteps + steps);
         break;
       }
 

@@ -9,14 +9,17 @@ import {
 } from "../../runtime/wasm/layout.ts";
 import {
   type EngineContext,
+  type Executable,
   type Fault,
   type LinkedProgram,
   maxFrames,
   maxSteps,
+  maxTailCalls,
 } from "../engine.ts";
-import { callHelper } from "../helpers/call-helper.ts";
+import { callHelper, checkArguments } from "../helpers/call-helper.ts";
 import type { HelperRun } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
+import { tailCall, tailCallTarget } from "../helpers/tail-call.ts";
 import { ProgramMemory } from "../program-memory.ts";
 import { fillSocketContext } from "../socket-context.ts";
 import { firstConstant, slotWords, type Translation, translate } from "./translate.ts";
@@ -35,6 +38,9 @@ const r10 = 20;
 /**
  * The state of one program in the interpreter: registers, frames, memory, and how a run begins and
  * ends. What happens between is execute.ts.
+ *
+ * Through a tail call another program's machine `take`s the run over, at the depth of the function
+ * that called; where that function had a caller, its machine `resume`s when the other has ended.
  */
 export class Machine implements HelperRun {
   readonly program: LinkedProgram;
@@ -50,6 +56,17 @@ export class Machine implements HelperRun {
   map: MapHandle | undefined;
   work = 0;
   fault: Fault | undefined;
+  /** Where `execute` starts: the instruction, and how deep its function is nested. */
+  pc = 0;
+  depth = 0;
+  /** The depth whose function's exit ends this machine's part of the run. */
+  floor = 0;
+  /** Steps the run has left where `execute` starts, and where it ended. */
+  steps = maxSteps;
+  /** Tail calls the run has made. */
+  tailCalls = 0;
+  /** What goes on in place of this machine's function. */
+  target: Executable | undefined;
   readonly #saved = new Int32Array(maxFrames * savedWords);
   #arenaBytes: Uint8Array;
 
@@ -70,16 +87,11 @@ export class Machine implements HelperRun {
   /** Sets memory and registers up for a run on a packet slot. */
   begin(slot: number): void {
     const { memory, registers } = this;
-    const { bytes, words, view } = this.context.arena;
-    if (bytes !== this.#arenaBytes) {
-      this.#arenaBytes = bytes;
-      this.arena64 = new BigInt64Array(bytes.buffer as SharedArrayBuffer);
-    }
-    this.fault = undefined;
-    this.work = 0;
+    const { words, view } = this.context.arena;
+    this.steps = maxSteps;
+    this.tailCalls = 0;
     memory.enter(slot);
-    for (let i = 0; i < firstConstant; i++) this.registers64[i] = 0n;
-    registers[r10] = memory.framePointer(0);
+    this.#start(0);
     words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
     words[(slot + SLOT_REDIRECT_FLAGS) >> 2] = 0;
     const { type } = this.program;
@@ -91,6 +103,72 @@ export class Machine implements HelperRun {
       if (type === "socket") fillSocketContext(view, words, slot);
       registers[2] = memory.contextAddress;
     }
+  }
+
+  /** Sets registers up for the program's own function at `depth`; r1 is left to the caller. */
+  #start(depth: number): void {
+    const { bytes } = this.context.arena;
+    if (bytes !== this.#arenaBytes) {
+      this.#arenaBytes = bytes;
+      this.arena64 = new BigInt64Array(bytes.buffer as SharedArrayBuffer);
+    }
+    this.fault = undefined;
+    this.target = undefined;
+    this.work = 0;
+    this.pc = 0;
+    this.depth = depth;
+    this.floor = depth;
+    for (let i = 0; i < firstConstant; i++) this.registers64[i] = 0n;
+    this.registers[r10] = this.memory.framePointer(depth);
+  }
+
+  /** Goes on in place of the function in which `from`, which may be this machine, made a tail call. */
+  take(from: Machine): void {
+    const { memory, registers } = this;
+    const { depth, steps, tailCalls } = from;
+    const { slot, cleanFrames } = from.memory;
+    this.steps = steps;
+    this.tailCalls = tailCalls;
+    memory.enter(slot);
+    memory.resumeFrames(depth, cleanFrames & ~(1 << depth));
+    this.#start(depth);
+    registers[2] = memory.contextAddress;
+  }
+
+  /** Goes on with the caller of the function that `from`, which may be this machine, has ended. */
+  resume(from: Machine, floor: number): void {
+    const { registers, memory } = this;
+    const depth = from.floor - 1;
+    this.steps = from.steps;
+    this.tailCalls = from.tailCalls;
+    registers[0] = from.registers[0]!;
+    registers[1] = from.registers[1]!;
+    memory.refresh();
+    memory.resumeFrames(depth, from.memory.cleanFrames);
+    this.pc = this.restore(depth);
+    this.depth = depth;
+    this.floor = floor;
+  }
+
+  /**
+   * `bpf_tail_call` in the function at `depth`: sets `target`, or leaves it undefined where the
+   * program is to go on. As the kernel's JITs only calls that find a program are counted.
+   */
+  tailCall(depth: number): string | undefined {
+    const problem = checkArguments(tailCall, this);
+    if (problem !== undefined) return problem;
+    if (this.tailCalls === maxTailCalls) return undefined;
+    this.target = tailCallTarget(this);
+    if (this.target === undefined) return undefined;
+    this.tailCalls++;
+    this.depth = depth;
+    return undefined;
+  }
+
+  /** Ends this machine's part of the run for the program in `target`. */
+  leave(steps: number): number {
+    this.steps = steps;
+    return 0;
   }
 
   /** Enters a function from one at `depth`: r6 to r9 come back with the return to `pc`. */
@@ -118,6 +196,8 @@ export class Machine implements HelperRun {
     const { type } = this.program;
     const helper = high === 0 ? helperFor(low, type) : undefined;
     if (helper === undefined) return `${low >>> 0} is no helper that ${type} programs may call`;
+    if (helper === tailCall)
+      return checkArguments(helper, this) ?? "tail_call cannot be called by a register";
     return callHelper(helper, this);
   }
 
@@ -128,8 +208,9 @@ export class Machine implements HelperRun {
     return work;
   }
 
-  /** Ends the run with what r0 holds; its low word. */
-  finish(): number {
+  /** Ends the run with what r0 holds, and `steps` left; its low word. */
+  finish(steps: number): number {
+    this.steps = steps;
     const { view } = this.context.arena;
     const { slot } = this.memory;
     const low = this.registers[0]!;
@@ -143,7 +224,7 @@ export class Machine implements HelperRun {
     this.fault = { code, slot: pc / slotWords - 1, message };
     this.registers[0] = 0;
     this.registers[1] = 0;
-    return this.finish();
+    return this.finish(0);
   }
 
   /** For an access that `memory` has refused. */

@@ -90,6 +90,7 @@ const operations = [
   "call_register",
   "load_packet",
   "load_packet_indexed",
+  "tail_call",
 ] as const;
 
 export type Operation = (typeof operations)[number];

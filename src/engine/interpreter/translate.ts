@@ -3,6 +3,7 @@ import { MAP_VALUES } from "../../runtime/wasm/layout.ts";
 import type { LinkedProgram } from "../engine.ts";
 import type { Helper } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
+import { tailCall } from "../helpers/tail-call.ts";
 import { atomicNumber } from "./atomic.ts";
 import { type Operation, operationNumber } from "./operation.ts";
 
@@ -142,7 +143,9 @@ function translateOne(
       return { operation: `${op}${width}`, dst, src: source(src), extra: target(offset) };
     }
     case "call_helper":
-      return { operation: "call_helper", extra: addHelper(instruction.id) };
+      return instruction.id === tailCall.id
+        ? { operation: "tail_call" }
+        : { operation: "call_helper", extra: addHelper(instruction.id) };
     case "call_local":
       return { operation: "call_local", extra: target(instruction.offset) };
     case "call_register":

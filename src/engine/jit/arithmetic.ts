@@ -1,0 +1,284 @@
+import type { AluOp, BranchOp, Instruction, Operand } from "../../isa/instruction.ts";
+import type { FunctionEmitter } from "./function-emitter.ts";
+import { I32, I64, i32, i64, type Operation } from "./wasm-operation.ts";
+
+type Arithmetic = Extract<
+  Instruction,
+  { kind: "alu" | "move_signed" | "negate" | "byte_order" | "load_immediate" }
+>;
+
+/** Operations that are one of WebAssembly's; shifts take their count modulo the width in both. */
+const direct: Partial<Record<AluOp, { readonly 32: Operation; readonly 64: Operation }>> = {
+  add: { 32: i32.add, 64: i64.add },
+  sub: { 32: i32.sub, 64: i64.sub },
+  mul: { 32: i32.mul, 64: i64.mul },
+  or: { 32: i32.or, 64: i64.or },
+  and: { 32: i32.and, 64: i64.and },
+  xor: { 32: i32.xor, 64: i64.xor },
+  lsh: { 32: i32.shl, 64: i64.shl },
+  rsh: { 32: i32.shr_u, 64: i64.shr_u },
+  arsh: { 32: i32.shr_s, 64: i64.shr_s },
+};
+
+const comparisons: Record<BranchOp, { readonly 32: Operation; readonly 64: Operation }> = {
+  eq: { 32: i32.eq, 64: i64.eq },
+  ne: { 32: i32.ne, 64: i64.ne },
+  gt: { 32: i32.gt_u, 64: i64.gt_u },
+  ge: { 32: i32.ge_u, 64: i64.ge_u },
+  lt: { 32: i32.lt_u, 64: i64.lt_u },
+  le: { 32: i32.le_u, 64: i64.le_u },
+  sgt: { 32: i32.gt_s, 64: i64.gt_s },
+  sge: { 32: i32.ge_s, 64: i64.ge_s },
+  slt: { 32: i32.lt_s, 64: i64.lt_s },
+  sle: { 32: i32.le_s, 64: i64.le_s },
+  set: { 32: i32.and, 64: i64.and },
+};
+
+/** Instructions that only compute. RFC 9669 §4.1, §4.2. */
+export function emitArithmetic(to: FunctionEmitter, instruction: Arithmetic): void {
+  switch (instruction.kind) {
+    case "alu":
+      emitAlu(to, instruction);
+      return;
+    case "move_signed":
+      emitMoveSigned(to, instruction);
+      return;
+    case "negate": {
+      const { dst, width } = instruction;
+      if (width === 64) {
+        to.code.i64(0);
+        to.get(dst);
+        to.code.emit(i64.sub);
+        to.set(dst);
+      } else {
+        to.code.i32(0);
+        to.getLow(dst);
+        to.code.emit(i32.sub);
+        to.setLow(dst);
+      }
+      return;
+    }
+    case "byte_order":
+      emitByteOrder(to, instruction);
+      return;
+    case "load_immediate":
+      to.code.i64(instruction.value);
+      to.set(instruction.dst);
+      return;
+    default:
+      instruction satisfies never;
+  }
+}
+
+/** Pushes an i32 that is not 0 where the branch is taken. RFC 9669 §4.3. */
+export function emitCondition(
+  to: FunctionEmitter,
+  { op, width, dst, src }: Extract<Instruction, { kind: "branch" }>,
+): void {
+  const { code } = to;
+  pushDestination(to, dst, width);
+  pushOperand(to, src, width);
+  code.emit(comparisons[op][width]);
+  if (op === "set" && width === 64) {
+    code.i64(0);
+    code.emit(i64.ne);
+  }
+}
+
+/** Pushes an operand: an i64, or an i32 for 32-bit instructions. */
+function pushOperand(to: FunctionEmitter, operand: Operand, width: 32 | 64): void {
+  if ("register" in operand) pushDestination(to, operand.register, width);
+  else if (width === 64) to.code.i64(operand.immediate);
+  else to.code.i32(operand.immediate);
+}
+
+function pushDestination(to: FunctionEmitter, register: number, width: 32 | 64): void {
+  if (width === 64) to.get(register);
+  else to.getLow(register);
+}
+
+function emitAlu(to: FunctionEmitter, instruction: Extract<Instruction, { kind: "alu" }>): void {
+  const { op, width, dst, src } = instruction;
+  if (op === "mov") pushOperand(to, src, width);
+  else if (op === "div" || op === "mod" || op === "sdiv" || op === "smod") {
+    if ("register" in src) divideByRegister(to, op, width, dst, src.register);
+    else divideByConstant(to, op, width, dst, src.immediate);
+  } else {
+    pushDestination(to, dst, width);
+    pushOperand(to, src, width);
+    to.code.emit(direct[op]![width]);
+  }
+  if (width === 64) to.set(dst);
+  else to.setLow(dst);
+}
+
+type Division = "div" | "mod" | "sdiv" | "smod";
+
+const divisions: Record<Division, { readonly 32: Operation; readonly 64: Operation }> = {
+  div: { 32: i32.div_u, 64: i64.div_u },
+  mod: { 32: i32.rem_u, 64: i64.rem_u },
+  sdiv: { 32: i32.div_s, 64: i64.div_s },
+  smod: { 32: i32.rem_s, 64: i64.rem_s },
+};
+
+/** By zero: the quotient is 0, the remainder the dividend. By -1, signed: negation. */
+function divideByConstant(
+  to: FunctionEmitter,
+  op: Division,
+  width: 32 | 64,
+  dst: number,
+  divisor: number,
+): void {
+  const { code } = to;
+  const zero = (): void => (width === 64 ? code.i64(0) : code.i32(0));
+  if (divisor === 0) {
+    if (op === "mod" || op === "smod") pushDestination(to, dst, width);
+    else zero();
+    return;
+  }
+  if (divisor === -1 && op === "sdiv") {
+    zero();
+    pushDestination(to, dst, width);
+    code.emit(width === 64 ? i64.sub : i32.sub);
+    return;
+  }
+  pushDestination(to, dst, width);
+  pushOperand(to, { immediate: divisor }, width);
+  code.emit(divisions[op][width]);
+}
+
+/** WebAssembly traps on division by zero, and of the most negative number by -1. */
+function divideByRegister(
+  to: FunctionEmitter,
+  op: Division,
+  width: 32 | 64,
+  dst: number,
+  src: number,
+): void {
+  const { code } = to;
+  const type = width === 64 ? I64 : I32;
+  const { eqz, eq, sub } = width === 64 ? i64 : i32;
+  const constant = (n: number): void => (width === 64 ? code.i64(n) : code.i32(n));
+  const quotient = (): void => {
+    pushDestination(to, dst, width);
+    pushDestination(to, src, width);
+    code.emit(divisions[op][width]);
+  };
+  pushDestination(to, src, width);
+  code.emit(eqz);
+  code.if(type);
+  if (op === "mod" || op === "smod") pushDestination(to, dst, width);
+  else constant(0);
+  code.else();
+  if (op === "sdiv") {
+    pushDestination(to, src, width);
+    constant(-1);
+    code.emit(eq);
+    code.if(type);
+    constant(0);
+    pushDestination(to, dst, width);
+    code.emit(sub);
+    code.else();
+    quotient();
+    code.end();
+  } else quotient();
+  code.end();
+}
+
+function emitMoveSigned(
+  to: FunctionEmitter,
+  { width, bits, dst, src }: Extract<Instruction, { kind: "move_signed" }>,
+): void {
+  if (width === 64) {
+    to.get(src);
+    to.code.emit(bits === 8 ? i64.extend8_s : bits === 16 ? i64.extend16_s : i64.extend32_s);
+    to.set(dst);
+  } else {
+    to.getLow(src);
+    to.code.emit(bits === 8 ? i32.extend8_s : i32.extend16_s);
+    to.setLow(dst);
+  }
+}
+
+function emitByteOrder(
+  to: FunctionEmitter,
+  instruction: Extract<Instruction, { kind: "byte_order" }>,
+): void {
+  const { dst, bits } = instruction;
+  if (instruction.to === "le") {
+    if (bits === 64) return;
+    to.getLow(dst);
+    if (bits === 16) {
+      to.code.i32(0xffff);
+      to.code.emit(i32.and);
+    }
+    to.setLow(dst);
+  } else if (bits === 64) {
+    to.get(dst);
+    swap64(to);
+    to.set(dst);
+  } else {
+    to.getLow(dst);
+    if (bits === 32) swap32(to);
+    else swap16(to);
+    to.setLow(dst);
+  }
+}
+
+/** Turns round the low two bytes of the i32 on the stack; the upper two become 0. */
+export function swap16(to: FunctionEmitter): void {
+  const { code } = to;
+  const value = to.temporary(I32);
+  code.tee(value);
+  code.i32(8);
+  code.emit(i32.shl);
+  code.i32(0xff00);
+  code.emit(i32.and);
+  code.get(value);
+  code.i32(8);
+  code.emit(i32.shr_u);
+  code.i32(0xff);
+  code.emit(i32.and);
+  code.emit(i32.or);
+}
+
+/** Turns round the bytes of the i32 on the stack. */
+export function swap32(to: FunctionEmitter): void {
+  const { code } = to;
+  const value = to.temporary(I32);
+  code.tee(value);
+  code.i32(8);
+  code.emit(i32.rotl);
+  code.i32(0x00ff_00ff);
+  code.emit(i32.and);
+  code.get(value);
+  code.i32(24);
+  code.emit(i32.rotl);
+  code.i32(0xff00_ff00 | 0);
+  code.emit(i32.and);
+  code.emit(i32.or);
+}
+
+/** Turns round the bytes of the i64 on the stack: within pairs, pairs within halves, the halves. */
+function swap64(to: FunctionEmitter): void {
+  const { code } = to;
+  const value = to.temporary(I64);
+  for (const [by, mask] of [
+    [8, 0x00ff_00ff_00ff_00ffn],
+    [16, 0x0000_ffff_0000_ffffn],
+  ] as const) {
+    code.tee(value);
+    code.i64(mask);
+    code.emit(i64.and);
+    code.i64(by);
+    code.emit(i64.shl);
+    code.get(value);
+    code.i64(by);
+    code.emit(i64.shr_u);
+    code.i64(mask);
+    code.emit(i64.and);
+    code.emit(i64.or);
+  }
+  code.i64(32);
+  code.emit(i64.rotl);
+}

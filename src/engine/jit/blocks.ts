@@ -1,0 +1,79 @@
+import type { Instruction } from "../../isa/instruction.ts";
+
+/** Slots of one function: from `start` up to, not including, `end`. */
+export interface FunctionRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The functions of a linked program: slot 0 and whatever is called. (One whose address is taken and
+ * that is never called is left out: nothing calls back yet.)
+ */
+export function functionRanges(instructions: readonly Instruction[]): FunctionRange[] {
+  const called = new Set([0]);
+  const starts = new Set([0]);
+  for (const [slot, instruction] of instructions.entries()) {
+    if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
+    const target = slot + 1 + instruction.offset;
+    starts.add(target);
+    if (instruction.kind === "call_local") called.add(target);
+  }
+  const sorted = [...starts].sort((a, b) => a - b);
+  return sorted
+    .map((start, i) => ({ start, end: sorted[i + 1] ?? instructions.length }))
+    .filter(({ start }) => called.has(start));
+}
+
+/**
+ * Basic blocks of a function. Block b holds the slots from `starts[b]` up to `ends[b]`; it goes on
+ * to `next[b]` (falling through or jumping) and, where it ends with a branch that is taken, to
+ * `taken[b]`; -1 is none. Block 0 is the function's entry, to which no jump goes: where one goes to
+ * the first slot, block 0 is empty.
+ */
+export interface Blocks {
+  readonly count: number;
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+  readonly next: Int32Array;
+  readonly taken: Int32Array;
+}
+
+export function findBlocks(instructions: readonly Instruction[], range: FunctionRange): Blocks {
+  const { start, end } = range;
+  const leaders = new Uint8Array(end - start + 1);
+  for (let slot = start; slot < end; slot++) {
+    const instruction = instructions[slot]!;
+    const { kind } = instruction;
+    if (kind === "jump" || kind === "branch") leaders[slot + 1 + instruction.offset - start] = 1;
+    if (kind === "jump" || kind === "branch" || kind === "exit") leaders[slot + 1 - start] = 1;
+  }
+  const entryBlocks = leaders[0]!;
+  leaders[0] = 1;
+  const blockOf = new Int32Array(end - start + 1);
+  let count = entryBlocks;
+  for (let at = 0; at < end - start; at++) blockOf[at] = leaders[at] === 1 ? count++ : count - 1;
+  const starts = new Int32Array(count).fill(start);
+  const ends = new Int32Array(count).fill(start);
+  for (let at = 0; at < end - start; at++) {
+    if (leaders[at] === 1) starts[blockOf[at]!] = start + at;
+    ends[blockOf[at]!] = start + at + 1;
+  }
+  const next = new Int32Array(count).fill(-1);
+  const taken = new Int32Array(count).fill(-1);
+  if (entryBlocks === 1) next[0] = 1;
+  for (let block = entryBlocks; block < count; block++) {
+    const last = ends[block]! - 1;
+    const instruction = instructions[last]!;
+    if (instruction.kind === "exit") continue;
+    if (instruction.kind === "jump") {
+      next[block] = blockOf[last + 1 + instruction.offset - start]!;
+      continue;
+    }
+    next[block] = block + 1;
+    // A branch to the next instruction goes there either way.
+    if (instruction.kind === "branch" && instruction.offset !== 0)
+      taken[block] = blockOf[last + 1 + instruction.offset - start]!;
+  }
+  return { count, starts, ends, next, taken };
+}

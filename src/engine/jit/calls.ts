@@ -1,0 +1,161 @@
+import type { Instruction } from "../../isa/instruction.ts";
+import { frameBytes, framesBytes } from "../engine.ts";
+import { helperFor } from "../helpers/helper-table.ts";
+import type { FunctionEmitter } from "./function-emitter.ts";
+import { emitInlineHelper } from "./inline-helpers.ts";
+import { limitsBytes, scratch } from "./scratch.ts";
+import { STOP_DEPTH } from "./unit.ts";
+import { i32, i64, V128, v128 } from "./wasm-operation.ts";
+
+const r0 = 0;
+/** Instructions of callx: any of r1 to r5 may be an argument. */
+const mostArguments = 5;
+
+/** What a function does before its first instruction. */
+export function emitEntry(to: FunctionEmitter): void {
+  if (to.checks(to.start)) {
+    enterFrame(to);
+    to.loadFuel();
+  } else if (to.frame.lowest < 0) zeroFrame(to, to.frame.lowest);
+}
+
+/**
+ * Notes that this function's frame is in use. One that the function reaches by itself is zeroed at
+ * once; else ProgramMemory does it where something points there.
+ */
+function enterFrame(to: FunctionEmitter): void {
+  const { code } = to;
+  to.storeWord(scratch.frame, () => to.getFrame());
+  const pushBit = (): void => {
+    code.i32(1);
+    code.i32(to.unit.context.stack + framesBytes - frameBytes);
+    to.getFrame();
+    code.emit(i32.sub);
+    code.i32(Math.log2(frameBytes));
+    code.emit(i32.shr_u);
+    code.emit(i32.shl);
+  };
+  to.storeWord(scratch.clean, () => {
+    to.loadWord(scratch.clean);
+    pushBit();
+    if (to.frame.direct) code.emit(i32.or);
+    else {
+      code.i32(-1);
+      code.emit(i32.xor);
+      code.emit(i32.and);
+    }
+  });
+  if (to.frame.direct) zeroFrame(to, -frameBytes);
+}
+
+/** The frame's bytes from this offset (from r10) up. */
+function zeroFrame(to: FunctionEmitter, lowest: number): void {
+  const { code } = to;
+  const zero = code.local(V128);
+  for (let at = frameBytes + Math.floor(lowest / 16) * 16; at < frameBytes; at += 16) {
+    to.getFrame();
+    code.get(zero);
+    code.access(v128.store, at);
+  }
+}
+
+/** Returns from the function at `slot`. */
+export function emitExit(to: FunctionEmitter, slot: number): void {
+  if (to.checks(slot) && to.start !== 0) {
+    to.charge(slot - to.start + 1, slot);
+    to.storeFuel();
+  }
+  for (const register of to.self.gives) to.get(register);
+  to.code.return();
+}
+
+/** bpf-to-bpf. r6 to r9 are the callee's own locals, so the caller's stay. */
+export function emitLocalCall(
+  to: FunctionEmitter,
+  instruction: Extract<Instruction, { kind: "call_local" }>,
+  slot: number,
+): void {
+  const { code } = to;
+  const callee = to.unit.functions.get(slot + 1 + instruction.offset)!;
+  const checks = to.checks(slot);
+  if (checks) {
+    to.getFrame();
+    code.i32(to.unit.context.stack);
+    code.emit(i32.eq);
+    code.if();
+    to.stop(STOP_DEPTH, slot);
+    code.end();
+    to.storeFuel();
+  }
+  to.getFrame();
+  code.i32(frameBytes);
+  code.emit(i32.sub);
+  for (const register of callee.needs) to.get(register);
+  code.call(callee.reference);
+  for (const register of callee.gives.toReversed()) to.set(register);
+  if (!checks) return;
+  to.loadFuel();
+  // The callee's frame is out of reach again.
+  to.storeWord(scratch.frame, () => to.getFrame());
+  forgetBounds(to);
+}
+
+/** No object was hit last. */
+export function forgetBounds(to: Pick<FunctionEmitter, "code" | "unit">): void {
+  const { code, unit } = to;
+  for (let at = 0; at < limitsBytes; at += 8) {
+    code.i32(0);
+    code.i64(0);
+    code.access(i64.store, unit.scratch + scratch.readLimits + at);
+  }
+}
+
+export function emitHelperCall(
+  to: FunctionEmitter,
+  { id }: Extract<Instruction, { kind: "call_helper" }>,
+  slot: number,
+): void {
+  const general = (): void => {
+    spillArguments(to, helperFor(id, to.unit.program.type)!.arguments.length);
+    to.code.i32(id);
+    to.code.i32(slot);
+    to.code.call(to.unit.imports.helper);
+    takeResult(to, slot);
+  };
+  emitInlineHelper(to, id, slot, general);
+}
+
+/** `callx`: the helper whose number is in a register. */
+export function emitRegisterCall(
+  to: FunctionEmitter,
+  { target }: Extract<Instruction, { kind: "call_register" }>,
+  slot: number,
+): void {
+  spillArguments(to, mostArguments);
+  to.getLow(target);
+  to.getHigh(target);
+  to.code.i32(slot);
+  to.code.call(to.unit.imports.numberedHelper);
+  takeResult(to, slot);
+}
+
+function spillArguments(to: FunctionEmitter, count: number): void {
+  for (let register = 1; register <= count; register++) {
+    to.code.i32(0);
+    to.get(register);
+    to.code.access(i64.store, registerAt(to, register));
+  }
+}
+
+/** Behind a helper: its work comes off the budget, and r0 is where helpers leave it. */
+function takeResult(to: FunctionEmitter, slot: number): void {
+  if (to.checks(slot)) to.chargePushed(slot);
+  else to.code.drop();
+  to.code.i32(0);
+  to.code.access(i64.load, registerAt(to, r0));
+  to.set(r0);
+}
+
+function registerAt(to: FunctionEmitter, register: number): number {
+  return to.unit.scratch + scratch.registers + 8 * register;
+}

@@ -1,0 +1,264 @@
+import type { Instruction } from "../../isa/instruction.ts";
+import {
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_REDIRECT_FLAGS,
+  SLOT_REDIRECT_IFINDEX,
+  SLOT_RETURN_LOW,
+  SLOT_SKB,
+} from "../../runtime/wasm/layout.ts";
+import {
+  type EngineContext,
+  frameBytes,
+  framesBytes,
+  type LinkedProgram,
+  maxSteps,
+} from "../engine.ts";
+import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
+import { forgetBounds } from "./calls.ts";
+import { FunctionBody } from "./emit-function.ts";
+import { graphOf } from "./flow-graph.ts";
+import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
+import { FunctionEmitter } from "./function-emitter.ts";
+import { callsRuntime, readsClock } from "./inline-helpers.ts";
+import { frameUse, knownAtBlocks } from "./known-values.ts";
+import { registersOf, signatures } from "./liveness.ts";
+import { usesSlot } from "./memory-access.ts";
+import { ModuleBuilder } from "./module-builder.ts";
+import { makeReducible } from "./reducible.ts";
+import { scratch, scratchAddress, sizeIndex } from "./scratch.ts";
+import { type CompiledFunction, type Imports, needsCheck, type Unit } from "./unit.ts";
+import { I32, I64, i32, i64, type ValueType } from "./wasm-operation.ts";
+
+/** A program as WebAssembly, for one worker: its addresses are constants in the code. */
+export interface CompiledProgram {
+  /** Imports `env.memory`, functions of `host` (host.ts) and of `runtime`; exports `run`, `batch`. */
+  readonly bytes: Uint8Array;
+  readonly largestBody: number;
+  readonly usesClock: boolean;
+}
+
+/** Compiles a linked program. Time and size grow with its length alone. */
+export function compileProgram(program: LinkedProgram, context: EngineContext): CompiledProgram {
+  const { instructions, type } = program;
+  const module = new ModuleBuilder();
+  const imports = declareImports(module, instructions);
+  const bodies = functionRanges(instructions).map((range) => ({
+    range,
+    blocks: findBlocks(instructions, range),
+  }));
+  const functions = new Map<number, CompiledFunction>();
+  for (const [i, { needs, gives }] of signatures(instructions, type, bodies).entries()) {
+    const parameters: ValueType[] = [I32, ...registersOf(needs).map((): ValueType => I64)];
+    const results = registersOf(gives).map((): ValueType => I64);
+    functions.set(bodies[i]!.range.start, {
+      reference: module.declare(parameters, results),
+      needs: registersOf(needs),
+      gives: registersOf(gives),
+    });
+  }
+  const unit: Unit = {
+    program,
+    context,
+    scratch: scratchAddress(context.stack),
+    imports,
+    functions,
+  };
+  for (const { range, blocks } of bodies) compileFunction(module, unit, range, blocks);
+  const run = emitRun(module, unit);
+  emitBatch(module, run);
+  return {
+    bytes: module.finish(),
+    largestBody: module.largestBody,
+    usesClock: instructions.some((one) => one.kind === "call_helper" && readsClock(one.id)),
+  };
+}
+
+function declareImports(module: ModuleBuilder, instructions: readonly Instruction[]): Imports {
+  module.importSharedMemory("env", "memory");
+  const host = (name: string, parameters: number, results: ValueType[] = []): FunctionReference =>
+    module.importFunction("host", name, new Array(parameters).fill(I32), results);
+  const runtime = new Map<string, FunctionReference>();
+  const imports: Imports = {
+    locate: host("locate", 3),
+    misaligned: host("misaligned", 3),
+    stop: host("stop", 2),
+    helper: host("helper", 2, [I32]),
+    numberedHelper: host("numberedHelper", 3, [I32]),
+    begin: host("begin", 1),
+    runtime,
+  };
+  if (instructions.some((one) => one.kind === "call_helper" && callsRuntime(one.id)))
+    for (const [name, parameters] of runtimeFunctions)
+      runtime.set(
+        name,
+        module.importFunction("runtime", name, new Array(parameters).fill(I32), [I32]),
+      );
+  return imports;
+}
+
+/** Of map-runtime.ts, by name and number of parameters. */
+const runtimeFunctions: readonly (readonly [string, number])[] = [
+  ["lookup", 3],
+  ["update", 5],
+  ["remove", 3],
+  ["lookupHash4", 3],
+  ["lookupHash8", 3],
+  ["lookupHash16", 3],
+  ["lookupHashN", 3],
+  ["lookupLru4", 3],
+  ["lookupLru8", 3],
+  ["lookupLru16", 3],
+  ["lookupLruN", 3],
+  ["lookupTrie", 3],
+];
+
+function compileFunction(
+  module: ModuleBuilder,
+  unit: Unit,
+  range: FunctionRange,
+  blocks: Blocks,
+): void {
+  const { instructions } = unit.program;
+  const self = unit.functions.get(range.start)!;
+  const flow = makeReducible(graphOf(blocks));
+  const hasContext = range.start === 0 && unit.program.type !== "raw" && !isCalled(instructions, 0);
+  const states = knownAtBlocks(instructions, blocks, flow.order.nodes, hasContext);
+  const use = frameUse(instructions, blocks, states);
+  const code = module.define(self.reference);
+  const own = instructions.slice(range.start, range.end);
+  const usesFuel =
+    needsCheck(unit.program, range.start) && (range.start !== 0 || own.some(mayTakeFuel));
+  const to = new FunctionEmitter(unit, code, self, use, range.start, usesFuel);
+  if (own.some(usesSlot)) to.loadSlot();
+  new FunctionBody(to, blocks, flow, states).emit(instructions);
+}
+
+/** A jump back, a helper's work, or a function that may have either. */
+function mayTakeFuel(instruction: Instruction): boolean {
+  const { kind } = instruction;
+  if (kind === "jump" || kind === "branch") return instruction.offset < 0;
+  return kind === "call_local" || kind === "call_helper" || kind === "call_register";
+}
+
+function isCalled(instructions: readonly Instruction[], target: number): boolean {
+  return instructions.some(
+    (one, slot) => one.kind === "call_local" && slot + 1 + one.offset === target,
+  );
+}
+
+/** `run(slot)`: what the interpreter's `begin` and `finish` do, around the program. Gives r0. */
+function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
+  const { program, context } = unit;
+  const reference = module.declare([I32], [I32]);
+  module.export("run", reference);
+  const code = module.define(reference);
+  const slot = 0;
+  const result = code.local(I64);
+  const store = (at: number, value: number | undefined): void => {
+    code.i32(0);
+    if (value === undefined) code.get(slot);
+    else code.i32(value);
+    code.access(i32.store, unit.scratch + at);
+  };
+  store(scratch.slot, undefined);
+  store(scratch.entered, 0);
+  for (const at of [SLOT_REDIRECT_IFINDEX, SLOT_REDIRECT_FLAGS]) {
+    code.get(slot);
+    code.i32(0);
+    code.access(i32.store, at);
+  }
+  if (needsCheck(program, 0)) {
+    store(scratch.clean, 0);
+    store(scratch.fuel, maxSteps);
+    forgetBounds({ code, unit });
+    if (program.type !== "socket") showPacket(code, unit);
+  }
+  if (program.type === "socket") {
+    code.get(slot);
+    code.call(unit.imports.begin);
+  }
+  code.i32(context.stack + framesBytes - frameBytes);
+  const entry = unit.functions.get(0)!;
+  for (const register of entry.needs) {
+    if (register === 1 && program.type === "raw") {
+      code.get(slot);
+      code.access(i64.load32_u, SLOT_DATA);
+    } else if (register === 1) {
+      code.get(slot);
+      if (program.type !== "xdp") {
+        code.i32(SLOT_SKB);
+        code.emit(i32.add);
+      }
+      code.emit(i64.extend_u);
+    } else if (register === 2 && program.type === "raw") {
+      code.get(slot);
+      code.access(i64.load32_u, SLOT_DATA_END);
+      code.get(slot);
+      code.access(i64.load32_u, SLOT_DATA);
+      code.emit(i64.sub);
+    } else code.i64(0);
+  }
+  code.call(entry.reference);
+  // r0 is the first result; others are there for functions that call the program itself.
+  for (let i = 1; i < entry.gives.length; i++) code.drop();
+  code.set(result);
+  code.get(slot);
+  code.get(result);
+  code.access(i64.store, SLOT_RETURN_LOW);
+  code.get(result);
+  code.emit(i32.wrap);
+  return reference;
+}
+
+/** Most programs read the packet first: its bounds are there as if it had been hit already. */
+function showPacket(code: FunctionBuilder, unit: Unit): void {
+  const slot = 0;
+  const length = code.local(I32);
+  code.i32(0);
+  code.get(slot);
+  code.access(i32.load, SLOT_DATA);
+  code.access(i32.store, unit.scratch + scratch.readLow);
+  code.get(slot);
+  code.access(i32.load, SLOT_DATA_END);
+  code.get(slot);
+  code.access(i32.load, SLOT_DATA);
+  code.emit(i32.sub);
+  code.set(length);
+  for (const size of [1, 2, 4, 8]) {
+    code.i32(0);
+    code.get(length);
+    code.i32(size - 1);
+    code.emit(i32.sub);
+    code.i32(0);
+    code.get(length);
+    code.i32(size);
+    code.emit(i32.ge_s);
+    code.select(I32);
+    code.access(i32.store, unit.scratch + scratch.readLimits + 4 * sizeIndex(size));
+  }
+}
+
+/** `batch(first, stride, end)`: `run` on each slot before `end`. */
+function emitBatch(module: ModuleBuilder, run: FunctionReference): void {
+  const reference = module.declare([I32, I32, I32], []);
+  module.export("batch", reference);
+  const code = module.define(reference);
+  const [slot, stride, end] = [0, 1, 2];
+  const done = code.block();
+  const again = code.loop();
+  code.get(slot);
+  code.get(end);
+  code.emit(i32.ge_u);
+  code.brIf(done);
+  code.get(slot);
+  code.call(run);
+  code.drop();
+  code.get(slot);
+  code.get(stride);
+  code.emit(i32.add);
+  code.set(slot);
+  code.br(again);
+  code.end();
+  code.end();
+}

@@ -1,0 +1,316 @@
+import { ByteWriter } from "./byte-writer.ts";
+import {
+  I32,
+  I64,
+  type MemoryOperation,
+  type Operation,
+  V128,
+  type ValueType,
+} from "./wasm-operation.ts";
+
+const codes = {
+  unreachable: 0x00,
+  block: 0x02,
+  loop: 0x03,
+  if: 0x04,
+  else: 0x05,
+  end: 0x0b,
+  br: 0x0c,
+  brIf: 0x0d,
+  brTable: 0x0e,
+  return: 0x0f,
+  call: 0x10,
+  drop: 0x1a,
+  select: 0x1b,
+  localGet: 0x20,
+  localSet: 0x21,
+  localTee: 0x22,
+  i32Const: 0x41,
+  i64Const: 0x42,
+} as const;
+const v128Const = [0xfd, 0x0c] as const;
+const emptyType = 0x40;
+
+/** What a call of a function must know. */
+export interface FunctionReference {
+  readonly index: number;
+  readonly parameters: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+/** A block, loop or if that is open or was. Branches name it, and their distance follows. */
+export interface Label {
+  readonly kind: "function" | "block" | "loop" | "if";
+  /** How many labels enclose it. */
+  readonly depth: number;
+  /** Operands on the stack where it begins. */
+  readonly height: number;
+  readonly result: ValueType | undefined;
+}
+
+/**
+ * Writes the body of one function. It keeps the types of the operand stack and the open blocks, and
+ * throws at the first instruction that WebAssembly validation would refuse: a mistake in the
+ * compiler shows where it is made.
+ */
+export class FunctionBuilder {
+  readonly #code = new ByteWriter();
+  readonly #locals: ValueType[];
+  readonly #parameterCount: number;
+  readonly #results: readonly ValueType[];
+  readonly #stack: ValueType[] = [];
+  readonly #labels: Label[] = [{ kind: "function", depth: 0, height: 0, result: undefined }];
+  /** Open or not: those in whose else part the code is or was. */
+  readonly #elses = new WeakSet<Label>();
+  /** Nothing reaches this point of the innermost block: its operands are whatever is asked for. */
+  #unreachable = false;
+  #ended = false;
+
+  constructor(parameters: readonly ValueType[], results: readonly ValueType[]) {
+    this.#locals = [...parameters];
+    this.#parameterCount = parameters.length;
+    this.#results = results;
+  }
+
+  /** Bytes of code so far. */
+  get size(): number {
+    return this.#code.length;
+  }
+
+  /** A further local, which starts as 0. */
+  local(type: ValueType): number {
+    return this.#locals.push(type) - 1;
+  }
+
+  emit(operation: Operation): void {
+    this.#apply(operation.takes, operation.gives);
+    this.#writeCode(operation.code);
+  }
+
+  /** A load, store or atomic operation; `offset` is added to the address without wrapping. */
+  access(operation: MemoryOperation, offset: number): void {
+    this.#apply(operation.takes, operation.gives);
+    this.#writeCode(operation.code);
+    this.#code.unsigned(operation.align);
+    this.#code.unsigned(offset);
+  }
+
+  i32(value: number): void {
+    this.#push(I32);
+    this.#code.byte(codes.i32Const);
+    this.#code.signed(value);
+  }
+
+  /** A signed 32-bit number, extended, or any 64-bit one. */
+  i64(value: number | bigint): void {
+    this.#push(I64);
+    this.#code.byte(codes.i64Const);
+    if (typeof value === "number") this.#code.signed(value);
+    else this.#code.signed64(value);
+  }
+
+  v128Zero(): void {
+    this.#push(V128);
+    this.#code.append(v128Const);
+    for (let i = 0; i < 16; i++) this.#code.byte(0);
+  }
+
+  get(local: number): void {
+    this.#push(this.#typeOf(local));
+    this.#code.byte(codes.localGet);
+    this.#code.unsigned(local);
+  }
+
+  set(local: number): void {
+    this.#pop(this.#typeOf(local));
+    this.#code.byte(codes.localSet);
+    this.#code.unsigned(local);
+  }
+
+  tee(local: number): void {
+    const type = this.#typeOf(local);
+    this.#pop(type);
+    this.#push(type);
+    this.#code.byte(codes.localTee);
+    this.#code.unsigned(local);
+  }
+
+  drop(): void {
+    this.#popAny();
+    this.#code.byte(codes.drop);
+  }
+
+  /** The first of two operands where the third is not 0, else the second. */
+  select(type: ValueType): void {
+    this.#apply([type, type, I32], type);
+    this.#code.byte(codes.select);
+  }
+
+  call(target: FunctionReference): void {
+    for (let i = target.parameters.length - 1; i >= 0; i--) this.#pop(target.parameters[i]!);
+    for (const result of target.results) this.#push(result);
+    this.#code.byte(codes.call);
+    this.#code.unsigned(target.index);
+  }
+
+  block(): Label {
+    return this.#open("block", codes.block, undefined);
+  }
+
+  loop(): Label {
+    return this.#open("loop", codes.loop, undefined);
+  }
+
+  /** Takes its condition; with a result, both arms leave one. */
+  if(result?: ValueType): Label {
+    this.#pop(I32);
+    return this.#open("if", codes.if, result);
+  }
+
+  else(): void {
+    const label = this.#labels.at(-1)!;
+    if (label.kind !== "if" || this.#elses.has(label))
+      throw new Error(`else in a ${label.kind} that has none`);
+    this.#closeOperands(label);
+    this.#elses.add(label);
+    this.#unreachable = false;
+    this.#code.byte(codes.else);
+  }
+
+  end(): void {
+    const label = this.#labels.at(-1)!;
+    if (label.kind === "function") throw new Error("end without a block: use finish");
+    if (label.kind === "if" && label.result !== undefined && !this.#elses.has(label))
+      throw new Error("an if with a result has no else");
+    this.#closeOperands(label);
+    this.#labels.pop();
+    this.#unreachable = false;
+    if (label.result !== undefined) this.#push(label.result);
+    this.#code.byte(codes.end);
+  }
+
+  br(label: Label): void {
+    this.#checkTarget(label);
+    this.#code.byte(codes.br);
+    this.#code.unsigned(this.#distance(label));
+    this.#cut();
+  }
+
+  brIf(label: Label): void {
+    this.#pop(I32);
+    this.#checkTarget(label);
+    this.#code.byte(codes.brIf);
+    this.#code.unsigned(this.#distance(label));
+  }
+
+  /** To the label that the operand numbers; to the last for any other number. */
+  brTable(labels: readonly Label[]): void {
+    if (labels.length === 0) throw new Error("a table of no labels");
+    this.#pop(I32);
+    for (const label of labels) this.#checkTarget(label);
+    this.#code.byte(codes.brTable);
+    this.#code.unsigned(labels.length - 1);
+    for (const label of labels) this.#code.unsigned(this.#distance(label));
+    this.#cut();
+  }
+
+  return(): void {
+    for (let i = this.#results.length - 1; i >= 0; i--) this.#pop(this.#results[i]!);
+    this.#code.byte(codes.return);
+    this.#cut();
+  }
+
+  unreachable(): void {
+    this.#code.byte(codes.unreachable);
+    this.#cut();
+  }
+
+  /** Ends the function; its body as the code section holds it. */
+  finish(): Uint8Array {
+    if (this.#ended) throw new Error("the function has been finished before");
+    if (this.#labels.length !== 1)
+      throw new Error(`${this.#labels.length - 1} blocks are open at the function's end`);
+    for (let i = this.#results.length - 1; i >= 0; i--) this.#pop(this.#results[i]!);
+    if (this.#stack.length !== 0)
+      throw new Error(`${this.#stack.length} operands are left at the function's end`);
+    this.#code.byte(codes.end);
+    this.#ended = true;
+    const body = new ByteWriter();
+    const locals = this.#locals.slice(this.#parameterCount);
+    const runs: { type: ValueType; count: number }[] = [];
+    for (const type of locals) {
+      const last = runs.at(-1);
+      if (last?.type === type) last.count++;
+      else runs.push({ type, count: 1 });
+    }
+    body.unsigned(runs.length);
+    for (const { type, count } of runs) {
+      body.unsigned(count);
+      body.byte(type);
+    }
+    body.append(this.#code.bytes);
+    return body.bytes;
+  }
+
+  #open(kind: Label["kind"], code: number, result: ValueType | undefined): Label {
+    if (this.#unreachable) throw new Error(`a ${kind} opened where nothing arrives`);
+    const label: Label = { kind, depth: this.#labels.length, height: this.#stack.length, result };
+    this.#labels.push(label);
+    this.#code.byte(code);
+    this.#code.byte(result ?? emptyType);
+    return label;
+  }
+
+  #closeOperands(label: Label): void {
+    if (label.result !== undefined) this.#pop(label.result);
+    if (this.#stack.length !== label.height)
+      throw new Error(`a ${label.kind} leaves ${this.#stack.length - label.height} operands`);
+  }
+
+  #checkTarget(label: Label): void {
+    if (this.#labels[label.depth] !== label || label.kind === "function")
+      throw new Error(`branch to a ${label.kind} that is not open`);
+    if (label.result !== undefined) throw new Error("branch to a block with a result");
+  }
+
+  #distance(label: Label): number {
+    return this.#labels.length - 1 - label.depth;
+  }
+
+  #cut(): void {
+    this.#stack.length = this.#labels.at(-1)!.height;
+    this.#unreachable = true;
+  }
+
+  #apply(takes: readonly ValueType[], gives: ValueType | undefined): void {
+    for (let i = takes.length - 1; i >= 0; i--) this.#pop(takes[i]!);
+    if (gives !== undefined) this.#push(gives);
+  }
+
+  #push(type: ValueType): void {
+    if (this.#ended) throw new Error("the function has been finished");
+    this.#stack.push(type);
+  }
+
+  #pop(expected: ValueType): void {
+    const type = this.#popAny();
+    if (type !== undefined && type !== expected)
+      throw new Error(`operand of type 0x${type.toString(16)}, not 0x${expected.toString(16)}`);
+  }
+
+  #popAny(): ValueType | undefined {
+    if (this.#stack.length > this.#labels.at(-1)!.height) return this.#stack.pop();
+    if (this.#unreachable) return undefined;
+    throw new Error("an operand is missing");
+  }
+
+  #typeOf(local: number): ValueType {
+    const type = this.#locals[local];
+    if (type === undefined) throw new Error(`there is no local ${local}`);
+    return type;
+  }
+
+  #writeCode(code: readonly number[]): void {
+    for (const byte of code) this.#code.byte(byte);
+  }
+}

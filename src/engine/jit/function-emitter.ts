@@ -1,0 +1,186 @@
+import { frameBytes } from "../engine.ts";
+import type { FunctionBuilder } from "./function-builder.ts";
+import type { FrameUse, KnownValues } from "./known-values.ts";
+import { scratch } from "./scratch.ts";
+import { type CompiledFunction, needsCheck, STOP_BUDGET, type Unit } from "./unit.ts";
+import { I32, I64, i32, i64 } from "./wasm-operation.ts";
+
+/** Parameter 0 of every function: the lowest address of its frame. */
+const frameLocal = 0;
+const r10 = 10;
+
+/**
+ * One function while it is compiled: its code, where its registers are, what is known of them. What
+ * instructions become is in the files beside this one.
+ */
+export class FunctionEmitter {
+  readonly unit: Unit;
+  readonly code: FunctionBuilder;
+  readonly self: CompiledFunction;
+  readonly frame: FrameUse;
+  /** First slot of the function. */
+  readonly start: number;
+  /** Of the instruction that is being compiled. */
+  known: KnownValues = new Int32Array(11);
+  readonly #registers: number[] = [];
+  readonly #usesFuel: boolean;
+  #fuel: number | undefined;
+  #slot: number | undefined;
+  #numbers: (number | undefined)[] = [];
+
+  constructor(
+    unit: Unit,
+    code: FunctionBuilder,
+    self: CompiledFunction,
+    frame: FrameUse,
+    start: number,
+    usesFuel: boolean,
+  ) {
+    this.unit = unit;
+    this.code = code;
+    this.self = self;
+    this.frame = frame;
+    this.start = start;
+    this.#usesFuel = usesFuel;
+    for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
+  }
+
+  checks(slot: number): boolean {
+    return needsCheck(this.unit.program, slot);
+  }
+
+  /** Pushes a register. */
+  get(register: number): void {
+    if (register !== r10) this.code.get(this.#local(register));
+    else {
+      this.code.get(frameLocal);
+      this.code.i32(frameBytes);
+      this.code.emit(i32.add);
+      this.code.emit(i64.extend_u);
+    }
+  }
+
+  /** Pushes a register's low word. */
+  getLow(register: number): void {
+    if (register === r10) {
+      this.code.get(frameLocal);
+      this.code.i32(frameBytes);
+      this.code.emit(i32.add);
+    } else {
+      this.get(register);
+      this.code.emit(i32.wrap);
+    }
+  }
+
+  /** Pushes a register's high word. */
+  getHigh(register: number): void {
+    this.get(register);
+    this.code.i64(32);
+    this.code.emit(i64.shr_u);
+    this.code.emit(i32.wrap);
+  }
+
+  set(register: number): void {
+    this.code.set(this.#local(register));
+  }
+
+  tee(register: number): void {
+    this.code.tee(this.#local(register));
+  }
+
+  /** Pops an i32 into a register, zero-extended. */
+  setLow(register: number): void {
+    this.code.emit(i64.extend_u);
+    this.set(register);
+  }
+
+  /** Pushes the address of the frame's lowest byte. */
+  getFrame(): void {
+    this.code.get(frameLocal);
+  }
+
+  /** Pushes the address of the packet slot. */
+  getSlot(): void {
+    if (this.#slot === undefined) throw new Error("the packet slot has not been loaded");
+    this.code.get(this.#slot);
+  }
+
+  /** Loads the packet slot's address into a local, at the function's start. */
+  loadSlot(): void {
+    this.#slot = this.code.local(I32);
+    this.loadWord(scratch.slot);
+    this.code.set(this.#slot);
+  }
+
+  /** A local for values in passing, the same for each number and type. */
+  temporary(type: typeof I32 | typeof I64, number = 0): number {
+    const key = number * 2 + (type === I64 ? 1 : 0);
+    this.#numbers[key] ??= this.code.local(type);
+    return this.#numbers[key];
+  }
+
+  /** Pushes a word of the scratch. */
+  loadWord(at: number): void {
+    this.code.i32(0);
+    this.code.access(i32.load, this.unit.scratch + at);
+  }
+
+  /** Stores a constant, or what `push` pushes, into a word of the scratch. */
+  storeWord(at: number, value: number | (() => void)): void {
+    this.code.i32(0);
+    if (typeof value === "number") this.code.i32(value);
+    else value();
+    this.code.access(i32.store, this.unit.scratch + at);
+  }
+
+  /** Ends the run; nothing follows. */
+  stop(reason: number, slot: number): void {
+    this.code.i32(reason);
+    this.code.i32(slot);
+    this.code.call(this.unit.imports.stop);
+    this.code.unreachable();
+  }
+
+  /** Takes the run's budget over into a local. */
+  loadFuel(): void {
+    if (!this.#usesFuel) return;
+    this.#fuel ??= this.code.local(I32);
+    this.loadWord(scratch.fuel);
+    this.code.set(this.#fuel);
+  }
+
+  /** Hands the run's budget on: before a call, and at the end. */
+  storeFuel(): void {
+    const fuel = this.#fuel;
+    if (fuel !== undefined) this.storeWord(scratch.fuel, () => this.code.get(fuel));
+  }
+
+  /** Takes `steps` from the budget; without enough the run ends at `slot`. */
+  charge(steps: number, slot: number): void {
+    this.code.i32(steps);
+    this.chargePushed(slot);
+  }
+
+  /** Takes the number on the stack from the budget. */
+  chargePushed(slot: number): void {
+    const { code } = this;
+    const fuel = this.#fuel;
+    if (fuel === undefined) throw new Error("a function without a budget is charged");
+    const steps = this.temporary(I32);
+    code.set(steps);
+    code.get(fuel);
+    code.get(steps);
+    code.emit(i32.sub);
+    code.tee(fuel);
+    code.i32(0);
+    code.emit(i32.lt_s);
+    code.if();
+    this.stop(STOP_BUDGET, slot);
+    code.end();
+  }
+
+  #local(register: number): number {
+    this.#registers[register] ??= this.code.local(I64);
+    return this.#registers[register];
+  }
+}

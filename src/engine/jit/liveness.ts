@@ -1,0 +1,105 @@
+import type { Instruction } from "../../isa/instruction.ts";
+import type { ProgramType } from "../../object/object-spec.ts";
+import type { Blocks, FunctionRange } from "./blocks.ts";
+import {
+  allWritable,
+  callerSaved,
+  type RegisterSet,
+  registersRead,
+  registersWritten,
+} from "./register-use.ts";
+
+/** What crosses a function's borders in registers: r1 to r5 and r0, mostly, and less. */
+export interface Signature {
+  /** Registers whose value at entry may be read: its parameters, in order. */
+  readonly needs: RegisterSet;
+  /** Of r0 to r5, those that a caller may read afterwards: its results, in order. */
+  readonly gives: RegisterSet;
+}
+
+interface Body {
+  readonly range: FunctionRange;
+  readonly blocks: Blocks;
+}
+
+/**
+ * Which registers each function takes and gives back, by their position in `bodies`.
+ *
+ * A verified program reads nothing but r1 to r5 in a function and r0 behind a call. Others may read
+ * whatever was left in a register, and must find there what the interpreter leaves.
+ */
+export function signatures(
+  instructions: readonly Instruction[],
+  type: ProgramType,
+  bodies: readonly Body[],
+): Signature[] {
+  const functionAt = new Map(bodies.map(({ range }, i) => [range.start, i]));
+  const needs = new Int32Array(bodies.length);
+  const gives = new Int32Array(bodies.length);
+  gives[0] = 1;
+  const liveIn = bodies.map(({ blocks }) => new Int32Array(blocks.count));
+  // Sets only grow, and there are few bits: this ends after a few rounds.
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const [i, { blocks }] of bodies.entries()) {
+      const live = liveIn[i]!;
+      const walk = (block: number): RegisterSet => {
+        let set = liveOut(blocks, live, block);
+        for (let slot = blocks.ends[block]! - 1; slot >= blocks.starts[block]!; slot--) {
+          const instruction = instructions[slot]!;
+          if (instruction.kind === "exit") set = gives[i]!;
+          else if (instruction.kind === "call_local") {
+            const callee = functionAt.get(slot + 1 + instruction.offset)!;
+            const wanted = gives[callee]! | (set & callerSaved);
+            if (wanted !== gives[callee]) {
+              gives[callee] = wanted;
+              changed = true;
+            }
+            set = (set & ~callerSaved) | needs[callee]!;
+          } else {
+            // A packet load that fails leaves the function with the rest as it is.
+            if (instruction.kind === "load_packet") set |= gives[i]! & ~1;
+            set = (set & ~registersWritten(instruction)) | registersRead(instruction, type);
+          }
+        }
+        return set & allWritable;
+      };
+      while (updateAll(blocks, live, walk)) changed = true;
+      if (needs[i] !== live[0]) {
+        needs[i] = live[0]!;
+        changed = true;
+      }
+    }
+  }
+  return bodies.map((_, i) => ({ needs: needs[i]!, gives: gives[i]! }));
+}
+
+function liveOut(blocks: Blocks, live: Int32Array, block: number): RegisterSet {
+  const next = blocks.next[block]!;
+  const taken = blocks.taken[block]!;
+  return (next < 0 ? 0 : live[next]!) | (taken < 0 ? 0 : live[taken]!);
+}
+
+/** One round, last block first; whether anything was added. */
+function updateAll(
+  blocks: Blocks,
+  live: Int32Array,
+  walk: (block: number) => RegisterSet,
+): boolean {
+  let changed = false;
+  for (let block = blocks.count - 1; block >= 0; block--) {
+    const set = walk(block);
+    if (set === live[block]) continue;
+    live[block] = set;
+    changed = true;
+  }
+  return changed;
+}
+
+/** The registers of a set, lowest first. */
+export function registersOf(set: RegisterSet): number[] {
+  const registers: number[] = [];
+  for (let register = 0; register < 11; register++)
+    if ((set & (1 << register)) !== 0) registers.push(register);
+  return registers;
+}

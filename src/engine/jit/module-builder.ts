@@ -1,0 +1,140 @@
+import { ByteWriter } from "./byte-writer.ts";
+import { FunctionBuilder, type FunctionReference } from "./function-builder.ts";
+import type { ValueType } from "./wasm-operation.ts";
+
+/** Section numbers. WebAssembly core specification, 5.5.2. */
+const sections = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+const functionKind = 0;
+const memoryKind = 2;
+const functionType = 0x60;
+/** Limits of a memory that is shared and has a maximum. */
+const sharedLimits = 3;
+/** Of a 32-bit memory, in pages of 64 KiB. */
+const maxPages = 65_536;
+
+/** V8's limit on a function's body: kV8MaxWasmFunctionSize. */
+export const maxFunctionBytes = 7_654_321;
+
+/**
+ * Writes a WebAssembly module: declare imports, then functions, give each its body, then `finish`.
+ * Its one memory is imported.
+ */
+export class ModuleBuilder {
+  readonly #types = new Map<string, number>();
+  readonly #typeBytes = new ByteWriter();
+  readonly #importBytes = new ByteWriter();
+  #imports = 0;
+  #importedFunctions = 0;
+  readonly #functionTypes: number[] = [];
+  readonly #bodies: (FunctionBuilder | undefined)[] = [];
+  readonly #exports: { readonly name: string; readonly index: number }[] = [];
+
+  /** A memory of whatever size that another instance shares. */
+  importSharedMemory(module: string, name: string): void {
+    this.#import(module, name, memoryKind);
+    this.#importBytes.byte(sharedLimits);
+    this.#importBytes.unsigned(1);
+    this.#importBytes.unsigned(maxPages);
+  }
+
+  importFunction(
+    module: string,
+    name: string,
+    parameters: readonly ValueType[],
+    results: readonly ValueType[],
+  ): FunctionReference {
+    if (this.#functionTypes.length > 0) throw new Error(`import ${name} after a function`);
+    this.#import(module, name, functionKind);
+    this.#importBytes.unsigned(this.#type(parameters, results));
+    return { index: this.#importedFunctions++, parameters, results };
+  }
+
+  /** A function to be called before or after `define` has given it a body. */
+  declare(parameters: readonly ValueType[], results: readonly ValueType[]): FunctionReference {
+    const index = this.#importedFunctions + this.#functionTypes.length;
+    this.#functionTypes.push(this.#type(parameters, results));
+    this.#bodies.push(undefined);
+    return { index, parameters, results };
+  }
+
+  /** The body of a declared function, to be emitted and ended by the caller. */
+  define(reference: FunctionReference): FunctionBuilder {
+    const body = new FunctionBuilder(reference.parameters, reference.results);
+    const at = reference.index - this.#importedFunctions;
+    if (at < 0 || at >= this.#bodies.length || this.#bodies[at] !== undefined)
+      throw new Error(`function ${reference.index} is imported, unknown or already defined`);
+    this.#bodies[at] = body;
+    return body;
+  }
+
+  export(name: string, reference: FunctionReference): void {
+    this.#exports.push({ name, index: reference.index });
+  }
+
+  /** Bytes of the largest body so far. */
+  get largestBody(): number {
+    return this.#bodies.reduce((most, body) => Math.max(most, body?.size ?? 0), 0);
+  }
+
+  /** The module. Throws where a function has no body or one that was not ended. */
+  finish(): Uint8Array {
+    const out = new ByteWriter();
+    out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    section(out, sections.type, this.#types.size, (to) => to.append(this.#typeBytes.bytes));
+    section(out, sections.import, this.#imports, (to) => to.append(this.#importBytes.bytes));
+    section(out, sections.function, this.#functionTypes.length, (to) => {
+      for (const type of this.#functionTypes) to.unsigned(type);
+    });
+    section(out, sections.export, this.#exports.length, (to) => {
+      for (const { name, index } of this.#exports) {
+        to.name(name);
+        to.byte(functionKind);
+        to.unsigned(index);
+      }
+    });
+    section(out, sections.code, this.#bodies.length, (to) => {
+      for (const [i, body] of this.#bodies.entries()) {
+        if (body === undefined) throw new Error(`function ${i} was declared and has no body`);
+        const bytes = body.finish();
+        to.unsigned(bytes.length);
+        to.append(bytes);
+      }
+    });
+    return out.bytes;
+  }
+
+  #import(module: string, name: string, kind: number): void {
+    this.#imports++;
+    this.#importBytes.name(module);
+    this.#importBytes.name(name);
+    this.#importBytes.byte(kind);
+  }
+
+  #type(parameters: readonly ValueType[], results: readonly ValueType[]): number {
+    const key = `${parameters}:${results}`;
+    const known = this.#types.get(key);
+    if (known !== undefined) return known;
+    const index = this.#types.size;
+    this.#types.set(key, index);
+    this.#typeBytes.byte(functionType);
+    for (const types of [parameters, results]) {
+      this.#typeBytes.unsigned(types.length);
+      this.#typeBytes.append(types);
+    }
+    return index;
+  }
+}
+
+function section(
+  out: ByteWriter,
+  number: number,
+  count: number,
+  write: (to: ByteWriter) => void,
+): void {
+  const content = new ByteWriter();
+  content.unsigned(count);
+  write(content);
+  out.byte(number);
+  out.unsigned(content.length);
+  out.append(content.bytes);
+}

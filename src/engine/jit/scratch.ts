@@ -1,0 +1,44 @@
+import { framesBytes } from "../engine.ts";
+
+/**
+ * What generated code and its JavaScript side share during a run, behind the frames of the worker's
+ * stack: byte offsets from `scratchAddress`.
+ */
+export const scratch = {
+  /** r0 to r10 as 64-bit words, where helpers find their arguments. */
+  registers: 0,
+  /** The packet slot of this run. */
+  slot: 88,
+  /** 0 until ProgramMemory has taken over this run's slot. */
+  entered: 92,
+  /** Lowest address of the frame of the function that runs. */
+  frame: 96,
+  /** One bit a frame: its bytes are those of this activation. */
+  clean: 100,
+  /** Instructions the run may still take. */
+  fuel: 104,
+  /** Nanoseconds for bpf_ktime_get_ns. */
+  clock: 112,
+  /**
+   * The objects hit last, by how they may be touched: the first address, and for each size of access
+   * how many addresses from there on are good (0: none).
+   */
+  readLow: 120,
+  writeLow: 124,
+  atomicLow: 128,
+  readLimits: 136,
+  writeLimits: 152,
+  atomicLimits: 168,
+} as const;
+
+/** All limits together are forgotten at once, by 64-bit stores. */
+export const limitsBytes = 40;
+
+export function scratchAddress(stack: number): number {
+  return stack + framesBytes;
+}
+
+/** Index of a size (1, 2, 4, 8) among limits. */
+export function sizeIndex(size: number): number {
+  return 31 - Math.clz32(size);
+}

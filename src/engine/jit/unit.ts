@@ -1,0 +1,47 @@
+import type { EngineContext, LinkedProgram } from "../engine.ts";
+import type { FunctionReference } from "./function-builder.ts";
+
+/** Functions that generated code imports. */
+export interface Imports {
+  readonly locate: FunctionReference;
+  readonly misaligned: FunctionReference;
+  readonly stop: FunctionReference;
+  readonly helper: FunctionReference;
+  readonly numberedHelper: FunctionReference;
+  readonly begin: FunctionReference;
+  /** By its name in the map runtime. */
+  readonly runtime: ReadonlyMap<string, FunctionReference>;
+}
+
+/** Why generated code asks for the end of a run. */
+export const STOP_DEPTH = 0;
+export const STOP_PACKET_LOAD = 1;
+export const STOP_BUDGET = 2;
+
+/** What all functions of one program are compiled with. */
+export interface Unit {
+  readonly program: LinkedProgram;
+  readonly context: EngineContext;
+  /** Address of the worker's scratch. */
+  readonly scratch: number;
+  readonly imports: Imports;
+  /** By first slot. */
+  readonly functions: ReadonlyMap<number, CompiledFunction>;
+}
+
+/** A function as its callers see it. */
+export interface CompiledFunction {
+  readonly reference: FunctionReference;
+  /** Registers that are its parameters, behind the frame's address. */
+  readonly needs: readonly number[];
+  /** Registers that are its results. */
+  readonly gives: readonly number[];
+}
+
+/**
+ * Whether the access, call or jump at `slot` is checked. The verifier proves whole programs; once it
+ * tells what it proved of each slot, this is the place that asks.
+ */
+export function needsCheck(program: LinkedProgram, _slot: number): boolean {
+  return program.verified !== true;
+}

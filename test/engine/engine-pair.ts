@@ -1,0 +1,128 @@
+import { toHex } from "../../src/common/bytes.ts";
+import { stackBytes } from "../../src/engine/engine.ts";
+import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { jit } from "../../src/engine/jit/jit.ts";
+import { linkProgram } from "../../src/engine/link.ts";
+import { disassembleProgram } from "../../src/isa/disassembler.ts";
+import type { Instruction } from "../../src/isa/instruction.ts";
+import type { MapHandle } from "../../src/maps/map-handle.ts";
+import type { ProgramType } from "../../src/object/object-spec.ts";
+import { EngineBench, type Run, spec } from "./engine-bench.ts";
+
+/** One program and its packet. */
+export interface PairedCase {
+  readonly program: readonly Instruction[];
+  readonly type: ProgramType;
+  readonly packet: Uint8Array;
+  /** Runs the JIT's code without checks: only for programs that need none. */
+  readonly verified?: boolean;
+}
+
+/**
+ * The interpreter and the JIT side by side, each with an arena of its own that is laid out the same:
+ * a program finds the same addresses in both, and may leave nothing different behind but in the
+ * stack. Maps keep what programs put into them, in both alike.
+ */
+export class EnginePair {
+  readonly #benches = [
+    new EngineBench(interpreter, 1 << 20),
+    new EngineBench(jit, 1 << 20),
+  ] as const;
+  readonly #maps: readonly (readonly MapHandle[])[];
+  readonly #everSeen = new Map<string, number>();
+
+  constructor(makeMaps: (bench: EngineBench) => MapHandle[] = () => []) {
+    this.#maps = this.#benches.map(makeMaps);
+    // Hash functions have random keys.
+    this.#alignArenas();
+  }
+
+  /** How often each fault, or "none", has come out. */
+  get seen(): ReadonlyMap<string, number> {
+    return this.#everSeen;
+  }
+
+  /**
+   * What differs between the engines; undefined where nothing does. A budget's end is the same in
+   * both only roughly: engine.ts says how they count. Then nothing else is compared.
+   */
+  difference(one: PairedCase): string | undefined {
+    const [ours, theirs] = this.#benches.map((_, i) => this.#run(i, one));
+    const fault = ours!.fault?.code ?? "none";
+    this.#everSeen.set(fault, (this.#everSeen.get(fault) ?? 0) + 1);
+    if ([ours, theirs].some((run) => run!.fault?.code === "budget_exceeded")) {
+      this.#alignArenas();
+      return ours!.fault?.code === theirs!.fault?.code ? undefined : "only one ends by its budget";
+    }
+    const [a, b] = [describe(ours!), describe(theirs!)];
+    if (a !== b) {
+      this.#alignArenas();
+      return `interpreter: ${a}\njit:         ${b}`;
+    }
+    const at = this.#firstDifference();
+    if (at === undefined) return undefined;
+    this.#alignArenas();
+    return `the arenas differ at 0x${at.toString(16)}`;
+  }
+
+  #run(which: number, { program, type, packet, verified }: PairedCase): Run {
+    const bench = this.#benches[which]!;
+    bench.traced.length = 0;
+    if (verified !== true)
+      return bench.run(bench.prepare(program, type, this.#maps[which]), packet);
+    const linked = linkProgram(spec(program), this.#maps[which]!, type);
+    if (!linked.ok) throw linked.error;
+    return bench.run(bench.prepareLinked({ ...linked.value, verified }), packet);
+  }
+
+  #firstDifference(): number | undefined {
+    const [a, b] = this.#benches.map(({ arena }) => Buffer.from(arena.bytes.buffer)) as [
+      Buffer,
+      Buffer,
+    ];
+    const { stack } = this.#benches[0].context;
+    for (const [from, to] of [
+      [0, stack],
+      [stack + stackBytes, this.#benches[0].arena.usedBytes],
+    ] as const)
+      if (a.compare(b, from, to, from, to) !== 0)
+        return a.subarray(from, to).findIndex((byte, i) => byte !== b[from + i]) + from;
+    return undefined;
+  }
+
+  /** After a difference, so that the next program starts from the same again. */
+  #alignArenas(): void {
+    this.#benches[1].arena.bytes.set(this.#benches[0].arena.bytes);
+  }
+}
+
+function describe(run: Run): string {
+  const { fault } = run;
+  const end =
+    fault === undefined
+      ? `r0 ${run.r0.toString(16)}`
+      : `${fault.code} at ${fault.slot}: ${fault.message}`;
+  return `${end}, packet ${toHex(run.meta)}|${toHex(run.data)}, wrote ${run.wrote}, redirect ${run.redirect.ifindex} ${run.redirect.flags}`;
+}
+
+const nothing: Instruction = { kind: "jump", offset: 0, long: false };
+
+/** The case with as many instructions as possible made into nothing while the engines still differ. */
+export function shrink(one: PairedCase, pair: EnginePair): PairedCase {
+  let smallest = one;
+  for (let slot = 0; slot < one.program.length; slot++) {
+    const instruction = smallest.program[slot]!;
+    if (["exit", "jump", "second_slot"].includes(instruction.kind)) continue;
+    const program = smallest.program.slice();
+    program[slot] = nothing;
+    if (program[slot + 1]?.kind === "second_slot") program[slot + 1] = nothing;
+    const smaller = { ...one, program };
+    if (pair.difference(smaller) !== undefined) smallest = smaller;
+  }
+  return smallest;
+}
+
+/** For a message: what to save as a file under cases/. */
+export function shown({ program, type, packet }: PairedCase): string {
+  return `; type ${type}\n; packet ${toHex(packet)}\n${disassembleProgram(program)}`;
+}

@@ -1,0 +1,245 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { parseHex, u16le } from "../../src/common/bytes.ts";
+import { jit, warmUp } from "../../src/engine/jit/jit.ts";
+import { linkProgram } from "../../src/engine/link.ts";
+import { placeFrame } from "../../src/engine/packet-slot.ts";
+import { type Instruction, register } from "../../src/isa/instruction.ts";
+import type { ProgramType } from "../../src/object/object-spec.ts";
+import {
+  SLOT_BYTES,
+  SLOT_FLAGS,
+  SLOT_RETURN_LOW,
+  SLOT_WROTE,
+} from "../../src/runtime/wasm/layout.ts";
+import { assembled, EngineBench, frame, spec, unwrap } from "./engine-bench.ts";
+import { engineContract } from "./engine-contract.ts";
+import { engineFuzz } from "./engine-fuzz.ts";
+import { EnginePair } from "./engine-pair.ts";
+
+engineContract("jit", jit);
+engineFuzz("jit", jit);
+
+const cases = new URL("cases/", import.meta.url);
+const files = readdirSync(cases).filter((name) => name.endsWith(".asm"));
+
+test("the folder of saved cases is not empty", () => {
+  expect(files.length).toBeGreaterThan(0);
+});
+
+for (const name of files)
+  for (const verified of [false, true])
+    test(`both engines agree on ${name}${verified ? " without checks" : ""}`, () => {
+      const text = readFileSync(new URL(name, cases), "utf8");
+      const [, type] = /^; type (\w+)$/m.exec(text)!;
+      const [, packet] = /^; packet ([0-9a-f]*)$/m.exec(text)!;
+      const one = {
+        program: assembled(text),
+        type: type as ProgramType,
+        packet: parseHex(packet!)!,
+        verified,
+      };
+      const pair = new EnginePair();
+      expect(pair.difference(one)).toBeUndefined();
+      expect([...pair.seen.keys()]).toEqual(["none"]);
+    });
+
+/** Slots with packets of 1, 2, … bytes, one after the other. */
+function slots(bench: EngineBench, count: number): number {
+  const first = unwrap(bench.arena.allocate(SLOT_BYTES * count, "slots"));
+  for (let i = 0; i < count; i++)
+    unwrap(placeFrame(bench.arena, first + i * SLOT_BYTES, frame(i + 1), "raw"));
+  return first;
+}
+
+test("a batch runs the program on each slot and leaves each result there", () => {
+  const bench = new EngineBench(jit);
+  const first = slots(bench, 5);
+  const executable = bench.prepare("r0 = r2\nr0 *= 3\nexit", "raw");
+  expect(executable.runBatch!(first, SLOT_BYTES, 5)).toEqual([]);
+  const results = [0, 1, 2, 3, 4].map((i) =>
+    bench.arena.view.getBigUint64(first + i * SLOT_BYTES + SLOT_RETURN_LOW, true),
+  );
+  expect(results).toEqual([3n, 6n, 9n, 12n, 15n]);
+});
+
+test("a fault in a batch ends its own run alone, and says whose it was", () => {
+  const bench = new EngineBench(jit);
+  const first = slots(bench, 5);
+  // Needs three bytes.
+  const executable = bench.prepare("r0 = *(u8 *)(r1 + 2)\nr0 += 5\nexit", "raw");
+  const faults = executable.runBatch!(first, SLOT_BYTES, 5);
+  expect(faults.map(({ packetSlot, fault }) => [packetSlot, fault.code])).toEqual([
+    [first, "bad_access"],
+    [first + SLOT_BYTES, "bad_access"],
+  ]);
+  const results = [0, 1, 2, 3, 4].map((i) =>
+    bench.arena.view.getBigUint64(first + i * SLOT_BYTES + SLOT_RETURN_LOW, true),
+  );
+  expect(results).toEqual([0n, 0n, 7n, 7n, 7n]);
+  expect(executable.runBatch!(first + 2 * SLOT_BYTES, SLOT_BYTES, 3)).toEqual([]);
+});
+
+test("an empty batch runs nothing", () => {
+  const bench = new EngineBench(jit);
+  const executable = bench.prepare("r0 = *(u8 *)(r1 + 2)\nexit", "raw");
+  expect(executable.runBatch!(bench.slot, SLOT_BYTES, 0)).toEqual([]);
+});
+
+test("a fault is forgotten by the next run", () => {
+  const bench = new EngineBench(jit);
+  const executable = bench.prepare("r0 = *(u8 *)(r1 + 3)\nexit", "raw");
+  expect(bench.run(executable, frame(3)).fault?.code).toBe("bad_access");
+  expect(bench.run(executable, frame(4))).toMatchObject({ r0: 3n, fault: undefined });
+});
+
+test("the bounds of one packet are not those of the next", () => {
+  const bench = new EngineBench(jit);
+  const executable = bench.prepare(
+    "r0 = *(u8 *)(r1 + 0)\n*(u8 *)(r1 + 1) = 1\nr0 = *(u8 *)(r1 + 9)\nexit",
+    "raw",
+  );
+  expect(bench.run(executable, frame(10)).r0).toBe(9n);
+  expect(bench.run(executable, frame(9)).fault).toMatchObject({ code: "bad_access", slot: 2 });
+});
+
+test("what a function has touched in its frame is out of reach once it has returned", () => {
+  const bench = new EngineBench(jit);
+  // The pointer is computed, so that the function's access leaves bounds behind.
+  const program = `call leak
+    r0 = *(u64 *)(r0 + 0)
+    exit
+  leak:
+    r0 = r10
+    r2 = -8
+    r0 += r2
+    *(u64 *)(r0 + 0) = 7
+    exit`;
+  const { fault } = bench.run(bench.prepare(program, "raw"), frame(8));
+  expect(fault).toMatchObject({ code: "bad_access", slot: 1 });
+});
+
+test("programs that share a worker's stack do not see each other's bounds", () => {
+  const bench = new EngineBench(jit);
+  const map = bench.map("array", { maxEntries: 1, valueSize: 8 });
+  const owner = bench.prepare(
+    "r1 = map_val(map_by_fd(0)) + 0 ll\n*(u64 *)(r1 + 0) = 7\nr0 = r1\nexit",
+    "raw",
+    [map],
+  );
+  const { r0 } = bench.run(owner, frame(8));
+  const thief = bench.prepare(`r1 = ${r0} ll\nr0 = *(u64 *)(r1 + 0)\nexit`, "raw");
+  expect(bench.run(thief, frame(8)).fault?.code).toBe("bad_access");
+});
+
+test("a program in which nothing is proven, run without checks, ends by its trap as by a fault", () => {
+  const bench = new EngineBench(jit);
+  const run = (text: string) => {
+    const linked = unwrap(linkProgram(spec(text), [], "raw"));
+    return bench.run(bench.prepareLinked({ ...linked, verified: true }), frame(8));
+  };
+  const outside = run("r1 = 0x7ffffff0 ll\nr0 = *(u64 *)(r1 + 64)\nexit");
+  expect(outside.fault).toMatchObject({ code: "bad_access", message: /trapped/ });
+  expect(outside.r0).toBe(0n);
+  const unaligned = run("r2 = 1\nlock *(u64 *)(r1 + 1) += r2\nexit");
+  expect(unaligned.fault?.code).toBe("misaligned_atomic");
+});
+
+test("a store is noted in the slot with and without checks, where it hits the packet and only there", () => {
+  const bench = new EngineBench(jit);
+  const map = bench.map("array", { maxEntries: 1, valueSize: 8 });
+  const wrote = (text: string, verified: boolean): boolean => {
+    const linked = unwrap(linkProgram(spec(text), [map], "xdp"));
+    bench.run(bench.prepareLinked({ ...linked, verified }), frame(64));
+    return (bench.arena.view.getUint32(bench.slot + SLOT_FLAGS, true) & SLOT_WROTE) !== 0;
+  };
+  for (const verified of [false, true]) {
+    expect(wrote("r2 = *(u32 *)(r1 + 0)\n*(u8 *)(r2 + 63) = 0\nexit", verified)).toBe(true);
+    expect(wrote("r2 = *(u32 *)(r1 + 4)\n*(u8 *)(r2 - 64) = 0\nexit", verified)).toBe(true);
+    expect(wrote("r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 63)\nexit", verified)).toBe(false);
+    const spilled =
+      "r2 = map_val(map_by_fd(0)) + 0 ll\n*(u64 *)(r10 - 8) = r2\nr2 = *(u64 *)(r10 - 8)\n*(u8 *)(r2 + 0) = 0\nexit";
+    expect(wrote(spilled, verified)).toBe(false);
+  }
+});
+
+test("a program without checks starts with a zeroed stack wherever it reads it", () => {
+  const bench = new EngineBench(jit);
+  const run = (text: string) => {
+    const linked = unwrap(linkProgram(spec(text), [], "raw"));
+    return bench.run(bench.prepareLinked({ ...linked, verified: true }), frame(8));
+  };
+  const dirty = Array.from({ length: 64 }, (_, i) => `*(u64 *)(r10 - ${8 * i + 8}) = -1`);
+  for (const read of [
+    "r0 = *(u64 *)(r10 - 8)",
+    "r0 = *(u64 *)(r10 - 511)",
+    "r2 = r10\nr2 += -300\nr0 = *(u64 *)(r2 - 9)",
+    "r2 = r10\nr2 -= r3\nr0 = *(u64 *)(r2 - 400)",
+    "r1 = r10\ncall inner\nexit\ninner:\nr0 = *(u64 *)(r1 - 500)",
+    "call inner\nexit\ninner:\nr0 = *(u64 *)(r10 - 24)",
+  ]) {
+    run(`call all\n${dirty.join("\n")}\nexit\nall:\n${dirty.join("\n")}\nr0 = 0\nexit`);
+    expect(run(`r3 = 0\n${read}\nexit`).r0, read).toBe(0n);
+  }
+});
+
+test("a call tree that never jumps back ends by its budget", () => {
+  const bench = new EngineBench(jit);
+  const level = (n: number) =>
+    `f${n}:\n${n === 7 ? "" : Array.from({ length: 32 }, () => `call f${n + 1}`).join("\n")}\nr0 = 1\nexit`;
+  const program = [0, 1, 2, 3, 4, 5, 6, 7].map(level).join("\n");
+  expect(bench.run(bench.prepare(program, "raw"), frame(1)).fault?.code).toBe("budget_exceeded");
+});
+
+test("a program too large for V8 is refused by name", () => {
+  const body: Instruction = {
+    kind: "byte_order",
+    to: "be",
+    bits: 64,
+    dst: register(2),
+  };
+  const bench = new EngineBench(jit);
+  const program = [...new Array<Instruction>(200_000).fill(body), { kind: "exit" } as const];
+  const linked = unwrap(linkProgram(spec(program), [], "raw"));
+  const refused = jit(linked, bench.context);
+  expect(refused).toMatchObject({
+    ok: false,
+    error: { code: "JIT_PROGRAM_TOO_LARGE", fix: /interpreter/ },
+  });
+});
+
+test("a long program of branches to one exit, to many, and over each other compiles and runs", () => {
+  const bench = new EngineBench(jit);
+  const count = 20_000;
+  const branch = (offset: number): Instruction => ({
+    kind: "branch",
+    op: "eq",
+    width: 64,
+    dst: register(1),
+    src: { immediate: 7 },
+    offset,
+  });
+  const exit: Instruction = { kind: "exit" };
+  const toEnd = Array.from({ length: count }, (_, i) => branch(count - 1 - i));
+  const overNext = Array.from({ length: count }, (_, i) => branch(Math.min(1, count - 1 - i)));
+  const back = Array.from({ length: count }, (_, i) => branch(i === 0 ? 0 : -2));
+  for (const program of [toEnd, overNext, back])
+    expect(bench.run(bench.prepare([...program, exit], "raw"), frame(1))).toMatchObject({
+      r0: 0n,
+      fault: undefined,
+    });
+});
+
+test("warming up runs the program as often as asked", () => {
+  const bench = new EngineBench(jit);
+  const map = bench.map("array", { maxEntries: 1, valueSize: 8 });
+  const counter = bench.prepare(
+    "r1 = map_val(map_by_fd(0)) + 0 ll\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit",
+    "raw",
+    [map],
+  );
+  unwrap(placeFrame(bench.arena, bench.slot, frame(1), "raw"));
+  warmUp(counter, bench.slot, 500);
+  const [value] = bench.access(map).lookup(new Uint8Array(4))!;
+  expect(u16le(value!, 0)).toBe(500);
+});
