@@ -18,6 +18,10 @@ import {
 } from "../support/processes.ts";
 
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
+const programs = (name: string): string =>
+  fileURLToPath(new URL(`./programs/${name}`, import.meta.url));
+/** As Debian names its folders of headers. */
+const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
 const cleanups: (() => unknown)[] = [];
 
 afterEach(async () => {
@@ -170,10 +174,15 @@ listeners:
   },
 );
 
-needing("prometheus")(
-  "Prometheus scrapes the counters and sees a blocklisted source dropped",
+needing("prometheus", "clang")(
+  "Prometheus scrapes counters, a histogram and a gauge, and sees a blocklisted source dropped",
   async () => {
     const place = folder();
+    const built = await command("clang", [
+      ...["-O2", "-g", "-target", "bpf", `-I/usr/include/${machine}-linux-gnu`],
+      ...["-c", programs("sizes.c"), "-o", `${place.path}/sizes.o`],
+    ]);
+    expect(built).toMatchObject({ code: 0, stderr: "" });
     const [port, metrics, web] = [await freePort(), await freePort(), await freePort()];
     stopping(
       await startWeir(
@@ -182,8 +191,20 @@ needing("prometheus")(
 metrics: { listen: "127.0.0.1:${metrics}" }
 upstreams: { echo: { echo: true } }
 ${filterConfig("127.0.0.66/32")}
+  sizes:
+    object: sizes.o
+    metrics:
+      histograms:
+        - name: frame_bytes
+          help: Frames by size
+          bucket_type: exp2
+          bucket_min: 0
+          bucket_max: 16
+          labels: [ { name: bucket, size: 4, decoders: [ { name: uint } ] } ]
+      gauges:
+        - { name: last_frame_bytes, help: Size of the last frame, labels: [] }
 listeners:
-  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: echo, ingress: [count, blocklist] }
+  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: echo, ingress: [sizes, count, blocklist] }
 `,
       ),
     );
@@ -236,6 +257,14 @@ listeners:
       await scraped('weir_packets_total{listener="echo",direction="ingress",verdict="pass"}'),
     ).toBe(5);
     expect(await scraped('weir_filter_verdicts_total{filter="blocklist",verdict="drop"}')).toBe(3);
+    // 5 frames of 42 bytes of headers and 7 of payload, 3 of 42 and 9.
+    expect(await scraped('frame_bytes_bucket{le="32.0"}')).toBe(0);
+    expect(await scraped('frame_bytes_bucket{le="64.0"}')).toBe(8);
+    expect(await scraped("frame_bytes_sum")).toBe(5 * 49 + 3 * 51);
+    expect(await scraped("frame_bytes_count")).toBe(8);
+    expect(await scraped("last_frame_bytes")).toBe(49);
+    expect(await scraped('weir_map_entries{filter="blocklist",map="blocked"}')).toBe(1);
+    expect(await scraped('weir_upstream_up{upstream="echo"}')).toBe(1);
     expect(refused).toEqual([]);
   },
 );
