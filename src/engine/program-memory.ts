@@ -13,7 +13,7 @@ import {
   SLOT_SKB,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
-import { type ContextAccess, contextAccessOf } from "./context-access.ts";
+import { type ContextAccess, contextAccessOf } from "../verifier/context-rules.ts";
 import {
   type EngineContext,
   type Fault,

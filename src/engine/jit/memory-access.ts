@@ -1,6 +1,6 @@
 import type { AtomicOp, Instruction, Size } from "../../isa/instruction.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../../runtime/wasm/layout.ts";
-import { contextAccessOf } from "../context-access.ts";
+import { contextAccessOf } from "../../verifier/context-rules.ts";
 import { frameBytes } from "../engine.ts";
 import { type Access, ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
