@@ -65,6 +65,7 @@ Examples:
       ).choices(["xdp", "socket", "raw"]),
     )
     .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
+    .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
     .option("--repeat <n>", "run each packet this many times, on what the run before left", "1")
     .addOption(
       new Option("--engine <engine>", "what runs the program")

@@ -1,3 +1,4 @@
+import { createReadStream } from "node:fs";
 import { parseHex, u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
@@ -13,10 +14,11 @@ import { maxObjectBytes } from "../object/elf.ts";
 import { setGlobal } from "../object/globals.ts";
 import { loadObject } from "../object/load-object.ts";
 import type { ProgramType } from "../object/object-spec.ts";
+import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
 import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
-import { readText } from "./read-text.ts";
+import { readText, systemReason } from "./read-text.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
 export interface ProgRunOptions {
@@ -27,6 +29,7 @@ export interface ProgRunOptions {
   readonly type?: ProgramType;
   readonly engine: EngineKind;
   readonly data: readonly string[];
+  readonly pcap: readonly string[];
   readonly repeat: string;
   readonly map: readonly string[];
   readonly global: readonly string[];
@@ -84,14 +87,9 @@ export async function progRun(
     );
     if (!filled.ok) return refused(filled.error);
   }
-  const packets: Uint8Array[] = [];
-  for (const [i, hex] of options.data.entries()) {
-    const bytes = parseHex(hex);
-    if (bytes === undefined) return refused(notHex(`--data ${i + 1}`, hex));
-    packets.push(bytes);
-  }
-  if (packets.length === 0) packets.push(new Uint8Array(0));
-  const ran = runAll(workbench.value, executable.value, packets, options, terminal);
+  const packets = await packetsOf(options);
+  if (!packets.ok) return refused(packets.error);
+  const ran = runAll(workbench.value, executable.value, packets.value, options, terminal);
   if (!ran.ok) return refused(ran.error);
   printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
   return exitCodes.done;
@@ -108,11 +106,47 @@ function wrongUsage(object: string | undefined, options: ProgRunOptions): string
     return "--program and --global are for objects";
   if (object === undefined && options.type === undefined)
     return "--insns and --asm need --type xdp, socket or raw";
-  if (options.data.length === 0 && options.type !== "raw")
-    return "needs a packet: --data HEX (its bytes from the Ethernet header on)";
+  if (options.data.length === 0 && options.pcap.length === 0 && options.type !== "raw")
+    return "needs a packet: --data HEX (its bytes from the Ethernet header on), or --pcap FILE";
   if (!/^[1-9][0-9]{0,8}$/.test(options.repeat))
     return `--repeat ${options.repeat}: expected a whole number from 1 to 999999999`;
   return undefined;
+}
+
+/** LINKTYPE_ETHERNET. */
+const ethernet = 1;
+
+/** What --data gives, then what --pcap files hold; where there is neither, one empty packet. */
+async function packetsOf({
+  data,
+  pcap,
+}: ProgRunOptions): Promise<Result<readonly Uint8Array[], UserError>> {
+  const packets: Uint8Array[] = [];
+  for (const [i, hex] of data.entries()) {
+    const bytes = parseHex(hex);
+    if (bytes === undefined) return err(notHex(`--data ${i + 1}`, hex));
+    packets.push(bytes);
+  }
+  for (const file of pcap)
+    try {
+      for await (const packet of readCapture(createReadStream(file), file)) {
+        if (packet.linkType !== ethernet)
+          return err(
+            new UserError(
+              "CAPTURE_LINK_TYPE",
+              `${file}, packet ${packet.index}`,
+              `is of link type ${packet.linkType}`,
+              "programs run on Ethernet frames: link type 1",
+            ),
+          );
+        packets.push(packet.data);
+      }
+    } catch (error) {
+      if (error instanceof UserError) return err(error);
+      return err(new UserError("FILE_UNREADABLE", file, systemReason(error)));
+    }
+  if (packets.length === 0 && pcap.length === 0) packets.push(new Uint8Array(0));
+  return ok(packets);
 }
 
 async function subjectOf(

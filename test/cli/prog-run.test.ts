@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
+import { ClassicWriter } from "../../src/pcap/classic-writer.ts";
 import { temporaryFolder, weir } from "../support/processes.ts";
 
 const blocklist = fileURLToPath(new URL("../../filters/blocklist.o", import.meta.url));
@@ -166,7 +167,12 @@ for (const { title, args, code, error } of [
     code: 2,
     error: /give one of/,
   },
-  { title: "no packet", args: [count], code: 2, error: /needs a packet: --data HEX/ },
+  {
+    title: "no packet",
+    args: [count],
+    code: 2,
+    error: /needs a packet: --data HEX .* or --pcap FILE/,
+  },
   { title: "--insns without a type", args: ["--insns", "95"], code: 2, error: /need --type/ },
   {
     title: "an unknown type",
@@ -277,4 +283,28 @@ test("prog run --batch says which file it could not read", async () => {
       stdout: "",
       stderr: `weir prog run: ${file}: ${reason}\n`,
     });
+});
+
+test("prog run --pcap runs the packets of captures, and names the byte where one is broken", async () => {
+  const folder = temporaryFolder();
+  const writer = new ClassicWriter(1);
+  const records = [datagram, ethernet].map((hex) => {
+    const data = Buffer.from(hex, "hex");
+    return writer.record({ seconds: 1, nanoseconds: 0, originalLength: data.length, data });
+  });
+  const whole = Buffer.concat([writer.header, ...records]);
+  const file = `${folder.path}/two.pcap`;
+  writeFileSync(file, whole);
+  const run = ["prog", "run", blocklist, "--json", "--map", listed, "--pcap"];
+  const { stdout } = await weir([...run, file]);
+  const verdicts = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line).verdict);
+  expect(verdicts).toEqual(["drop", "pass", undefined]);
+  writeFileSync(file, whole.subarray(0, -1));
+  const cut = await weir([...run, file]);
+  expect(cut).toMatchObject({ code: 1, stdout: "" });
+  expect(cut.stderr).toMatch(/two\.pcap, byte \d+: /);
+  folder.remove();
 });
