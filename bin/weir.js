@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 const major = Number(process.versions.node.split(".")[0]);
 if (major < 24) {
   console.error(
-    `weir: needs Node 24 or newer, this is ${process.version}; in a checkout, "npm start" brings its own`,
+    `weir: needs Node 24 or newer, this is ${process.version}; install one, or in a checkout use "npm start", which brings its own`,
   );
   process.exit(1);
 }

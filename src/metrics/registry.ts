@@ -94,15 +94,17 @@ class MetricsRegistry implements Metrics {
   }
 
   replace(sources: MetricSources): Result<void, UserError> {
-    const traffic = [...trafficFamilies(sources), ...mapFamilies(sources)];
-    const own = [...traffic, ...this.#config];
+    const traffic = trafficFamilies(sources);
+    const maps = mapFamilies(sources);
+    const own = [...traffic, ...maps, ...this.#config];
     const clash = findClash([
       ...own.map((metric) => ({ metric, where: "Weir itself" })),
       ...(this.#process?.declared ?? []).map((metric) => ({ metric, where: "the process" })),
       ...sources.mapMetrics.map((metric) => ({ metric: metric.family, where: metric.where })),
     ]);
     if (clash !== undefined) return err(clash);
-    this.#sources = [...traffic, ...sources.mapMetrics.map((metric) => metric.family)];
+    // What a scrape left out is told behind what it left it out of.
+    this.#sources = [...traffic, ...sources.mapMetrics.map((metric) => metric.family), ...maps];
     return ok(undefined);
   }
 
