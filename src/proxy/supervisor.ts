@@ -79,14 +79,17 @@ export async function startProxy(
 async function withFilesFor(plan: ProxyPlan, options: SupervisorOptions): Promise<ProxyPlan> {
   const openFiles = await openFileLimit();
   if (openFiles === undefined) return plan;
+  const lowered: string[] = [];
   const listeners = plan.listeners.map((listener) => {
     const fitting = withinFileLimit(listener, plan.listeners.length, openFiles);
     if (fitting !== listener)
-      options.onWarning?.(
-        `listener ${listener.name}: maxSessions lowered from ${listener.maxSessions} to ${fitting.maxSessions}: its share of half of the ${openFiles} files this process may open (ulimit -n)`,
-      );
+      lowered.push(`${listener.name} from ${listener.maxSessions} to ${fitting.maxSessions}`);
     return fitting;
   });
+  if (lowered.length > 0)
+    options.onWarning?.(
+      `maxSessions lowered, to share half of the ${openFiles} files this process may open (ulimit -n): ${lowered.join(", ")}`,
+    );
   return { ...plan, listeners };
 }
 

@@ -25,18 +25,22 @@ export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
   return meeting;
 }
 
-/** The first instruction that no jump, call or fall-through can reach, or undefined. */
-export function firstUnreachable(instructions: readonly Instruction[]): number | undefined {
+/** Every slot that jumps, calls and fall-through can reach from `entry`, once each, in no order. */
+export function* reachableSlots(
+  instructions: readonly Instruction[],
+  entry: number,
+): Generator<number, void, undefined> {
   const reached = new Uint8Array(instructions.length);
-  const pending = [0];
+  const pending = [entry];
   const visit = (slot: number): void => {
     if (reached[slot] !== 0 || slot >= instructions.length) return;
     reached[slot] = 1;
     pending.push(slot);
   };
-  reached[0] = 1;
+  reached[entry] = 1;
   while (pending.length > 0) {
     const slot = pending.pop() as number;
+    yield slot;
     const instruction = instructions[slot] as Instruction;
     switch (instruction.kind) {
       case "exit":
@@ -54,6 +58,12 @@ export function firstUnreachable(instructions: readonly Instruction[]): number |
         visit(slot + 1);
     }
   }
+}
+
+/** The first instruction that no jump, call or fall-through can reach, or undefined. */
+export function firstUnreachable(instructions: readonly Instruction[]): number | undefined {
+  const reached = new Uint8Array(instructions.length);
+  for (const slot of reachableSlots(instructions, 0)) reached[slot] = 1;
   const first = reached.indexOf(0);
   return first < 0 ? undefined : first;
 }

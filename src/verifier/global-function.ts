@@ -1,5 +1,6 @@
 import type { Instruction } from "../isa/instruction.ts";
 import type { Btf, BtfType } from "../object/btf.ts";
+import { reachableSlots } from "./control-flow.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import type { VerifiableProgram } from "./program.ts";
 
@@ -134,35 +135,9 @@ function movesPacket(
   entry: number,
   helpers: ReadonlyMap<number, HelperSignature>,
 ): boolean {
-  const seen = new Set([entry]);
-  const pending = [entry];
-  const visit = (slot: number): void => {
-    if (slot >= instructions.length || seen.has(slot)) return;
-    seen.add(slot);
-    pending.push(slot);
-  };
-  while (pending.length > 0) {
-    const slot = pending.pop() as number;
+  for (const slot of reachableSlots(instructions, entry)) {
     const instruction = instructions[slot] as Instruction;
-    switch (instruction.kind) {
-      case "exit":
-        break;
-      case "jump":
-        visit(slot + 1 + instruction.offset);
-        break;
-      case "branch":
-      case "call_local":
-      case "load_function":
-        visit(slot + 1 + instruction.offset);
-        visit(slot + 1);
-        break;
-      case "call_helper":
-        if (helpers.get(instruction.id)?.movesPacket) return true;
-        visit(slot + 1);
-        break;
-      default:
-        visit(slot + 1);
-    }
+    if (instruction.kind === "call_helper" && helpers.get(instruction.id)?.movesPacket) return true;
   }
   return false;
 }

@@ -293,18 +293,21 @@ for (const { protocol, listeners, openFiles, maxSessions, lowered } of [
     expect(withinFileLimit(plan.listeners[0]!, listeners, openFiles).maxSessions).toBe(lowered);
   });
 
-needing("linux")("more sessions than open files allow are a warning that names both", async () => {
-  const { plan } = await planOf({
-    upstreams: [await echoUpstream()],
-    listeners: [{ maxSessions: 1_000_000_000 }],
-  });
-  const warnings: string[] = [];
-  stopping(
-    value(await startProxy(plan, { ...silent, onWarning: (warning) => warnings.push(warning) })),
-  );
-  expect(warnings).toEqual([
-    expect.stringMatching(
-      /^listener listener0: maxSessions lowered from 1000000000 to \d+: its share of half of the \d+ files/,
-    ),
-  ]);
-});
+needing("linux")(
+  "more sessions than open files allow are one warning that names listeners and numbers",
+  async () => {
+    const { plan } = await planOf({
+      upstreams: [await echoUpstream()],
+      listeners: [{ maxSessions: 1_000_000_000 }, { maxSessions: 1 }, { maxSessions: 900_000_000 }],
+    });
+    const warnings: string[] = [];
+    stopping(
+      value(await startProxy(plan, { ...silent, onWarning: (warning) => warnings.push(warning) })),
+    );
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^maxSessions lowered, to share half of the \d+ files .*: listener0 from 1000000000 to (\d+), listener2 from 900000000 to \1$/,
+      ),
+    ]);
+  },
+);
