@@ -43,10 +43,16 @@ export async function progRunBatch(
     }
   })();
   // Whichever comes first: readline neither ends nor throws for every way to fail.
-  const failure = await Promise.race([failed, done.catch((error: unknown) => error)]);
+  const failure = await Promise.race([failed, done.catch(systemFailure)]);
   if (failure === undefined) return exitCodes.done;
   terminal.error(`weir prog run: ${file}: ${systemReason(failure)}\n`);
   return exitCodes.failed;
+}
+
+/** A read that the system refused. Anything else is a bug, and is thrown on. */
+function systemFailure(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
+  if (error.syscall === undefined) throw error;
+  return error;
 }
 
 function runLine(line: string, workbench: Workbench): object {
