@@ -5,6 +5,7 @@ import type { MapHandle } from "../maps/map-handle.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
+import type { Verified } from "../verifier/verified.ts";
 
 /** A program bound to its maps and accepted for running: all an engine needs, and serialisable. */
 export interface LinkedProgram {
@@ -18,6 +19,8 @@ export interface LinkedProgram {
    * checks out. Absent or false: it must make them all.
    */
   readonly verified?: boolean;
+  /** What it proved of each slot, where an engine shall make use of it. */
+  readonly proof?: Verified;
 }
 
 /** What a worker lends to all programs it runs. One a thread. */

@@ -1,31 +1,10 @@
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import type { HelperSignature } from "../../src/verifier/helper-signature.ts";
 
-/** What the verifier must know of helpers beside what the engine's rows say. */
-const additions: Readonly<Record<string, Partial<HelperSignature>>> = {
-  map_lookup_elem: { returns: "map_value_or_null", packetMemory: true },
-  map_update_elem: { packetMemory: true },
-  map_delete_elem: { packetMemory: true },
-  // What follows the size may hold nothing: the kernel does not ask.
-  trace_printk: { arguments: ["readable_memory", "size"] },
-  csum_diff: { packetMemory: true },
-  xdp_adjust_head: { movesPacket: true },
-  xdp_adjust_meta: { movesPacket: true },
-  xdp_adjust_tail: { movesPacket: true },
-};
-
 const networkTypes = ["xdp", "socket", "tc", "cgroup_skb"] as const;
 
 /** Helpers whose rules are verified before an engine has them. */
 const more: readonly HelperSignature[] = [
-  {
-    id: 12,
-    name: "tail_call",
-    arguments: ["context", "map", "anything"],
-    types: networkTypes,
-    maps: ["prog_array"],
-    tailCall: true,
-  },
   {
     id: 131,
     name: "ringbuf_reserve",
@@ -64,8 +43,5 @@ const more: readonly HelperSignature[] = [
 
 /** All helpers that tests use, by id. */
 export const signatures: ReadonlyMap<number, HelperSignature> = new Map(
-  [
-    ...[...helpers.values()].map((helper) => ({ ...helper, ...additions[helper.name] })),
-    ...more,
-  ].map((signature) => [signature.id, signature] as const),
+  [...helpers.values(), ...more].map((signature) => [signature.id, signature] as const),
 );

@@ -16,6 +16,7 @@ export const checksumHelpers: readonly Helper[] = [
       "anything",
     ],
     types: xdpOnly,
+    packetMemory: true,
     /**
      * seed + sum(to) - sum(from), folded to 16 bits, for any sizes: as Linux 6.18 does. Older
      * kernels do not fold, and refuse sizes that are no multiples of 4.

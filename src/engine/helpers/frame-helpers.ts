@@ -23,6 +23,7 @@ export const frameHelpers: readonly Helper[] = [
     name: "xdp_adjust_head",
     arguments: ["context", "anything"],
     types: xdpOnly,
+    movesPacket: true,
     call: adjustHead,
   },
   {
@@ -30,6 +31,7 @@ export const frameHelpers: readonly Helper[] = [
     name: "xdp_adjust_meta",
     arguments: ["context", "anything"],
     types: xdpOnly,
+    movesPacket: true,
     call: adjustMeta,
   },
   {
@@ -37,6 +39,7 @@ export const frameHelpers: readonly Helper[] = [
     name: "xdp_adjust_tail",
     arguments: ["context", "anything"],
     types: xdpOnly,
+    movesPacket: true,
     call: adjustTail,
   },
 ];

@@ -30,3 +30,8 @@ export function helperFor(id: number, type: ProgramType): Helper | undefined {
   const helper = helpers.get(id);
   return helper?.types.includes(type) ? helper : undefined;
 }
+
+/** How many of r1 to r5 a helper reads. */
+export function registersReadBy(helper: Helper): number {
+  return helper.registersRead ?? helper.arguments.length;
+}

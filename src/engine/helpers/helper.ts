@@ -1,23 +1,8 @@
 import type { MapHandle } from "../../maps/map-handle.ts";
-import type { MapType, ProgramType } from "../../object/object-spec.ts";
+import type { ProgramType } from "../../object/object-spec.ts";
+import type { HelperSignature } from "../../verifier/helper-signature.ts";
 import type { EngineContext } from "../engine.ts";
 import type { ProgramMemory } from "../program-memory.ts";
-
-/**
- * What a helper takes in r1 to r5. Pointers to memory are followed by the register that holds the
- * size; `size` must not be 0, `size_or_zero` may.
- */
-export type HelperArgument =
-  | "map"
-  | "map_key"
-  | "map_value"
-  | "context"
-  | "readable_memory"
-  | "readable_memory_or_null"
-  | "writable_memory"
-  | "size"
-  | "size_or_zero"
-  | "anything";
 
 /**
  * A running program as helpers see it: any engine can make one. Registers are word pairs, r0's low
@@ -33,21 +18,12 @@ export interface HelperRun {
   work: number;
 }
 
-/** One row of the table of helpers. */
-export interface Helper {
-  /** The number in a call instruction: enum bpf_func_id, linux/bpf.h. */
-  readonly id: number;
-  /** Without its `bpf_`. */
-  readonly name: string;
-  readonly arguments: readonly HelperArgument[];
-  /** Program types that may call it. */
-  readonly types: readonly ProgramType[];
-  /** Types of map it takes, where it takes one. */
-  readonly maps?: readonly MapType[];
+/** One row of the table of helpers: what callers must know of it, and what it does. */
+export interface Helper extends HelperSignature {
+  /** How many of r1 to r5 it reads, where that is more than `arguments` asks callers to set. */
+  readonly registersRead?: number;
   /** Steps a call takes beside one for every 8 bytes it is given; 0 where absent. */
   readonly work?: number;
-  /** Changes the map: not allowed on one that is read-only to programs. */
-  readonly changesMap?: true;
   /**
    * Does it, and returns r0: an integer from -2³¹ to 2³² - 1 (a negative errno sign-extends), or
    * undefined where it has written r0 itself. Arguments have been checked against the signature

@@ -20,6 +20,8 @@ export const mapHelpers: readonly Helper[] = [
     name: "map_lookup_elem",
     arguments: ["map", "map_key"],
     types: anyType,
+    returns: "map_value_or_null",
+    packetMemory: true,
     maps: [...valueMaps, "devmap", "devmap_hash"],
     call(run) {
       const { runtime, cpu } = run.context;
@@ -31,6 +33,7 @@ export const mapHelpers: readonly Helper[] = [
     name: "map_update_elem",
     arguments: ["map", "map_key", "map_value", "anything"],
     types: anyType,
+    packetMemory: true,
     maps: valueMaps,
     changesMap: true,
     call(run) {
@@ -46,6 +49,7 @@ export const mapHelpers: readonly Helper[] = [
     name: "map_delete_elem",
     arguments: ["map", "map_key"],
     types: anyType,
+    packetMemory: true,
     maps: valueMaps,
     changesMap: true,
     call(run) {

@@ -12,6 +12,7 @@ export const tailCall: Helper = {
   arguments: ["context", "map", "anything"],
   types: contextTypes,
   maps: ["prog_array"],
+  tailCall: true,
   call() {
     throw new Error("bpf_tail_call is an engine's to do, and was called as other helpers are");
   },

@@ -7,7 +7,9 @@ export const traceHelpers: readonly Helper[] = [
   {
     id: 6,
     name: "trace_printk",
-    arguments: ["readable_memory", "size", "anything", "anything", "anything"],
+    arguments: ["readable_memory", "size"],
+    // What the format asks for. The kernel does not check that callers have set it.
+    registersRead: 5,
     types: anyType,
     // A line costs microseconds, here and wherever it goes.
     work: 1000,

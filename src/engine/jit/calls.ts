@@ -1,6 +1,6 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
-import { helperFor } from "../helpers/helper-table.ts";
+import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { emitInlineHelper } from "./inline-helpers.ts";
 import { limitsBytes, scratch } from "./scratch.ts";
@@ -116,7 +116,7 @@ export function emitHelperCall(
   slot: number,
 ): void {
   const general = (): void => {
-    spillArguments(to, helperFor(id, to.unit.program.type)!.arguments.length);
+    spillArguments(to, registersReadBy(helperFor(id, to.unit.program.type)!));
     to.code.i32(id);
     to.code.i32(slot);
     to.code.call(to.unit.imports.helper);

@@ -1,6 +1,6 @@
 import type { Instruction, Operand } from "../../isa/instruction.ts";
 import type { ProgramType } from "../../object/object-spec.ts";
-import { helperFor } from "../helpers/helper-table.ts";
+import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
 
 /** Sets of registers: bit n is rn. */
 export type RegisterSet = number;
@@ -52,7 +52,7 @@ export function registersRead(instruction: Instruction, type: ProgramType): Regi
 /** r1 up to the last that the helper takes. */
 function helperArguments(id: number, type: ProgramType): RegisterSet {
   // The linker has checked that this type may call it.
-  const count = helperFor(id, type)!.arguments.length;
+  const count = registersReadBy(helperFor(id, type)!);
   return ((1 << count) - 1) << 1;
 }
 
