@@ -1,3 +1,4 @@
+import { UserError } from "../common/user-error.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 
 /** Why a program was refused: the first fault found, with all that a person needs to mend it. */
@@ -28,6 +29,15 @@ export function rejection(parts: Omit<Rejection, "message">): Rejection {
   const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
   const where = `${object}, program ${program}, instruction ${slot} (${instruction}${line})`;
   return { ...parts, message: `${where}: ${cause}${fix === undefined ? "" : `; ${fix}`}` };
+}
+
+/** The error of a load that a rejection ends: what is wrong in one line, with the rest as its detail. */
+export function rejectionError(one: Rejection): UserError {
+  const { code, program, slot, instruction, source, registers, cause, fix } = one;
+  const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
+  const text = source === undefined ? [] : [`${source.file}:${source.line}: ${source.text.trim()}`];
+  const where = `program ${program}, instruction ${slot} (${instruction}${line})`;
+  return new UserError(code, where, cause, fix, [...text, ...registers]);
 }
 
 /** A rejection for people, over several lines, without an end of line. */
