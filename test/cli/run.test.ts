@@ -167,7 +167,7 @@ listeners:
     expect(series(counted, "weir_packets_total", { ...aborted, verdict: "aborted" })).toBe(1);
     expect(series(counted, "weir_drops_total", { ...aborted, reason: "filter_aborted" })).toBe(1);
     expect(
-      series(counted, "weir_filter_verdicts_total", { filter: "peek", verdict: "aborted" }),
+      series(counted, "weir_filter_verdicts_total", { filter: "long", verdict: "aborted" }),
     ).toBe(1);
   },
 );
