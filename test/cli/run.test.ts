@@ -165,7 +165,7 @@ listeners:
     const counted = await scrape(metrics);
     const aborted = { listener: "echo", direction: "ingress" };
     expect(series(counted, "weir_packets_total", { ...aborted, verdict: "aborted" })).toBe(1);
-    expect(series(counted, "weir_drops_total", { ...aborted, reason: "filter_aborted" })).toBe(1);
+    expect(series(counted, "weir_drops_total", { ...aborted, reason: "budget_exceeded" })).toBe(1);
     expect(
       series(counted, "weir_filter_verdicts_total", { filter: "long", verdict: "aborted" }),
     ).toBe(1);
