@@ -175,7 +175,7 @@ export class Explorer {
     const forced = callback || this.#sinceCheckpoint > 64;
     const visited = facts.visited - this.#visitedThen;
     const jumps = this.#jumps - this.#jumpsThen;
-    let add = forced || (jumps >= 2 && visited >= 8);
+    let add = forced || (jumps >= 1 && visited >= 4);
     const known = this.#checkpoints.get(slot) ?? [];
     let kept = 0;
     for (let i = 0; i < known.length; i++) {
