@@ -137,10 +137,10 @@ function straight(count: number): string {
   return [...lines, "out: r0 = 2", "exit"].join("\n");
 }
 
-/** Blocks of a loop of eight rounds each and a branch on what nobody knows. */
+/** Blocks of a loop of three rounds each and a branch on what nobody knows. */
 function loops(count: number): string {
   const lines = ["r8 = *(u32 *)(r1 + 12)"];
-  for (let i = 0; lines.length < count - 12; i++)
+  for (let i = 0; lines.length < count - 14; i++)
     lines.push(
       "r2 = 0",
       `l${i}: r3 = r8`,
@@ -148,8 +148,10 @@ function loops(count: number): string {
       "r3 &= 7",
       "*(u64 *)(r10 - 8) = r3",
       "r2 += 1",
-      `if r2 < 8 goto l${i}`,
-      `if r8 > ${i} goto m${i}`,
+      `if r2 < 3 goto l${i}`,
+      "r4 = r8",
+      "r4 &= 1",
+      `if r4 == 0 goto m${i}`,
       "r8 ^= 1",
       `m${i}: r8 += r3`,
     );
