@@ -54,5 +54,7 @@ export function formatRejection(one: Rejection): string {
 
 function sentence(text: string): string {
   // Names stay as they are.
-  return /^(r\d|bpf_)/.test(text) ? `${text}.` : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return /^(r\d|\w+[._])/.test(text)
+    ? `${text}.`
+    : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
