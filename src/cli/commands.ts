@@ -38,12 +38,24 @@ Examples:
 
   weir
     .command("check")
-    .description("validate a config, load every filter and say what would run")
+    .description("validate a config, load and verify every filter and say what would run")
     .requiredOption("-c, --config <file>", "the config (YAML)")
     .option("--json", "one JSON object instead of text")
     .action(async (options: { config: string; json?: boolean }) => {
       const { check } = await import("./check.ts");
       done(await check(options, terminal));
+    });
+
+  weir
+    .command("verify")
+    .description("say of each program of ELF objects whether it is proven safe, and if not, why")
+    .argument("<object...>", "built by clang -target bpf; with -g, lines of C are named")
+    .option("--program <name>", "only this program")
+    .option("--log", "print what the verifier follows, in the form of the kernel's log")
+    .option("--json", "one JSON object a program (and a line of the log) instead of text")
+    .action(async (objects: string[], options) => {
+      const { verify } = await import("./verify.ts");
+      done(verify(objects, options, terminal));
     });
 
   const prog = weir.command("prog").description("eBPF programs");

@@ -65,9 +65,12 @@ function runLine(line: string, workbench: Workbench): object {
   if (!maps.ok) return { id, error: shown(maps.error) };
   try {
     const { program } = looseProgram("batch", item.value.bytecode);
-    const executable = workbench.prepare(program, maps.value, item.value.type, item.value.engine);
+    const { type, engine, data } = item.value;
+    const executable = workbench.prepare(program, maps.value, type, engine, {
+      dataBytes: data.length,
+    });
     if (!executable.ok) return { id, error: shown(executable.error) };
-    const outcome = workbench.run(executable.value, item.value.data);
+    const outcome = workbench.run(executable.value, data);
     if (!outcome.ok) return { id, error: shown(outcome.error) };
     const { fault } = outcome.value;
     if (fault === undefined) return { id, ret: returnedOf(outcome.value) };

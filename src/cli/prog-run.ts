@@ -19,7 +19,7 @@ import { looseProgram, type Subject } from "./loose-program.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
 import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
 import { readText, systemReason } from "./read-text.ts";
-import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from "./terminal.ts";
 
 export interface ProgRunOptions {
   readonly program?: string;
@@ -48,7 +48,8 @@ export async function progRun(
     return exitCodes.usage;
   }
   const refused = (error: UserError): ExitCode => {
-    terminal.error(`weir prog run: ${error.message}\n`);
+    terminal.error(`weir prog run: ${errorText(error)}`);
+    if (options.json === true) terminal.out(`${JSON.stringify({ error: errorObject(error) })}\n`);
     return error.code.startsWith("USAGE_") ? exitCodes.usage : exitCodes.failed;
   };
   const workbench = await Workbench.create({ trace: (line) => terminal.error(`${line}\n`) });
@@ -69,27 +70,28 @@ export async function progRun(
     const set = setEntry(text, maps.value, workbench.value);
     if (!set.ok) return refused(set.error);
   }
-  const executable = workbench.value.prepare(
-    subject.value.program,
+  const packets = await packetsOf(options);
+  if (!packets.ok) return refused(packets.error);
+  const executables = prepareFor(
+    packets.value,
+    subject.value,
     maps.value,
-    options.type,
-    options.engine,
+    options,
+    workbench.value,
   );
-  if (!executable.ok) return refused(executable.error);
+  if (!executables.ok) return refused(executables.error);
   const { object: source } = subject.value;
   if (source !== undefined) {
     const filled = workbench.value.fillProgramArrays(
       source,
-      executable.value,
+      executables.value(0),
       maps.value,
       chosen,
       options.type,
     );
     if (!filled.ok) return refused(filled.error);
   }
-  const packets = await packetsOf(options);
-  if (!packets.ok) return refused(packets.error);
-  const ran = runAll(workbench.value, executable.value, packets.value, options, terminal);
+  const ran = runAll(workbench.value, executables.value, packets.value, options, terminal);
   if (!ran.ok) return refused(ran.error);
   printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
   return exitCodes.done;
@@ -274,9 +276,31 @@ function setEntry(
   return ok(undefined);
 }
 
+/** The executable for each packet: a `raw` program is proven for one length of data at a time. */
+function prepareFor(
+  packets: readonly Uint8Array[],
+  { program, object }: Subject,
+  maps: readonly MapHandle[],
+  { type = program.type, engine }: ProgRunOptions,
+  workbench: Workbench,
+): Result<(packet: number) => Executable, UserError> {
+  const byLength = new Map<number | undefined, Executable>();
+  const lengthOf = (packet: Uint8Array | undefined): number | undefined =>
+    type === "raw" ? packet?.length : undefined;
+  // A capture may hold no packet; whether the program is accepted is told all the same.
+  for (const packet of packets.length === 0 ? [undefined] : packets) {
+    const dataBytes = lengthOf(packet);
+    if (byLength.has(dataBytes)) continue;
+    const executable = workbench.prepare(program, maps, type, engine, { object, dataBytes });
+    if (!executable.ok) return executable;
+    byLength.set(dataBytes, executable.value);
+  }
+  return ok((packet) => byLength.get(lengthOf(packets[packet])) as Executable);
+}
+
 function runAll(
   workbench: Workbench,
-  executable: Executable,
+  executables: (packet: number) => Executable,
   packets: readonly Uint8Array[],
   options: ProgRunOptions,
   terminal: Terminal,
@@ -285,7 +309,7 @@ function runAll(
   let nanoseconds = 0;
   for (const [i, packet] of packets.entries()) {
     const from = process.hrtime.bigint();
-    const outcome = workbench.run(executable, packet, repeat);
+    const outcome = workbench.run(executables(i), packet, repeat);
     nanoseconds += Number(process.hrtime.bigint() - from);
     if (!outcome.ok) return outcome;
     terminal.out(

@@ -1,3 +1,5 @@
+import type { UserError } from "../common/user-error.ts";
+
 /** Where commands write: injected, so that tests read what a user would see. */
 export interface Terminal {
   readonly out: (text: string) => void;
@@ -11,6 +13,16 @@ export interface Terminal {
 /** 0 done, 1 refused or failed, 2 wrong usage or config. */
 export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** An error for people: its message, with its detail indented below, each on lines that end. */
+export function errorText({ message, detail }: UserError): string {
+  return [message, ...detail.map((line) => `    ${line}`), ""].join("\n");
+}
+
+/** An error for scripts. */
+export function errorObject({ code, where, what, fix, detail }: UserError): object {
+  return { code, where, what, fix, ...(detail.length === 0 ? {} : { detail }) };
+}
 
 /** Rows as left-aligned columns, two spaces apart, headings first. */
 export function table(rows: readonly (readonly string[])[]): string {

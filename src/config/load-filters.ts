@@ -125,15 +125,14 @@ function link(
   path: KeyPath,
   problems: ProblemList,
 ): LinkedProgram[] {
-  const refuse = ({ where, what, fix }: UserError): void =>
-    problems.value("CONFIG_OBJECT", path, `${object.file}: ${where}: ${what}`, fix);
+  const refuse = (error: UserError): void => problems.object(path, object.file, error);
   for (const map of object.maps) {
     const refusal = checkMap(map);
     if (refusal !== undefined) refuse(refusal);
   }
   const handles = object.maps.map(unplacedMap);
   return programs.flatMap((program) => {
-    const linked = linkProgram(program, handles);
+    const linked = linkProgram(program, handles, program.type, { object });
     if (linked.ok) return [linked.value];
     refuse(linked.error);
     return [];
@@ -156,10 +155,9 @@ function linkTailCalls(
   const refusers = new Map<ProgramSlot, WrittenSlot["refuse"]>();
   for (const slot of written) refusers.set(slot, slot.refuse);
   for (const { slot, error } of calls.error) {
-    const { where, what, fix } = error;
     const refuse = refusers.get(slot);
-    if (refuse !== undefined) refuse(`${where}: ${what}`, fix);
-    else problems.value("CONFIG_OBJECT", path, `${object.file}: ${where}: ${what}`, fix);
+    if (refuse !== undefined) refuse(`${error.where}: ${error.what}`, error.fix, error.detail);
+    else problems.object(path, object.file, error);
   }
   return undefined;
 }

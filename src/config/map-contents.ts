@@ -29,7 +29,7 @@ export interface WrittenSlot extends ProgramSlot {
   readonly refuse: Refuse;
 }
 
-type Refuse = (what: string, fix: string | undefined) => void;
+type Refuse = (what: string, fix: string | undefined, detail?: readonly string[]) => void;
 
 /** Reads what a filter's `maps` say: entries and entry files, each value as its map's type has it. */
 export function readMapContents(
@@ -97,7 +97,8 @@ function readMap(
     if (!key.ok) refuseTyped(key.error, "value", [...at, "key"], problems);
     if (!value.ok) refuseTyped(value.error, "value", [...at, "value"], problems);
     if (!key.ok || !value.ok) continue;
-    const refuse: Refuse = (what, fix) => problems.value("CONFIG_ENTRY", at, what, fix);
+    const refuse: Refuse = (what, fix, detail) =>
+      problems.value("CONFIG_ENTRY", at, what, fix, detail);
     collected.add({ key: key.value, value: value.value, where: problems.place(at) }, refuse);
   }
   if (written.file !== undefined) {
@@ -108,8 +109,8 @@ function readMap(
     else {
       for (const problem of read.value.problems) problems.found.push(problem);
       for (const entry of read.value.entries) {
-        const refuse: Refuse = (what, fix) => {
-          problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix));
+        const refuse: Refuse = (what, fix, detail) => {
+          problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix, detail));
         };
         const key = parseKey(map, object, entry.key);
         const value = parseValue(map, object, entry.value, ports);

@@ -16,11 +16,18 @@ export interface LinkedProgram {
   readonly maps: readonly MapHandle[];
   /**
    * The verifier has proven every access, argument, call depth and loop: an engine may leave its own
-   * checks out. Absent or false: it must make them all.
+   * checks out. `linkProgram` alone says so; only tests make programs without, of which an engine
+   * checks everything.
    */
   readonly verified?: boolean;
-  /** What it proved of each slot, where an engine shall make use of it. */
+  /**
+   * What it proved of each slot. Where `readsUnwritten` is set, an engine has zeroed the frame since
+   * its function began: no run may see what another left on the stack. Slots that are not `reached`
+   * (and are no second half of `lddw`) never run, and an engine must trap there or check.
+   */
   readonly proof?: Verified;
+  /** Of a `raw` program: the only length of data that it was proven for. */
+  readonly dataBytes?: number;
 }
 
 /** What a worker lends to all programs it runs. One a thread. */

@@ -29,6 +29,9 @@ export interface NumberedSlot {
   readonly program: number;
 }
 
+/** What of an object its tail calls are resolved with. */
+export type TailCallObject = Pick<ObjectSpec, "file" | "maps" | "programs" | "btf">;
+
 /** Why a slot cannot be filled. */
 export interface SlotRefusal {
   readonly slot: ProgramSlot;
@@ -42,7 +45,7 @@ export interface SlotRefusal {
  * of one type, as the kernel demands (bpf_prog_map_compatible). `type` stands in for the sections'.
  */
 export function resolveTailCalls(
-  object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+  object: TailCallObject,
   roots: readonly LinkedProgram[],
   maps: readonly MapHandle[],
   chosen: readonly ProgramSlot[] = [],
@@ -144,7 +147,7 @@ function slotsByMap(
 
 function slotProgram(
   slot: ProgramSlot,
-  object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+  object: TailCallObject,
   linked: ReadonlyMap<string, LinkedProgram>,
   maps: readonly MapHandle[],
   type: ProgramType | undefined,
@@ -172,7 +175,7 @@ function slotProgram(
         `it has ${object.programs.map(({ name }) => name).join(", ") || "none"}`,
       ),
     );
-  return linkProgram(spec, maps, type);
+  return linkProgram(spec, maps, type ?? spec.type, { object });
 }
 
 function mixedTypes(

@@ -8,12 +8,12 @@ import {
   type LinkedProgram,
   stackBytes,
 } from "../engine/engine.ts";
-import { linkProgram } from "../engine/link.ts";
+import { type LinkSource, linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
 import { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import type { MapSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import {
@@ -30,6 +30,7 @@ import {
   refuseTailCalls,
   resolveTailCalls,
   slotEntry,
+  type TailCallObject,
 } from "./program-arrays.ts";
 import type { Verdict } from "./verdict.ts";
 import { budgetExceeded, filterAborted, verdictOf } from "./verdict-of.ts";
@@ -128,14 +129,23 @@ export class Workbench {
     return new MapAccess(handle, this.#context.arena, this.#context.runtime);
   }
 
-  /** Binds a program to maps and makes it ready to run. `type` stands in for the section's. */
+  /**
+   * Binds a program to maps, verifies it and makes it ready to run. `type` stands in for the
+   * section's.
+   */
   prepare(
     spec: ProgramSpec,
     maps: readonly MapHandle[],
     type?: ProgramType,
     engine: EngineKind = "interpreter",
+    source?: LinkSource,
   ): Result<Executable, UserError> {
-    const linked: Result<LinkedProgram, UserError> = linkProgram(spec, maps, type);
+    const linked: Result<LinkedProgram, UserError> = linkProgram(
+      spec,
+      maps,
+      type ?? spec.type,
+      source,
+    );
     return linked.ok ? engines[engine](linked.value, this.#context) : linked;
   }
 
@@ -145,7 +155,7 @@ export class Workbench {
    * for the sections'. The first refusal, where there is one; then nothing is filled.
    */
   fillProgramArrays(
-    object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+    object: TailCallObject,
     root: Executable,
     maps: readonly MapHandle[],
     chosen: readonly ProgramSlot[] = [],
@@ -175,12 +185,16 @@ export class Workbench {
 
   /**
    * Runs a program `repeat` times on a packet. Each run starts from what the one before left, as in
-   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold.
+   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold. A `raw` program takes data
+   * of the length that it was prepared for.
    */
   run(executable: Executable, packet: Uint8Array, repeat = 1): Result<Outcome, UserError> {
     const { arena, clock } = this.#context;
+    const { name, type, dataBytes } = executable.program;
+    if (type === "raw" && packet.length !== dataBytes)
+      throw new RangeError(`${name}: verified for ${dataBytes} bytes, given ${packet.length}`);
     const slot = this.#slot;
-    const placed = placeFrame(arena, slot, packet, executable.program.type);
+    const placed = placeFrame(arena, slot, packet, type);
     if (!placed.ok) return placed;
     for (let i = 0; i < repeat; i++) {
       const now = this.#nowNs();

@@ -1,6 +1,6 @@
 import type { BranchOp, Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
-import type { PathState } from "./path-state.ts";
+import type { Frame, PathState } from "./path-state.ts";
 import {
   atEnd,
   beyondEnd,
@@ -39,8 +39,10 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   const ifNot = open ? refine(op, width, left.range, right.range, false) : undefined;
   if ((ifTaken === undefined) !== (ifNot === undefined)) known = ifTaken !== undefined;
   if (known !== undefined) {
-    const relied = [dst, ...(sourceRegister === undefined ? [] : [sourceRegister])];
-    a.markPrecise(...relied.filter((register) => a.registers[register]?.kind === "scalar"));
+    const relied: number[] = [];
+    if (left.kind === "scalar") relied.push(dst);
+    if (sourceRegister !== undefined && right.kind === "scalar") relied.push(sourceRegister);
+    a.markPrecise(...relied);
     return known ? target : next;
   }
   noteLinked(a, step, left, right);
@@ -110,25 +112,28 @@ function packetOutcome(
 
 /** Notes which linked registers this branch changes together. */
 function noteLinked(a: Analysis, step: number, left: RegisterState, right: RegisterState): void {
-  const ids = [left, right]
-    .filter(({ kind, id }) => kind === "scalar" && id !== 0)
-    .map((r) => r.id);
-  for (const id of new Set(ids)) {
-    const places = linkedPlaces(a.state, id);
-    if (places.length > 1) a.trace.addLinked(step, places);
-  }
+  noteLinkedTo(a, step, left);
+  if (right.id !== left.id || left.kind !== "scalar") noteLinkedTo(a, step, right);
+}
+
+function noteLinkedTo(a: Analysis, step: number, { kind, id }: RegisterState): void {
+  if (kind !== "scalar" || id === 0) return;
+  const places = linkedPlaces(a.state, id);
+  if (places.length > 1) a.trace.addLinked(step, places);
 }
 
 function linkedPlaces(state: PathState, id: number): Place[] {
   const places: Place[] = [];
-  for (const [number, frame] of state.frames.entries()) {
+  for (let number = 0; number < state.frames.length; number++) {
+    const { registers, stack } = state.frames[number] as Frame;
     for (let r = 0; r < 10; r++) {
-      const held = frame.registers[r] as RegisterState;
+      const held = registers[r] as RegisterState;
       if (held.kind === "scalar" && held.id === id) places.push(registerPlace(number, r));
     }
-    for (const [slot, held] of frame.stack.entries())
-      if (held?.register?.kind === "scalar" && held.register.id === id)
-        places.push(slotPlace(number, slot));
+    for (let slot = 0; slot < stack.length; slot++) {
+      const held = stack[slot]?.register;
+      if (held?.kind === "scalar" && held.id === id) places.push(slotPlace(number, slot));
+    }
   }
   return places;
 }

@@ -63,6 +63,7 @@ export class Equivalence {
 
   #covers(old: RegisterState, now: RegisterState, demand: Demand): boolean {
     if (demand === "exact") return sameRegister(old, now);
+    if (old === now && old.kind === "scalar" && old.id === 0) return true;
     if (old.kind === "uninitialised") return true;
     if (old.kind !== now.kind) return false;
     if (old.kind === "scalar") {

@@ -4,7 +4,7 @@ import { rangeText } from "./describe-register.ts";
 import { Equivalence } from "./equivalence.ts";
 import type { GlobalFunction } from "./global-function.ts";
 import type { VerifierLog } from "./log.ts";
-import type { Checkpoint, PathState } from "./path-state.ts";
+import type { Checkpoint, Frame, PathState } from "./path-state.ts";
 import { scalarPlaces } from "./precision.ts";
 import { doInstruction } from "./step.ts";
 
@@ -175,10 +175,11 @@ export class Explorer {
     const forced = callback || this.#sinceCheckpoint > 64;
     const visited = facts.visited - this.#visitedThen;
     const jumps = this.#jumps - this.#jumpsThen;
-    let add = forced || (jumps >= 2 && visited >= 8);
+    let add = forced || (jumps >= 1 && visited >= 4);
     const known = this.#checkpoints.get(slot) ?? [];
     let kept = 0;
-    for (const [i, checkpoint] of known.entries()) {
+    for (let i = 0; i < known.length; i++) {
+      const checkpoint = known[i] as Checkpoint;
       if (checkpoint.open > 0) {
         if (callback) {
           if (this.#equivalence.covers(checkpoint.state, state, slot, "within")) {
@@ -226,9 +227,11 @@ export class Explorer {
   /** What the earlier state's paths relied on, this path's history must provide. */
   #inherit(earlier: PathState): void {
     const a = this.#analysis;
-    for (const [number, frame] of earlier.frames.entries())
+    for (let number = 0; number < earlier.frames.length; number++) {
+      const frame = earlier.frames[number] as Frame;
       for (let slot = 0; slot < frame.stack.length; slot++)
         if (frame.isRead(slot)) a.state.markRead(number, slot);
+    }
     a.markPlaces(scalarPlaces(earlier, true));
   }
 

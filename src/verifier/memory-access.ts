@@ -149,19 +149,28 @@ export function checkRegion(
         held.kind === "scalar"
           ? `r${base} is used as a pointer and holds a number`
           : `r${base} is used as a pointer to memory, and what it holds cannot be ${mode === "read" ? "read" : "written"} through`,
-        notPointerFix(held),
+        notPointerFix(a, held),
         [base],
       );
   }
 }
 
-function notPointerFix({ kind }: RegisterState): string | undefined {
+function notPointerFix(a: Analysis, { kind }: RegisterState): string | undefined {
   if (kind === "map") return "call map_lookup_elem and use what it returns";
   if (kind === "packet_end")
     return "read between data and data_end; data_end itself is only for compares";
+  if (kind === "scalar" && movesPacket(a))
+    return "if it was a pointer into the packet: load data and data_end again after a helper that moves the packet, and compare again";
   if (kind === "scalar")
     return "keep the pointer in a register or an 8-byte stack slot; arithmetic other than adding and subtracting numbers makes it a number";
   return undefined;
+}
+
+/** Whether the program calls a helper behind which pointers into the packet are only numbers. */
+function movesPacket({ instructions, helpers }: Analysis): boolean {
+  return instructions.some(
+    (one) => one.kind === "call_helper" && helpers.get(one.id)?.movesPacket === true,
+  );
 }
 
 function checkMapMode(a: Analysis, base: number, map: VerifiedMap, mode: "read" | "write"): void {

@@ -185,7 +185,9 @@ export class PathState {
         const before = registers[i] as RegisterState;
         if (before.kind !== "uninitialised") registers[i] = change(before);
       }
-      for (const [slot, held] of frame.stack.entries()) {
+      const { stack } = frame;
+      for (let slot = 0; slot < stack.length; slot++) {
+        const held = stack[slot];
         if (held?.register === undefined) continue;
         const after = change(held.register);
         if (after !== held.register) frame.setSlot(slot, { bytes: held.bytes, register: after });

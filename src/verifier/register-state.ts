@@ -72,7 +72,7 @@ const blank: RegisterState = {
 
 export const uninitialised: RegisterState = blank;
 
-export const unknownScalar: RegisterState = { ...blank, kind: "scalar", range: unknownRange };
+export const unknownScalar: RegisterState = scalar(unknownRange);
 
 /** A copy with some fields changed. Spelled out: spreading costs several times as much. */
 export function withFields(
@@ -103,7 +103,12 @@ export function pointer(
 }
 
 export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
-  if (range === unknownRange && id === 0) return unknownScalar;
+  if (id !== 0 || offset !== 0) return newScalar(range, id, offset);
+  range.scalar ??= newScalar(range, 0, 0);
+  return range.scalar;
+}
+
+function newScalar(range: ScalarRange, id: number, offset: number): RegisterState {
   return {
     kind: "scalar",
     range,

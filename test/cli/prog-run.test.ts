@@ -2,6 +2,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { ClassicWriter } from "../../src/pcap/classic-writer.ts";
+import { build } from "../object/clang.ts";
+import { needing } from "../support/needing.ts";
 import { temporaryFolder, weir } from "../support/processes.ts";
 
 const blocklist = fileURLToPath(new URL("../../filters/blocklist.o", import.meta.url));
@@ -94,13 +96,47 @@ test("prog run --asm reads assembly text from a file and from standard input", a
   folder.remove();
 });
 
-test("prog run names the instruction and the cause of a run that ended as ABORTED", async () => {
+needing("clang")(
+  "prog run names the instruction and the cause of a run that ended as ABORTED",
+  async () => {
+    const object = build(fileURLToPath(new URL("../system/programs/long-run.c", import.meta.url)));
+    const run = ["prog", "run", object, "--data", `${ethernet}${"00".repeat(28)}73`, "--json"];
+    const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
+    expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BUDGET_EXCEEDED" } });
+    expect(line.fault.message).toMatch(/^instruction \d+: .*10000000/);
+  },
+);
+
+test("prog run refuses a program that cannot be proven safe, with all that mends it", async () => {
   // r0 = *(u32 *)(r1 + 0); r0 = *(u8 *)(r0 + 14); exit: one byte beyond the frame.
   const insns = "611000000000000071000e00000000009500000000000000";
-  const run = ["prog", "run", "--insns", insns, "--type", "xdp", "--data", ethernet, "--json"];
-  const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
-  expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BAD_ACCESS" } });
-  expect(line.fault.message).toMatch(/^instruction 1: read of 1 byte at 0x[0-9a-f]+/);
+  const run = ["prog", "run", "--insns", insns, "--type", "xdp", "--data", ethernet];
+  const where = "program insns, instruction 1 (r0 = *(u8 *)(r0 + 14))";
+  const what = "packet bytes 14 to 14 are accessed, and none is known to be there";
+  const fix = "compare r0 + 15 with data_end before this, and leave where it is greater";
+  const register = "r0: packet data, not compared with data_end yet";
+  const stderr = `weir prog run: ${where}: ${what}; ${fix}\n    ${register}\n`;
+  expect(await weir(run)).toMatchObject({ code: 1, stdout: "", stderr });
+  const asJson = await weir([...run, "--json"]);
+  expect(asJson).toMatchObject({ code: 1, stderr });
+  expect(JSON.parse(asJson.stdout)).toEqual({
+    error: { code: "PACKET_BOUNDS", where, what, fix, detail: [register] },
+  });
+});
+
+test("prog run proves a raw program for the length of each packet", async () => {
+  // r0 = *(u8 *)(r1 + 1); exit
+  const insns = "71100100000000009500000000000000";
+  const run = ["prog", "run", "--insns", insns, "--type", "raw", "--json"];
+  const data = ["--data", "0a0b", "--data", "0c0d0e", "--data", "0f10"];
+  const { code, stdout } = await weir([...run, ...data]);
+  expect(code).toBe(0);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.slice(0, 3).map((line) => JSON.parse(line).ret)).toEqual(["b", "d", "10"]);
+  const short = await weir([...run, ...data, "--data", "ff"]);
+  expect(short.code).toBe(1);
+  // Nothing ran: what is refused is refused before the first packet.
+  expect(JSON.parse(short.stdout)).toMatchObject({ error: { code: "MEMORY_BOUNDS" } });
 });
 
 test("prog run --batch answers each line in order, the refused ones with a named error", async () => {
@@ -304,7 +340,8 @@ test("prog run --pcap runs the packets of captures, and names the byte where one
   expect(verdicts).toEqual(["drop", "pass", undefined]);
   writeFileSync(file, whole.subarray(0, -1));
   const cut = await weir([...run, file]);
-  expect(cut).toMatchObject({ code: 1, stdout: "" });
+  expect(cut.code).toBe(1);
+  expect(JSON.parse(cut.stdout)).toMatchObject({ error: { code: "CAPTURE_TRUNCATED" } });
   expect(cut.stderr).toMatch(/two\.pcap, byte \d+: /);
   folder.remove();
 });

@@ -246,7 +246,7 @@ routes: []
 drain: refuse
 filters:
   dns: { expression: udp port 53 }
-  code: { bytecode: exit, shadow: true }
+  code: { bytecode: "r0 = 2\\nexit", shadow: true }
 listeners:
   - { name: a, protocol: geneve, listen: "127.0.0.1:1", upstream: app, mode: gwlb, vni: 1, peers: {} }
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
@@ -255,7 +255,7 @@ listeners:
 3:1: admin: not available in this version; remove it
 4:1: routes: not available in this version; remove it
 5:1: drain: not available in this version; remove it
-8:27: filters.code.shadow: not available in this version; remove it
+8:37: filters.code.shadow: not available in this version; remove it
 10:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
 10:72: listeners[0].mode: not available in this version; remove it
 10:84: listeners[0].vni: not available in this version; remove it

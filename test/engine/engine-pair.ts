@@ -2,12 +2,12 @@ import { toHex } from "../../src/common/bytes.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
-import { linkProgram } from "../../src/engine/link.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
 import { EngineBench, type Run, spec } from "./engine-bench.ts";
+import { linkUnverified } from "./unverified.ts";
 
 /** One program and its packet. */
 export interface PairedCase {
@@ -70,7 +70,7 @@ export class EnginePair {
     bench.traced.length = 0;
     if (verified !== true)
       return bench.run(bench.prepare(program, type, this.#maps[which]), packet);
-    const linked = linkProgram(spec(program), this.#maps[which]!, type);
+    const linked = linkUnverified(spec(program), this.#maps[which]!, type);
     if (!linked.ok) throw linked.error;
     return bench.run(bench.prepareLinked({ ...linked.value, verified }), packet);
   }

@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseHex, u16le } from "../../src/common/bytes.ts";
 import { jit, warmUp } from "../../src/engine/jit/jit.ts";
-import { linkProgram } from "../../src/engine/link.ts";
 import { placeFrame } from "../../src/engine/packet-slot.ts";
 import { type Instruction, register } from "../../src/isa/instruction.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
@@ -16,6 +15,7 @@ import { assembled, EngineBench, frame, spec, unwrap } from "./engine-bench.ts";
 import { engineContract } from "./engine-contract.ts";
 import { engineFuzz } from "./engine-fuzz.ts";
 import { EnginePair } from "./engine-pair.ts";
+import { linkUnverified } from "./unverified.ts";
 
 engineContract("jit", jit);
 engineFuzz("jit", jit);
@@ -135,7 +135,7 @@ test("programs that share a worker's stack do not see each other's bounds", () =
 test("a program in which nothing is proven, run without checks, ends by its trap as by a fault", () => {
   const bench = new EngineBench(jit);
   const run = (text: string) => {
-    const linked = unwrap(linkProgram(spec(text), [], "raw"));
+    const linked = unwrap(linkUnverified(spec(text), [], "raw"));
     return bench.run(bench.prepareLinked({ ...linked, verified: true }), frame(8));
   };
   const outside = run("r1 = 0x7ffffff0 ll\nr0 = *(u64 *)(r1 + 64)\nexit");
@@ -149,7 +149,7 @@ test("a store is noted in the slot with and without checks, where it hits the pa
   const bench = new EngineBench(jit);
   const map = bench.map("array", { maxEntries: 1, valueSize: 8 });
   const wrote = (text: string, verified: boolean): boolean => {
-    const linked = unwrap(linkProgram(spec(text), [map], "xdp"));
+    const linked = unwrap(linkUnverified(spec(text), [map], "xdp"));
     bench.run(bench.prepareLinked({ ...linked, verified }), frame(64));
     return (bench.arena.view.getUint32(bench.slot + SLOT_FLAGS, true) & SLOT_WROTE) !== 0;
   };
@@ -166,7 +166,7 @@ test("a store is noted in the slot with and without checks, where it hits the pa
 test("a program without checks starts with a zeroed stack wherever it reads it", () => {
   const bench = new EngineBench(jit);
   const run = (text: string) => {
-    const linked = unwrap(linkProgram(spec(text), [], "raw"));
+    const linked = unwrap(linkUnverified(spec(text), [], "raw"));
     return bench.run(bench.prepareLinked({ ...linked, verified: true }), frame(8));
   };
   const dirty = Array.from({ length: 64 }, (_, i) => `*(u64 *)(r10 - ${8 * i + 8}) = -1`);
@@ -200,7 +200,7 @@ test("a program too large for V8 is refused by name", () => {
   };
   const bench = new EngineBench(jit);
   const program = [...new Array<Instruction>(200_000).fill(body), { kind: "exit" } as const];
-  const linked = unwrap(linkProgram(spec(program), [], "raw"));
+  const linked = unwrap(linkUnverified(spec(program), [], "raw"));
   const refused = jit(linked, bench.context);
   expect(refused).toMatchObject({
     ok: false,
