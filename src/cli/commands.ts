@@ -23,7 +23,8 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or config.
 Examples:
   weir run -c config/weir.yaml
   weir check -c config/weir.yaml
-  weir prog run filters/blocklist.o --data 0200…0800450000…`,
+  weir prog run filters/blocklist.o --data 0200…0800450000…
+  weir replay capture.pcap -c config/weir.yaml --listener echo-udp`,
     );
 
   weir
@@ -99,6 +100,41 @@ A program that faults in a batch is an error; else its verdict is aborted, and t
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
     });
+  weir
+    .command("replay")
+    .description("run the packets of a capture through a listener's filters, as if they came in")
+    .argument("<file>", "the capture (pcap or pcapng); - for standard input")
+    .requiredOption("-c, --config <file>", "the config (YAML)")
+    .option("--listener <name>", "whose filters; may be left out where the config has one listener")
+    .addOption(
+      new Option("--direction <direction>", "which of its chains")
+        .choices(["ingress", "egress"])
+        .default("ingress"),
+    )
+    .option("-w <file>", "write what went on, as the filters left it; - for standard output")
+    .option("--dropped <file>", "write what was dropped, as it came; - for standard output")
+    .option(
+      "--metrics <file>",
+      "write the metrics as a scrape would find them; - for standard output",
+    )
+    .option("--json", "one JSON object instead of text")
+    .addHelpText(
+      "after",
+      `
+Filters see the capture's own time, so rate limits do what they would have done then. Packets of
+IP and of Linux's "any" device get an Ethernet header. Files are written as pcapng, with verdict, filter
+and reason as a comment on each packet; where the name ends in .pcap, as classic pcap without comments.
+The exit code is 1 where the capture is damaged or cut off, after what was whole has been replayed.
+
+Examples:
+  weir replay capture.pcapng -c weir.yaml --listener dns -w passed.pcapng --dropped dropped.pcapng
+  tcpdump -i any -w - | weir replay - -c weir.yaml --listener dns`,
+    )
+    .action(async (file: string, options) => {
+      const { replay } = await import("./replay.ts");
+      done(await replay(file, options, terminal));
+    });
+
   const filter = weir.command("filter").description("tcpdump expressions");
   filter
     .command("compile")

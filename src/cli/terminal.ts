@@ -24,15 +24,21 @@ export function errorObject({ code, where, what, fix, detail }: UserError): obje
   return { code, where, what, fix, ...(detail.length === 0 ? {} : { detail }) };
 }
 
-/** Rows as left-aligned columns, two spaces apart, headings first. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Rows as columns, two spaces apart, headings first; left-aligned, but for those in `right`. */
+export function table(
+  rows: readonly (readonly string[])[],
+  right: ReadonlySet<number> = new Set(),
+): string {
   const widths: number[] = [];
   for (const row of rows)
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
   return rows
     .map((row) =>
       row
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .map((cell, i) => {
+          const width = widths[i] ?? 0;
+          return right.has(i) ? cell.padStart(width) : cell.padEnd(width);
+        })
         .join("  ")
         .trimEnd(),
     )

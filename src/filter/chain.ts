@@ -16,6 +16,7 @@ export interface ChainLink {
 export class Chain {
   readonly #filters: readonly LoadedFilter[];
   readonly #goesOn: readonly ReadonlySet<VerdictKind>[];
+  #decider: LoadedFilter | undefined;
 
   constructor(links: readonly ChainLink[]) {
     this.#filters = links.map((link) => link.filter);
@@ -27,12 +28,18 @@ export class Chain {
     return this.#filters.length === 0;
   }
 
+  /** The filter that ended the chain for the last frame; undefined where every filter went on. */
+  get decider(): LoadedFilter | undefined {
+    return this.#decider;
+  }
+
   /**
    * The chain's verdict on the frame in `slot`. Where several socket filters cut the packet, the
    * shortest cut holds. Shared objects: allocates nothing.
    */
   judge(slot: number): Verdict {
     const filters = this.#filters;
+    this.#decider = undefined;
     let keptBytes = Number.POSITIVE_INFINITY;
     for (let i = 0; i < filters.length; i++) {
       const filter = filters[i]!;
@@ -40,6 +47,7 @@ export class Chain {
       if (verdict.kind === "pass" && verdict.cutTo !== undefined && verdict.cutTo < keptBytes)
         keptBytes = verdict.cutTo;
       if (this.#goesOn[i]!.has(verdict.kind) && !filter.faulted) continue;
+      this.#decider = filter;
       if (verdict.kind !== "pass") return verdict;
       break;
     }

@@ -24,6 +24,15 @@ export interface WorkerEvents {
   readonly onTrace: (line: string) => void;
 }
 
+/** What packets are judged with on one worker: filters in its own engine instances, and their memory. */
+export interface LoadedChains {
+  readonly arena: Arena;
+  readonly counters: Counters;
+  readonly slots: PacketSlots;
+  /** The chain of these filters of the plan, in this order. */
+  readonly chain: (filters: readonly number[]) => Chain;
+}
+
 /** All that one worker does: its engine, its instances of the filters, its listeners. */
 export class DataWorker {
   readonly #listeners: readonly Listener[];
@@ -32,16 +41,20 @@ export class DataWorker {
     this.#listeners = listeners;
   }
 
-  /** Makes worker number `worker` of a plan; nothing is bound yet. */
-  static create(
+  /**
+   * Loads what worker number `worker` of a plan judges packets with; no listener is made. `random`
+   * gives 32 random bits, unsigned.
+   */
+  static load(
     plan: ProxyPlan,
     worker: number,
     events: WorkerEvents,
-  ): Result<DataWorker, UserError> {
+    clock: TurnClock,
+    random: () => number,
+  ): Result<LoadedChains, UserError> {
     const own = plan.workers[worker];
     if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
     const arena = Arena.attach(plan.memory);
-    const clock = new TurnClock();
     const programs: Executable[] = [];
     const context: EngineContext = {
       arena,
@@ -49,7 +62,7 @@ export class DataWorker {
       cpu: worker,
       stack: own.stack,
       clock,
-      random: () => (Math.random() * 2 ** 32) >>> 0,
+      random,
       trace: limitTrace(events.onTrace, () => clock.nowMs()),
       programs,
     };
@@ -75,6 +88,20 @@ export class DataWorker {
         })),
       );
     const slots = new PacketSlots(own.slots, own.slotCount);
+    return ok({ arena, counters, slots, chain });
+  }
+
+  /** Makes worker number `worker` of a plan; nothing is bound yet. */
+  static create(
+    plan: ProxyPlan,
+    worker: number,
+    events: WorkerEvents,
+  ): Result<DataWorker, UserError> {
+    const clock = new TurnClock();
+    const random = (): number => (Math.random() * 2 ** 32) >>> 0;
+    const loaded = DataWorker.load(plan, worker, events, clock, random);
+    if (!loaded.ok) return loaded;
+    const { arena, counters, slots, chain } = loaded.value;
     const onHeard = (destination: Destination, up: boolean): void => {
       if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
     };

@@ -174,7 +174,7 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
     forgetBounds({ code, unit });
     if (program.type !== "socket") showPacket(code, unit);
   }
-  if (program.type === "socket") {
+  if (program.type === "socket" && program.instructions.some(mayUseContext)) {
     code.get(slot);
     code.call(unit.imports.begin);
   }
@@ -210,6 +210,27 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
   code.emit(i32.wrap);
   return reference;
 }
+
+/**
+ * Whether an instruction may get at the `__sk_buff`. Translated expressions mostly do not: LD_ABS
+ * finds the packet without it, and to fill it takes longer than all else they do.
+ */
+function mayUseContext(instruction: Instruction): boolean {
+  switch (instruction.kind) {
+    case "load":
+    case "store":
+    case "atomic":
+      return instruction.base !== framePointer;
+    case "call_helper":
+    case "call_local":
+    case "call_register":
+      return true;
+    default:
+      return false;
+  }
+}
+
+const framePointer = 10;
 
 /** Most programs read the packet first: its bounds are there as if it had been hit already. */
 function showPacket(code: FunctionBuilder, unit: Unit): void {
