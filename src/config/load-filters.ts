@@ -20,7 +20,7 @@ import { readMapContents, type WrittenSlot } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
-import { unplacedMap } from "./unplaced-map.ts";
+import { unplacedMap } from "../maps/map-handle.ts";
 
 /**
  * Reads each filter's object, sets its globals, finds the programs that are named and turns map

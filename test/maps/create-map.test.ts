@@ -6,7 +6,25 @@ import { bytesOf } from "./numbers.ts";
 import { mapSpec, openArena, openMap } from "./open-map.ts";
 
 for (const { spec, code, says } of [
-  { spec: mapSpec("ringbuf", 0, 0, 4096), code: "MAP_TYPE_UNSUPPORTED", says: "ringbuf" },
+  { spec: mapSpec("sockmap", 4, 4, 1), code: "MAP_TYPE_UNSUPPORTED", says: "sockmap" },
+  { spec: mapSpec("ringbuf", 0, 0, 4095), code: "MAP_MAX_ENTRIES", says: "a power of two" },
+  { spec: mapSpec("ringbuf", 0, 0, 12288), code: "MAP_MAX_ENTRIES", says: "12288" },
+  { spec: mapSpec("ringbuf", 0, 4, 4096), code: "MAP_VALUE_SIZE", says: "make it 0 bytes" },
+  { spec: mapSpec("queue", 4, 4, 1), code: "MAP_KEY_SIZE", says: "make it 0 bytes" },
+  { spec: mapSpec("hash", 4, 4, 1, { extra: 3 }), code: "MAP_EXTRA", says: "take no map_extra" },
+  { spec: mapSpec("bloom_filter", 0, 4, 1, { extra: 16 }), code: "MAP_EXTRA", says: "1 to 15" },
+  { spec: mapSpec("lru_hash", 4, 8, 1, { spinLock: 0 }), code: "MAP_SPIN_LOCK", says: "lru_hash" },
+  { spec: mapSpec("hash_of_maps", 4, 4, 1), code: "MAP_INNER", says: "what its maps are like" },
+  {
+    spec: mapSpec("array_of_maps", 4, 4, 1, { inner: mapSpec("prog_array", 4, 4, 1) }),
+    code: "MAP_INNER",
+    says: "cannot hold maps of type prog_array",
+  },
+  {
+    spec: mapSpec("array_of_maps", 4, 4, 1, { inner: mapSpec("hash", 0, 4, 1) }),
+    code: "MAP_KEY_SIZE",
+    says: "(type hash) is 0 bytes",
+  },
   { spec: mapSpec("array", 8, 4, 1), code: "MAP_KEY_SIZE", says: "make it 4 bytes" },
   { spec: mapSpec("hash", 0, 4, 1), code: "MAP_KEY_SIZE", says: "is 0 bytes" },
   { spec: mapSpec("lpm_trie", 4, 4, 1), code: "MAP_KEY_SIZE", says: "make it 5 to 260 bytes" },
