@@ -7,6 +7,7 @@ import {
   resolveTailCalls,
   type TailCalls,
 } from "../filter/program-arrays.ts";
+import { unplacedMap } from "../maps/map-handle.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
@@ -20,7 +21,6 @@ import { readMapContents, type WrittenSlot } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
-import { unplacedMap } from "../maps/map-handle.ts";
 
 /**
  * Reads each filter's object, sets its globals, finds the programs that are named and turns map

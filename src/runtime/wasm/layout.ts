@@ -130,6 +130,8 @@ export const SLOT_RETURN_LOW = 36;
 export const SLOT_RETURN_HIGH = 40;
 /** Target of the redirect helpers: an ifindex, 0 for none. Cleared before each program. */
 export const SLOT_REDIRECT_IFINDEX = 44;
+/** In its place: redirected to a worker, by a cpumap. No port has this number. */
+export const REDIRECT_TO_WORKER = 0xffffffff;
 /** Flags given to the redirect helpers. */
 export const SLOT_REDIRECT_FLAGS = 48;
 /** 8 bytes for a helper's own use during a call: a key that a program passed in a register. */
