@@ -17,7 +17,7 @@ import type { ProgramType } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
-import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
+import { jsonLine, printEvents, printMaps, type Timing, textLine } from "./prog-run-output.ts";
 import { readText, systemReason } from "./read-text.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
@@ -89,7 +89,14 @@ export async function progRun(
   }
   const packets = await packetsOf(options);
   if (!packets.ok) return refused(packets.error);
-  const ran = runAll(workbench.value, executable.value, packets.value, options, terminal);
+  const ran = runAll(
+    workbench.value,
+    executable.value,
+    maps.value,
+    packets.value,
+    options,
+    terminal,
+  );
   if (!ran.ok) return refused(ran.error);
   printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
   return exitCodes.done;
@@ -277,6 +284,7 @@ function setEntry(
 function runAll(
   workbench: Workbench,
   executable: Executable,
+  maps: readonly MapHandle[],
   packets: readonly Uint8Array[],
   options: ProgRunOptions,
   terminal: Terminal,
@@ -293,6 +301,7 @@ function runAll(
         ? `${jsonLine(i, packet, outcome.value)}\n`
         : `${textLine(i, packet, outcome.value)}\n`,
     );
+    printEvents(workbench.readEvents(maps), options.json === true, terminal);
   }
   return ok({ runs: packets.length * repeat, nanoseconds });
 }

@@ -14,7 +14,19 @@ const innerOfAnyLength = 1 << 12;
 export function innerMapRefusal(outer: MapHandle, arena: Arena, descriptor: number): number {
   const map = liveMap(arena, descriptor);
   if (map === undefined) return -errno.EBADF;
-  return outer.inner !== undefined && isLike(outer.inner, map) ? 0 : -errno.EINVAL;
+  return takesMap(outer, map) ? 0 : -errno.EINVAL;
+}
+
+/** Whether a map is like those that `outer` was declared to hold. */
+export function takesMap({ inner }: MapHandle, map: MapHandle): boolean {
+  return inner !== undefined && isLike(inner, map);
+}
+
+/** The key of a place that an object gives by number: as libbpf, its first four bytes. */
+export function slotKey(index: number, keySize: number): Uint8Array {
+  const key = new Uint8Array(Math.max(4, keySize));
+  putU32le(key, 0, index);
+  return key.subarray(0, keySize);
 }
 
 /** Kernel: bpf_map_meta_equal, array_map_meta_equal. */

@@ -13,7 +13,7 @@ import {
   MAP_TAIL,
   UPDATE_ANY,
 } from "../runtime/wasm/layout.ts";
-import { innerMapRefusal } from "./inner-maps.ts";
+import { innerMapRefusal, innerMapValue, takesMap } from "./inner-maps.ts";
 import type { MapHandle } from "./map-handle.ts";
 import { holdsEvents, holdsMaps } from "./map-rules.ts";
 import { type ScratchLayout, scratchLayout } from "./map-storage.ts";
@@ -152,6 +152,16 @@ export class MapAccess {
     const result = this.#runtime.updateAll(this.#map, keyAt, valuesAt, flags);
     this.#checkBusy(result);
     return result;
+  }
+
+  /** Puts a map into a map of maps: 0 or -errno. */
+  putMap(key: Uint8Array, inner: MapHandle): number {
+    return this.initialize(key, innerMapValue(inner));
+  }
+
+  /** Whether a map of maps takes maps like this one. */
+  takes(inner: MapHandle): boolean {
+    return takesMap(this.handle, inner);
   }
 
   /** `BPF_MAP_DELETE_ELEM`: 0 or -errno. */
