@@ -1,15 +1,12 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect } from "vitest";
+import { readFileSync } from "node:fs";
+import { expect } from "vitest";
 import { putU32le, toHex } from "../../src/common/bytes.ts";
 import type { EngineKind } from "../../src/engine/engine.ts";
 import { Workbench } from "../../src/filter/workbench.ts";
 import { loadObject } from "../../src/object/load-object.ts";
 import type { ObjectSpec } from "../../src/object/object-spec.ts";
 import { needing } from "../support/needing.ts";
+import { askJudge } from "./map-judge.ts";
 import { buildProgram } from "./truth-rig.ts";
 
 /** Programs that note what helpers on maps return: both engines against the kernel. */
@@ -29,19 +26,6 @@ const runs = 20;
 const results = 64;
 const cpus = possibleCpus();
 
-let folder = "";
-let judge = "";
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "weir-map-helpers-"));
-  judge = join(folder, "judge");
-  const source = fileURLToPath(new URL("./map-helpers-kernel.c", import.meta.url));
-  // Where there is no compiler the tests below are skipped by that name.
-  spawnSync("cc", ["-O1", "-Wall", "-o", judge, source, "-lbpf"], { stdio: "inherit" });
-});
-
-afterAll(() => rmSync(folder, { recursive: true }));
-
 for (const program of programs)
   needing(
     "clang",
@@ -50,10 +34,8 @@ for (const program of programs)
     "kernel bpf()",
   )(`${program}: helpers return what the kernel's do, and events hold the same`, async () => {
     const file = buildProgram("map-helpers");
-    const { status, stdout, stderr } = spawnSync(judge, [file, program, String(runs)], {
-      encoding: "utf8",
-    });
-    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const { code, stdout, stderr } = askJudge(file, program, String(runs));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const kernel = stdout.replace(/\n$/, "").split("\n");
     for (const engine of ["interpreter", "jit"] as const)
       expect(await runHere(file, program, engine), engine).toEqual(kernel);
