@@ -97,11 +97,14 @@ const shapes: readonly MapSpec[] = [
   mapSpec("prog_array", 4, 4, 5),
   mapSpec("devmap", 4, 8, 5),
   mapSpec("devmap_hash", 4, 4, 5),
+  mapSpec("cpumap", 4, 8, 5),
+  mapSpec("xskmap", 4, 4, 5),
 ];
 
 for (const spec of shapes)
   test(`a full ${spec.type} stays within the bytes that were computed for it`, () => {
-    for (const cpus of [1, 3]) {
+    // A cpumap takes only CPUs there are.
+    for (const cpus of spec.type === "cpumap" ? [5, 7] : [1, 3]) {
       const place = openArena(2 ** 20);
       const guard = place.arena.allocate(64, "guard");
       const map = openMap(spec, cpus, place);
@@ -115,7 +118,7 @@ for (const spec of shapes)
             spec.type === "lpm_trie"
               ? new Uint8Array([20, 0, 0, 0, i, i, i])
               : bytesOf(i, spec.keySize);
-          const value = spec.type.startsWith("devmap")
+          const value = ["devmap", "devmap_hash", "cpumap", "xskmap"].includes(spec.type)
             ? bytesOf(1, spec.valueSize)
             : new Uint8Array(spec.valueSize).fill(255);
           expect(map.access.update(key, value)).toBe(0);
@@ -127,6 +130,45 @@ for (const spec of shapes)
       expect(isZero(guard.value) && isZero(behind.value)).toBe(true);
       expect(storageBytes(spec, cpus + 1)).toBeGreaterThanOrEqual(bytes);
     }
+  });
+
+for (const spec of [
+  mapSpec("queue", 0, 13, 5),
+  mapSpec("stack", 0, 13, 5),
+  mapSpec("bloom_filter", 0, 13, 500, { extra: 15 }),
+])
+  test(`a full ${spec.type} stays within the bytes that were computed for it`, () => {
+    const place = openArena(2 ** 20);
+    const { access, handle } = openMap(spec, 2, place);
+    const behind = place.arena.allocate(64, "guard");
+    if (!behind.ok) throw behind.error;
+    expect(handle.descriptor + storageBytes(spec, 2)).toBeLessThanOrEqual(behind.value);
+    for (let i = 0; i < 1000; i++)
+      access.update(new Uint8Array(0), bytesOf(i, 13).fill(255, 4), spec.type === "queue" ? 2 : 0);
+    const guard = place.arena.bytes.subarray(behind.value, behind.value + 64);
+    expect(guard.every((byte) => byte === 0)).toBe(true);
+  });
+
+for (const spec of [mapSpec("ringbuf", 0, 0, 4096), mapSpec("perf_event_array", 4, 4, 2)])
+  test(`the rings of a ${spec.type} stay within the bytes that were computed for them`, () => {
+    const place = openArena(2 ** 21);
+    const { arena, runtime } = place;
+    const { handle } = openMap(spec, 2, place);
+    const behind = arena.allocate(64, "guard");
+    if (!behind.ok) throw behind.error;
+    expect(handle.descriptor + storageBytes(spec, 2)).toBeLessThanOrEqual(behind.value);
+    const last = spec.type === "ringbuf" ? 0 : 1;
+    for (let i = 0; i < 2000; i++) {
+      const size = 1 + ((i * 397) % 2900);
+      const sample = runtime.reserve(handle.descriptor, last, size, last);
+      if (sample === 0) throw new Error(`no room for ${size} bytes`);
+      arena.bytes.fill(255, sample, sample + size);
+      runtime.commit(sample, i % 3);
+      while (runtime.nextRecord(handle.descriptor, last) !== 0)
+        runtime.releaseRecord(handle.descriptor, last);
+    }
+    const guard = arena.bytes.subarray(behind.value, behind.value + 64);
+    expect(guard.every((byte) => byte === 0)).toBe(true);
   });
 
 test("a released map's memory serves the next one of its size, empty", () => {

@@ -166,8 +166,8 @@ function creations(): readonly MapSpec[] {
   const specs: MapSpec[] = [];
   for (const type of types) {
     const base = type === "lpm_trie" ? 1 : 0;
+    // Without a number libbpf gives a perf_event_array one; the kernel would refuse it.
     for (const keySize of [0, 1, 3, 4, 5, 8, 16, 260, 261])
-      // Without a number libbpf gives a perf_event_array one; the kernel would refuse it.
       for (const valueSize of [0, 1, 4, 5, 8, 12])
         for (const maxEntries of type === "perf_event_array" ? [1, 3] : [0, 1, 3])
           specs.push(mapSpec(type, keySize, valueSize, maxEntries, { flags: base }));
