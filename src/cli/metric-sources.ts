@@ -3,12 +3,14 @@ import { programTag } from "../engine/program-tag.ts";
 import { Counters } from "../filter/counters.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
+import type { EventPump } from "../proxy/event-pump.ts";
 import { hostPort } from "./host-port.ts";
 
 /** What the metrics of a prepared proxy are read from: its counters and maps, where they lie. */
 export function metricSources(
   { plan, filters }: PreparedProxy,
   kernelDrops: (listener: number) => number,
+  pump?: EventPump,
 ): MetricSources {
   return {
     listeners: plan.listeners.map((listener) => listener.name),
@@ -28,6 +30,12 @@ export function metricSources(
         .filter((map) => map.dataSection === undefined)
         .map((map) => ({ filter: filter.name, map: map.name, source: map.source })),
     ),
+    events: (pump?.sources ?? []).map(({ filter, reader }, i) => ({
+      filter,
+      map: reader.handle.name,
+      total: () => pump!.total(i),
+      lost: () => pump!.lost(i),
+    })),
     mapMetrics: filters.flatMap(({ metrics, maps, where }) => {
       if (metrics === undefined) return [];
       const bound = mapMetrics(metrics, maps, () => where);

@@ -17,7 +17,7 @@ import type { ProgramType } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
-import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
+import { jsonLine, printEvents, printMaps, type Timing, textLine } from "./prog-run-output.ts";
 import { readText, systemReason } from "./read-text.ts";
 import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from "./terminal.ts";
 
@@ -91,7 +91,14 @@ export async function progRun(
     );
     if (!filled.ok) return refused(filled.error);
   }
-  const ran = runAll(workbench.value, executables.value, packets.value, options, terminal);
+  const ran = runAll(
+    workbench.value,
+    executables.value,
+    maps.value,
+    packets.value,
+    options,
+    terminal,
+  );
   if (!ran.ok) return refused(ran.error);
   printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
   return exitCodes.done;
@@ -301,6 +308,7 @@ function prepareFor(
 function runAll(
   workbench: Workbench,
   executables: (packet: number) => Executable,
+  maps: readonly MapHandle[],
   packets: readonly Uint8Array[],
   options: ProgRunOptions,
   terminal: Terminal,
@@ -317,6 +325,7 @@ function runAll(
         ? `${jsonLine(i, packet, outcome.value)}\n`
         : `${textLine(i, packet, outcome.value)}\n`,
     );
+    printEvents(workbench.readEvents(maps), options.json === true, terminal);
   }
   return ok({ runs: packets.length * repeat, nanoseconds });
 }

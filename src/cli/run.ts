@@ -1,13 +1,17 @@
+import { toHex } from "../common/bytes.ts";
 import { loadConfig } from "../config/load-config.ts";
+import { type Keeping, PinKeeper, pinsOf, startKeeping } from "../config/pinned-maps.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
 import { ProcessMetrics } from "../metrics/process-metrics.ts";
 import { createMetrics } from "../metrics/registry.ts";
 import { type MetricsServer, startMetricsServer } from "../metrics/server.ts";
 import { type Echo, startEcho } from "../proxy/echo.ts";
+import { EventPump } from "../proxy/event-pump.ts";
 import { KernelDrops } from "../proxy/kernel-drops.ts";
 import { type RunningProxy, startProxy } from "../proxy/supervisor.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { waitForEnding } from "./ending.ts";
+import { eventSources } from "./event-sources.ts";
 import { hints } from "./hints.ts";
 import { hostPort } from "./host-port.ts";
 import { createLog } from "./log.ts";
@@ -31,9 +35,13 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let proxy: RunningProxy | undefined;
   let server: MetricsServer | undefined;
   let kernelDrops: KernelDrops | undefined;
+  let events: EventPump | undefined;
+  let keepPins: Keeping | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
     await proxy?.stop(drainTimeoutMs);
+    events?.stop();
+    await keepPins?.stop();
     await server?.stop();
     await echo?.stop();
     ending.release();
@@ -50,10 +58,14 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     echo === undefined ? {} : { echo: echo.address },
   );
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
+  events = new EventPump(eventSources(prepared.value));
+  events.subscribe(({ filter, map, cpu, bytes }) => {
+    if (log.isLevelEnabled("debug")) log.debug({ filter, map, cpu, data: toHex(bytes) }, "event");
+  });
   const metrics = createMetrics({
     version,
     // No listener has lost anything before it is bound.
-    sources: metricSources(prepared.value, (listener) => kernelDrops?.of(listener) ?? 0),
+    sources: metricSources(prepared.value, (listener) => kernelDrops?.of(listener) ?? 0, events),
     process: new ProcessMetrics(),
     now: Date.now,
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
@@ -68,6 +80,10 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   });
   if (!started.ok) return refuse(started.error.message);
   proxy = started.value;
+  events.start();
+  keepPins = startKeeping(new PinKeeper(pinsOf(prepared.value.filters)), (error) =>
+    log.error({ error: error.message }, "pinned map"),
+  );
   kernelDrops = new KernelDrops(proxy.listeners);
   if (metricsListen !== undefined) {
     const serving = await startMetricsServer({

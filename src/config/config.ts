@@ -12,6 +12,8 @@ export interface Config {
   readonly workers: number;
   readonly memoryBytes: number;
   readonly drainTimeoutMs: number;
+  /** Where pinned maps are kept: a path. Undefined: no map is pinned. */
+  readonly stateDir: string | undefined;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
   /** Undefined: no metrics server. */
   readonly metricsListen: HostPort | undefined;
@@ -71,6 +73,8 @@ export interface FilterConfig {
   readonly tailCalls: TailCalls;
   /** By index into `object.maps`; none for prog_arrays, which `tailCalls` fills. */
   readonly contents: readonly (readonly EntryBytes[])[];
+  /** By index into `object.maps`: its contents are kept across restarts. */
+  readonly pinned: ReadonlySet<number>;
   readonly metrics: MapMetricsSpec;
   readonly engine: EngineKind;
   readonly continueOn: readonly VerdictKind[];

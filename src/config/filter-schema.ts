@@ -29,23 +29,32 @@ const programText = z
 schemaNotes.add(programText, { noun: "a text" });
 
 export const entrySchema = block({
-  key: typedValue.describe(
-    "The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes.",
-  ),
+  key: typedValue
+    .optional()
+    .describe(
+      "The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes. Queues, stacks and bloom filters have none.",
+    ),
   value: typedValue.describe("The value, in the same forms."),
 });
 
-export const mapSchema = block(
-  {
-    entries: listOf(entrySchema).default([]).describe("Entries written before the first packet."),
-    file: filePath
-      .optional()
-      .describe(
-        "A CSV file of more entries: a line each, key,value; # begins a comment. Relative to the config file.",
-      ),
-  },
-  ["pin"],
-);
+export const mapSchema = block({
+  entries: listOf(entrySchema)
+    .default([])
+    .describe(
+      "Entries written before the first packet. Named, not numbered, are a port's upstream in a devmap or xskmap, a program in a prog_array, a map of the object in a map of maps.",
+    ),
+  file: filePath
+    .optional()
+    .describe(
+      "A CSV file of more entries: a line each, key,value; # begins a comment. Relative to the config file.",
+    ),
+  pin: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Keep its contents in stateDir: read at the start, saved every 30 seconds and at the end.",
+    ),
+});
 
 export const filterSchema = block(
   {

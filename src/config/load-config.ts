@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
@@ -94,6 +94,10 @@ function resolved(
     workers: workerCount(values.workers),
     memoryBytes: values.memory,
     drainTimeoutMs: values.drainTimeout,
+    stateDir:
+      values.stateDir === undefined
+        ? undefined
+        : resolve(dirname(problems.source.file), values.stateDir),
     logLevel: values.log.level,
     metricsListen: values.metrics.listen === "off" ? undefined : values.metrics.listen,
     upstreams: Object.entries(values.upstreams).map(([name, { addresses }]) => ({

@@ -7,7 +7,9 @@ import {
   resolveTailCalls,
   type TailCalls,
 } from "../filter/program-arrays.ts";
+import { unplacedMap } from "../maps/map-handle.ts";
 import { checkMap } from "../maps/map-rules.ts";
+import { canBeKept } from "../maps/pin-file.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { checkMetrics } from "./check-metrics.ts";
@@ -20,7 +22,6 @@ import { readMapContents, type WrittenSlot } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
-import { unplacedMap } from "./unplaced-map.ts";
 
 /**
  * Reads each filter's object, sets its globals, finds the programs that are named and turns map
@@ -69,6 +70,7 @@ function loadFilter(
       `${unable.where}: ${unable.what}`,
       unable.fix,
     );
+  const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn } = filter;
@@ -83,6 +85,7 @@ function loadFilter(
     programs: [own, ...others],
     tailCalls,
     contents: contents.entries,
+    pinned,
     metrics: {
       counters: filter.metrics.counters.filter(isRead),
       gauges: filter.metrics.gauges.filter(isRead),
@@ -92,6 +95,41 @@ function loadFilter(
     continueOn,
     match,
   };
+}
+
+/** Indexes of the maps with `pin: true`, which must be of a type that can be kept. */
+function pinnedMaps(
+  object: ObjectSpec,
+  filter: ReadableFilter,
+  stateDir: string | undefined,
+  path: KeyPath,
+  problems: ProblemList,
+): ReadonlySet<number> {
+  const pinned = new Set<number>();
+  for (const [name, { pin }] of filter.maps) {
+    const index = object.maps.findIndex(
+      (map) => map.name === name && map.dataSection === undefined,
+    );
+    const map = object.maps[index];
+    if (!pin || map === undefined) continue;
+    const at = [...path, "maps", name, "pin"];
+    if (stateDir === undefined)
+      problems.value(
+        "CONFIG_CONFLICT",
+        at,
+        `map ${quote(name)} has no place to be kept`,
+        "add stateDir: and a folder",
+      );
+    else if (!canBeKept(map.type))
+      problems.value(
+        "CONFIG_CONFLICT",
+        at,
+        `a map of type ${map.type} cannot be kept across restarts`,
+        "remove pin",
+      );
+    else pinned.add(index);
+  }
+  return pinned;
 }
 
 /** What an expression's match and miss mean; undefined for other filters, which return verdicts. */

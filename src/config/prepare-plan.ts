@@ -20,6 +20,7 @@ import type { ChainItem, Config, ListenerConfig } from "./config.ts";
 import { slotsPerWorker } from "./memory-need.ts";
 import { type PreparedFilter, prepareFilter } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
+import type { SharedMaps } from "./shared-maps.ts";
 
 /** All that a proxy needs to start: the plan for its workers, and what the main thread keeps. */
 export interface PreparedProxy {
@@ -60,9 +61,12 @@ export async function preparePlan(
 
   const prepared: PreparedFilter[] = [];
   const tailCalled: ProgramPlan[] = [];
+  const shared: SharedMaps = new Map();
   for (const filter of config.filters) {
     const firstCalled = tailCalled.length + 1;
-    const one = prepareFilter(filter, arena.value, runtime, config.workers, firstCalled);
+    const { workers, stateDir } = config;
+    const place = { arena: arena.value, runtime, cpus: workers, stateDir, shared };
+    const one = prepareFilter(filter, place, firstCalled);
     if (one.ok) {
       prepared.push(one.value);
       tailCalled.push(...one.value.tailCalled);

@@ -21,6 +21,7 @@ export type ReadableEntry = z.output<typeof entrySchema>;
 export interface ReadableMap {
   readonly entries: ReadableList<ReadableEntry>;
   readonly file: string | undefined;
+  readonly pin: boolean;
 }
 
 export type MetricKind = "counters" | "gauges" | "histograms";
@@ -76,9 +77,11 @@ export function readableParts(value: unknown): ReadableConfig {
 }
 
 function readableMap(value: unknown): ReadableMap {
+  const { file, pin } = parts(mapSchema, value);
   return {
     entries: readableList(memberOf(value, "entries"), entrySchema),
-    file: parts(mapSchema, value).file,
+    file,
+    pin: pin ?? false,
   };
 }
 

@@ -44,6 +44,13 @@ const ifindex = z
   });
 schemaNotes.add(ifindex, { noun: "a port's number" });
 
+const folderPath = z
+  .string()
+  .min(1)
+  .max(4096)
+  .meta({ examples: ["/var/lib/weir"] });
+schemaNotes.add(folderPath, { noun: "a path" });
+
 const listenOrOff = textOf<HostPort | "off">(
   "an address and port, or off",
   "127.0.0.1:9464",
@@ -63,6 +70,11 @@ export const configSchema = block(
     drainTimeout: duration
       .prefault("30s")
       .describe("After SIGTERM, open TCP connections have this long to end."),
+    stateDir: folderPath
+      .optional()
+      .describe(
+        "Folder in which maps with pin: true are kept across restarts. Relative to the config file.",
+      ),
     log: block({
       level: choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
         .default("info")
@@ -89,7 +101,7 @@ export const configSchema = block(
       .max(256)
       .describe("Where packets come in, and which filters they pass."),
   },
-  ["admin", "stateDir", "drain", "routes"],
+  ["admin", "drain", "routes"],
 );
 
 /** With defaults, durations in milliseconds, sizes in bytes, addresses in parts. */

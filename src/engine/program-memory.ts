@@ -1,5 +1,5 @@
-import type { MapHandle } from "../maps/map-handle.ts";
-import type { ProgramType } from "../object/object-spec.ts";
+import { describedMap, type MapHandle } from "../maps/map-handle.ts";
+import type { MapType, ProgramType } from "../object/object-spec.ts";
 import {
   F_RDONLY_PROG,
   F_WRONLY_PROG,
@@ -22,6 +22,7 @@ import {
   type LinkedProgram,
   maxFrames,
 } from "./engine.ts";
+import { Holdings } from "./holdings.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
 export const READ = 0;
@@ -71,6 +72,11 @@ export class ProgramMemory {
   readonly #type: ProgramType;
   readonly #values: readonly ValueRange[];
   readonly #descriptors: Int32Array;
+  /** What the run has taken and must give back. */
+  readonly holdings: Holdings;
+  /** Maps that this run has looked up in maps of maps, and all that any has. */
+  readonly #reached: ValueRange[] = [];
+  readonly #inner = new Map<number, ValueRange>();
   readonly #stackTop: number;
   readonly #stack: Float64Array;
   #stackLow = 0;
@@ -91,7 +97,10 @@ export class ProgramMemory {
     this.#stackTop = context.stack + framesBytes;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
     this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
-    this.#values = this.maps.map((map) => valueRange(map, context.arena.view));
+    this.#values = this.maps
+      .filter(({ type }) => !valuesOutOfReach.includes(type))
+      .map((map) => valueRange(map, context.arena.view));
+    this.holdings = new Holdings(context);
   }
 
   /** Address of the frame pointer of the `depth`th nested call; 0 is the program itself. */
@@ -105,7 +114,19 @@ export class ProgramMemory {
     this.contextAddress = slot + this.#contextOffset;
     this.#stackLow = this.#stackTop - frameBytes;
     this.#clean = 0;
+    if (this.#reached.length > 0) this.#reached.length = 0;
+    if (!this.holdings.isEmpty) this.holdings.giveBack();
     this.refresh();
+  }
+
+  /** Ends a run: what a fault kept the program from giving back is given back. */
+  leave(): void {
+    if (!this.holdings.isEmpty) this.holdings.giveBack();
+  }
+
+  /** The objects of the program have changed: the one hit last may be none any more. */
+  forget(): void {
+    this.#forget();
   }
 
   /** Takes over the packet's ends from the slot: pointers made before are checked against these. */
@@ -159,6 +180,39 @@ export class ProgramMemory {
     if (high !== 0) return undefined;
     const descriptors = this.#descriptors;
     for (let i = 0; i < descriptors.length; i++) if (descriptors[i] === low) return this.maps[i];
+    for (const { map } of this.#reached) if (map.descriptor === low) return map;
+    return undefined;
+  }
+
+  /** From here on to the end of the run the program may use the map that it found in `outer`. */
+  reachInner(outer: MapHandle, descriptor: number): void {
+    if (this.#reached.some(({ map }) => map.descriptor === descriptor)) return;
+    const known = this.#inner.get(descriptor);
+    const { view } = this.#context.arena;
+    // Storage may have been given to another map since.
+    if (known !== undefined && isStill(known, view)) this.#reached.push(known);
+    else {
+      const range = valueRange(describedMap(`${outer.name}.inner`, descriptor, view), view);
+      if (this.#inner.size >= keptInnerMaps) this.#inner.clear();
+      this.#inner.set(descriptor, range);
+      this.#reached.push(range);
+    }
+  }
+
+  /** The map with a spin lock at this address of one of its values. */
+  spinLockAt(low: number, high: number): MapHandle | undefined {
+    if (high !== 0) return undefined;
+    const range = this.#rangeAt(low);
+    if (range?.map.spinLock === undefined) return undefined;
+    const offset = (low - range.low) % range.stride;
+    return offset === range.map.spinLock ? range.map : undefined;
+  }
+
+  #rangeAt(address: number): ValueRange | undefined {
+    for (const values of this.#values)
+      if (address >= values.low && address < values.high) return values;
+    for (const values of this.#reached)
+      if (address >= values.low && address < values.high) return values;
     return undefined;
   }
 
@@ -199,9 +253,10 @@ export class ProgramMemory {
       return this.#locateContext(offset, size, access);
     if (address >= this.#dataMeta && address < this.#data && this.#type === "xdp")
       return this.#locatePacket(address, size, access, this.#dataMeta, this.#data, "metadata");
-    for (const values of this.#values)
-      if (address >= values.low && address < values.high)
-        return this.#locateValue(values, address, size, access);
+    const values = this.#rangeAt(address);
+    if (values !== undefined) return this.#locateValue(values, address, size, access);
+    const record = this.holdings.recordAt(address);
+    if (record !== undefined) return this.#locateRecord(record, address, size, access);
     return this.#refuseNowhere(address, size, access);
   }
 
@@ -288,6 +343,20 @@ export class ProgramMemory {
     return true;
   }
 
+  #locateRecord(
+    { low, size: bytes }: { readonly low: number; readonly size: number },
+    address: number,
+    size: number,
+    access: Access,
+  ): boolean {
+    const end = low + bytes;
+    if (address + size > end)
+      return this.#refuseBeyond(address, size, access, "reserved record", end);
+    this.readLow = this.writeLow = low;
+    this.readHigh = this.writeHigh = end;
+    return true;
+  }
+
   #refuseBeyond(address: number, size: number, access: Access, what: string, end: number): boolean {
     const beyond = address + size - end;
     return this.#refuse(
@@ -330,11 +399,37 @@ function referencedMaps(program: LinkedProgram): MapHandle[] {
   return [...indexes].sort((a, b) => a - b).map((index) => program.maps[index]!);
 }
 
+/** Maps whose values are no program's to see. */
+const valuesOutOfReach: readonly MapType[] = [
+  "prog_array",
+  "array_of_maps",
+  "hash_of_maps",
+  "cpumap",
+];
+
+/** Inner maps a program's memory remembers; more are found anew. */
+const keptInnerMaps = 4096;
+
+function isStill({ map, low, size }: ValueRange, view: DataView): boolean {
+  const now = describedMap(map.name, map.descriptor, view);
+  return (
+    now.type === map.type &&
+    now.keySize === map.keySize &&
+    now.maxEntries === map.maxEntries &&
+    now.flags === map.flags &&
+    now.spinLock === map.spinLock &&
+    now.valueSize === size &&
+    view.getUint32(map.descriptor + MAP_VALUES, true) + (map.type === "xskmap" ? 4 : 0) === low
+  );
+}
+
 function valueRange(map: MapHandle, view: DataView): ValueRange {
-  const low = view.getUint32(map.descriptor + MAP_VALUES, true);
+  const isSocket = map.type === "xskmap";
+  // What a program sees of an xskmap lies behind what user space put there.
+  const low = view.getUint32(map.descriptor + MAP_VALUES, true) + (isSocket ? 4 : 0);
   const stride = view.getUint32(map.descriptor + MAP_VALUE_STRIDE, true);
   const count = view.getUint32(map.descriptor + MAP_VALUE_COUNT, true);
-  const deviceMap = map.type === "devmap" || map.type === "devmap_hash";
+  const deviceMap = map.type === "devmap" || map.type === "devmap_hash" || isSocket;
   return {
     map,
     low,

@@ -11,8 +11,11 @@ import {
 import { type LinkSource, linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
+import { EventReader, type MapEvent } from "../maps/event-reader.ts";
 import { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
+import { holdsEvents } from "../maps/map-rules.ts";
+import { placeInnerMaps } from "../maps/place-inner-maps.ts";
 import type { MapSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
@@ -118,6 +121,12 @@ export class Workbench {
       }
       handles.push(handle.value);
     }
+    const { arena, runtime } = this.#context;
+    const refused = placeInnerMaps(specs, handles, arena, runtime);
+    if (refused !== undefined) {
+      this.releaseMaps(handles);
+      return err(refused);
+    }
     return ok(handles);
   }
 
@@ -127,6 +136,21 @@ export class Workbench {
 
   access(handle: MapHandle): MapAccess {
     return new MapAccess(handle, this.#context.arena, this.#context.runtime);
+  }
+
+  /** Takes all events that programs have written into these maps, map by map. */
+  readEvents(handles: readonly MapHandle[]): MapEvent[] {
+    return handles.flatMap((handle) => this.#reader(handle)?.read(Number.MAX_SAFE_INTEGER) ?? []);
+  }
+
+  /** Events that found no room in this map. */
+  lostEvents(handle: MapHandle): number {
+    return this.#reader(handle)?.lost ?? 0;
+  }
+
+  #reader(handle: MapHandle): EventReader | undefined {
+    const { arena, runtime } = this.#context;
+    return holdsEvents(handle.type) ? new EventReader(handle, arena, runtime) : undefined;
   }
 
   /**

@@ -63,6 +63,10 @@ export interface MapSpec {
   readonly dataSection: string | undefined;
   /** Inner template of a map of maps. */
   readonly inner: MapSpec | undefined;
+  /** map_extra, linux/bpf.h: a bloom filter's number of hash functions. Absent: 0, the default. */
+  readonly extra?: number | undefined;
+  /** Where a `struct bpf_spin_lock` lies in the value, bytes. */
+  readonly spinLock?: number | undefined;
   /** `values` of a BTF-defined prog_array or map of maps: what each index names. */
   readonly slots: readonly { readonly index: number; readonly name: string }[];
 }

@@ -1,6 +1,7 @@
 import type { BranchOp, Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import type { Frame, PathState } from "./path-state.ts";
+import { mapOf } from "./program.ts";
 import {
   atEnd,
   beyondEnd,
@@ -158,7 +159,7 @@ function applyOutcome(
   }
   if (width === 32) return;
   if (left.nullable && !("register" in src) && src.immediate === 0) {
-    if (op === "eq" || op === "ne") settleNull(state, left, holds === (op === "eq"));
+    if (op === "eq" || op === "ne") settleNull(a, state, left, holds === (op === "eq"));
     return;
   }
   if ("register" in src) comparePacket(a, state, op, left, right, holds);
@@ -188,12 +189,15 @@ function learn(
 }
 
 /** The pointer compared with 0, and all its copies: it is 0, or it is not. */
-function settleNull(state: PathState, pointer: RegisterState, isNull: boolean): void {
+function settleNull(a: Analysis, state: PathState, pointer: RegisterState, isNull: boolean): void {
   const { id, reference } = pointer;
+  // The id goes on to tell whose spin lock it is.
+  const isLockable =
+    pointer.kind === "map_value" && mapOf(a.program, pointer.target).spinLock !== undefined;
   const settled = isNull ? scalar(constantRange(0n)) : undefined;
   state.changeAll((held) => {
     if (!held.nullable || held.id !== id) return held;
-    return settled ?? withFields(held, { nullable: false, id: 0 });
+    return settled ?? withFields(held, { nullable: false, id: isLockable ? id : 0 });
   });
   if (isNull && reference !== 0)
     state.references = state.references.filter((one) => one.id !== reference);

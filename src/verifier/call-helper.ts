@@ -4,7 +4,7 @@ import { forgetPacket } from "./branch.ts";
 import { rangeText } from "./describe-register.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { checkRegion } from "./memory-access.ts";
-import type { VerifiedMap } from "./program.ts";
+import { innerTarget, isInner, mapOf, type VerifiedMap } from "./program.ts";
 import {
   constantOf,
   isPointer,
@@ -14,8 +14,9 @@ import {
   unknownScalar,
 } from "./register-state.ts";
 import { isConstant, isNumber } from "./scalar-range.ts";
+import { checkSpinLock } from "./spin-lock.ts";
 import { clobberStack, constantOnStack, stackSpan, useStack } from "./stack-access.ts";
-import { regions } from "./verified.ts";
+import { regions, severalMaps } from "./verified.ts";
 
 /** Most bytes an argument may span: kernel, BPF_MAX_VAR_SIZ. */
 const maxArgumentBytes = 1n << 29n;
@@ -57,14 +58,27 @@ function result(a: Analysis, helper: HelperSignature, call: CallArguments): Regi
   switch (helper.returns ?? "number") {
     case "number":
       return unknownScalar;
+    case "nothing":
+      return uninitialised;
     case "map_value_or_null": {
       const map = call.map as VerifiedMap;
+      if (map.inner !== undefined) {
+        const target = innerTarget(call.mapIndex);
+        return pointer("map", { target, nullable: true, id: a.newId() });
+      }
+      if (map.type === "xskmap") {
+        const extent = queueBytes;
+        return pointer("memory", { extent, readOnly: true, nullable: true, id: a.newId() });
+      }
+      // The template of an inner map does not say how many entries the map has.
       const there =
+        !isInner(call.mapIndex) &&
         (map.type === "array" || map.type === "percpu_array") &&
         call.constantKey !== undefined &&
         call.constantKey < BigInt(map.maxEntries);
+      const id = map.spinLock === undefined ? 0 : a.newId();
       return there
-        ? pointer("map_value", { target: call.mapIndex })
+        ? pointer("map_value", { target: call.mapIndex, id })
         : pointer("map_value", { target: call.mapIndex, nullable: true, id: a.newId() });
     }
     case "reserved_memory_or_null": {
@@ -78,6 +92,9 @@ function result(a: Analysis, helper: HelperSignature, call: CallArguments): Regi
     }
   }
 }
+
+/** `struct bpf_xdp_sock`: the queue's number. */
+const queueBytes = 4;
 
 /** The object is gone: no copy of the pointer is one any more. */
 function release(a: Analysis, reference: number): void {
@@ -117,9 +134,12 @@ function checkArgument(
     case "map_value":
       checkMemory(a, helper, register, held, call.map!.valueSize, "read", false);
       return;
-    case "writable_map_value":
-      checkMemory(a, helper, register, held, call.map!.valueSize, "write", false);
+    case "writable_map_value": {
+      // What a bloom filter is asked for is not filled but looked at.
+      const mode = call.map!.type === "bloom_filter" ? "read" : "write";
+      checkMemory(a, helper, register, held, call.map!.valueSize, mode, false);
       return;
+    }
     case "context":
       if (held.kind !== "context" || held.offset !== 0 || !isNumber(held.range, 0n))
         wrong(a, helper, register, held, "the context, as the program got it");
@@ -138,6 +158,9 @@ function checkArgument(
       if (!a.state.references.some(({ id }) => id === held.reference))
         a.refuse("REFERENCE_UNKNOWN", `r${register} was given back before`, undefined, [register]);
       call.released = held.reference;
+      return;
+    case "spin_lock":
+      checkSpinLock(a, helper, register, held);
       return;
     case "callback":
       if (held.kind !== "function") wrong(a, helper, register, held, "a function of the program");
@@ -176,8 +199,8 @@ function checkMap(
   held: RegisterState,
   call: CallArguments,
 ): void {
-  if (held.kind !== "map") wrong(a, helper, register, held, "a map");
-  const map = a.program.maps[held.target] as VerifiedMap;
+  if (held.kind !== "map" || held.nullable) wrong(a, helper, register, held, "a map");
+  const map = mapOf(a.program, held.target);
   if (helper.maps !== undefined && !helper.maps.includes(map.type))
     a.refuse(
       "HELPER_ARGUMENT",
@@ -189,7 +212,7 @@ function checkMap(
     a.refuse("MAP_READ_ONLY", `map ${map.name} is read-only to programs`, undefined, [register]);
   call.map = map;
   call.mapIndex = held.target;
-  a.facts.callsWith(a.slot, held.target);
+  a.facts.callsWith(a.slot, isInner(held.target) ? severalMaps : held.target);
 }
 
 /** Memory whose size is in the next register. */

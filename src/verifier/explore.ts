@@ -4,7 +4,7 @@ import { rangeText } from "./describe-register.ts";
 import { Equivalence } from "./equivalence.ts";
 import type { GlobalFunction } from "./global-function.ts";
 import type { VerifierLog } from "./log.ts";
-import type { Checkpoint, Frame, PathState } from "./path-state.ts";
+import { type Checkpoint, type Frame, heldText, type PathState } from "./path-state.ts";
 import { scalarPlaces } from "./precision.ts";
 import { doInstruction } from "./step.ts";
 
@@ -119,8 +119,10 @@ export class Explorer {
     if (held !== undefined)
       a.refuse(
         "REFERENCE_LEAK",
-        `the program ends, and what the call at ${held.slot} reserved is not given back`,
-        "submit or discard it on every path",
+        `the program ends, and ${heldText(held)}`,
+        held.lock === undefined
+          ? "submit or discard it on every path"
+          : "call bpf_spin_unlock on every path",
       );
     this.#checkReturn();
     return undefined;

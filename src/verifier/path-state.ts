@@ -125,6 +125,15 @@ export interface Reference {
   readonly id: number;
   /** The call that handed it out. */
   readonly slot: number;
+  /** For a spin lock: the map of the value it lies in, and the id of pointers to that value. */
+  readonly lock?: { readonly target: number; readonly value: number };
+}
+
+/** What is wrong about a reference that is still held, for messages. */
+export function heldText({ slot, lock }: Reference): string {
+  return lock === undefined
+    ? `what the call at ${slot} reserved is not given back`
+    : `the spin lock taken at ${slot} is still held`;
 }
 
 /** Everything known at one point of one path. */

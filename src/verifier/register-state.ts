@@ -37,7 +37,7 @@ export interface RegisterState {
    * `atEnd`). `memory`, `map_key`: its size.
    */
   readonly extent: number;
-  /** `map`, `map_value`: index of the map, else -1. `function`: the slot it begins at. */
+  /** `map`, `map_value`: the map (program.ts, `mapOf`), else -1. `function`: the slot it begins at. */
   readonly target: number;
   /** `stack`: the number of the frame. */
   readonly frame: number;

@@ -153,7 +153,7 @@ filters:
 16:13: filters.a.maps.blocked.entries[6]: a prefix of 40 bits is longer than the key of map blocked, which has 32; write a prefix length from 0 to 32
 17:20: filters.a.maps.blocked.entries[7].key: struct ipv4_prefix has no member "adress"; its members are prefixlen, address
 17:63: filters.a.maps.blocked.entries[7].value: [] is no __u32; write a whole number from 0 to 4294967295, or an address such as 192.0.2.1
-18:13: filters.a.maps.blocked.entries[8]: key is missing; add key: … (The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes)
+18:13: filters.a.maps.blocked.entries[8]: the key is missing; add key:
 19:15: filters.a.maps.blocked.file: there is no file config/nosuch.csv; check the path
 `,
     },

@@ -6,26 +6,6 @@ const networkTypes = ["xdp", "socket", "tc", "cgroup_skb"] as const;
 /** Helpers whose rules are verified before an engine has them. */
 const more: readonly HelperSignature[] = [
   {
-    id: 131,
-    name: "ringbuf_reserve",
-    arguments: ["map", "allocation_size", "anything"],
-    types: networkTypes,
-    maps: ["ringbuf"],
-    returns: "reserved_memory_or_null",
-  },
-  {
-    id: 132,
-    name: "ringbuf_submit",
-    arguments: ["reserved_memory", "anything"],
-    types: networkTypes,
-  },
-  {
-    id: 133,
-    name: "ringbuf_discard",
-    arguments: ["reserved_memory", "anything"],
-    types: networkTypes,
-  },
-  {
     id: 164,
     name: "for_each_map_elem",
     arguments: ["map", "callback", "stack_or_null", "anything"],

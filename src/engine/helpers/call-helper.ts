@@ -44,6 +44,15 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
       return checkReadable(run, low, high, run.map!.keySize);
     case "map_value":
       return checkReadable(run, low, high, run.map!.valueSize);
+    case "writable_map_value":
+      run.work += run.map!.valueSize / stepBytes;
+      return memory.writable(low, high, run.map!.valueSize) ? undefined : memory.problem.message;
+    case "reserved_memory":
+      return high === 0 && memory.holdings.hasRecord(low)
+        ? undefined
+        : "no record that the program has reserved";
+    case "spin_lock":
+      return checkSpinLock(helper, low, high, run);
     case "context":
       return high === 0 && low === memory.contextAddress ? undefined : "not the program's context";
     case "readable_memory":
@@ -52,6 +61,7 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
       return checkMemory(helper, index, run);
     case "size":
     case "size_or_zero":
+    case "allocation_size":
     case "anything":
       return undefined;
     default:
@@ -68,6 +78,20 @@ function checkMap(helper: Helper, low: number, high: number, run: HelperRun): st
     return `map ${map.name} is read-only to programs`;
   run.map = map;
   return undefined;
+}
+
+/** What the verifier proves: one lock at a time, freed through the same pointer. */
+function checkSpinLock(
+  { spinLock }: Helper,
+  low: number,
+  high: number,
+  { memory }: HelperRun,
+): string | undefined {
+  if (memory.spinLockAt(low, high) === undefined)
+    return "not the address of a struct bpf_spin_lock in a map's value";
+  const { lock } = memory.holdings;
+  if (spinLock === "lock") return lock === 0 ? undefined : "a spin lock is held already";
+  return lock === low ? undefined : "not the spin lock that is held";
 }
 
 /** A pointer and the size in the register after it. */

@@ -1,10 +1,14 @@
 import type { ProgramType } from "../../object/object-spec.ts";
 import { checksumHelpers } from "./checksum-helpers.ts";
+import { eventHelpers } from "./event-helpers.ts";
 import { frameHelpers } from "./frame-helpers.ts";
 import type { Helper } from "./helper.ts";
 import { mapHelpers } from "./map-helpers.ts";
+import { queueHelpers } from "./queue-helpers.ts";
 import { redirectHelpers } from "./redirect-helpers.ts";
+import { ringbufHelpers } from "./ringbuf-helpers.ts";
 import { socketHelpers } from "./socket-helpers.ts";
+import { spinLockHelpers } from "./spin-lock-helpers.ts";
 import { systemHelpers } from "./system-helpers.ts";
 import { tailCall } from "./tail-call.ts";
 import { traceHelpers } from "./trace-helpers.ts";
@@ -19,6 +23,10 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...checksumHelpers,
     ...frameHelpers,
     ...socketHelpers,
+    ...queueHelpers,
+    ...ringbufHelpers,
+    ...eventHelpers,
+    ...spinLockHelpers,
     tailCall,
   ]
     .sort((a, b) => a.id - b.id)

@@ -1,4 +1,6 @@
+import { MAIN_THREAD } from "../../runtime/map-runtime.ts";
 import {
+  REDIRECT_TO_WORKER,
   SLOT_REDIRECT_FLAGS,
   SLOT_REDIRECT_IFINDEX,
   SLOT_SCRATCH,
@@ -12,6 +14,7 @@ const XDP_REDIRECT = 4;
 const actionMask = 3;
 const BPF_F_BROADCAST = 8;
 const BPF_F_EXCLUDE_INGRESS = 16;
+const deviceFlags = BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS;
 
 /**
  * The helpers that choose where a redirected packet goes. They only note it in the slot: the
@@ -35,11 +38,11 @@ export const redirectHelpers: readonly Helper[] = [
     name: "redirect_map",
     arguments: ["map", "anything", "anything"],
     types: xdpOnly,
-    maps: ["devmap", "devmap_hash"],
+    maps: ["devmap", "devmap_hash", "cpumap", "xskmap"],
     /** A broadcast names no port of its own: the flags alone are noted. */
     call(run) {
       const flags = run.registers[R3]!;
-      const known = actionMask | BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS;
+      const known = actionMask | (run.map!.type.startsWith("devmap") ? deviceFlags : 0);
       if ((flags & ~known) !== 0 || run.registers[R3 + 1] !== 0) return XDP_ABORTED;
       const broadcast = (flags & BPF_F_BROADCAST) !== 0;
       const ifindex = deviceAt(run);
@@ -54,13 +57,19 @@ export const redirectHelpers: readonly Helper[] = [
   },
 ];
 
-/** The ifindex a device map holds under the key in r2 (its low word, as in the kernel), or 0. */
+/**
+ * The ifindex that a map holds under the key in r2 (its low word, as in the kernel), or 0. An entry
+ * of a cpumap names a worker: the packet goes on to its destination, as the kernel's goes on to the
+ * stack on that CPU.
+ */
 function deviceAt(run: HelperRun): number {
-  const { arena, runtime, cpu } = run.context;
+  const { arena, runtime } = run.context;
   const key = run.memory.slot + SLOT_SCRATCH;
   arena.view.setInt32(key, run.registers[R2]!, true);
-  const value = runtime.lookup(run.map!.descriptor, key, cpu);
-  return value === 0 ? 0 : arena.view.getUint32(value, true);
+  // As user space sees the entry: what a program finds in an xskmap is its queue.
+  const value = runtime.lookup(run.map!.descriptor, key, MAIN_THREAD);
+  if (value === 0) return 0;
+  return run.map!.type === "cpumap" ? REDIRECT_TO_WORKER : arena.view.getUint32(value, true);
 }
 
 function choose(run: HelperRun, ifindex: number, flags: number): void {

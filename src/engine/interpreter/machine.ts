@@ -211,6 +211,7 @@ export class Machine implements HelperRun {
   /** Ends the run with what r0 holds, and `steps` left; its low word. */
   finish(steps: number): number {
     this.steps = steps;
+    this.memory.leave();
     const { view } = this.context.arena;
     const { slot } = this.memory;
     const low = this.registers[0]!;

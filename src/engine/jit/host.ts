@@ -199,10 +199,8 @@ const allFrames = (1 << maxFrames) - 1;
 /** A helper of a verified program: its arguments are proven. */
 function callUnchecked(helper: Helper, run: Host): void {
   const { registers } = run;
-  run.map =
-    helper.arguments[0] === "map"
-      ? run.memory.mapAt(registers[R1]!, registers[R1 + 1]!)
-      : undefined;
+  const at = R1 + 2 * helper.arguments.indexOf("map");
+  run.map = at >= R1 ? run.memory.mapAt(registers[at]!, registers[at + 1]!) : undefined;
   const result = helper.call(run);
   if (result === undefined) return;
   registers[0] = result;

@@ -1,5 +1,6 @@
 import { errno } from "../../common/errno.ts";
 import type { MapHandle } from "../../maps/map-handle.ts";
+import { holdsMaps } from "../../maps/map-rules.ts";
 import type { MapType } from "../../object/object-spec.ts";
 import {
   F_RDONLY_PROG,
@@ -59,7 +60,8 @@ export function emitInlineHelper(
 function emitMapHelper(to: FunctionEmitter, id: number, slot: number, general: () => void): void {
   const known = to.known[r1]!;
   const map = kindOf(known) === MAP ? to.unit.program.maps[detailOf(known)]! : undefined;
-  if (map === undefined || !allowed(id, map)) {
+  // What a map of maps holds is a map that the host must know of.
+  if (map === undefined || !allowed(id, map) || holdsMaps(map.type)) {
     general();
     return;
   }

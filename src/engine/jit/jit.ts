@@ -103,7 +103,9 @@ class Compiled implements Executable {
     this.fault = undefined;
     if (this.#usesClock) this.#host.setClock();
     try {
-      return this.#exports.run(slot) >>> 0;
+      const returned = this.#exports.run(slot) >>> 0;
+      this.#host.memory.leave();
+      return returned;
     } catch (cause) {
       this.fault = this.#host.faultOf(cause);
       this.#return0(slot);
@@ -133,6 +135,7 @@ class Compiled implements Executable {
   }
 
   #return0(slot: number): void {
+    this.#host.memory.leave();
     const { words } = this.#context.arena;
     words[(slot + SLOT_RETURN_LOW) >> 2] = 0;
     words[(slot + SLOT_RETURN_HIGH) >> 2] = 0;
