@@ -7,9 +7,6 @@ import { checkStructure, type HelperRules } from "../verifier/structure.ts";
 import type { LinkedProgram } from "./engine.ts";
 import { helpers } from "./helpers/helper-table.ts";
 
-/** Program types that engines run. */
-const supportedTypes: readonly ProgramType[] = ["xdp", "socket", "raw"];
-
 const helperNames = new Map([...helpers.values()].map(({ id, name }) => [id, name]));
 
 /**
@@ -29,16 +26,7 @@ export function linkProgram(
         "PROGRAM_TYPE_UNKNOWN",
         where,
         `section "${spec.section}" does not tell the program's type`,
-        'use a section such as "xdp" or "socket", or name the type',
-      ),
-    );
-  if (!supportedTypes.includes(type))
-    return err(
-      new UserError(
-        "PROGRAM_TYPE_UNSUPPORTED",
-        where,
-        `programs of type ${type} cannot run here yet`,
-        `supported: ${supportedTypes.join(", ")}`,
+        'use a section such as "xdp", "tc" or "socket", or name the type',
       ),
     );
   const decoded = decodeProgram(spec.bytecode);

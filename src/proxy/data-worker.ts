@@ -16,6 +16,7 @@ import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
+import { WorkerNetwork } from "./worker-network.ts";
 
 /** What a worker tells as it runs. */
 export interface WorkerEvents {
@@ -43,6 +44,7 @@ export class DataWorker {
     const arena = Arena.attach(plan.memory);
     const clock = new TurnClock();
     const programs: Executable[] = [];
+    const network = new WorkerNetwork(plan, arena);
     const context: EngineContext = {
       arena,
       runtime: instantiateRuntime(plan.runtime, arena),
@@ -52,6 +54,7 @@ export class DataWorker {
       random: () => (Math.random() * 2 ** 32) >>> 0,
       trace: limitTrace(events.onTrace, () => clock.nowMs()),
       programs,
+      network,
     };
     const loader = new ProgramLoader(context);
     for (const called of plan.tailCalled ?? []) {
@@ -88,6 +91,7 @@ export class DataWorker {
         counters,
         arena,
         slots,
+        network,
         clock,
         cpu: worker,
         onHeard,

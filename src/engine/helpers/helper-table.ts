@@ -3,11 +3,17 @@ import { checksumHelpers } from "./checksum-helpers.ts";
 import { frameHelpers } from "./frame-helpers.ts";
 import type { Helper } from "./helper.ts";
 import { mapHelpers } from "./map-helpers.ts";
+import { packetBytesHelpers } from "./packet-bytes-helpers.ts";
 import { redirectHelpers } from "./redirect-helpers.ts";
-import { socketHelpers } from "./socket-helpers.ts";
+import { routeHelpers } from "./route-helpers.ts";
+import { skbChecksumHelpers } from "./skb-checksum-helpers.ts";
+import { skbFieldHelpers } from "./skb-field-helpers.ts";
+import { skbResizeHelpers } from "./skb-resize-helpers.ts";
+import { stringHelpers } from "./string-helpers.ts";
 import { systemHelpers } from "./system-helpers.ts";
 import { tailCall } from "./tail-call.ts";
 import { traceHelpers } from "./trace-helpers.ts";
+import { vlanHelpers } from "./vlan-helpers.ts";
 
 /** Every helper there is, by id: the one table for linking, running and listing them. */
 export const helpers: ReadonlyMap<number, Helper> = new Map(
@@ -18,7 +24,13 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...redirectHelpers,
     ...checksumHelpers,
     ...frameHelpers,
-    ...socketHelpers,
+    ...packetBytesHelpers,
+    ...routeHelpers,
+    ...skbChecksumHelpers,
+    ...skbFieldHelpers,
+    ...skbResizeHelpers,
+    ...stringHelpers,
+    ...vlanHelpers,
     tailCall,
   ]
     .sort((a, b) => a.id - b.id)
