@@ -46,6 +46,15 @@ Examples:
       done(await check(options, terminal));
     });
 
+  weir
+    .command("feature")
+    .description("what of eBPF works here: instructions, program types, map types, helpers")
+    .option("--json", "one JSON object instead of text")
+    .action(async (options: { json?: boolean }) => {
+      const { feature } = await import("./feature.ts");
+      done(feature(options, terminal));
+    });
+
   const prog = weir.command("prog").description("eBPF programs");
   prog
     .command("run")

@@ -3,6 +3,7 @@ import { UserError } from "../common/user-error.ts";
 import { decodeProgram } from "../isa/codec.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import { belongsElsewhere } from "../object/section-type.ts";
 import { checkStructure, type HelperRules } from "../verifier/structure.ts";
 import type { LinkedProgram } from "./engine.ts";
 import { helpers } from "./helpers/helper-table.ts";
@@ -25,7 +26,9 @@ export function linkProgram(
       new UserError(
         "PROGRAM_TYPE_UNKNOWN",
         where,
-        `section "${spec.section}" does not tell the program's type`,
+        belongsElsewhere(spec.section)
+          ? `programs of section "${spec.section}" attach to the kernel, and see no packets of a proxy`
+          : `section "${spec.section}" does not tell the program's type`,
         'use a section such as "xdp", "tc" or "socket", or name the type',
       ),
     );

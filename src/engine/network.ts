@@ -1,12 +1,15 @@
 import { type AddressBytes, deriveMac } from "../packet/address.ts";
 import { Prefix } from "../packet/prefix.ts";
 
+/** ip-route(8): on its way; or dropped silently, or with one answer or another. */
+export const routeActions = ["forward", "blackhole", "unreachable", "prohibit"] as const;
+
 /** What a route says of packets to its prefix. Plain data: it crosses to the workers. */
 export interface Route {
   /** Of the addresses it is for: 4 or 16 bytes, and how many leading bits count. */
   readonly to: AddressBytes;
   readonly length: number;
-  readonly action: "forward" | RouteRefusal;
+  readonly action: (typeof routeActions)[number];
   /** The port that such packets leave by; 0 where they are not forwarded. */
   readonly ifindex: number;
   /** The next hop, where that is not the destination itself; of either family. */
@@ -20,9 +23,6 @@ export interface Route {
   /** Longest IP packet in bytes. */
   readonly mtu: number;
 }
-
-/** ip-route(8): dropped silently, or with one answer or another. */
-export type RouteRefusal = "blackhole" | "unreachable" | "prohibit";
 
 /** Longest IP packet that a port takes where its route says nothing else: the loopback device's. */
 export const portMtu = 65_536;
