@@ -59,7 +59,7 @@ export function readKconfig(elf: ElfFile, btf: DecodedBtf): Kconfig | undefined 
     if (variable?.kind !== "variable") continue;
     const { name, type } = variable;
     const weak = bindings.get(name) === symbolBindings.weak;
-    const bytes = valueOf(btf, type, options.get(name), weak);
+    const bytes = optionBytes(btf, type, options.get(name), weak);
     if (bytes === undefined) continue;
     // Every value at a multiple of the largest a register loads.
     offsets.set(name, size);
@@ -77,7 +77,7 @@ const registerBytes = 8;
 const maxTextBytes = 4096;
 
 /** Undefined where the option is unknown, or is none that a variable of this type can hold. */
-function valueOf(
+function optionBytes(
   btf: Btf,
   type: number,
   option: "y" | number | undefined,

@@ -209,5 +209,5 @@ for (const [label, engine] of Object.entries({ interpreter, jit })) {
 function offsets(type: "xdp" | "tc"): [RegExp, (text: string) => string] {
   const moved = (text: string) =>
     text.replace("r1 + 0)", "r1 + 76)").replace("r1 + 4)", "r1 + 80)");
-  return [/^[^]*$/, type === "xdp" ? (text) => text : moved];
+  return [/^.*$/s, type === "xdp" ? (text) => text : moved];
 }
