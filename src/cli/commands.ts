@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-
+import { programTypes } from "../object/object-spec.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -59,6 +59,15 @@ Examples:
       done(verify(objects, options, terminal));
     });
 
+  weir
+    .command("feature")
+    .description("what of eBPF works here: instructions, program types, map types, helpers")
+    .option("--json", "one JSON object instead of text")
+    .action(async (options: { json?: boolean }) => {
+      const { feature } = await import("./feature.ts");
+      done(feature(options, terminal));
+    });
+
   const prog = weir.command("prog").description("eBPF programs");
   prog
     .command("run")
@@ -75,7 +84,7 @@ Examples:
       new Option(
         "--type <type>",
         "program type (with --insns and --asm, or to override the section's)",
-      ).choices(["xdp", "socket", "raw"]),
+      ).choices(programTypes),
     )
     .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
     .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
@@ -91,7 +100,7 @@ Examples:
     .addHelpText(
       "after",
       `
-Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"socket", "data": HEX,
+Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"tc"|…, "data": HEX,
 "engine": "interpreter"|"jit", "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
 The answer is {"id", "ret"} (r0 as hex for raw), or {"id", "error": {"code", "message"}}.
 A program that faults in a batch is an error; else its verdict is aborted, and the exit code 0.`,

@@ -13,7 +13,10 @@ export const errno = {
   ENODEV: 19,
   EINVAL: 22,
   ENOSPC: 28,
+  ERANGE: 34,
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,
+  EAFNOSUPPORT: 97,
+  EALREADY: 114,
   ENOTSUPP: 524,
 } as const;

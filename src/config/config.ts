@@ -1,4 +1,5 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
+import type { Route } from "../engine/network.ts";
 import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
@@ -19,6 +20,7 @@ export interface Config {
   readonly metricsListen: HostPort | undefined;
   readonly upstreams: readonly UpstreamConfig[];
   readonly ports: readonly PortConfig[];
+  readonly routes: readonly Route[];
   readonly filters: readonly FilterConfig[];
   readonly listeners: readonly ListenerConfig[];
 }

@@ -2,6 +2,7 @@ import { dirname, resolve } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
+import { checkRoutes } from "./check-routes.ts";
 import type { ChainItem, Config, FilterConfig, ListenerConfig } from "./config.ts";
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
@@ -11,6 +12,7 @@ import { ProblemList } from "./problem-list.ts";
 import { readBounded } from "./read-file.ts";
 import { maxConfigBytes, readYaml, type YamlSource } from "./read-yaml.ts";
 import { readableParts } from "./readable-parts.ts";
+import { routeOf } from "./route-schema.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
 
 /** Listeners that name no ifindex are numbered from here. */
@@ -51,6 +53,7 @@ export function parseConfig(text: string, file: string): Result<Config, readonly
   const readable = readableParts(source.value.value);
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
+  checkRoutes(readable, problems);
   const filters = loadFilters(readable, dirname(file), problems);
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);
@@ -109,6 +112,7 @@ function resolved(
       ifindex: Number(ifindex),
       upstream,
     })),
+    routes: values.routes.map(routeOf),
     filters,
     listeners: values.listeners.map(
       ({ idleTimeout, onDrop, onSegmentDrop, ...listener }): ListenerConfig => ({

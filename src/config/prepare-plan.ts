@@ -105,6 +105,7 @@ export async function preparePlan(
     listeners,
     upstreams: upstreams.value,
     ports,
+    routes: config.routes,
   };
   return ok({ plan, arena: arena.value, runtime, filters: prepared });
 }

@@ -3,6 +3,7 @@ import { mapMetricsSchema } from "../metrics/map-metric-schema.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import { entrySchema, filterSchema, mapSchema } from "./filter-schema.ts";
 import { chainItem, listenerSchema } from "./listener-schema.ts";
+import { routeSchema } from "./route-schema.ts";
 import { configSchema, upstreamSchema } from "./schema.ts";
 
 type Readable<Schema extends z.ZodObject> = Partial<z.output<Schema>>;
@@ -16,6 +17,12 @@ export interface ReadableListener
   readonly egress: ReadableList<string>;
 }
 export type ReadableUpstream = Readable<typeof upstreamSchema>;
+
+export interface ReadableRoute extends Readable<typeof routeSchema> {
+  /** It names a port, readable or not. */
+  readonly namesPort: boolean;
+}
+
 export type ReadableEntry = z.output<typeof entrySchema>;
 
 export interface ReadableMap {
@@ -52,6 +59,7 @@ export interface ReadableConfig {
   readonly ports: ReadonlyMap<string, string>;
   readonly filters: ReadonlyMap<string, ReadableFilter>;
   readonly listeners: readonly ReadableListener[];
+  readonly routes: readonly ReadableRoute[];
 }
 
 export function readableParts(value: unknown): ReadableConfig {
@@ -72,6 +80,10 @@ export function readableParts(value: unknown): ReadableConfig {
       ...parts(listenerSchema, one),
       ingress: readableList(memberOf(one, "ingress"), chainItem),
       egress: readableList(memberOf(one, "egress"), chainItem),
+    })),
+    routes: elements(memberOf(value, "routes")).map((one) => ({
+      ...parts(routeSchema, one),
+      namesPort: memberOf(one, "port") !== undefined,
     })),
   };
 }

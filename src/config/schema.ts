@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { filterSchema } from "./filter-schema.ts";
 import { listenerSchema, maxIfindex } from "./listener-schema.ts";
+import { routeSchema } from "./route-schema.ts";
 import { type HostPort, parseListenAddress } from "./scalars.ts";
 import {
   block,
@@ -95,13 +96,16 @@ export const configSchema = block(
       .describe(
         "What a redirect's number (ifindex) stands for: an upstream's name. Any other number drops the packet.",
       ),
+    routes: listOf(routeSchema)
+      .default([])
+      .describe("What bpf_fib_lookup finds. Nothing else follows them."),
     filters: blockOf(name, filterSchema).default({}).describe("Filters, by name."),
     listeners: listOf(listenerSchema)
       .min(1)
       .max(256)
       .describe("Where packets come in, and which filters they pass."),
   },
-  ["admin", "drain", "routes"],
+  ["admin", "drain"],
 );
 
 /** With defaults, durations in milliseconds, sizes in bytes, addresses in parts. */

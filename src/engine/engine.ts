@@ -6,6 +6,7 @@ import type { ProgramType } from "../object/object-spec.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import type { Verified } from "../verifier/verified.ts";
+import type { Network } from "./network.ts";
 
 /** A program bound to its maps and accepted for running: all an engine needs, and serialisable. */
 export interface LinkedProgram {
@@ -44,6 +45,8 @@ export interface EngineContext {
   readonly random: () => number;
   /** Takes a line of `bpf_trace_printk`. */
   readonly trace: (line: string) => void;
+  /** What helpers may know of ports and routes. Absent: the loopback device alone. */
+  readonly network?: Network;
   /**
    * What prog_arrays name: their value n is `programs[n - 1]`. It may grow after programs that call
    * into it were made. All are of the engine and the type of those that call them. Absent: a tail

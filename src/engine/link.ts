@@ -4,6 +4,7 @@ import { decodeProgram } from "../isa/codec.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import { belongsElsewhere } from "../object/section-type.ts";
 import type { VerifiableProgram, VerifiedMap } from "../verifier/program.ts";
 import { rejectionError } from "../verifier/rejection.ts";
 import { forbiddenInstruction, type HelperRules } from "../verifier/structure.ts";
@@ -11,9 +12,6 @@ import type { Verified } from "../verifier/verified.ts";
 import { verify } from "../verifier/verify.ts";
 import type { LinkedProgram } from "./engine.ts";
 import { helpers } from "./helpers/helper-table.ts";
-
-/** Program types that engines run. */
-const supportedTypes: readonly ProgramType[] = ["xdp", "socket", "raw"];
 
 const helperNames = new Map([...helpers.values()].map(({ id, name }) => [id, name]));
 
@@ -64,17 +62,10 @@ export function verifiableProgram(
       new UserError(
         "PROGRAM_TYPE_UNKNOWN",
         where,
-        `section "${spec.section}" does not tell the program's type`,
-        'use a section such as "xdp" or "socket", or name the type',
-      ),
-    );
-  if (!supportedTypes.includes(type))
-    return err(
-      new UserError(
-        "PROGRAM_TYPE_UNSUPPORTED",
-        where,
-        `programs of type ${type} cannot run here yet`,
-        `supported: ${supportedTypes.join(", ")}`,
+        belongsElsewhere(spec.section)
+          ? `programs of section "${spec.section}" attach to the kernel, and see no packets of a proxy`
+          : `section "${spec.section}" does not tell the program's type`,
+        'use a section such as "xdp", "tc" or "socket", or name the type',
       ),
     );
   const decoded = decodeProgram(spec.bytecode);

@@ -13,7 +13,7 @@ import {
   SLOT_SKB,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
-import { type ContextAccess, contextAccessOf } from "../verifier/context-rules.ts";
+import { type ContextAccess, contextAccessOf, mayWritePacket } from "../verifier/context-rules.ts";
 import {
   type EngineContext,
   type Fault,
@@ -23,6 +23,7 @@ import {
   maxFrames,
 } from "./engine.ts";
 import { Holdings } from "./holdings.ts";
+import { hasSocketContext, hiddenBytes } from "./socket-context.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
 export const READ = 0;
@@ -70,6 +71,10 @@ export class ProgramMemory {
   readonly #contextRules: ContextAccess | undefined;
   readonly #contextBytes: number;
   readonly #type: ProgramType;
+  /** Bytes of the frame in front of the packet as this program has it. */
+  readonly #hidden: number;
+  readonly #seesMetadata: boolean;
+  readonly #mayWrite: boolean;
   readonly #values: readonly ValueRange[];
   readonly #descriptors: Int32Array;
   /** What the run has taken and must give back. */
@@ -93,7 +98,10 @@ export class ProgramMemory {
     this.#type = program.type;
     this.#contextRules = contextAccessOf(program.type);
     this.#contextBytes = this.#contextRules?.bytes ?? 0;
-    this.#contextOffset = program.type === "socket" ? SLOT_SKB : 0;
+    this.#contextOffset = hasSocketContext(program.type) ? SLOT_SKB : 0;
+    this.#hidden = hiddenBytes(program.type);
+    this.#seesMetadata = [...(this.#contextRules?.pointers.values() ?? [])].includes("packet_meta");
+    this.#mayWrite = mayWritePacket(program.type);
     this.#stackTop = context.stack + framesBytes;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
     this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
@@ -133,11 +141,26 @@ export class ProgramMemory {
   refresh(): void {
     const { words } = this.#context.arena;
     const slot = this.slot >> 2;
-    this.#data = words[slot + (SLOT_DATA >> 2)]!;
+    this.#data = words[slot + (SLOT_DATA >> 2)]! + this.#hidden;
     this.#dataEnd = words[slot + (SLOT_DATA_END >> 2)]!;
     this.#dataMeta = words[slot + (SLOT_DATA_META >> 2)]!;
     this.#packetBound = this.#type === "socket" ? 0 : this.#dataEnd;
     this.#forget();
+  }
+
+  /** The program's type, for helpers that do otherwise for one or the other. */
+  get type(): ProgramType {
+    return this.#type;
+  }
+
+  /** Address of the packet's first byte as this program has it. */
+  get packet(): number {
+    return this.#data;
+  }
+
+  /** One past the packet's last byte. */
+  get packetEnd(): number {
+    return this.#dataEnd;
   }
 
   /** A function begins: one frame more is in use. */
@@ -222,6 +245,13 @@ export class ProgramMemory {
     return this.#notContext(low) && this.locate(low, high, size, READ);
   }
 
+  /** Whether an address lies in a value that no program writes. */
+  isConstant(low: number, high: number): boolean {
+    return (
+      high === 0 && this.#values.some((one) => low >= one.low && low < one.high && one.map.readOnly)
+    );
+  }
+
   /** Whether a helper may write `size` bytes at a pointer. `problem` says why not. */
   writable(low: number, high: number, size: number): boolean {
     if (high === 0 && low >= this.writeLow && low + size <= this.writeHigh) return true;
@@ -251,7 +281,7 @@ export class ProgramMemory {
     const offset = address - this.contextAddress;
     if (offset >= 0 && offset < this.#contextBytes)
       return this.#locateContext(offset, size, access);
-    if (address >= this.#dataMeta && address < this.#data && this.#type === "xdp")
+    if (address >= this.#dataMeta && address < this.#data && this.#seesMetadata)
       return this.#locatePacket(address, size, access, this.#dataMeta, this.#data, "metadata");
     const values = this.#rangeAt(address);
     if (values !== undefined) return this.#locateValue(values, address, size, access);
@@ -288,6 +318,11 @@ export class ProgramMemory {
     if (address + size > end) return this.#refuseBeyond(address, size, access, what, end);
     if (access === ATOMIC && this.#type !== "raw")
       return this.#refuse("bad_access", `${name(access, size)} on the packet, which allows none`);
+    if (access >= WRITE && !this.#mayWrite)
+      return this.#refuse(
+        "read_only",
+        `${name(access, size)} to the ${what}, which programs of type ${this.#type} only read`,
+      );
     this.readLow = low;
     this.readHigh = end;
     if (access >= WRITE) {

@@ -130,7 +130,7 @@ export function dataSectionMap(
   bytes: Uint8Array | undefined,
   btfType: number | undefined,
 ): MapSpec {
-  const readOnly = section.startsWith(".rodata");
+  const readOnly = section.startsWith(".rodata") || section === ".kconfig";
   return {
     name: section,
     type: "array",

@@ -40,7 +40,9 @@ export const mapTypes = {
 export type MapType = keyof typeof mapTypes;
 
 /** What a section name says of a program. `raw` has no section: r1 = data, r2 = length. */
-export type ProgramType = "xdp" | "tc" | "tcx" | "action" | "socket" | "cgroup_skb" | "raw";
+export const programTypes = ["xdp", "tc", "tcx", "action", "socket", "cgroup_skb", "raw"] as const;
+
+export type ProgramType = (typeof programTypes)[number];
 
 /** A map as an object (or a config) declares it: no storage yet. Sizes in bytes. */
 export interface MapSpec {

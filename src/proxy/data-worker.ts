@@ -16,6 +16,7 @@ import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
+import { WorkerNetwork } from "./worker-network.ts";
 
 /** What a worker tells as it runs. */
 export interface WorkerEvents {
@@ -29,6 +30,7 @@ export interface LoadedChains {
   readonly arena: Arena;
   readonly counters: Counters;
   readonly slots: PacketSlots;
+  readonly network: WorkerNetwork;
   /** The chain of these filters of the plan, in this order. */
   readonly chain: (filters: readonly number[]) => Chain;
 }
@@ -56,6 +58,7 @@ export class DataWorker {
     if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
     const arena = Arena.attach(plan.memory);
     const programs: Executable[] = [];
+    const network = new WorkerNetwork(plan, arena);
     const context: EngineContext = {
       arena,
       runtime: instantiateRuntime(plan.runtime, arena),
@@ -65,6 +68,7 @@ export class DataWorker {
       random,
       trace: limitTrace(events.onTrace, () => clock.nowMs()),
       programs,
+      network,
     };
     const loader = new ProgramLoader(context);
     for (const called of plan.tailCalled ?? []) {
@@ -88,7 +92,7 @@ export class DataWorker {
         })),
       );
     const slots = new PacketSlots(own.slots, own.slotCount);
-    return ok({ arena, counters, slots, chain });
+    return ok({ arena, counters, slots, network, chain });
   }
 
   /** Makes worker number `worker` of a plan; nothing is bound yet. */
@@ -101,7 +105,7 @@ export class DataWorker {
     const random = (): number => (Math.random() * 2 ** 32) >>> 0;
     const loaded = DataWorker.load(plan, worker, events, clock, random);
     if (!loaded.ok) return loaded;
-    const { arena, counters, slots, chain } = loaded.value;
+    const { arena, counters, slots, network, chain } = loaded.value;
     const onHeard = (destination: Destination, up: boolean): void => {
       if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
     };
@@ -115,6 +119,7 @@ export class DataWorker {
         counters,
         arena,
         slots,
+        network,
         clock,
         cpu: worker,
         onHeard,

@@ -1,5 +1,6 @@
 import type { DropReason } from "../common/drop-reason.ts";
 import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
+import { hasVlanTag } from "../engine/socket-context.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Direction, Verdict } from "../filter/verdict.ts";
 import { dropFor, passed } from "../filter/verdict-of.ts";
@@ -18,9 +19,11 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
+  SLOT_OUTGOING,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
 import type { PacketSlots } from "./packet-slots.ts";
+import { type DatagramCopy, noCopies, type WorkerNetwork } from "./worker-network.ts";
 
 /**
  * What a chain made of one frame, and what of that can be done. Valid until the next frame is
@@ -35,6 +38,8 @@ export interface Judgement {
   payload: Uint8Array | undefined;
   /** A rewritten frame is addressed to `host` and `port`, not to where it was addressed before. */
   readdressed: boolean;
+  /** What filters have sent to ports besides. */
+  copies: readonly DatagramCopy[];
   host: string;
   port: number;
 }
@@ -43,6 +48,7 @@ export interface Judgement {
 export interface JudgeParts {
   readonly arena: Arena;
   readonly slots: PacketSlots;
+  readonly network: WorkerNetwork;
   /** The worker's number: the rx queue that a filter sees. */
   readonly cpu: number;
   /** The listener's number. */
@@ -67,6 +73,7 @@ export class FrameJudge {
     frameBytes: 0,
     payload: undefined,
     readdressed: false,
+    copies: noCopies,
     host: "",
     port: 0,
   };
@@ -92,7 +99,10 @@ export class FrameJudge {
     bytes.set(payload, at + flow.headerBytes);
     writeUdpFrame(bytes, at, flow, payload.length);
     this.#headerBytes = flow.headerBytes;
+    const { network, direction } = this.#parts;
+    if (direction === "ingress") network.allowCopies();
     this.#judge(slot, flow);
+    judgement.copies = network.takeCopies();
     const verdict = judgement.verdict;
     if (verdict.kind === "pass" && verdict.cutTo !== undefined)
       judgement.payload = cut(judgement.payload ?? payload, verdict.cutTo - this.#headerBytes);
@@ -125,6 +135,7 @@ export class FrameJudge {
     judgement.frameBytes = frameBytes;
     judgement.payload = undefined;
     judgement.readdressed = false;
+    judgement.copies = noCopies;
     return judgement;
   }
 
@@ -137,12 +148,18 @@ export class FrameJudge {
     const { arena, cpu, ifindex, direction } = this.#parts;
     const judgement = this.#judgement;
     describeFrame(arena, slot, judgement.frameBytes, ifindex, cpu);
+    if (direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     this.#parts.refreshClock();
     const verdict = this.#chain.judge(slot);
     judgement.verdict = verdict;
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
     // Replies go to the client and nowhere else, so nothing can loop.
     if (direction === "egress" && verdict.kind !== "pass") {
+      this.#drop("not_routable");
+      return;
+    }
+    // A tag beside the frame is one on the wire.
+    if (hasVlanTag(arena.words, slot)) {
       this.#drop("not_routable");
       return;
     }

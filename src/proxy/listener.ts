@@ -7,6 +7,7 @@ import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
 import type { TurnClock } from "./turn-clock.ts";
+import type { WorkerNetwork } from "./worker-network.ts";
 
 /** What a listener is made of on one worker. */
 export interface ListenerParts {
@@ -19,6 +20,8 @@ export interface ListenerParts {
   readonly counters: Counters;
   readonly arena: Arena;
   readonly slots: PacketSlots;
+  /** What the chains' filters know of the network. */
+  readonly network: WorkerNetwork;
   readonly clock: TurnClock;
   readonly cpu: number;
   /** This worker's share of `plan.maxSessions`. */

@@ -38,6 +38,7 @@ export class TcpListener implements Listener {
     const judging = {
       arena: parts.arena,
       slots: parts.slots,
+      network: parts.network,
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),

@@ -147,7 +147,19 @@ function checkArgument(
     case "readable_memory":
     case "readable_memory_or_null":
     case "writable_memory":
+    case "writable_memory_or_null":
+    case "updated_memory":
       checkSizedMemory(a, helper, index, held);
+      return;
+    case "updated_u32":
+      checkMemory(a, helper, register, held, 4, "read", false);
+      checkMemory(a, helper, register, held, 4, "write", false);
+      return;
+    case "writable_u64":
+      checkMemory(a, helper, register, held, 8, "write", false);
+      return;
+    case "constant_string":
+      checkConstantString(a, helper, register, held);
       return;
     case "size":
     case "size_or_zero":
@@ -257,9 +269,31 @@ function checkSizedMemory(
       [sizeRegister],
     );
   a.markPrecise(sizeRegister);
-  if (isNull && kind === "readable_memory_or_null" && zeroAllowed && umax === 0n) return;
-  const mode = kind === "writable_memory" ? "write" : "read";
-  checkMemory(a, helper, index + 1, held, Number(umax), mode, !isConstant(size.range));
+  const nullAllowed = kind === "readable_memory_or_null" || kind === "writable_memory_or_null";
+  if (isNull && nullAllowed && zeroAllowed && umax === 0n) return;
+  const variable = !isConstant(size.range);
+  const writes = kind?.startsWith("writable") || kind === "updated_memory";
+  const reads = kind?.startsWith("readable") || kind === "updated_memory";
+  if (reads) checkMemory(a, helper, index + 1, held, Number(umax), "read", variable);
+  if (writes) checkMemory(a, helper, index + 1, held, Number(umax), "write", variable);
+}
+
+/** Kernel: check_reg_const_str. The text is there now, so its end can be looked for now. */
+function checkConstantString(
+  a: Analysis,
+  helper: HelperSignature,
+  register: number,
+  held: RegisterState,
+): void {
+  const map = held.kind === "map_value" ? (a.program.maps[held.target] as VerifiedMap) : undefined;
+  if (map === undefined || !map.readOnly || held.nullable || !isConstant(held.range))
+    wrong(a, helper, register, held, "a string constant, in a map that nobody writes");
+  checkMemory(a, helper, register, held, 1, "read", false);
+  a.markPrecise(register);
+  const offset = held.offset + Number(BigInt.asIntN(64, held.range.value));
+  const text = map.frozenValue;
+  if (text !== undefined && text.indexOf(0, offset) < 0)
+    wrong(a, helper, register, held, "a string constant that ends in a zero byte");
 }
 
 /** `size` bytes (or up to that many: `variable`) that a helper reads or writes. */

@@ -6,6 +6,9 @@ import type { MapType, ProgramType } from "../object/object-spec.ts";
  *
  * - `map_key`, `map_value`: readable memory of the map's key or value size.
  * - `writable_map_value`: memory of the map's value size that the helper fills.
+ * - `updated_memory`: readable memory that the helper also writes.
+ * - `updated_u32`, `writable_u64`: the same of 4 bytes, and 8 bytes to write; no size follows.
+ * - `constant_string`: text in a map that nobody writes, with a zero byte at its end.
  * - `allocation_size`: a constant, the size of the `reserved_memory` that is returned.
  * - `reserved_memory`: what such a helper returned, given back.
  * - `spin_lock`: the address of a `struct bpf_spin_lock` in a map's value.
@@ -22,6 +25,11 @@ export type HelperArgument =
   | "readable_memory"
   | "readable_memory_or_null"
   | "writable_memory"
+  | "writable_memory_or_null"
+  | "updated_memory"
+  | "updated_u32"
+  | "writable_u64"
+  | "constant_string"
   | "size"
   | "size_or_zero"
   | "allocation_size"

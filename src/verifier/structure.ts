@@ -3,6 +3,7 @@ import { UserError } from "../common/user-error.ts";
 import { disassemble } from "../isa/disassembler.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import type { MapType, ProgramType, SourceLine } from "../object/object-spec.ts";
+import { unavailableHelpers } from "./unavailable-helpers.ts";
 
 /** A program as far as its structure goes. */
 export interface StructuredProgram {
@@ -253,10 +254,17 @@ function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Probl
       code: "PROGRAM_HELPER_NOT_ALLOWED",
       what: `calls bpf_${name} (helper ${id}), which programs of type ${type} may not call`,
     };
+  const unavailable = unavailableHelpers.get(id);
+  if (unavailable !== undefined)
+    return {
+      code: "PROGRAM_HELPER_UNAVAILABLE",
+      what: `calls bpf_${unavailable.name} (helper ${id}), which ${unavailable.reason}: it is not available in user space`,
+      fix: "weir feature lists the helpers there are",
+    };
   return {
     code: "PROGRAM_HELPER_UNKNOWN",
-    what: `calls helper ${id}, which is not available in user space`,
-    fix: `available: ${[...helpers.allowed].map((known) => helpers.names.get(known)).join(", ")}`,
+    what: `calls helper ${id}, and Linux has no helper of that number`,
+    fix: "build the program against the linux/bpf.h of Linux 6.18 or older",
   };
 }
 

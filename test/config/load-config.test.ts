@@ -92,6 +92,7 @@ listeners:
       metricsListen: { host: "127.0.0.1", port: 9464 },
       upstreams: [{ name: "app", addresses: "echo", where: "t.yaml:2:14" }],
       ports: [],
+      routes: [],
       filters: [],
       listeners: [
         {

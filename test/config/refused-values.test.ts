@@ -240,7 +240,6 @@ listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: both
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
 admin: {}
-routes: []
 drain: refuse
 filters:
   dns: { expression: udp port 53 }
@@ -251,15 +250,14 @@ listeners:
 `,
       problems: `
 3:1: admin: not available in this version; remove it
-4:1: routes: not available in this version; remove it
-5:1: drain: not available in this version; remove it
-8:37: filters.code.shadow: not available in this version; remove it
-10:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
-10:72: listeners[0].mode: not available in this version; remove it
-10:84: listeners[0].vni: not available in this version; remove it
-10:92: listeners[0].peers: not available in this version; remove it
-11:69: listeners[1].proxyProtocol: not available in this version; remove it
-11:88: listeners[1].io: not available in this version; remove it
+4:1: drain: not available in this version; remove it
+7:27: filters.code.shadow: not available in this version; remove it
+9:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
+9:72: listeners[0].mode: not available in this version; remove it
+9:84: listeners[0].vni: not available in this version; remove it
+9:92: listeners[0].peers: not available in this version; remove it
+10:69: listeners[1].proxyProtocol: not available in this version; remove it
+10:88: listeners[1].io: not available in this version; remove it
 `,
     },
   ],

@@ -11,6 +11,7 @@ import { controlCases } from "./control-cases.ts";
 import { EngineBench, spec, unwrap } from "./engine-bench.ts";
 import { helperCases } from "./helper-cases.ts";
 import { memoryCases } from "./memory-cases.ts";
+import { skbCases } from "./skb-cases.ts";
 import { linkUnverified } from "./unverified.ts";
 
 /** What every engine must do, whatever it is inside. Call it from a test file of that engine. */
@@ -20,6 +21,7 @@ export function engineContract(label: string, engine: Engine): void {
   runCases(label, bench, memoryCases);
   runCases(label, bench, controlCases);
   helperCases(label, bench);
+  runCases(label, bench, skbCases);
   everyRow(label, bench);
   conformance(label, engine, bench);
 }

@@ -26,6 +26,7 @@ import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/pr
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
 import { UdpListener } from "../../src/proxy/udp-listener.ts";
+import { WorkerNetwork } from "../../src/proxy/worker-network.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiate.ts";
 import {
@@ -149,7 +150,25 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
   const slotsAt = value(arena.allocate(SLOT_BYTES * slotCount, "slots"));
   const countersAt = value(arena.allocate(counterBytes(shape), "counters"));
   const clock = new TurnClock();
+  const plan: ListenerPlan = {
+    name: "test",
+    protocol,
+    listen: { host: "127.0.0.1", port: 0 },
+    ifindex: 1000,
+    upstream: 0,
+    ingress: [],
+    egress: [],
+    idleTimeoutMs: 60_000,
+    maxSessions: 1000,
+    localAddress: "127.0.0.1",
+    onDrop: "reset",
+    onSegmentDrop: "reset",
+    ...options.plan,
+  };
+  const ports = options.ports ?? [];
+  const network = new WorkerNetwork({ listeners: [plan], ports }, arena);
   const context: EngineContext = {
+    network,
     arena,
     runtime: instantiateRuntime(runtimeModule, arena),
     cpu: 0,
@@ -174,21 +193,6 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
         return { filter: new LoadedFilter(parts, arena, counters, reporter) };
       }),
     );
-  const plan: ListenerPlan = {
-    name: "test",
-    protocol,
-    listen: { host: "127.0.0.1", port: 0 },
-    ifindex: 1000,
-    upstream: 0,
-    ingress: [],
-    egress: [],
-    idleTimeoutMs: 60_000,
-    maxSessions: 1000,
-    localAddress: "127.0.0.1",
-    onDrop: "reset",
-    onSegmentDrop: "reset",
-    ...options.plan,
-  };
   const upstreams = options.upstreams.map((upstream, i) =>
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
@@ -198,10 +202,11 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     index: 0,
     ingress: chain(options.ingress),
     egress: chain(options.egress),
-    destinations: new Destinations({ upstreams, ports: options.ports ?? [] }, plan),
+    destinations: new Destinations({ upstreams, ports }, plan),
     counters,
     arena,
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
+    network,
     clock,
     cpu: 0,
     onHeard: (destination, up) => {

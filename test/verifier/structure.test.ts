@@ -176,7 +176,15 @@ for (const { rule, good, bad, code, at, what } of [
     bad: "call 9999\nexit",
     code: "PROGRAM_HELPER_UNKNOWN",
     at: 0,
-    what: /helper 9999, which is not available/,
+    what: /helper 9999, and Linux has no helper of that number/,
+  },
+  {
+    rule: "a helper is one that user space can have",
+    good: "call 1\nexit",
+    bad: "call 124\nexit",
+    code: "PROGRAM_HELPER_UNAVAILABLE",
+    at: 0,
+    what: /bpf_sk_assign \(helper 124\), which needs a kernel socket: it is not available/,
   },
   {
     rule: "there are no kernel functions",

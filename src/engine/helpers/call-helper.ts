@@ -58,7 +58,15 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
     case "readable_memory":
     case "readable_memory_or_null":
     case "writable_memory":
+    case "writable_memory_or_null":
+    case "updated_memory":
       return checkMemory(helper, index, run);
+    case "updated_u32":
+      return checkReadable(run, low, high, 4) ?? checkWritable(run, low, high, 4);
+    case "writable_u64":
+      return checkWritable(run, low, high, 8);
+    case "constant_string":
+      return checkConstantString(run, low, high);
     case "size":
     case "size_or_zero":
     case "allocation_size":
@@ -96,7 +104,7 @@ function checkSpinLock(
 
 /** A pointer and the size in the register after it. */
 function checkMemory(helper: Helper, index: number, run: HelperRun): string | undefined {
-  const { memory, registers } = run;
+  const { registers } = run;
   const at = 2 * index + 2;
   const size = registers[at + 2]!;
   if (registers[at + 3] !== 0 || size < 0 || size >= maxArgumentBytes)
@@ -105,9 +113,32 @@ function checkMemory(helper: Helper, index: number, run: HelperRun): string | un
     return helper.arguments[index + 1] === "size" ? `its size in r${index + 2} is 0` : undefined;
   const low = registers[at]!;
   const high = registers[at + 1]!;
-  if (helper.arguments[index] !== "writable_memory") return checkReadable(run, low, high, size);
+  const kind = helper.arguments[index]!;
+  const unread = kind.startsWith("writable") ? undefined : checkReadable(run, low, high, size);
+  return unread ?? (kind.startsWith("readable") ? undefined : checkWritable(run, low, high, size));
+}
+
+function checkWritable(
+  run: HelperRun,
+  low: number,
+  high: number,
+  size: number,
+): string | undefined {
   run.work += size / stepBytes;
-  return memory.writable(low, high, size) ? undefined : memory.problem.message;
+  return run.memory.writable(low, high, size) ? undefined : run.memory.problem.message;
+}
+
+/** Of a map that no program writes, up to a zero byte within its value. */
+function checkConstantString(run: HelperRun, low: number, high: number): string | undefined {
+  const { memory, context } = run;
+  if (!memory.isConstant(low, high)) return "no string constant of the program";
+  const { bytes } = context.arena;
+  for (let at = low; memory.readable(at, high, 1); at++) {
+    if (bytes[at] !== 0) continue;
+    run.work += (at - low) / stepBytes;
+    return undefined;
+  }
+  return "a string without a zero byte at its end";
 }
 
 function checkReadable(

@@ -21,7 +21,7 @@ import type { HelperRun } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
 import { tailCall, tailCallTarget } from "../helpers/tail-call.ts";
 import { ProgramMemory } from "../program-memory.ts";
-import { fillSocketContext } from "../socket-context.ts";
+import { fillSocketContext, hasSocketContext } from "../socket-context.ts";
 import { firstConstant, slotWords, type Translation, translate } from "./translate.ts";
 
 /**
@@ -100,7 +100,7 @@ export class Machine implements HelperRun {
       registers[2] = data;
       registers[4] = words[(slot + SLOT_DATA_END) >> 2]! - data;
     } else {
-      if (type === "socket") fillSocketContext(view, words, slot);
+      if (hasSocketContext(type)) fillSocketContext(view, words, slot, type);
       registers[2] = memory.contextAddress;
     }
   }

@@ -14,6 +14,7 @@ import {
   type LinkedProgram,
   maxSteps,
 } from "../engine.ts";
+import { hasSocketContext, hiddenBytes } from "../socket-context.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { forgetBounds } from "./calls.ts";
 import { FunctionBody } from "./emit-function.ts";
@@ -174,7 +175,7 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
     forgetBounds({ code, unit });
     if (program.type !== "socket") showPacket(code, unit);
   }
-  if (program.type === "socket" && program.instructions.some(mayUseContext)) {
+  if (hasSocketContext(program.type) && program.instructions.some(mayUseContext)) {
     code.get(slot);
     code.call(unit.imports.begin);
   }
@@ -237,13 +238,11 @@ function showPacket(code: FunctionBuilder, unit: Unit): void {
   const slot = 0;
   const length = code.local(I32);
   code.i32(0);
-  code.get(slot);
-  code.access(i32.load, SLOT_DATA);
+  pushPacket(code, unit, slot);
   code.access(i32.store, unit.scratch + scratch.readLow);
   code.get(slot);
   code.access(i32.load, SLOT_DATA_END);
-  code.get(slot);
-  code.access(i32.load, SLOT_DATA);
+  pushPacket(code, unit, slot);
   code.emit(i32.sub);
   code.set(length);
   for (const size of [1, 2, 4, 8]) {
@@ -258,6 +257,16 @@ function showPacket(code: FunctionBuilder, unit: Unit): void {
     code.select(I32);
     code.access(i32.store, unit.scratch + scratch.readLimits + 4 * sizeIndex(size));
   }
+}
+
+/** The address of the packet's first byte, as this type of program has it. */
+function pushPacket(code: FunctionBuilder, { program }: Unit, slot: number): void {
+  const hidden = hiddenBytes(program.type);
+  code.get(slot);
+  code.access(i32.load, SLOT_DATA);
+  if (hidden === 0) return;
+  code.i32(hidden);
+  code.emit(i32.add);
 }
 
 /** `batch(first, stride, end)`: `run` on each slot before `end`. */

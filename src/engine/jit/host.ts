@@ -56,7 +56,7 @@ export class Host implements HelperRun {
   readonly imports = {
     begin: (slot: number): void => {
       const { view, words } = this.context.arena;
-      fillSocketContext(view, words, slot);
+      fillSocketContext(view, words, slot, this.#program.type);
     },
 
     /** An access outside the object hit last: remembers its object, or ends the run. */

@@ -1,6 +1,6 @@
 import type { AtomicOp, Instruction, Size } from "../../isa/instruction.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../../runtime/wasm/layout.ts";
-import { contextAccessOf } from "../../verifier/context-rules.ts";
+import { contextAccessOf, mayWritePacket } from "../../verifier/context-rules.ts";
 import { frameBytes } from "../engine.ts";
 import { type Access, ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
@@ -218,7 +218,7 @@ export function unpackAccess(packed: number): { size: number; access: Access; sl
  */
 function noteWrite(to: FunctionEmitter, base: number, offset: number, slot: number): void {
   const { type } = to.unit.program;
-  if (to.checks(slot) || type === "socket" || kindOf(to.known[base]!) !== UNKNOWN) return;
+  if (to.checks(slot) || !mayWritePacket(type) || kindOf(to.known[base]!) !== UNKNOWN) return;
   const { code } = to;
   to.getLow(base);
   code.i32(offset);

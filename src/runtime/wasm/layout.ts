@@ -121,6 +121,18 @@ export const SLOT_XDP_MD_BYTES = 24;
 /** Bit 0 (SLOT_WROTE): a program wrote to the frame or moved its ends. */
 export const SLOT_FLAGS = 24;
 export const SLOT_WROTE = 1;
+/** SLOT_FLAGS: the slot's `__sk_buff` describes this frame; its fields stay from program to program. */
+export const SLOT_SKB_READY = 0x100;
+/** SLOT_FLAGS: the frame goes to the client: its source is this side's. */
+export const SLOT_OUTGOING = 0x200;
+/** SLOT_FLAGS: `__sk_buff.hash` is the packet's, even where it is 0. */
+export const SLOT_HASH_KNOWN = 0x400;
+/** SLOT_FLAGS: a program has put an outer header around the packet (skb->encapsulation). */
+export const SLOT_ENCAPSULATED = 0x800;
+/** SLOT_FLAGS, three bits: 0, or one more than the checksums a program says are right (csum_level + 1). */
+export const SLOT_CHECKSUMS_SHIFT = 12;
+/** SLOT_FLAGS, the bits from here up: copies of the packet that programs have sent. */
+export const SLOT_CLONES_SHIFT = 16;
 /** Lowest address `data_meta` and `data` may take. */
 export const SLOT_FRAME_START = 28;
 /** One past the highest address `data_end` may take. */
@@ -136,6 +148,8 @@ export const REDIRECT_TO_WORKER = 0xffffffff;
 export const SLOT_REDIRECT_FLAGS = 48;
 /** 8 bytes for a helper's own use during a call: a key that a program passed in a register. */
 export const SLOT_SCRATCH = 52;
+/** Address of the network header, for programs of the skb types: it follows changes of the frame. */
+export const SLOT_NETWORK = 60;
 /** `struct __sk_buff` for programs of the skb types: 192 bytes, linux/bpf.h. */
 export const SLOT_SKB = 64;
 export const SLOT_SKB_BYTES = 192;
