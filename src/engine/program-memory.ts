@@ -21,7 +21,10 @@ import {
   framesBytes,
   type LinkedProgram,
   maxFrames,
+  walkBytes,
+  walksOffset,
 } from "./engine.ts";
+import { walk as walkRecord } from "./map-walk.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
 export const READ = 0;
@@ -72,6 +75,7 @@ export class ProgramMemory {
   readonly #values: readonly ValueRange[];
   readonly #descriptors: Int32Array;
   readonly #stackTop: number;
+  readonly #walks: number;
   readonly #stack: Float64Array;
   #stackLow = 0;
   /** One bit a frame: its bytes are those of this activation. */
@@ -89,6 +93,7 @@ export class ProgramMemory {
     this.#contextBytes = this.#contextRules?.bytes ?? 0;
     this.#contextOffset = program.type === "socket" ? SLOT_SKB : 0;
     this.#stackTop = context.stack + framesBytes;
+    this.#walks = context.stack + walksOffset;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
     this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
     this.#values = this.maps.map((map) => valueRange(map, context.arena.view));
@@ -202,6 +207,9 @@ export class ProgramMemory {
     for (const values of this.#values)
       if (address >= values.low && address < values.high)
         return this.#locateValue(values, address, size, access);
+    const walk = address - this.#walks;
+    if (walk >= 0 && walk < maxFrames * walkBytes)
+      return this.#locateKey(address, size, access, walk - (walk % walkBytes) + this.#walks);
     return this.#refuseNowhere(address, size, access);
   }
 
@@ -285,6 +293,19 @@ export class ProgramMemory {
       this.writeLow = low;
       this.writeHigh = end;
     }
+    return true;
+  }
+
+  /** The key that a walk over a map gives to its callback. */
+  #locateKey(address: number, size: number, access: Access, walk: number): boolean {
+    const low = walk + walkRecord.key;
+    const end = low + this.#context.arena.words[(walk + walkRecord.keyBytes) >> 2]!;
+    if (address < low || address >= end) return this.#refuseNowhere(address, size, access);
+    if (address + size > end) return this.#refuseBeyond(address, size, access, "map key", end);
+    if (access >= WRITE)
+      return this.#refuse("read_only", `${name(access, size)} to the key of a map's entry`);
+    this.readLow = low;
+    this.readHigh = end;
     return true;
   }
 

@@ -50,8 +50,12 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
     case "readable_memory_or_null":
     case "writable_memory":
       return checkMemory(helper, index, run);
+    case "callback":
+      return high === 0 && run.callbacks.has(low) ? undefined : "not a function of this program";
     case "size":
     case "size_or_zero":
+    // The callback gets it, and what that does with it is checked there.
+    case "stack_or_null":
     case "anything":
       return undefined;
     default:

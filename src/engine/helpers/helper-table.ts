@@ -1,4 +1,5 @@
 import type { ProgramType } from "../../object/object-spec.ts";
+import { callbackHelpers } from "./callback-helpers.ts";
 import { checksumHelpers } from "./checksum-helpers.ts";
 import { frameHelpers } from "./frame-helpers.ts";
 import type { Helper } from "./helper.ts";
@@ -19,6 +20,7 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...checksumHelpers,
     ...frameHelpers,
     ...socketHelpers,
+    ...callbackHelpers,
     tailCall,
   ]
     .sort((a, b) => a.id - b.id)

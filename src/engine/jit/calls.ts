@@ -1,9 +1,12 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
 import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
+import { tailCall } from "../helpers/tail-call.ts";
+import { emitCallback } from "./callbacks.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { emitInlineHelper } from "./inline-helpers.ts";
 import { limitsBytes, scratch } from "./scratch.ts";
+import { emitTailCall } from "./tail-calls.ts";
 import { STOP_DEPTH } from "./unit.ts";
 import { i32, i64, V128, v128 } from "./wasm-operation.ts";
 
@@ -61,7 +64,7 @@ function zeroFrame(to: FunctionEmitter, lowest: number): void {
 
 /** Returns from the function at `slot`. */
 export function emitExit(to: FunctionEmitter, slot: number): void {
-  if (to.checks(slot) && to.start !== 0) {
+  if (to.chargesExit) {
     to.charge(slot - to.start + 1, slot);
     to.storeFuel();
   }
@@ -78,26 +81,36 @@ export function emitLocalCall(
   const { code } = to;
   const callee = to.unit.functions.get(slot + 1 + instruction.offset)!;
   const checks = to.checks(slot);
-  if (checks) {
-    to.getFrame();
-    code.i32(to.unit.context.stack);
-    code.emit(i32.eq);
-    code.if();
-    to.stop(STOP_DEPTH, slot);
-    code.end();
-    to.storeFuel();
-  }
+  if (checks) prepareCall(to, slot);
   to.getFrame();
   code.i32(frameBytes);
   code.emit(i32.sub);
   for (const register of callee.needs) to.get(register);
   code.call(callee.reference);
   for (const register of callee.gives.toReversed()) to.set(register);
-  if (!checks) return;
+  // Another program may have gone on in the callee's place.
+  if (to.unit.imports.tailCalls !== undefined) to.storeWord(scratch.entered, 0);
+  if (checks) goOnAfterCall(to);
+}
+
+/** Behind a call that checked code may have been run by. */
+export function goOnAfterCall(to: FunctionEmitter): void {
   to.loadFuel();
   // The callee's frame is out of reach again.
   to.storeWord(scratch.frame, () => to.getFrame());
   forgetBounds(to);
+}
+
+/** Before a call of a function: there must be a frame for it, and it takes the budget over. */
+export function prepareCall(to: FunctionEmitter, slot: number): void {
+  const { code } = to;
+  to.getFrame();
+  code.i32(to.unit.context.stack);
+  code.emit(i32.eq);
+  code.if();
+  to.stop(STOP_DEPTH, slot);
+  code.end();
+  to.storeFuel();
 }
 
 /** No object was hit last. */
@@ -115,8 +128,17 @@ export function emitHelperCall(
   { id }: Extract<Instruction, { kind: "call_helper" }>,
   slot: number,
 ): void {
+  const helper = helperFor(id, to.unit.program.type)!;
+  if (helper === tailCall) {
+    emitTailCall(to, slot);
+    return;
+  }
+  if (helper.callback !== undefined) {
+    emitCallback(to, helper, slot);
+    return;
+  }
   const general = (): void => {
-    spillArguments(to, registersReadBy(helperFor(id, to.unit.program.type)!));
+    spillArguments(to, registersReadBy(helper));
     to.code.i32(id);
     to.code.i32(slot);
     to.code.call(to.unit.imports.helper);
@@ -139,7 +161,8 @@ export function emitRegisterCall(
   takeResult(to, slot);
 }
 
-function spillArguments(to: FunctionEmitter, count: number): void {
+/** Puts r1 up to this many where helpers find them. */
+export function spillArguments(to: FunctionEmitter, count: number): void {
   for (let register = 1; register <= count; register++) {
     to.code.i32(0);
     to.get(register);

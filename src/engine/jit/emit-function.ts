@@ -107,7 +107,7 @@ export class FunctionBody {
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {
       const instruction = instructions[slot]!;
       emitInstruction(to, instruction, slot);
-      step(to.known, instruction);
+      step(to.known, instruction, slot);
     }
     if (next[block]! < 0) return;
     if (taken[block]! < 0) {
@@ -218,7 +218,7 @@ function emitInstruction(to: FunctionEmitter, instruction: Instruction, slot: nu
       return;
     }
     case "load_function":
-      // Only a helper that calls back could use it, and it names the function by its slot.
+      // Only helpers that call back use it: they know the function by its slot.
       code.i64(slot + 1 + instruction.offset);
       to.set(instruction.dst);
       return;

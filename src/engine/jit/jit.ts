@@ -10,10 +10,10 @@ import type {
   Fault,
   LinkedProgram,
 } from "../engine.ts";
-import { tailCall } from "../helpers/tail-call.ts";
 import { compileProgram } from "./compile-program.ts";
 import { Host } from "./host.ts";
 import { maxFunctionBytes } from "./module-builder.ts";
+import { addEntry, type Enter } from "./program-table.ts";
 import { scratch } from "./scratch.ts";
 
 /**
@@ -22,15 +22,6 @@ import { scratch } from "./scratch.ts";
  */
 export const jit: Engine = (program, context) => {
   const where = `program ${program.name}`;
-  if (program.instructions.some((one) => one.kind === "call_helper" && one.id === tailCall.id))
-    return err(
-      new UserError(
-        "JIT_NO_TAIL_CALLS",
-        where,
-        "calls bpf_tail_call (helper 12), which the JIT does not compile",
-        "set engine: interpreter for this filter",
-      ),
-    );
   const { bytes, largestBody, usesClock } = compileProgram(program, context);
   const tooLarge = (what: string) =>
     err(
@@ -54,11 +45,14 @@ export const jit: Engine = (program, context) => {
   }
   const host = new Host(program, context);
   const { exports } = new WebAssembly.Instance(module, {
-    env: { memory: context.arena.memory },
+    env: { memory: context.arena.memory, programs: host.table },
     host: host.imports,
     runtime: context.runtime as unknown as Record<string, unknown>,
   });
-  return ok(new Compiled(program, context, host, exports as unknown as Exports, usesClock));
+  const functions = exports as unknown as Exports;
+  const compiled = new Compiled(program, context, host, functions, usesClock);
+  if (functions.enter !== undefined) addEntry(compiled, functions.enter);
+  return ok(compiled);
 };
 
 /**
@@ -72,6 +66,8 @@ export function warmUp(executable: Executable, slot: number, runs: number): void
 interface Exports {
   run(slot: number): number;
   batch(first: number, stride: number, end: number): void;
+  /** Of programs that tail calls can lead to. */
+  readonly enter?: Enter;
 }
 
 const noFaults: readonly BatchFault[] = [];

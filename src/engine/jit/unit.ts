@@ -1,5 +1,6 @@
 import type { EngineContext, LinkedProgram } from "../engine.ts";
-import type { FunctionReference } from "./function-builder.ts";
+import type { CallbackLoops } from "./callbacks.ts";
+import type { FunctionReference, FunctionType } from "./function-builder.ts";
 
 /** Functions that generated code imports. */
 export interface Imports {
@@ -9,14 +10,26 @@ export interface Imports {
   readonly helper: FunctionReference;
   readonly numberedHelper: FunctionReference;
   readonly begin: FunctionReference;
+  /** For programs that make tail calls, or call back: see tail-calls.ts and callbacks.ts. */
+  readonly tailCalls: TailCallImports | undefined;
+  readonly checkCallback: FunctionReference | undefined;
   /** By its name in the map runtime. */
   readonly runtime: ReadonlyMap<string, FunctionReference>;
+}
+
+export interface TailCallImports {
+  /** Of the functions in the worker's table. */
+  readonly entry: FunctionType;
+  readonly number: FunctionReference;
+  readonly isProgram: FunctionReference;
 }
 
 /** Why generated code asks for the end of a run. */
 export const STOP_DEPTH = 0;
 export const STOP_PACKET_LOAD = 1;
 export const STOP_BUDGET = 2;
+export const STOP_CALLBACKS = 3;
+export const STOP_TAIL_CALL = 4;
 
 /** What all functions of one program are compiled with. */
 export interface Unit {
@@ -27,6 +40,8 @@ export interface Unit {
   readonly imports: Imports;
   /** By first slot. */
   readonly functions: ReadonlyMap<number, CompiledFunction>;
+  /** Where some helper calls back. */
+  readonly callbacks: CallbackLoops | undefined;
 }
 
 /** A function as its callers see it. */

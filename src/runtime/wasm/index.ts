@@ -54,6 +54,7 @@ export {
 } from "./lookup";
 export { read } from "./read";
 export { repair } from "./repair";
+export { walk } from "./walk";
 
 export function initialize(
   map: usize,
