@@ -68,9 +68,10 @@ Examples:
     .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
     .option("--repeat <n>", "run each packet this many times, on what the run before left", "1")
     .addOption(
-      new Option("--engine <engine>", "what runs the program")
-        .choices(["interpreter", "jit"])
-        .default("interpreter"),
+      new Option(
+        "--engine <engine>",
+        "what runs the program (default: jit, or interpreter where it is too large for that)",
+      ).choices(["jit", "interpreter"]),
     )
     .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
     .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
@@ -79,7 +80,7 @@ Examples:
       "after",
       `
 Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"socket", "data": HEX,
-"engine": "interpreter"|"jit", "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
+"engine": "interpreter"|"jit" (without it the interpreter), "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
 The answer is {"id", "ret"} (r0 as hex for raw), or {"id", "error": {"code", "message"}}.
 A program that faults in a batch is an error; else its verdict is aborted, and the exit code 0.`,
     )

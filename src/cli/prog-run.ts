@@ -5,6 +5,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { readBounded } from "../config/read-file.ts";
 import type { EngineKind, Executable } from "../engine/engine.ts";
+import { jitTooLarge } from "../engine/jit/jit.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
@@ -27,7 +28,8 @@ export interface ProgRunOptions {
   readonly asm?: string;
   readonly batch?: string;
   readonly type?: ProgramType;
-  readonly engine: EngineKind;
+  /** Absent: the JIT, or the interpreter where that refuses. */
+  readonly engine?: EngineKind;
   readonly data: readonly string[];
   readonly pcap: readonly string[];
   readonly repeat: string;
@@ -69,30 +71,36 @@ export async function progRun(
     const set = setEntry(text, maps.value, workbench.value);
     if (!set.ok) return refused(set.error);
   }
-  const executable = workbench.value.prepare(
-    subject.value.program,
-    maps.value,
-    options.type,
-    options.engine,
-  );
-  if (!executable.ok) return refused(executable.error);
-  const { object: source } = subject.value;
-  if (source !== undefined) {
-    const filled = workbench.value.fillProgramArrays(
-      source,
-      executable.value,
-      maps.value,
-      chosen,
-      options.type,
-    );
-    if (!filled.ok) return refused(filled.error);
+  const prepare = (engine: EngineKind): Result<Executable, UserError> =>
+    prepareSubject(workbench.value, subject.value, maps.value, chosen, options.type, engine);
+  let executable = prepare(options.engine ?? "jit");
+  if (!executable.ok && options.engine === undefined && executable.error.code === jitTooLarge) {
+    const { where, what } = executable.error;
+    terminal.error(`weir prog run: runs on the interpreter: ${where}: ${what}\n`);
+    executable = prepare("interpreter");
   }
+  if (!executable.ok) return refused(executable.error);
   const packets = await packetsOf(options);
   if (!packets.ok) return refused(packets.error);
   const ran = runAll(workbench.value, executable.value, packets.value, options, terminal);
   if (!ran.ok) return refused(ran.error);
   printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
   return exitCodes.done;
+}
+
+/** A program ready to run, and those that its tail calls lead to. */
+function prepareSubject(
+  workbench: Workbench,
+  { program, object }: Subject,
+  maps: readonly MapHandle[],
+  chosen: readonly ProgramSlot[],
+  type: ProgramType | undefined,
+  engine: EngineKind,
+): Result<Executable, UserError> {
+  const executable = workbench.prepare(program, maps, type, engine);
+  if (!executable.ok || object === undefined) return executable;
+  const filled = workbench.fillProgramArrays(object, executable.value, maps, chosen, type);
+  return filled.ok ? executable : filled;
 }
 
 function wrongUsage(object: string | undefined, options: ProgRunOptions): string | undefined {

@@ -50,6 +50,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     echo === undefined ? {} : { echo: echo.address },
   );
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
+  for (const { filter, refusal } of prepared.value.fallbacks)
+    log.warn({ filter, reason: `${refusal.where}: ${refusal.what}` }, "runs on the interpreter");
   const metrics = createMetrics({
     version,
     // No listener has lost anything before it is bound.

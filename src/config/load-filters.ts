@@ -1,12 +1,7 @@
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
-import {
-  type ProgramSlot,
-  refuseTailCalls,
-  resolveTailCalls,
-  type TailCalls,
-} from "../filter/program-arrays.ts";
+import { type ProgramSlot, resolveTailCalls, type TailCalls } from "../filter/program-arrays.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
@@ -61,14 +56,6 @@ function loadFilter(
     problems,
   );
   const contents = readMapContents(object, filter, path, folder, config.ports, problems);
-  const unable = refuseTailCalls(linked, filter.engine ?? "interpreter");
-  if (unable !== undefined)
-    problems.value(
-      "CONFIG_OBJECT",
-      [...path, "engine"],
-      `${unable.where}: ${unable.what}`,
-      unable.fix,
-    );
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn } = filter;

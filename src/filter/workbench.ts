@@ -25,12 +25,7 @@ import {
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
 import { engines } from "./engines.ts";
-import {
-  type ProgramSlot,
-  refuseTailCalls,
-  resolveTailCalls,
-  slotEntry,
-} from "./program-arrays.ts";
+import { type ProgramSlot, resolveTailCalls, slotEntry } from "./program-arrays.ts";
 import type { Verdict } from "./verdict.ts";
 import { budgetExceeded, filterAborted, verdictOf } from "./verdict-of.ts";
 
@@ -151,8 +146,6 @@ export class Workbench {
     chosen: readonly ProgramSlot[] = [],
     type?: ProgramType,
   ): Result<undefined, UserError> {
-    const refused = refuseTailCalls([root.program], root.engine);
-    if (refused !== undefined) return err(refused);
     const calls = resolveTailCalls(object, [root.program], maps, chosen, type);
     if (!calls.ok) return err(calls.error[0]!.error);
     const executables: Executable[] = [];

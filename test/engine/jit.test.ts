@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { parseHex, u16le } from "../../src/common/bytes.ts";
-import { jit, warmUp } from "../../src/engine/jit/jit.ts";
+import { parseHex } from "../../src/common/bytes.ts";
+import { jit } from "../../src/engine/jit/jit.ts";
 import { linkProgram } from "../../src/engine/link.ts";
 import { placeFrame } from "../../src/engine/packet-slot.ts";
 import { type Instruction, register } from "../../src/isa/instruction.ts";
@@ -228,18 +228,4 @@ test("a long program of branches to one exit, to many, and over each other compi
       r0: 0n,
       fault: undefined,
     });
-});
-
-test("warming up runs the program as often as asked", () => {
-  const bench = new EngineBench(jit);
-  const map = bench.map("array", { maxEntries: 1, valueSize: 8 });
-  const counter = bench.prepare(
-    "r1 = map_val(map_by_fd(0)) + 0 ll\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit",
-    "raw",
-    [map],
-  );
-  unwrap(placeFrame(bench.arena, bench.slot, frame(1), "raw"));
-  warmUp(counter, bench.slot, 500);
-  const [value] = bench.access(map).lookup(new Uint8Array(4))!;
-  expect(u16le(value!, 0)).toBe(500);
 });

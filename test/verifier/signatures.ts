@@ -25,20 +25,6 @@ const more: readonly HelperSignature[] = [
     arguments: ["reserved_memory", "anything"],
     types: networkTypes,
   },
-  {
-    id: 164,
-    name: "for_each_map_elem",
-    arguments: ["map", "callback", "stack_or_null", "anything"],
-    types: networkTypes,
-    callback: "map_walk",
-  },
-  {
-    id: 181,
-    name: "loop",
-    arguments: ["anything", "callback", "stack_or_null", "anything"],
-    types: networkTypes,
-    callback: "loop",
-  },
 ];
 
 /** All helpers that tests use, by id. */
