@@ -512,7 +512,7 @@ export function execute(machine: Machine): number {
         // call_back
 
         machine.steps = observer === undefined ? steps : observedSteps + steps;
-        callBack(machine, helpers[x]!, depth, pc);
+        callBack(machine, helpers[x]!, depth, pc, execute);
         if (machine.fault !== undefined) return 0;
         if (observer === undefined) steps = machine.steps;
         else {

@@ -4,17 +4,17 @@ import { frameBytes, walkBytes, walksOffset } from "../engine.ts";
 import { maxLoops } from "../helpers/callback-helpers.ts";
 import type { Helper } from "../helpers/helper.ts";
 import { walk } from "../map-walk.ts";
-import { goOnAfterCall, prepareCall, spillArguments } from "./calls.ts";
+import { goOnAfterCall, prepareCall } from "./calls.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { detailOf, FUNCTION, kindOf } from "./known-values.ts";
 import type { ModuleBuilder } from "./module-builder.ts";
 import { scratch } from "./scratch.ts";
-import { STOP_CALLBACKS, type Unit } from "./unit.ts";
+import { spillArguments } from "./spill.ts";
+import { type CallbackFunctions, type CallbackKind, STOP_CALLBACKS, type Unit } from "./unit.ts";
 import { I32, I64, i32, i64, type ValueType } from "./wasm-operation.ts";
 
 const [r0, r1, r2, r3, r4] = [0, 1, 2, 3, 4];
-type Kind = NonNullable<Helper["callback"]>;
 
 /** bpf_loop or bpf_for_each_map_elem: a call of the function that goes round for this callback. */
 export function emitCallback(to: FunctionEmitter, helper: Helper, slot: number): void {
@@ -53,12 +53,12 @@ const [frame, first, context, flags, slot, callback] = [0, 1, 2, 3, 4, 5];
  * The functions that go round for helpers that call back: one for each callback and helper, and one
  * a helper for callbacks that are known only as the program runs. Made as they are asked for.
  */
-export class CallbackLoops {
+export class CallbackLoops implements CallbackFunctions {
   readonly #module: ModuleBuilder;
   readonly #unit: Omit<Unit, "callbacks">;
   readonly #callbacks: ReadonlySet<number>;
   readonly #loops = new Map<string, FunctionReference>();
-  readonly #any = new Map<Kind, FunctionReference>();
+  readonly #any = new Map<CallbackKind, FunctionReference>();
   readonly #pending: (() => void)[] = [];
 
   /** `callbacks`: first slots of the functions that may be called back. */
@@ -73,7 +73,7 @@ export class CallbackLoops {
   }
 
   /** Goes round for the callback that begins at `target`. */
-  of(kind: Kind, target: number): FunctionReference {
+  of(kind: CallbackKind, target: number): FunctionReference {
     const key = `${kind} ${target}`;
     let reference = this.#loops.get(key);
     if (reference === undefined) {
@@ -85,7 +85,7 @@ export class CallbackLoops {
   }
 
   /** Takes the callback's first slot as one parameter more. */
-  any(kind: Kind): FunctionReference {
+  any(kind: CallbackKind): FunctionReference {
     let reference = this.#any.get(kind);
     if (reference === undefined) {
       reference = this.#module.declare([...parameters, I32], [I64]);
@@ -100,7 +100,7 @@ export class CallbackLoops {
     for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) next();
   }
 
-  #emitAny(kind: Kind, reference: FunctionReference): void {
+  #emitAny(kind: CallbackKind, reference: FunctionReference): void {
     const code = this.#module.define(reference);
     for (const target of this.#callbacks) {
       code.get(callback);
@@ -114,7 +114,7 @@ export class CallbackLoops {
     code.unreachable();
   }
 
-  #emit(kind: Kind, target: number, reference: FunctionReference): void {
+  #emit(kind: CallbackKind, target: number, reference: FunctionReference): void {
     const code = this.#module.define(reference);
     returnError(code, errno.EINVAL, () => {
       code.get(flags);

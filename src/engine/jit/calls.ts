@@ -1,18 +1,9 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
-import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
-import { tailCall } from "../helpers/tail-call.ts";
-import { emitCallback } from "./callbacks.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
-import { emitInlineHelper } from "./inline-helpers.ts";
 import { limitsBytes, scratch } from "./scratch.ts";
-import { emitTailCall } from "./tail-calls.ts";
 import { STOP_DEPTH } from "./unit.ts";
 import { i32, i64, V128, v128 } from "./wasm-operation.ts";
-
-const r0 = 0;
-/** Instructions of callx: any of r1 to r5 may be an argument. */
-const mostArguments = 5;
 
 /** What a function does before its first instruction. */
 export function emitEntry(to: FunctionEmitter): void {
@@ -121,64 +112,4 @@ export function forgetBounds(to: Pick<FunctionEmitter, "code" | "unit">): void {
     code.i64(0);
     code.access(i64.store, unit.scratch + scratch.readLimits + at);
   }
-}
-
-export function emitHelperCall(
-  to: FunctionEmitter,
-  { id }: Extract<Instruction, { kind: "call_helper" }>,
-  slot: number,
-): void {
-  const helper = helperFor(id, to.unit.program.type)!;
-  if (helper === tailCall) {
-    emitTailCall(to, slot);
-    return;
-  }
-  if (helper.callback !== undefined) {
-    emitCallback(to, helper, slot);
-    return;
-  }
-  const general = (): void => {
-    spillArguments(to, registersReadBy(helper));
-    to.code.i32(id);
-    to.code.i32(slot);
-    to.code.call(to.unit.imports.helper);
-    takeResult(to, slot);
-  };
-  emitInlineHelper(to, id, slot, general);
-}
-
-/** `callx`: the helper whose number is in a register. */
-export function emitRegisterCall(
-  to: FunctionEmitter,
-  { target }: Extract<Instruction, { kind: "call_register" }>,
-  slot: number,
-): void {
-  spillArguments(to, mostArguments);
-  to.getLow(target);
-  to.getHigh(target);
-  to.code.i32(slot);
-  to.code.call(to.unit.imports.numberedHelper);
-  takeResult(to, slot);
-}
-
-/** Puts r1 up to this many where helpers find them. */
-export function spillArguments(to: FunctionEmitter, count: number): void {
-  for (let register = 1; register <= count; register++) {
-    to.code.i32(0);
-    to.get(register);
-    to.code.access(i64.store, registerAt(to, register));
-  }
-}
-
-/** Behind a helper: its work comes off the budget, and r0 is where helpers leave it. */
-function takeResult(to: FunctionEmitter, slot: number): void {
-  if (to.checks(slot)) to.chargePushed(slot);
-  else to.code.drop();
-  to.code.i32(0);
-  to.code.access(i64.load, registerAt(to, r0));
-  to.set(r0);
-}
-
-function registerAt(to: FunctionEmitter, register: number): number {
-  return to.unit.scratch + scratch.registers + 8 * register;
 }

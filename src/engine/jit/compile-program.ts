@@ -65,12 +65,10 @@ export function compileProgram(program: LinkedProgram, context: EngineContext): 
     });
   }
   const parts = { program, context, scratch: scratchAddress(context.stack), imports, functions };
-  const unit: Unit = {
-    ...parts,
-    callbacks: uses.callbacks ? new CallbackLoops(module, parts, callbacks) : undefined,
-  };
+  const loops = uses.callbacks ? new CallbackLoops(module, parts, callbacks) : undefined;
+  const unit: Unit = { ...parts, callbacks: loops };
   for (const { range, blocks } of bodies) compileFunction(module, unit, range, blocks);
-  unit.callbacks?.finish();
+  loops?.finish();
   const run = emitRun(module, unit);
   emitBatch(module, run);
   if (type !== "raw") emitEnter(module, unit);

@@ -1,11 +1,11 @@
 import { MAP_MAX_ENTRIES, MAP_VALUE_STRIDE, MAP_VALUES } from "../../runtime/wasm/layout.ts";
 import { maxTailCalls } from "../engine.ts";
-import { spillArguments } from "./calls.ts";
 import type { FunctionReference } from "./function-builder.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { CONTEXT, detailOf, kindOf, MAP } from "./known-values.ts";
 import type { ModuleBuilder } from "./module-builder.ts";
 import { scratch } from "./scratch.ts";
+import { spillArguments } from "./spill.ts";
 import { STOP_TAIL_CALL, type TailCallImports } from "./unit.ts";
 import { I32, I64, i32, isNull, table, type ValueType } from "./wasm-operation.ts";
 

@@ -1,5 +1,5 @@
 import type { EngineContext, LinkedProgram } from "../engine.ts";
-import type { CallbackLoops } from "./callbacks.ts";
+import type { Helper } from "../helpers/helper.ts";
 import type { FunctionReference, FunctionType } from "./function-builder.ts";
 
 /** Functions that generated code imports. */
@@ -41,7 +41,17 @@ export interface Unit {
   /** By first slot. */
   readonly functions: ReadonlyMap<number, CompiledFunction>;
   /** Where some helper calls back. */
-  readonly callbacks: CallbackLoops | undefined;
+  readonly callbacks: CallbackFunctions | undefined;
+}
+
+export type CallbackKind = NonNullable<Helper["callback"]>;
+
+/** Functions that go round for helpers that call back: see callbacks.ts. */
+export interface CallbackFunctions {
+  /** For the callback that begins at slot `target`. */
+  of(kind: CallbackKind, target: number): FunctionReference;
+  /** Takes the callback's first slot as one parameter more. */
+  any(kind: CallbackKind): FunctionReference;
 }
 
 /** A function as its callers see it. */
