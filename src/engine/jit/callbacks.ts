@@ -24,7 +24,7 @@ export function emitCallback(to: FunctionEmitter, helper: Helper, slot: number):
   const kind = helper.callback;
   if (callbacks === undefined || checkCallback === undefined || kind === undefined)
     throw new Error("callbacks have not been declared");
-  const checks = to.checks(slot);
+  const checks = to.checks;
   if (checks) {
     spillArguments(to, r4);
     code.i32(helper.id);

@@ -2,15 +2,16 @@ import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { limitsBytes, scratch } from "./scratch.ts";
-import { STOP_DEPTH } from "./unit.ts";
+import { needsZeroFrames, STOP_DEPTH } from "./unit.ts";
 import { i32, i64, V128, v128 } from "./wasm-operation.ts";
 
 /** What a function does before its first instruction. */
 export function emitEntry(to: FunctionEmitter): void {
-  if (to.checks(to.start)) {
+  if (to.checks) {
     enterFrame(to);
     to.loadFuel();
-  } else if (to.frame.lowest < 0) zeroFrame(to, to.frame.lowest);
+  } else if (to.frame.lowest < 0 && needsZeroFrames(to.unit.program))
+    zeroFrame(to, to.frame.lowest);
 }
 
 /**
@@ -71,7 +72,7 @@ export function emitLocalCall(
 ): void {
   const { code } = to;
   const callee = to.unit.functions.get(slot + 1 + instruction.offset)!;
-  const checks = to.checks(slot);
+  const checks = to.checks;
   if (checks) prepareCall(to, slot);
   to.getFrame();
   code.i32(frameBytes);

@@ -152,7 +152,7 @@ function compileFunction(
   const use = frameUse(instructions, blocks, states);
   const code = module.define(self.reference);
   const own = instructions.slice(range.start, range.end);
-  const checks = needsCheck(unit.program, range.start);
+  const checks = needsCheck(unit.program);
   // The program itself may be another's successor by a tail call, and be returned from.
   const chargedAtExit =
     checks && (range.start !== 0 || unit.program.type !== "raw" || isCalled(instructions, 0));
@@ -204,11 +204,11 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
     store(scratch.calledBack, 0);
   }
   // Another program that a tail call leads to may have checks where this one has none.
-  if (needsCheck(program, 0) || unit.imports.tailCalls !== undefined) {
+  if (needsCheck(program) || unit.imports.tailCalls !== undefined) {
     store(scratch.clean, 0);
     store(scratch.fuel, maxSteps);
   }
-  if (needsCheck(program, 0)) {
+  if (needsCheck(program)) {
     forgetBounds({ code, unit });
     if (program.type !== "socket") showPacket(code, unit);
   }
@@ -261,7 +261,7 @@ function emitEnter(module: ModuleBuilder, unit: Unit): void {
   code.i32(0);
   code.i32(0);
   code.access(i32.store, unit.scratch + scratch.entered);
-  if (needsCheck(unit.program, 0)) forgetBounds({ code, unit });
+  if (needsCheck(unit.program)) forgetBounds({ code, unit });
   code.get(frame);
   const entry = unit.functions.get(0)!;
   for (const register of entry.needs) {

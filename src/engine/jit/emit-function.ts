@@ -10,6 +10,7 @@ import { type KnownValues, step } from "./known-values.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory-access.ts";
 import { emitPacketLoad } from "./packet-load.ts";
 import type { ReducibleFlow } from "./reducible.ts";
+import { proofOf, STOP_UNREACHED } from "./unit.ts";
 import { I32, i32 } from "./wasm-operation.ts";
 
 /** Work that is left: compile a node with its subtree, go from one block to another, end a block. */
@@ -104,9 +105,14 @@ export class FunctionBody {
   #block(block: number, instructions: readonly Instruction[]): void {
     const to = this.#to;
     const { starts, ends, next, taken } = this.#blocks;
+    const proof = proofOf(to.unit.program);
     to.known = this.#states[block]!.slice();
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {
       const instruction = instructions[slot]!;
+      if (proof?.reached[slot] === 0 && instruction.kind !== "second_slot") {
+        to.stop(STOP_UNREACHED, slot);
+        return;
+      }
       emitInstruction(to, instruction, slot);
       step(to.known, instruction, slot);
     }
@@ -175,7 +181,7 @@ export class FunctionBody {
   #isCharged(from: number, block: number): boolean {
     const last = this.#blocks.ends[from]! - 1;
     const target = this.#blocks.starts[block]!;
-    return target <= last && this.#to.checks(last);
+    return target <= last && this.#to.checks;
   }
 
   #charge(from: number, block: number): void {

@@ -48,8 +48,9 @@ export class FunctionEmitter {
     for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
   }
 
-  checks(slot: number): boolean {
-    return needsCheck(this.unit.program, slot);
+  /** Whether its accesses, calls and jumps are checked. */
+  get checks(): boolean {
+    return needsCheck(this.unit.program);
   }
 
   /** Pushes a register. */

@@ -52,7 +52,7 @@ export function emitRegisterCall(
 
 /** Behind a helper: its work comes off the budget, and r0 is where helpers leave it. */
 function takeResult(to: FunctionEmitter, slot: number): void {
-  if (to.checks(slot)) to.chargePushed(slot);
+  if (to.checks) to.chargePushed(slot);
   else to.code.drop();
   to.code.i32(0);
   to.code.access(i64.load, registerAt(to, r0));

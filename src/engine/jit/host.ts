@@ -20,7 +20,14 @@ import { fillSocketContext } from "../socket-context.ts";
 import { unpackAccess } from "./memory-access.ts";
 import { type ProgramTable, programTable } from "./program-table.ts";
 import { scratch, scratchAddress } from "./scratch.ts";
-import { needsCheck, STOP_BUDGET, STOP_CALLBACKS, STOP_DEPTH, STOP_TAIL_CALL } from "./unit.ts";
+import {
+  needsCheck,
+  STOP_BUDGET,
+  STOP_CALLBACKS,
+  STOP_DEPTH,
+  STOP_TAIL_CALL,
+  STOP_UNREACHED,
+} from "./unit.ts";
 
 /**
  * Thrown through generated code to end a run: cheaper than an Error, and never seen outside. Each
@@ -63,7 +70,7 @@ export class Host implements HelperRun {
     this.context = context;
     this.memory = new ProgramMemory(program, context);
     this.#program = program;
-    this.#checks = needsCheck(program, 0);
+    this.#checks = needsCheck(program);
     this.#end = new RunEnd(program.name);
     this.#table = programTable(context.programs);
     this.#makesTailCalls = program.instructions.some(
@@ -105,6 +112,8 @@ export class Host implements HelperRun {
       if (reason === STOP_BUDGET)
         this.#stop(slot, "budget_exceeded", `no exit within ${maxSteps} instructions`);
       if (reason === STOP_CALLBACKS) this.#stop(slot, "budget_exceeded", callbacksExceeded);
+      if (reason === STOP_UNREACHED)
+        this.#stop(slot, "bad_access", "the verifier has proven that nothing gets here");
       if (reason === STOP_TAIL_CALL) this.#stop(slot, "bad_argument", tailCallInCallback);
       this.#stop(slot, "bad_pointer", "r6 does not hold the context of this packet load");
     },

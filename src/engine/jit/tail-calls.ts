@@ -2,7 +2,8 @@ import { MAP_MAX_ENTRIES, MAP_VALUE_STRIDE, MAP_VALUES } from "../../runtime/was
 import { maxTailCalls } from "../engine.ts";
 import type { FunctionReference } from "./function-builder.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
-import { CONTEXT, detailOf, kindOf, MAP } from "./known-values.ts";
+import { mapOfCall } from "./inline-helpers.ts";
+import { CONTEXT, detailOf, kindOf } from "./known-values.ts";
 import type { ModuleBuilder } from "./module-builder.ts";
 import { scratch } from "./scratch.ts";
 import { spillArguments } from "./spill.ts";
@@ -63,7 +64,7 @@ export function emitTailCall(to: FunctionEmitter, slot: number): void {
     code.i32(1);
     code.emit(i32.add);
   });
-  if (to.checks(slot)) {
+  if (to.checks) {
     to.charge(slot - to.start + 1, slot);
     to.storeFuel();
   }
@@ -74,12 +75,11 @@ export function emitTailCall(to: FunctionEmitter, slot: number): void {
 /** The program's number, from 1, or 0. */
 function pushNumber(to: FunctionEmitter, slot: number, { number }: TailCallImports): void {
   const { code, unit } = to;
-  const known = to.known[r2]!;
-  const map = kindOf(known) === MAP ? unit.program.maps[detailOf(known)] : undefined;
+  const map = mapOfCall(to, r2, slot);
   const context = to.known[r1]!;
   const argumentsAreGood =
     map?.type === "prog_array" &&
-    (!to.checks(slot) || (kindOf(context) === CONTEXT && detailOf(context) === 0));
+    (!to.checks || (kindOf(context) === CONTEXT && detailOf(context) === 0));
   if (map === undefined || !argumentsAreGood) {
     spillArguments(to, r3);
     code.i32(slot);

@@ -1,3 +1,4 @@
+import type { Verified } from "../../verifier/verified.ts";
 import type { EngineContext, LinkedProgram } from "../engine.ts";
 import type { Helper } from "../helpers/helper.ts";
 import type { FunctionReference, FunctionType } from "./function-builder.ts";
@@ -30,6 +31,7 @@ export const STOP_PACKET_LOAD = 1;
 export const STOP_BUDGET = 2;
 export const STOP_CALLBACKS = 3;
 export const STOP_TAIL_CALL = 4;
+export const STOP_UNREACHED = 5;
 
 /** What all functions of one program are compiled with. */
 export interface Unit {
@@ -63,10 +65,20 @@ export interface CompiledFunction {
   readonly gives: readonly number[];
 }
 
-/**
- * Whether the access, call or jump at `slot` is checked. The verifier proves whole programs; once it
- * tells what it proved of each slot, this is the place that asks.
- */
-export function needsCheck(program: LinkedProgram, _slot: number): boolean {
+/** Whether accesses, calls and jumps are checked: the verifier accepts programs as a whole. */
+export function needsCheck(program: LinkedProgram): boolean {
   return program.verified !== true;
+}
+
+/** What the verifier proved of each slot, where code may rely on it. */
+export function proofOf(program: LinkedProgram): Verified | undefined {
+  return needsCheck(program) ? undefined : program.proof;
+}
+
+/**
+ * Whether functions begin with frames of zeros: where something may be read that was never written,
+ * and it is there what the interpreter has there.
+ */
+export function needsZeroFrames(program: LinkedProgram): boolean {
+  return proofOf(program)?.readsUnwritten.includes(1) ?? true;
 }
