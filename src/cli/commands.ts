@@ -88,6 +88,16 @@ A program that faults in a batch is an error; else its verdict is aborted, and t
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
     });
+  const dump = prog.command("dump").description("what a program became");
+  dump
+    .command("wasm")
+    .description("the WebAssembly that the JIT makes of an object's program, as text")
+    .argument("<object>", "ELF file that clang built with -target bpf")
+    .option("--program <name>", "program of the object; needed where it holds several")
+    .action(async (object: string, options) => {
+      const { progDumpWasm } = await import("./prog-dump-wasm.ts");
+      done(await progDumpWasm(object, options, terminal));
+    });
   const filter = weir.command("filter").description("tcpdump expressions");
   filter
     .command("compile")

@@ -3,7 +3,6 @@ import { parseHex, u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { readBounded } from "../config/read-file.ts";
 import type { EngineKind, Executable } from "../engine/engine.ts";
 import { jitTooLarge } from "../engine/jit/jit.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
@@ -11,12 +10,10 @@ import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
 import { encodeProgram } from "../isa/codec.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import { maxObjectBytes } from "../object/elf.ts";
-import { setGlobal } from "../object/globals.ts";
-import { loadObject } from "../object/load-object.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
+import { objectSubject } from "./object-subject.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
 import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
 import { readText, systemReason } from "./read-text.ts";
@@ -162,7 +159,7 @@ async function subjectOf(
   options: ProgRunOptions,
   terminal: Terminal,
 ): Promise<Result<Subject, UserError>> {
-  if (object !== undefined) return objectSubject(object, options);
+  if (object !== undefined) return objectSubject(object, options.program, options.global);
   if (options.insns !== undefined) {
     const bytecode = parseHex(options.insns);
     if (bytecode === undefined) return err(notHex("--insns", options.insns));
@@ -175,54 +172,6 @@ async function subjectOf(
   if (instructions.ok) return ok(looseProgram("asm", encodeProgram(instructions.value)));
   const lines = instructions.error.map((error) => error.message);
   return err(new UserError("ASSEMBLY", file, `does not assemble:\n  ${lines.join("\n  ")}`));
-}
-
-async function objectSubject(
-  file: string,
-  options: ProgRunOptions,
-): Promise<Result<Subject, UserError>> {
-  const bytes = readBounded(file, maxObjectBytes);
-  if (!bytes.ok)
-    return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
-  let object = loadObject(bytes.value, file);
-  for (const text of options.global) {
-    if (!object.ok) return object;
-    const equals = text.indexOf("=");
-    if (equals < 1)
-      return err(new UserError("USAGE_GLOBAL", `--global ${text}`, "expected NAME=VALUE"));
-    object = setGlobal(object.value, text.slice(0, equals), scalarOf(text.slice(equals + 1)));
-  }
-  if (!object.ok) return object;
-  const { programs, maps } = object.value;
-  const names = programs.map((program) => program.name).join(", ");
-  const program =
-    options.program === undefined
-      ? programs[0]
-      : programs.find((candidate) => candidate.name === options.program);
-  if (program === undefined)
-    return err(
-      new UserError(
-        "OBJECT_NO_PROGRAM",
-        file,
-        options.program === undefined ? "has no program" : `has no program "${options.program}"`,
-        names === "" ? undefined : `it has ${names}`,
-      ),
-    );
-  if (options.program === undefined && programs.length > 1)
-    return err(
-      new UserError(
-        "USAGE_PROGRAM",
-        file,
-        `has ${programs.length} programs`,
-        `name one with --program: ${names}`,
-      ),
-    );
-  return ok({ program, maps, object: object.value });
-}
-
-/** A number where the text is one, else the text: what a YAML scalar would be. */
-function scalarOf(text: string): unknown {
-  return /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text;
 }
 
 /** An entry of a prog_array, whose value is a program's name; undefined for any other text. */

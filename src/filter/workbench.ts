@@ -8,6 +8,8 @@ import {
   type LinkedProgram,
   stackBytes,
 } from "../engine/engine.ts";
+import { compileProgram } from "../engine/jit/compile-program.ts";
+import { printModule } from "../engine/jit/print-module.ts";
 import { linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
@@ -132,6 +134,17 @@ export class Workbench {
   ): Result<Executable, UserError> {
     const linked: Result<LinkedProgram, UserError> = linkProgram(spec, maps, type);
     return linked.ok ? engines[engine](linked.value, this.#context) : linked;
+  }
+
+  /** The WebAssembly that the JIT makes of a program bound to these maps, as text. */
+  wasmText(
+    spec: ProgramSpec,
+    maps: readonly MapHandle[],
+    type?: ProgramType,
+  ): Result<string, UserError> {
+    const linked = linkProgram(spec, maps, type);
+    if (!linked.ok) return linked;
+    return ok(printModule(compileProgram(linked.value, this.#context).bytes));
   }
 
   /**
