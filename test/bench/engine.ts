@@ -22,6 +22,7 @@ import { placeFrame } from "../../src/engine/packet-slot.ts";
 import { loadObject } from "../../src/object/load-object.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
 import { EngineBench, unwrap } from "../engine/engine-bench.ts";
+import { prove } from "../engine/engine-pair.ts";
 import { temporaryFolder } from "../support/processes.ts";
 
 const rounds = 9;
@@ -185,7 +186,8 @@ function measuresOf(
   first: number,
 ): [(typeof columnNames)[number], Measure][] {
   const checked = unwrap(jit(linked, context));
-  const verified = unwrap(jit({ ...linked, verified: true }, context));
+  const proof = prove(linked.instructions, linked.type, linked.maps);
+  const verified = unwrap(jit({ ...linked, verified: true, proof }, context));
   const interpreted = unwrap(interpreter(linked, context));
   for (const one of [checked, verified, interpreted]) expectPass(one, first);
   return [
