@@ -90,9 +90,10 @@ Examples:
     .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
     .option("--repeat <n>", "run each packet this many times, on what the run before left", "1")
     .addOption(
-      new Option("--engine <engine>", "what runs the program")
-        .choices(["interpreter", "jit"])
-        .default("interpreter"),
+      new Option(
+        "--engine <engine>",
+        "what runs the program (default: jit, or interpreter where it is too large for that)",
+      ).choices(["jit", "interpreter"]),
     )
     .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
     .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
@@ -101,7 +102,7 @@ Examples:
       "after",
       `
 Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"tc"|…, "data": HEX,
-"engine": "interpreter"|"jit", "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
+"engine": "interpreter"|"jit" (without it the interpreter), "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
 The answer is {"id", "ret"} (r0 as hex for raw), or {"id", "error": {"code", "message"}}.
 A program that faults in a batch is an error; else its verdict is aborted, and the exit code 0.`,
     )
@@ -109,6 +110,17 @@ A program that faults in a batch is an error; else its verdict is aborted, and t
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
     });
+  const dump = prog.command("dump").description("what a program became");
+  dump
+    .command("wasm")
+    .description("the WebAssembly that the JIT makes of an object's program, as text")
+    .argument("<object>", "ELF file that clang built with -target bpf")
+    .option("--program <name>", "program of the object; needed where it holds several")
+    .action(async (object: string, options) => {
+      const { progDumpWasm } = await import("./prog-dump-wasm.ts");
+      done(await progDumpWasm(object, options, terminal));
+    });
+
   weir
     .command("replay")
     .description("run the packets of a capture through a listener's filters, as if they came in")
@@ -143,7 +155,6 @@ Examples:
       const { replay } = await import("./replay.ts");
       done(await replay(file, options, terminal));
     });
-
   const filter = weir.command("filter").description("tcpdump expressions");
   filter
     .command("compile")

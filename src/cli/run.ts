@@ -62,6 +62,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   events.subscribe(({ filter, map, cpu, bytes }) => {
     if (log.isLevelEnabled("debug")) log.debug({ filter, map, cpu, data: toHex(bytes) }, "event");
   });
+  for (const { filter, refusal } of prepared.value.fallbacks)
+    log.warn({ filter, reason: `${refusal.where}: ${refusal.what}` }, "runs on the interpreter");
   const metrics = createMetrics({
     version,
     // No listener has lost anything before it is bound.

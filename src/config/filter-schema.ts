@@ -5,7 +5,7 @@ import { mapMetricsSchema } from "../metrics/map-metric-schema.ts";
 import { block, blockOf, choice, filePath, listOf, schemaNotes } from "./schema-parts.ts";
 
 /** The engine of filters that name none. */
-const defaultEngine: EngineKind = "interpreter";
+const defaultEngine: EngineKind = "jit";
 
 /** A number, a text (address, CIDR, hex:), a list or a block, as the map's BTF type asks. */
 const typedValue = z.unknown().refine((value) => value !== undefined && value !== null, {
@@ -104,7 +104,7 @@ export const filterSchema = block(
     engine: choice(["interpreter", "jit"])
       .default(defaultEngine)
       .describe(
-        "What runs it: the interpreter, or jit, which compiles it to WebAssembly. Both make the same checks.",
+        "What runs it: jit, which compiles it to WebAssembly, or the interpreter, which also runs what is too large to compile.",
       ),
   },
   ["onSchemaChange", "shadow"],

@@ -1,12 +1,7 @@
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
-import {
-  type ProgramSlot,
-  refuseTailCalls,
-  resolveTailCalls,
-  type TailCalls,
-} from "../filter/program-arrays.ts";
+import { type ProgramSlot, resolveTailCalls, type TailCalls } from "../filter/program-arrays.ts";
 import { unplacedMap } from "../maps/map-handle.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { canBeKept } from "../maps/pin-file.ts";
@@ -62,14 +57,6 @@ function loadFilter(
     problems,
   );
   const contents = readMapContents(object, filter, path, folder, config.ports, problems);
-  const unable = refuseTailCalls(linked, filter.engine ?? "interpreter");
-  if (unable !== undefined)
-    problems.value(
-      "CONFIG_OBJECT",
-      [...path, "engine"],
-      `${unable.where}: ${unable.what}`,
-      unable.fix,
-    );
   const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);

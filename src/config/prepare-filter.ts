@@ -2,7 +2,8 @@ import { u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { LinkedProgram } from "../engine/engine.ts";
+import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
+import { chooseEngine } from "../filter/engines.ts";
 import { slotEntry } from "../filter/program-arrays.ts";
 import { createMap } from "../maps/create-map.ts";
 import { MapAccess } from "../maps/map-access.ts";
@@ -154,6 +155,26 @@ function nest(
   return entries.flatMap(
     ({ key, value, where }) => putInner(outer, key, maps[u32le(value, 0)]!, where) ?? [],
   );
+}
+
+/**
+ * Finds out whether the engine that a filter asks for takes all its programs, which is compiling
+ * them: else all get the interpreter, and `refusal` says why.
+ */
+export function settleEngine(
+  filter: PreparedFilter,
+  context: EngineContext,
+): { withEngine: PreparedFilter; refusal: UserError | undefined } {
+  const { plans, tailCalled } = filter;
+  const programs = new Set([...plans, ...tailCalled].map(({ program }) => program));
+  const { engine, refusal } = chooseEngine(programs, plans[0]?.engine ?? "interpreter", context);
+  if (refusal === undefined) return { withEngine: filter, refusal };
+  const withEngine = {
+    ...filter,
+    plans: plans.map((plan) => ({ ...plan, engine })),
+    tailCalled: tailCalled.map((plan) => ({ ...plan, engine })),
+  };
+  return { withEngine, refusal };
 }
 
 /** What a map may say to an entry that the config's checks let through. errno(3). */

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
-import { stackBytes } from "../engine/engine.ts";
+import { type EngineContext, stackBytes } from "../engine/engine.ts";
 import { type CounterShape, counterBytes } from "../filter/counters.ts";
 import { addressFamily, defaultLocalAddress, isWildcard } from "../proxy/local-address.ts";
 import type {
@@ -8,7 +8,6 @@ import type {
   FilterPlan,
   ListenerPlan,
   PortPlan,
-  ProgramPlan,
   ProxyPlan,
   WorkerPlan,
 } from "../proxy/plan.ts";
@@ -18,7 +17,7 @@ import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
 import type { ChainItem, Config, ListenerConfig } from "./config.ts";
 import { slotsPerWorker } from "./memory-need.ts";
-import { type PreparedFilter, prepareFilter } from "./prepare-filter.ts";
+import { type PreparedFilter, prepareFilter, settleEngine } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
 import type { SharedMaps } from "./shared-maps.ts";
 
@@ -29,6 +28,14 @@ export interface PreparedProxy {
   /** The main thread's instance. */
   readonly runtime: MapRuntime;
   readonly filters: readonly PreparedFilter[];
+  /** Filters that run on another engine than they ask for. */
+  readonly fallbacks: readonly Fallback[];
+}
+
+/** A filter that its engine refuses, and that the interpreter runs. */
+export interface Fallback {
+  readonly filter: string;
+  readonly refusal: UserError;
 }
 
 export interface PrepareOptions {
@@ -60,23 +67,21 @@ export async function preparePlan(
   const errors: UserError[] = upstreams.ok ? [] : [...upstreams.error];
 
   const prepared: PreparedFilter[] = [];
-  const tailCalled: ProgramPlan[] = [];
   const shared: SharedMaps = new Map();
+  let firstCalled = 1;
   for (const filter of config.filters) {
-    const firstCalled = tailCalled.length + 1;
     const { workers, stateDir } = config;
     const place = { arena: arena.value, runtime, cpus: workers, stateDir, shared };
     const one = prepareFilter(filter, place, firstCalled);
     if (one.ok) {
       prepared.push(one.value);
-      tailCalled.push(...one.value.tailCalled);
+      firstCalled += one.value.tailCalled.length;
     } else errors.push(...one.error);
   }
-  const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
   const addresses = upstreams.ok ? upstreams.value.flatMap((upstream) => upstream.addresses) : [];
   const shape: CounterShape = {
     listeners: config.listeners.length,
-    filters: filters.length,
+    filters: prepared.reduce((sum, { plans }) => sum + plans.length, 0),
     addresses: addresses.length,
   };
   const workers: WorkerPlan[] = [];
@@ -86,6 +91,16 @@ export async function preparePlan(
     else errors.push(worker.error);
   }
   if (errors.length > 0 || !upstreams.ok) return err(errors);
+
+  const context = compileContext(arena.value, runtime, workers[0]!);
+  const fallbacks: Fallback[] = [];
+  for (const [i, filter] of prepared.entries()) {
+    const { withEngine, refusal } = settleEngine(filter, context);
+    prepared[i] = withEngine;
+    if (refusal !== undefined) fallbacks.push({ filter: filter.name, refusal });
+  }
+  const filters = prepared.flatMap(({ plans }) => plans);
+  const tailCalled = prepared.flatMap((filter) => filter.tailCalled);
 
   const upstreamIndex = indexOfNames(config.upstreams);
   const ports = config.ports.map(
@@ -107,7 +122,20 @@ export async function preparePlan(
     ports,
     routes: config.routes,
   };
-  return ok({ plan, arena: arena.value, runtime, filters: prepared });
+  return ok({ plan, arena: arena.value, runtime, filters: prepared, fallbacks });
+}
+
+/** What the programs of a worker are compiled with, as far as compiling needs it. */
+function compileContext(arena: Arena, runtime: MapRuntime, worker: WorkerPlan): EngineContext {
+  return {
+    arena,
+    runtime,
+    cpu: 0,
+    stack: worker.stack,
+    clock: { low: 0, high: 0 },
+    random: () => 0,
+    trace: () => {},
+  };
 }
 
 function prepareWorker(

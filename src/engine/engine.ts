@@ -67,7 +67,11 @@ export const maxFrames = 8;
 export const framesBytes = frameBytes * maxFrames;
 /** Behind the frames: what an engine keeps for itself during a run. No program reaches it. */
 const scratchBytes = 256;
-export const stackBytes = framesBytes + scratchBytes;
+/** Behind the scratch: a map walk a frame, see map-walk.ts. */
+export const walksOffset = framesBytes + scratchBytes;
+/** A cursor, and a key of 512 bytes, the most a hash map takes. */
+export const walkBytes = 528;
+export const stackBytes = walksOffset + maxFrames * walkBytes;
 
 /**
  * Instructions one run of an unverified program may take before it ends as ABORTED. The interpreter
@@ -79,6 +83,9 @@ export const maxSteps = 10_000_000;
 
 /** Tail calls that a run may make, over all its programs. Kernel: MAX_TAIL_CALL_CNT. */
 export const maxTailCalls = 33;
+
+/** Times that helpers may call back in a run, over all its programs. DESIGN.md, section 3. */
+export const maxCallbacks = 2 ** 23;
 
 /** Why a run ended before `exit`. `slot` is the instruction that could not be done. */
 export interface Fault {

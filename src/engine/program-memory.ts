@@ -21,8 +21,11 @@ import {
   framesBytes,
   type LinkedProgram,
   maxFrames,
+  walkBytes,
+  walksOffset,
 } from "./engine.ts";
 import { Holdings } from "./holdings.ts";
+import { walk as walkRecord } from "./map-walk.ts";
 import { hasSocketContext, hiddenBytes } from "./socket-context.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
@@ -83,6 +86,7 @@ export class ProgramMemory {
   readonly #reached: ValueRange[] = [];
   readonly #inner = new Map<number, ValueRange>();
   readonly #stackTop: number;
+  readonly #walks: number;
   readonly #stack: Float64Array;
   #stackLow = 0;
   /** One bit a frame: its bytes are those of this activation. */
@@ -103,6 +107,7 @@ export class ProgramMemory {
     this.#seesMetadata = [...(this.#contextRules?.pointers.values() ?? [])].includes("packet_meta");
     this.#mayWrite = mayWritePacket(program.type);
     this.#stackTop = context.stack + framesBytes;
+    this.#walks = context.stack + walksOffset;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
     this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
     this.#values = this.maps
@@ -287,6 +292,9 @@ export class ProgramMemory {
     if (values !== undefined) return this.#locateValue(values, address, size, access);
     const record = this.holdings.recordAt(address);
     if (record !== undefined) return this.#locateRecord(record, address, size, access);
+    const walk = address - this.#walks;
+    if (walk >= 0 && walk < maxFrames * walkBytes)
+      return this.#locateKey(address, size, access, walk - (walk % walkBytes) + this.#walks);
     return this.#refuseNowhere(address, size, access);
   }
 
@@ -389,6 +397,19 @@ export class ProgramMemory {
       return this.#refuseBeyond(address, size, access, "reserved record", end);
     this.readLow = this.writeLow = low;
     this.readHigh = this.writeHigh = end;
+    return true;
+  }
+
+  /** The key that a walk over a map gives to its callback. */
+  #locateKey(address: number, size: number, access: Access, walk: number): boolean {
+    const low = walk + walkRecord.key;
+    const end = low + this.#context.arena.words[(walk + walkRecord.keyBytes) >> 2]!;
+    if (address < low || address >= end) return this.#refuseNowhere(address, size, access);
+    if (address + size > end) return this.#refuseBeyond(address, size, access, "map key", end);
+    if (access >= WRITE)
+      return this.#refuse("read_only", `${name(access, size)} to the key of a map's entry`);
+    this.readLow = low;
+    this.readHigh = end;
     return true;
   }
 

@@ -1,8 +1,7 @@
 import { putU32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
-import { tailCall } from "../engine/helpers/tail-call.ts";
+import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapEntry, ObjectSpec, ProgramType } from "../object/object-spec.ts";
@@ -94,29 +93,6 @@ export function resolveTailCalls(
       refusals.push({ slot, error: mixedTypes(slot, object, other, target) });
   }
   return refusals.length > 0 ? err(refusals) : ok({ programs: [...numbers.keys()], slots });
-}
-
-/**
- * Why `engine` cannot run one of these programs: the JIT makes no tail calls. Undefined where it
- * can run all.
- */
-export function refuseTailCalls(
-  programs: readonly LinkedProgram[],
-  engine: EngineKind,
-): UserError | undefined {
-  if (engine !== "jit") return undefined;
-  const caller = programs.find(({ instructions }) =>
-    instructions.some((one) => one.kind === "call_helper" && one.id === tailCall.id),
-  );
-  return (
-    caller &&
-    new UserError(
-      "JIT_TAIL_CALL",
-      `program ${caller.name}`,
-      "it makes tail calls, which engine jit does not do",
-      "run it with engine interpreter",
-    )
-  );
 }
 
 /** The map entry that puts program number `program` (from 1) into a slot. */

@@ -8,6 +8,8 @@ import {
   type LinkedProgram,
   stackBytes,
 } from "../engine/engine.ts";
+import { compileProgram } from "../engine/jit/compile-program.ts";
+import { printModule } from "../engine/jit/print-module.ts";
 import { type LinkSource, linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
@@ -30,7 +32,6 @@ import {
 import { engines } from "./engines.ts";
 import {
   type ProgramSlot,
-  refuseTailCalls,
   resolveTailCalls,
   slotEntry,
   type TailCallObject,
@@ -173,6 +174,17 @@ export class Workbench {
     return linked.ok ? engines[engine](linked.value, this.#context) : linked;
   }
 
+  /** The WebAssembly that the JIT makes of a program bound to these maps, as text. */
+  wasmText(
+    spec: ProgramSpec,
+    maps: readonly MapHandle[],
+    type?: ProgramType,
+  ): Result<string, UserError> {
+    const linked = linkProgram(spec, maps, type);
+    if (!linked.ok) return linked;
+    return ok(printModule(compileProgram(linked.value, this.#context).bytes));
+  }
+
   /**
    * Fills the prog_arrays that tail calls of `root`, a program of `object` prepared on `maps`, can
    * get to: with what the object puts into them, and with `chosen` in place of that. `type` stands in
@@ -185,8 +197,6 @@ export class Workbench {
     chosen: readonly ProgramSlot[] = [],
     type?: ProgramType,
   ): Result<undefined, UserError> {
-    const refused = refuseTailCalls([root.program], root.engine);
-    if (refused !== undefined) return err(refused);
     const calls = resolveTailCalls(object, [root.program], maps, chosen, type);
     if (!calls.ok) return err(calls.error[0]!.error);
     const executables: Executable[] = [];

@@ -6,6 +6,7 @@ import type { FaultReport } from "../filter/fault-reporter.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import { repairMaps } from "./repair-maps.ts";
 
 export interface SupervisorOptions {
   /** A filter's run that ended in a fault. At most one a filter, worker and second. */
@@ -148,6 +149,7 @@ function startWorker(
     });
     thread.on("exit", () => {
       if (expected) return;
+      repairMaps(plan, number);
       if (started) options.onWorkerDied(number, cause);
       else
         resolve(err(new UserError("WORKER_DIED", `worker ${number}`, `could not start: ${cause}`)));

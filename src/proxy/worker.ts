@@ -13,6 +13,7 @@ const created = DataWorker.create(plan, worker, {
   onFault: (report) => send({ kind: "fault", report }),
   onTrace: (line) => send({ kind: "trace", line }),
 });
+if (created.ok) await created.value.warmUp();
 const bound = created.ok ? await created.value.listen() : created;
 
 if (created.ok && bound.ok) {

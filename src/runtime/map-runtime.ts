@@ -81,6 +81,12 @@ export interface MapRuntime extends DirectLookups {
    * there from start to end is given once. Main thread only.
    */
   scan(map: number, cursor: number, out: number, capacity: number): number;
+  /**
+   * `bpf_for_each_map_elem` on an array or hash: moves `cursor` (CURSOR_*, zeroed at the start) to
+   * the next entry, copies its key there, and returns `cpu`'s value of it, 0 at the end. Each entry
+   * that is there from start to end is given once, whatever is changed between. For workers.
+   */
+  walk(map: number, cursor: number, cpu: number): number;
 }
 
 /**

@@ -67,9 +67,22 @@ test("prog run --global sets a variable before the program is loaded", async () 
   expect(JSON.parse(stdout.split("\n")[0]!)).toMatchObject({ ret: 2, verdict: "pass" });
 });
 
-test("prog run --engine jit gives what the interpreter gives", async () => {
+test("prog dump wasm prints what a program is compiled to, and refuses as prog run does", async () => {
+  const { stdout, stderr, code } = await weir(["prog", "dump", "wasm", "filters/size-limit.o"]);
+  expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+  expect(stdout).toMatch(/^\(module\n/);
+  expect(stdout).toContain('(export "run")');
+  const wrong = await weir(["prog", "dump", "wasm", "filters/size-limit.o", "--program", "nine"]);
+  expect(wrong).toMatchObject({ stdout: "", code: 1 });
+  expect(wrong.stderr).toContain('has no program "nine"');
+});
+
+test("prog run gives with the JIT, the default, what the interpreter gives", async () => {
   const run = ["prog", "run", blocklist, "--json", "--data", datagram, "--map", listed];
-  const [interpreted, compiled] = await Promise.all([weir(run), weir([...run, "--engine", "jit"])]);
+  const [interpreted, compiled] = await Promise.all([
+    weir([...run, "--engine", "interpreter"]),
+    weir(run),
+  ]);
   const timeless = (text: string): string => text.replace(/"run_time_ns":\d+/, "");
   expect(compiled.code).toBe(0);
   expect(timeless(compiled.stdout)).toBe(timeless(interpreted.stdout));

@@ -189,7 +189,7 @@ listeners:
     name: "block",
     where: "config/t.yaml:10:3",
     continueOn: ["pass", "drop"],
-    engine: "interpreter",
+    engine: "jit",
     programs: [{ name: "xdp_blocklist", type: "xdp" }],
   });
   const blocked = filters[0]!.object.maps.findIndex((map) => map.name === "blocked");

@@ -6,6 +6,7 @@ import { type Instruction, register } from "../../src/isa/instruction.ts";
 import { sampleInstructions } from "../../src/isa/opcodes.ts";
 import { corpus } from "../support/corpora.ts";
 import { arithmeticCases } from "./arithmetic-cases.ts";
+import { callbackCases } from "./callback-cases.ts";
 import { runCases } from "./case-table.ts";
 import { controlCases } from "./control-cases.ts";
 import { EngineBench, spec, unwrap } from "./engine-bench.ts";
@@ -22,6 +23,7 @@ export function engineContract(label: string, engine: Engine): void {
   runCases(label, bench, controlCases);
   helperCases(label, bench);
   runCases(label, bench, skbCases);
+  callbackCases(label, bench);
   everyRow(label, bench);
   conformance(label, engine, bench);
 }

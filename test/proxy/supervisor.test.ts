@@ -11,8 +11,9 @@ import { withinFileLimit } from "../../src/proxy/file-limit.ts";
 import type { ListenerPlan, ProxyPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
 import { Arena } from "../../src/runtime/arena.ts";
-import { compileRuntime } from "../../src/runtime/instantiate.ts";
-import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiate.ts";
+import { MAP_LOCK, SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { mapSpec, openMap } from "../maps/open-map.ts";
 import { needing } from "../support/needing.ts";
 import { cleanUp, onCleanUp, TcpClient, udpSocket, until, value } from "./rig.ts";
 import { lifeOutput } from "./stop-and-exit.ts";
@@ -26,7 +27,9 @@ interface PlanOptions {
   readonly workers?: number;
 }
 
-async function planOf(options: PlanOptions): Promise<{ plan: ProxyPlan; counters: Counters[] }> {
+async function planOf(
+  options: PlanOptions,
+): Promise<{ plan: ProxyPlan; counters: Counters[]; arena: Arena }> {
   const arena = value(Arena.create(16 * 1024 * 1024));
   const filters = (options.filters ?? []).map(({ assembly, type }, i) => ({
     name: `filter${i}`,
@@ -70,7 +73,7 @@ async function planOf(options: PlanOptions): Promise<{ plan: ProxyPlan; counters
     ports: [],
   };
   const counters = workers.map((worker) => new Counters(arena.memory, worker.counters, shape));
-  return { plan, counters };
+  return { plan, counters, arena };
 }
 
 async function echoUpstream(): Promise<UpstreamPlan> {
@@ -244,6 +247,37 @@ test("a worker that dies is reported once with its cause, and stop still resolve
   await until(() => died.length > 0);
   await proxy.stop(0);
   expect(died).toMatchObject([{ worker: 0, cause: expect.stringContaining("RangeError") }]);
+});
+
+test("a worker that dies lets go of the maps it held, and of none that others hold", async () => {
+  const { plan, arena } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{}],
+    filters: [{ assembly: "r0 = 2\nexit" }],
+  });
+  const runtime = instantiateRuntime(plan.runtime, arena);
+  const maps = (["hash", "lpm_trie"] as const).map(
+    (type) => openMap(mapSpec(type, 8, 8, 4), 2, { arena, runtime }).handle,
+  );
+  const locks = maps.map(({ descriptor }) => descriptor + MAP_LOCK);
+  const [filter] = plan.filters;
+  const died: number[] = [];
+  const proxy = value(
+    await startProxy(
+      {
+        ...plan,
+        filters: [{ ...filter!, program: { ...filter!.program, maps } }],
+        workers: plan.workers.map((worker) => ({ ...worker, slots: 2 ** 30 })),
+      },
+      { ...silent, onWorkerDied: (worker) => died.push(worker) },
+    ),
+  );
+  for (const [holder, lock] of locks.entries()) arena.view.setUint32(lock, holder + 1, true);
+  const client = await udpSocket();
+  client.send("x", proxy.listeners[0]!.address);
+  await until(() => died.length > 0);
+  expect(locks.map((lock) => arena.view.getUint32(lock, true))).toEqual([0, 2]);
+  await proxy.stop(0);
 });
 
 test("stop ends every worker and frees its ports", async () => {

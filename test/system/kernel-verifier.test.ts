@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test as vitestTest } from "vitest";
 import { parseHex } from "../../src/common/bytes.ts";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { decodeProgram } from "../../src/isa/codec.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import { loadObject } from "../../src/object/load-object.ts";
@@ -16,7 +17,6 @@ import { corpus } from "../support/corpora.ts";
 import { needing } from "../support/needing.ts";
 import { kernelVerdicts } from "../verifier/kernel-verdicts.ts";
 import { fuzzMapSpecs, mutated, randomProgram } from "../verifier/random-program.ts";
-import { signatures } from "../verifier/signatures.ts";
 
 const test = needing("clang", "kernel bpf()");
 const folder = mkdtempSync(join(tmpdir(), "weir-kernel-verifier-"));
@@ -86,7 +86,7 @@ function compare(programs: readonly VerifiableProgram[]): Comparison {
   const onlyWeRefuse: string[] = [];
   for (const [i, program] of programs.entries()) {
     const { accepted, log } = answers[i]!;
-    const ours = verify(program, signatures, { maxVisited: 200_000 });
+    const ours = verify(program, helpers, { maxVisited: 200_000 });
     if (accepted && ours.ok) bothAccept++;
     else if (ours.ok && !knownlyAccepted.some(([known]) => known.test(log)))
       onlyKernelRefuses.push(`${log}\n${disassembleProgram(program.instructions)}`);
@@ -155,7 +155,7 @@ for (const file of readdirSync(filters).filter((name) => name.endsWith(".o")))
     const object = load(join(filters, file));
     expect(object?.programs.length).toBeGreaterThan(0);
     for (const program of object?.programs ?? []) {
-      const verdict = verify(verifiable(object!, program), signatures);
+      const verdict = verify(verifiable(object!, program), helpers);
       expect(verdict.ok ? "accepted" : verdict.error.message).toBe("accepted");
     }
   });
@@ -174,7 +174,7 @@ vitestTest.skipIf(debianFolder === undefined)(
       // xdpdump_bpf.o asks for a running kernel's types, which the loader says.
       if (object === undefined) expect(file).toBe("xdpdump_bpf.o");
       for (const program of object?.programs ?? []) {
-        const verdict = verify(verifiable(object!, program), signatures);
+        const verdict = verify(verifiable(object!, program), helpers);
         expect(verdict.ok ? "accepted" : verdict.error.message).toBe("accepted");
         accepted++;
       }
@@ -208,7 +208,7 @@ vitestTest.skipIf(conformance === undefined)(
           lines: [],
           dataBytes: mem.length / 2,
         },
-        signatures,
+        helpers,
       );
       const callx = decoded.value.some((one) => one.kind === "call_register");
       // A helper called by a number in a register that is known: safe, and the suite asks for it.
@@ -344,7 +344,7 @@ for (const [i, { name, accepted, code }] of cPrograms.entries())
     );
     if (built.status !== 0) throw new Error(String(built.stderr));
     const spec = load(object)!;
-    const verdict = verify(verifiable(spec, spec.programs[0]!), signatures);
+    const verdict = verify(verifiable(spec, spec.programs[0]!), helpers);
     expect(verdict.ok, verdict.ok ? "" : verdict.error.message).toBe(accepted);
     if (!verdict.ok) expect(verdict.error.source?.line).toBeGreaterThan(0);
     const pin = `/sys/fs/bpf/weir-verifier-test-${process.pid}-${i}`;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
@@ -7,7 +8,6 @@ import { verify } from "../../src/verifier/verify.ts";
 import { EngineBench } from "../engine/engine-bench.ts";
 import { Random } from "../packet/random.ts";
 import { fuzzMapSpecs, mutated, randomProgram } from "./random-program.ts";
-import { signatures } from "./signatures.ts";
 
 /** WEIR_FUZZ_PROGRAMS asks for more than CI has time for; the seed then makes the run another. */
 const programCount = Number(process.env.WEIR_FUZZ_PROGRAMS ?? 200);
@@ -32,7 +32,7 @@ test(`no accepted program breaks a rule when it runs (${programCount} programs, 
     if (program === undefined) continue;
     const verdict = verify(
       { object: "fuzz", name: "fuzz", type, instructions: program, maps, functions: [], lines: [] },
-      signatures,
+      helpers,
       { maxVisited: 50_000 },
     );
     // An engine takes no program that holds what its type may not call, reached or not.
@@ -58,7 +58,7 @@ test(`no accepted program breaks a rule when it runs (${programCount} programs, 
 
 function runsHere(program: readonly Instruction[], type: "xdp" | "socket"): boolean {
   return program.every(
-    (one) => one.kind !== "call_helper" || signatures.get(one.id)?.types.includes(type) === true,
+    (one) => one.kind !== "call_helper" || helpers.get(one.id)?.types.includes(type) === true,
   );
 }
 

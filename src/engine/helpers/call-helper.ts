@@ -67,9 +67,13 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
       return checkWritable(run, low, high, 8);
     case "constant_string":
       return checkConstantString(run, low, high);
+    case "callback":
+      return high === 0 && run.callbacks.has(low) ? undefined : "not a function of this program";
     case "size":
     case "size_or_zero":
     case "allocation_size":
+    // The callback gets it, and what that does with it is checked there.
+    case "stack_or_null":
     case "anything":
       return undefined;
     default:

@@ -1,4 +1,5 @@
 import type { ProgramType } from "../../object/object-spec.ts";
+import { callbackHelpers } from "./callback-helpers.ts";
 import { checksumHelpers } from "./checksum-helpers.ts";
 import { eventHelpers } from "./event-helpers.ts";
 import { frameHelpers } from "./frame-helpers.ts";
@@ -39,6 +40,7 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...skbResizeHelpers,
     ...stringHelpers,
     ...vlanHelpers,
+    ...callbackHelpers,
     tailCall,
   ]
     .sort((a, b) => a.id - b.id)

@@ -14,6 +14,8 @@ export interface HelperRun {
   readonly context: EngineContext;
   /** The map of this call, for helpers that take one. */
   map: MapHandle | undefined;
+  /** First slots of the functions whose addresses the program takes: what may be called back. */
+  readonly callbacks: ReadonlySet<number>;
   /** What helpers have done since the engine last looked, in steps: it takes them off its budget. */
   work: number;
 }

@@ -23,6 +23,8 @@ export class FunctionEmitter {
   /** Of the instruction that is being compiled. */
   known: KnownValues = new Int32Array(11);
   readonly #registers: number[] = [];
+  /** Some caller goes on after this function's exit, with what is left of the budget. */
+  readonly chargesExit: boolean;
   readonly #usesFuel: boolean;
   #fuel: number | undefined;
   #slot: number | undefined;
@@ -34,19 +36,21 @@ export class FunctionEmitter {
     self: CompiledFunction,
     frame: FrameUse,
     start: number,
-    usesFuel: boolean,
+    fuel: { readonly used: boolean; readonly chargedAtExit: boolean },
   ) {
     this.unit = unit;
     this.code = code;
     this.self = self;
     this.frame = frame;
     this.start = start;
-    this.#usesFuel = usesFuel;
+    this.#usesFuel = fuel.used;
+    this.chargesExit = fuel.chargedAtExit;
     for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
   }
 
-  checks(slot: number): boolean {
-    return needsCheck(this.unit.program, slot);
+  /** Whether its accesses, calls and jumps are checked. */
+  get checks(): boolean {
+    return needsCheck(this.unit.program);
   }
 
   /** Pushes a register. */

@@ -75,6 +75,7 @@ export { read } from "./read";
 export { repair } from "./repair";
 export { commit, nextRecord, releaseRecord, reserve } from "./ring";
 export { spinLock, spinUnlock } from "./spin-lock";
+export { walk } from "./walk";
 
 export function initialize(
   map: usize,
