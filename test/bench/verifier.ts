@@ -137,7 +137,7 @@ function straight(count: number): string {
   return [...lines, "out: r0 = 2", "exit"].join("\n");
 }
 
-/** Blocks of a loop of three rounds each and a branch on what nobody knows. */
+/** Blocks of a loop of three rounds each, and in some a branch on what nobody knows. */
 function loops(count: number): string {
   const lines = ["r8 = *(u32 *)(r1 + 12)"];
   for (let i = 0; lines.length < count - 14; i++)
@@ -149,9 +149,7 @@ function loops(count: number): string {
       "*(u64 *)(r10 - 8) = r3",
       "r2 += 1",
       `if r2 < 3 goto l${i}`,
-      "r4 = r8",
-      "r4 &= 1",
-      `if r4 == 0 goto m${i}`,
+      ...(i % 4 === 0 ? ["r4 = r8", "r4 &= 1", `if r4 == 0 goto m${i}`] : []),
       "r8 ^= 1",
       `m${i}: r8 += r3`,
     );
