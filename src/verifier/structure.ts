@@ -228,6 +228,27 @@ function checkMap(
   };
 }
 
+/**
+ * Helpers that only work with what there is none of here: locks within map values, timers, kernel
+ * pointers, dynptrs. linux/bpf.h.
+ */
+const missingHelpers: ReadonlyMap<number, string> = new Map([
+  [93, "spin_lock"],
+  [94, "spin_unlock"],
+  [169, "timer_init"],
+  [170, "timer_set_callback"],
+  [171, "timer_start"],
+  [172, "timer_cancel"],
+  [194, "kptr_xchg"],
+  [197, "dynptr_from_mem"],
+  [198, "ringbuf_reserve_dynptr"],
+  [199, "ringbuf_submit_dynptr"],
+  [200, "ringbuf_discard_dynptr"],
+  [201, "dynptr_read"],
+  [202, "dynptr_write"],
+  [203, "dynptr_data"],
+]);
+
 function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Problem | undefined {
   if (helpers.allowed.has(id)) return undefined;
   const name = helpers.names.get(id);
@@ -236,9 +257,10 @@ function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Probl
       code: "PROGRAM_HELPER_NOT_ALLOWED",
       what: `calls bpf_${name} (helper ${id}), which programs of type ${type} may not call`,
     };
+  const missing = missingHelpers.get(id);
   return {
     code: "PROGRAM_HELPER_UNKNOWN",
-    what: `calls helper ${id}, which is not available in user space`,
+    what: `calls ${missing === undefined ? `helper ${id}` : `bpf_${missing} (helper ${id})`}, which is not available in user space`,
     fix: `available: ${[...helpers.allowed].map((known) => helpers.names.get(known)).join(", ")}`,
   };
 }
