@@ -81,6 +81,18 @@ export const stackBytes = walksOffset + maxFrames * walkBytes;
  */
 export const maxSteps = 10_000_000;
 
+/**
+ * The same of a verified program. Most are done within the million that the verifier visits; what
+ * global functions and callbacks do again and again is visited once, and would take hours where
+ * loops call loops. A second at most in the JIT, some in the interpreter. It is counted as above,
+ * in the JIT with a function's length at its start in place of its end.
+ */
+export const maxProvenSteps = 2 ** 28;
+
+export function stepLimit(program: LinkedProgram): number {
+  return program.verified === true ? maxProvenSteps : maxSteps;
+}
+
 /** Tail calls that a run may make, over all its programs. Kernel: MAX_TAIL_CALL_CNT. */
 export const maxTailCalls = 33;
 

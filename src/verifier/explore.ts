@@ -41,8 +41,6 @@ export class Explorer {
   /** Instructions and jumps when the last checkpoint was made. */
   #visitedThen = 0;
   #jumpsThen = 0;
-  /** Instructions since the last checkpoint of this path. */
-  #sinceCheckpoint = 0;
 
   constructor(
     analysis: Analysis,
@@ -91,7 +89,7 @@ export class Explorer {
         `${this.#maxVisited} instructions were followed over all paths, and there are more`,
         "make loops shorter or their bounds constant, or move their body into a global function",
       );
-    this.#sinceCheckpoint++;
+    state.sinceCheckpoint++;
     const step = a.trace.add(state.step, slot, state.depth);
     const instruction = a.instructions[slot]!;
     if (facts.reached[slot] === 0) {
@@ -174,7 +172,7 @@ export class Explorer {
   #covered(slot: number): boolean {
     const { state, facts } = this.#analysis;
     const callback = this.#shape.callbackCalls[slot] === 1;
-    const forced = callback || this.#sinceCheckpoint > 64;
+    const forced = callback || state.sinceCheckpoint > 64;
     const visited = facts.visited - this.#visitedThen;
     const jumps = this.#jumps - this.#jumpsThen;
     let add = forced || (jumps >= 1 && visited >= 4);
@@ -252,7 +250,7 @@ export class Explorer {
     const { state, facts } = this.#analysis;
     this.#visitedThen = facts.visited;
     this.#jumpsThen = this.#jumps;
-    this.#sinceCheckpoint = 0;
+    state.sinceCheckpoint = 0;
     const kept = state.copy();
     const checkpoint: Checkpoint = { slot, state: kept, open: 1, hits: 0, misses: 0 };
     state.parent = checkpoint;

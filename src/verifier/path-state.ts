@@ -144,6 +144,8 @@ export class PathState {
   parent: Checkpoint | undefined;
   /** The step of the trace that came last. */
   step: number;
+  /** Instructions since `parent`: what precision follows back one by one. */
+  sinceCheckpoint = 0;
 
   constructor(
     frames: Frame[],
@@ -167,12 +169,14 @@ export class PathState {
   }
 
   copy(): PathState {
-    return new PathState(
+    const copy = new PathState(
       this.frames.map((frame) => frame.copy()),
       this.references,
       this.parent,
       this.step,
     );
+    copy.sinceCheckpoint = this.sinceCheckpoint;
+    return copy;
   }
 
   /** Notes that a slot is read, in all checkpoints since it was last written. */

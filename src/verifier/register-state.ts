@@ -72,6 +72,13 @@ const blank: RegisterState = {
 
 export const uninitialised: RegisterState = blank;
 
+/**
+ * Numbers that are linked to no other, by the serials of their ranges; a place holds the last. The
+ * same number again is mostly the same object, which saves memory and compares. A power of two.
+ */
+const plainPlaces = 4096;
+const plain: (RegisterState | undefined)[] = new Array(plainPlaces).fill(undefined);
+
 export const unknownScalar: RegisterState = scalar(unknownRange);
 
 /** A copy with some fields changed. Spelled out: spreading costs several times as much. */
@@ -104,8 +111,12 @@ export function pointer(
 
 export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
   if (id !== 0 || offset !== 0) return newScalar(range, id, offset);
-  range.scalar ??= newScalar(range, 0, 0);
-  return range.scalar;
+  const place = range.serial & (plainPlaces - 1);
+  const known = plain[place];
+  if (known !== undefined && known.range === range) return known;
+  const made = newScalar(range, 0, 0);
+  plain[place] = made;
+  return made;
 }
 
 function newScalar(range: ScalarRange, id: number, offset: number): RegisterState {

@@ -1,4 +1,3 @@
-import type { RegisterState } from "./register-state.ts";
 import { bitsOfRange, bitsWithin, intersectBits, lowBits, type Tnum, withLowHalf } from "./tnum.ts";
 
 /**
@@ -20,8 +19,6 @@ export interface ScalarRange extends Tnum {
   readonly s32max: number;
   /** Another for each range, for tables of them. 32 bits: it may come round. */
   readonly serial: number;
-  /** The register that holds such a number and is linked to no other, once there has been one. */
-  scalar: RegisterState | undefined;
 }
 
 export const u64max = 0xffff_ffff_ffff_ffffn;
@@ -51,7 +48,6 @@ export class RangeDraft implements ScalarRange {
   s32min = s32min;
   s32max = s32max;
   readonly serial = nextSerial();
-  scalar: RegisterState | undefined = undefined;
 
   setBits({ value, mask }: Tnum): this {
     this.value = value;

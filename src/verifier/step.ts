@@ -100,6 +100,7 @@ export function doInstruction(
       const global = globals.get(target);
       if (global === undefined) return enterFunction(a, target);
       refuseUnderLock(a, `global function ${global.name}`);
+      a.facts.bounded = false;
       callGlobal(a, global);
       return next;
     }
@@ -118,7 +119,10 @@ function callHelper(a: Analysis, helper: HelperSignature | undefined): number {
   if (helper === undefined || !helper.types.includes(a.program.type))
     a.refuse("CALL_REGISTER", "the helper called is none that this program type may call");
   checkHeld(a, helper);
-  if (helper.callback !== undefined) return callWithCallback(a, helper);
+  if (helper.callback !== undefined) {
+    a.facts.bounded = false;
+    return callWithCallback(a, helper);
+  }
   finishCall(a, helper, checkArguments(a, helper));
   return a.slot + 1;
 }

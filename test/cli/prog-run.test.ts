@@ -116,7 +116,7 @@ needing("clang")(
     const run = ["prog", "run", object, "--data", `${ethernet}${"00".repeat(28)}73`, "--json"];
     const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
     expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BUDGET_EXCEEDED" } });
-    expect(line.fault.message).toMatch(/^instruction \d+: .*10000000/);
+    expect(line.fault.message).toMatch(/^instruction \d+: .*268435456/);
   },
 );
 
@@ -182,7 +182,10 @@ test("prog run --batch answers each line in order, the refused ones with a named
     { id: 4, error: { code: "PROGRAM_LENGTH", message: expect.any(String) } },
     {
       id: 5,
-      error: { code: "BATCH_ITEM", message: expect.stringContaining("xdp, socket or raw") },
+      error: {
+        code: "BATCH_ITEM",
+        message: expect.stringContaining("xdp, tc, tcx, action, socket, cgroup_skb, raw"),
+      },
     },
     { id: 6, ret: "5" },
     { id: null, error: { code: "BATCH_LINE", message: expect.any(String) } },
@@ -227,7 +230,7 @@ for (const { title, args, code, error } of [
     title: "an unknown type",
     args: ["--insns", "95", "--type", "tp"],
     code: 2,
-    error: /xdp, socket, raw/,
+    error: /xdp, tc, tcx, action, socket, cgroup_skb, raw/,
   },
   {
     title: "an unknown option",

@@ -45,7 +45,7 @@ filters:
   nowhere: { bytecode: "r1 = 4\\nr2 = 0\\ncall 23\\nexit" }
   back: { bytecode: "r0 = 3\\nexit" }
   short: { bytecode: "2\\n48 0 0 0\\n6 0 0 50\\n" }
-  faulty: { bytecode: "r2 = 0\\nr0 = *(u8 *)(r2 + 0)\\nexit" }
+  none: { bytecode: "r0 = 1\\nexit" }
   elsewhere: { bytecode: "ENDING" }
 listeners:
   - { name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app, ingress: [dns, blocklist], egress: [dns] }
@@ -54,7 +54,7 @@ listeners:
   - { name: nowhere, protocol: udp, listen: "127.0.0.1:5303", upstream: app, ingress: [nowhere] }
   - { name: back, protocol: udp, listen: "127.0.0.1:5304", upstream: app, ingress: [back] }
   - { name: short, protocol: udp, listen: "127.0.0.1:5305", upstream: app, ingress: [short] }
-  - { name: faulty, protocol: tcp, listen: "127.0.0.1:5306", upstream: app, ingress: [faulty] }
+  - { name: none, protocol: tcp, listen: "127.0.0.1:5306", upstream: app, ingress: [none] }
   - { name: open, protocol: udp, listen: "127.0.0.1:5307", upstream: app }
   - { name: elsewhere, protocol: udp, listen: "127.0.0.1:5308", upstream: app, ingress: [elsewhere] }
 `.replace(
@@ -298,12 +298,30 @@ test("replay writes the packet as filters left it: cut, redirected, rewritten", 
   expect([rewritten!.data.length, rewritten!.data[33]]).toEqual([arp.length, 9]);
 });
 
-test("a filter that aborts is told once with its first packet, and counted", async () => {
-  const { code, stdout, stderr } = await replay(three, "faulty");
-  expect(code).toBe(0);
-  expect(stdout).toMatch(/^aborted {2}faulty {5}filter_aborted {8}3 {2}100\.0%/m);
-  expect(stderr).toMatch(/^packet 0: filter faulty aborted: program \w+, instruction 1: .+\n$/);
-});
+needing("clang")(
+  "a filter that aborts is told once with its first packet, and counted",
+  async () => {
+    const source = fileURLToPath(new URL("../system/programs/long-run.c", import.meta.url));
+    const headers = `-I/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
+    const object = `${folder.path}/long-run.o`;
+    const built = ["-O2", "-g", "-target", "bpf", headers, "-c", source, "-o", object];
+    expect(await command("clang", built)).toMatchObject({ code: 0 });
+    const own = folder.write(
+      "aborting.yaml",
+      `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+filters: { faulty: { object: ${object} } }
+listeners: [ { name: all, protocol: udp, listen: "127.0.0.1:5306", upstream: app, ingress: [faulty] } ]
+`,
+    );
+    const slow = Buffer.concat([frame("10.0.0.1", 53).subarray(0, 42), Buffer.from("s")]);
+    const file = captureFile("slow.pcapng", [{ data: slow }, { data: slow }]);
+    const { code, stdout, stderr } = await inProcess("replay", file, "-c", own);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^aborted {2}faulty {5}budget_exceeded {8}2 {2}100\.0%/m);
+    expect(stderr).toMatch(/^packet 0: filter faulty aborted: program \w+, instruction \d+: .+\n$/);
+  },
+);
 
 const ip = datagram("10.0.0.1", 53);
 const ip6 = Buffer.concat([
@@ -369,7 +387,7 @@ for (const { name, linkType, data, header } of [
         ? ip6.toString("hex")
         : ip.toString("hex"),
     );
-    await replay(file, "faulty", "--dropped", dropped);
+    await replay(file, "none", "--dropped", dropped);
     expect(packetsOf(dropped)).toMatchObject([{ linkType, data: new Uint8Array(data) }]);
   });
 
@@ -427,7 +445,7 @@ test("a classic pcap does not take a second link type", async () => {
     { data: frame("10.0.0.1", 53) },
     { data: ip, linkType: 101 },
   ]);
-  const { code, stderr } = await replay(mixed, "faulty", "--dropped", `${folder.path}/mixed.pcap`);
+  const { code, stderr } = await replay(mixed, "none", "--dropped", `${folder.path}/mixed.pcap`);
   expect(code).toBe(1);
   expect(stderr).toMatch(/mixed\.pcap: a classic pcap holds packets of one link type.*\.pcapng\n$/);
 });

@@ -251,7 +251,7 @@ listeners:
       problems: `
 3:1: admin: not available in this version; remove it
 4:1: drain: not available in this version; remove it
-7:27: filters.code.shadow: not available in this version; remove it
+7:37: filters.code.shadow: not available in this version; remove it
 9:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
 9:72: listeners[0].mode: not available in this version; remove it
 9:84: listeners[0].vni: not available in this version; remove it

@@ -66,6 +66,26 @@ test("a program is followed over no more instructions than it may be", () => {
   return undefined;
 });
 
+test("a loop whose every round leaves a branch open ends where too many are open", () => {
+  const loop = programOf(`r2 = *(u32 *)(r1 + 0)
+    r3 = *(u32 *)(r1 + 4)
+    r6 = 0
+    l: r5 = r2
+    r5 += r6
+    r4 = r5
+    r4 += 1
+    if r4 > r3 goto out
+    r6 += 1
+    r5 = *(u8 *)(r5 + 0)
+    if r5 != 0 goto l
+    out: r0 = 2
+    exit`);
+  const verdict = verify(loop, helpers);
+  if (verdict.ok) return expect.fail("accepted");
+  expect(verdict.error.cause).toBe("8192 branches are open on one path");
+  return undefined;
+});
+
 test("a function that calls itself is refused", () => {
   const verdict = verify(programOf("call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit"), helpers);
   expect(verdict.ok ? "" : verdict.error.code).toBe("CALL_DEPTH");

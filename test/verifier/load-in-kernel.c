@@ -14,6 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* kernel: include/linux/bpf_verifier.h. A whole log of a long program is longer than any buffer. */
+#define BPF_LOG_STATS 4
+
 static char log_text[1 << 24];
 static unsigned char bytecode[1 << 20];
 
@@ -91,17 +94,17 @@ static void bind_maps(struct bpf_insn *program, size_t count, const int *maps) {
     }
 }
 
-static int load(const char *type, const struct bpf_insn *program, size_t count, int logged) {
+static int load(const char *type, const struct bpf_insn *program, size_t count, unsigned log_level) {
   union bpf_attr attr;
   memset(&attr, 0, sizeof attr);
   attr.prog_type = type_of(type);
   attr.insns = (unsigned long)program;
   attr.insn_cnt = (unsigned)count;
   attr.license = (unsigned long)"GPL";
-  if (logged) {
+  if (log_level != 0) {
     attr.log_buf = (unsigned long)log_text;
     attr.log_size = sizeof log_text;
-    attr.log_level = 1;
+    attr.log_level = log_level;
     log_text[0] = 0;
   }
   return bpf(BPF_PROG_LOAD, &attr);
@@ -137,7 +140,7 @@ int main(int argc, char **argv) {
     size_t bytes = parse_hex(program_text, bytecode, sizeof bytecode);
     struct bpf_insn *instructions = (struct bpf_insn *)bytecode;
     bind_maps(instructions, bytes / 8, maps);
-    int program = load(type, instructions, bytes / 8, 1);
+    int program = load(type, instructions, bytes / 8, timed ? BPF_LOG_STATS : 1);
     if (program < 0) {
       int error = errno;
       for (char *c = log_text; *c; c++)

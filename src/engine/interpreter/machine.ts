@@ -15,7 +15,7 @@ import {
   type LinkedProgram,
   maxCallbacks,
   maxFrames,
-  maxSteps,
+  stepLimit,
   maxTailCalls,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
@@ -68,7 +68,7 @@ export class Machine implements HelperRun {
   /** The depth whose function's exit ends this machine's part of the run. */
   floor = 0;
   /** Steps the run has left where `execute` starts, and where it ended. */
-  steps = maxSteps;
+  steps = 0;
   /** Tail calls the run has made. */
   tailCalls = 0;
   /** What goes on in place of this machine's function. */
@@ -102,7 +102,7 @@ export class Machine implements HelperRun {
   begin(slot: number): void {
     const { memory, registers } = this;
     const { words, view } = this.context.arena;
-    this.steps = maxSteps;
+    this.steps = stepLimit(this.program);
     this.tailCalls = 0;
     this.callbacksLeft = maxCallbacks;
     memory.enter(slot);
@@ -280,6 +280,10 @@ export class Machine implements HelperRun {
 
   /** Unlike the others before the instruction at `pc` was begun. */
   stopAtBudget(pc: number): number {
-    return this.stop(pc + slotWords, "budget_exceeded", `no exit within ${maxSteps} instructions`);
+    return this.stop(
+      pc + slotWords,
+      "budget_exceeded",
+      `no exit within ${stepLimit(this.program)} instructions`,
+    );
   }
 }

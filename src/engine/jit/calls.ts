@@ -10,8 +10,10 @@ export function emitEntry(to: FunctionEmitter): void {
   if (to.checks) {
     enterFrame(to);
     to.loadFuel();
-  } else if (to.frame.lowest < 0 && needsZeroFrames(to.unit.program))
-    zeroFrame(to, to.frame.lowest);
+    return;
+  }
+  if (to.counts) to.charge(to.slots, to.start);
+  if (to.frame.lowest < 0 && needsZeroFrames(to.unit.program)) zeroFrame(to, to.frame.lowest);
 }
 
 /**

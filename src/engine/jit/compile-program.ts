@@ -14,7 +14,7 @@ import {
   framesBytes,
   type LinkedProgram,
   maxCallbacks,
-  maxSteps,
+  stepLimit,
 } from "../engine.ts";
 import { tailCall } from "../helpers/tail-call.ts";
 import { hasSocketContext, hiddenBytes } from "../socket-context.ts";
@@ -33,7 +33,13 @@ import { ModuleBuilder } from "./module-builder.ts";
 import { makeReducible } from "./reducible.ts";
 import { scratch, scratchAddress, sizeIndex } from "./scratch.ts";
 import { declareTailCalls } from "./tail-calls.ts";
-import { type CompiledFunction, type Imports, needsCheck, type Unit } from "./unit.ts";
+import {
+  type CompiledFunction,
+  countsProvenSteps,
+  type Imports,
+  needsCheck,
+  type Unit,
+} from "./unit.ts";
 import { I32, I64, i32, i64, type ValueType } from "./wasm-operation.ts";
 
 /** A program as WebAssembly, for one worker: its addresses are constants in the code. */
@@ -158,7 +164,7 @@ function compileFunction(
   const chargedAtExit =
     checks && (range.start !== 0 || unit.program.type !== "raw" || isCalled(instructions, 0));
   const used = chargedAtExit || (checks && own.some(mayTakeFuel));
-  const to = new FunctionEmitter(unit, code, self, use, range.start, { used, chargedAtExit });
+  const to = new FunctionEmitter(unit, code, self, use, range, { used, chargedAtExit });
   if (own.some(usesSlot)) to.loadSlot();
   new FunctionBody(to, blocks, flow, states).emit(instructions);
 }
@@ -205,10 +211,9 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
     store(scratch.calledBack, 0);
   }
   // Another program that a tail call leads to may have checks where this one has none.
-  if (needsCheck(program) || unit.imports.tailCalls !== undefined) {
-    store(scratch.clean, 0);
-    store(scratch.fuel, maxSteps);
-  }
+  if (needsCheck(program) || unit.imports.tailCalls !== undefined) store(scratch.clean, 0);
+  if (needsCheck(program) || unit.imports.tailCalls !== undefined || countsProvenSteps(program))
+    store(scratch.fuel, stepLimit(program));
   if (needsCheck(program)) {
     forgetBounds({ code, unit });
     if (program.type !== "socket") showPacket(code, unit);

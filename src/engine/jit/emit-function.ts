@@ -181,7 +181,7 @@ export class FunctionBody {
   #isCharged(from: number, block: number): boolean {
     const last = this.#blocks.ends[from]! - 1;
     const target = this.#blocks.starts[block]!;
-    return target <= last && this.#to.checks;
+    return target <= last && this.#to.counts;
   }
 
   #charge(from: number, block: number): void {

@@ -7,7 +7,7 @@ import {
   framesBytes,
   type LinkedProgram,
   maxFrames,
-  maxSteps,
+  stepLimit,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
 import { callbacksExceeded } from "../helpers/callback-helpers.ts";
@@ -110,7 +110,11 @@ export class Host implements HelperRun {
       if (reason === STOP_DEPTH)
         this.#stop(slot, "call_depth", `more than ${maxFrames} nested functions`);
       if (reason === STOP_BUDGET)
-        this.#stop(slot, "budget_exceeded", `no exit within ${maxSteps} instructions`);
+        this.#stop(
+          slot,
+          "budget_exceeded",
+          `no exit within ${stepLimit(this.#program)} instructions`,
+        );
       if (reason === STOP_CALLBACKS) this.#stop(slot, "budget_exceeded", callbacksExceeded);
       if (reason === STOP_UNREACHED)
         this.#stop(slot, "bad_access", "the verifier has proven that nothing gets here");

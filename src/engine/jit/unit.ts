@@ -70,6 +70,11 @@ export function needsCheck(program: LinkedProgram): boolean {
   return program.verified !== true;
 }
 
+/** Whether a verified program counts its steps all the same. One with checks always does. */
+export function countsProvenSteps(program: LinkedProgram): boolean {
+  return proofOf(program)?.bounded === false;
+}
+
 /** What the verifier proved of each slot, where code may rely on it. */
 export function proofOf(program: LinkedProgram): Verified | undefined {
   return needsCheck(program) ? undefined : program.proof;
