@@ -238,9 +238,10 @@ function prepareFor(
   { program, object }: Subject,
   maps: readonly MapHandle[],
   chosen: readonly ProgramSlot[],
-  { type = program.type, engine }: ProgRunOptions,
+  { type: asked, engine }: ProgRunOptions,
   workbench: Workbench,
 ): Result<(packet: number) => Executable, UserError> {
+  const type = asked ?? program.type;
   const byLength = new Map<number | undefined, Executable>();
   const lengthOf = (packet: Uint8Array | undefined): number | undefined =>
     type === "raw" ? packet?.length : undefined;
@@ -254,7 +255,7 @@ function prepareFor(
   }
   const [first] = byLength.values();
   if (object !== undefined && first !== undefined) {
-    const filled = workbench.fillProgramArrays(object, first, maps, chosen, type);
+    const filled = workbench.fillProgramArrays(object, first, maps, chosen, asked);
     if (!filled.ok) return filled;
   }
   return ok((packet) => byLength.get(lengthOf(packets[packet])) as Executable);

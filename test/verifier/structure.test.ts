@@ -181,14 +181,6 @@ for (const { rule, good, bad, code, at, what } of [
     what: /bpf_sk_assign \(helper 124\), which needs a kernel socket: it is not available/,
   },
   {
-    rule: "there are no locks within map values",
-    good: "call 1\nexit",
-    bad: "call 93\nexit",
-    code: "PROGRAM_HELPER_UNKNOWN",
-    at: 0,
-    what: /bpf_spin_lock \(helper 93\), which is not available/,
-  },
-  {
     rule: "there are no kernel functions",
     good: "call 1\nexit",
     bad: "call btf_id(7)\nexit",

@@ -15,8 +15,8 @@ import {
   type LinkedProgram,
   maxCallbacks,
   maxFrames,
-  stepLimit,
   maxTailCalls,
+  stepLimit,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
 import { callbacksExceeded } from "../helpers/callback-helpers.ts";
