@@ -132,6 +132,11 @@ export class LoadedMap<Key = unknown, Value = unknown> {
       ];
   }
 
+  /** All entries as bytes. */
+  *entriesBytes(): IterableIterator<[Uint8Array, Uint8Array]> {
+    for (const { key, values } of this.#access().entries()) yield [key, values[0]!];
+  }
+
   /** As `entries`, so that `new Map(map)` and `[...map]` work. */
   [Symbol.iterator](): IterableIterator<[Key, Value]> {
     return this.entries();

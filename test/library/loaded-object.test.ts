@@ -198,6 +198,24 @@ needing("clang")("events, queues and maps of maps are read and filled", async ()
   expect(() => tenants.set(6, "seen")).toThrow(expect.objectContaining({ code: "MAP_REFUSED" }));
 });
 
+needing("clang")(
+  "a program sees where its packet came from, and a run begins in zeroed room",
+  async () => {
+    const object = await loadObject(buildProgram("judge-code"));
+    const { data } = object
+      .program("metadata")
+      .run(frame, { ctx: { ifindex: 7, rxQueueIndex: 3 } });
+    expect(data).toEqual(Uint8Array.of(7, 0, 0, 0, 3, 0, 0, 0, ...frame));
+    const growth = frame.length % 50;
+    const grown = object.program("grow_head").run(frame).data;
+    expect(grown.subarray(14, growth)).toEqual(new Uint8Array(growth - 14));
+    expect(object.program("redirect").run(frame)).toMatchObject({
+      verdict: "redirect",
+      redirect: 1,
+    });
+  },
+);
+
 for (const engine of ["jit", "interpreter"] as const)
   needing("clang")(`tail calls on the ${engine}: slots by programs' names`, async () => {
     const object = await loadObject(buildProgram("tail-calls"), { engine });
