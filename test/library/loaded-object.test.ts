@@ -209,7 +209,8 @@ needing("clang")(
     const growth = frame.length % 50;
     const grown = object.program("grow_head").run(frame).data;
     expect(grown.subarray(14, growth)).toEqual(new Uint8Array(growth - 14));
-    expect(object.program("redirect").run(frame)).toMatchObject({
+    const even = udpFrame({ from, to, payload: "xy" });
+    expect(object.program("redirect").run(even)).toMatchObject({
       verdict: "redirect",
       redirect: 1,
     });
