@@ -22,6 +22,7 @@ const ranks: Readonly<Record<string, number>> = {
   metrics: 6,
   config: 7,
   admin: 7,
+  library: 8,
   cli: 8,
 };
 

@@ -75,7 +75,7 @@ const longFrameTailroom = FRAME_TAILROOM - sharedInfoBytes;
 
 /**
  * Copies a packet into a slot and describes it as BPF_PROG_TEST_RUN does: from the loopback device,
- * queue 0. As there, a frame has at least an Ethernet header; `raw` data may be of any length up to
+ * queue 0, with zeros in the room around it. As there, a frame has at least an Ethernet header; `raw` data may be of any length up to
  * a slot's.
  */
 export function placeFrame(
@@ -104,6 +104,9 @@ export function placeFrame(
     );
   arena.bytes.set(bytes, slot + frameOffset);
   describeFrame(arena, slot, bytes.length, testRunIfindex, 0);
+  const end = slot + frameOffset + bytes.length;
+  arena.bytes.fill(0, slot + SLOT_HEADER_BYTES, slot + frameOffset);
+  arena.bytes.fill(0, end, arena.words[(slot + SLOT_FRAME_LIMIT) >> 2]);
   // To programs at a socket the kernel's test run is one that sends.
   arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
   return ok(undefined);

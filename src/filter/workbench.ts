@@ -26,8 +26,10 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_DATA_META,
+  SLOT_INGRESS_IFINDEX,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
+  SLOT_RX_QUEUE_INDEX,
 } from "../runtime/wasm/layout.ts";
 import { engines } from "./engines.ts";
 import {
@@ -49,6 +51,14 @@ export interface Outcome {
   readonly data: Uint8Array;
   /** Why the run ended before `exit`, if it did. */
   readonly fault: Fault | undefined;
+}
+
+/** Where a packet came from, as its program sees it. */
+export interface PacketOrigin {
+  /** `ingress_ifindex`: a device's number. Default: 1, the loopback device. */
+  readonly ifindex?: number;
+  /** `rx_queue_index` of XDP programs. Default: 0. */
+  readonly rxQueueIndex?: number;
 }
 
 export interface WorkbenchOptions {
@@ -222,7 +232,12 @@ export class Workbench {
    * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold. A `raw` program takes data
    * of the length that it was prepared for.
    */
-  run(executable: Executable, packet: Uint8Array, repeat = 1): Result<Outcome, UserError> {
+  run(
+    executable: Executable,
+    packet: Uint8Array,
+    repeat = 1,
+    { ifindex, rxQueueIndex }: PacketOrigin = {},
+  ): Result<Outcome, UserError> {
     const { arena, clock } = this.#context;
     const { name, type, dataBytes } = executable.program;
     if (type === "raw" && packet.length !== dataBytes)
@@ -230,6 +245,8 @@ export class Workbench {
     const slot = this.#slot;
     const placed = placeFrame(arena, slot, packet, type);
     if (!placed.ok) return placed;
+    if (ifindex !== undefined) arena.words[(slot + SLOT_INGRESS_IFINDEX) >> 2] = ifindex;
+    if (rxQueueIndex !== undefined) arena.words[(slot + SLOT_RX_QUEUE_INDEX) >> 2] = rxQueueIndex;
     for (let i = 0; i < repeat; i++) {
       const now = this.#nowNs();
       clock.low = Number(now & 0xffff_ffffn) | 0;

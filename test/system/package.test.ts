@@ -1,22 +1,25 @@
-import { mkdirSync, readdirSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { needing } from "../support/needing.ts";
 import { command, defaultConfig, start, temporaryFolder } from "../support/processes.ts";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const folder = temporaryFolder();
+const project = `${folder.path}/project`;
 afterAll(() => folder.remove());
 
-test("npm pack yields a package whose weir command works in an empty project", async () => {
+beforeAll(async () => {
   const packed = await npm(repository, ["pack", "--pack-destination", folder.path]);
   expect(packed.code, packed.stderr).toBe(0);
   const [tarball] = readdirSync(folder.path).filter((name) => name.endsWith(".tgz"));
-  const project = `${folder.path}/project`;
   mkdirSync(project);
   await npm(project, ["init", "-y"]);
   const installed = await npm(project, ["install", "--prefer-offline", `../${tarball}`]);
   expect(installed.code, installed.stderr).toBe(0);
+}, 180_000);
 
+test("npm pack yields a package whose weir command works in an empty project", async () => {
   const weir = `${project}/node_modules/.bin/weir`;
   const version = await command(process.execPath, [weir, "--version"]);
   expect(version).toMatchObject({
@@ -35,7 +38,32 @@ test("npm pack yields a package whose weir command works in an empty project", a
   const running = start(process.execPath, [weir, "run", "-c", config]);
   await running.printed(/"msg":"ready"/);
   expect(await running.stop()).toEqual({ code: 0, signal: null });
-}, 180_000);
+}, 60_000);
+
+needing("clang")(
+  "the example of unit tests type-checks and passes on the package, as its README has it",
+  async () => {
+    const example = `${project}/example`;
+    cpSync(`${repository}examples/unit-test`, example, { recursive: true });
+    for (const name of ["vitest", "@types"])
+      symlinkSync(`${repository}node_modules/${name}`, `${project}/node_modules/${name}`);
+    const options =
+      "--ignoreConfig --noEmit --strict --types node --module nodenext --target es2024";
+    const typed = await command(process.execPath, [
+      `${repository}node_modules/typescript/bin/tsc`,
+      ...`${options} --skipLibCheck --lib es2024,esnext.disposable`.split(" "),
+      `${example}/guard.test.ts`,
+    ]);
+    expect(typed).toMatchObject({ code: 0, stdout: "" });
+    const built = await npm(example, ["run", "build"]);
+    expect(built.code, built.stderr).toBe(0);
+    const vitest = `${repository}node_modules/vitest/vitest.mjs`;
+    const tested = await command(process.execPath, [vitest, "run", "--root", example]);
+    expect(tested.code, tested.stdout + tested.stderr).toBe(0);
+    expect(tested.stdout).toMatch(/Tests.*3 passed/);
+  },
+  60_000,
+);
 
 /** npm as the machine has it: it brings its own Node in a shebang. */
 async function npm(cwd: string, args: readonly string[]): ReturnType<typeof command> {

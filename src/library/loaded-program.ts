@@ -1,0 +1,110 @@
+import { UserError } from "../common/user-error.ts";
+import type { EngineKind, Executable } from "../engine/engine.ts";
+import type { Verdict, VerdictKind } from "../filter/verdict.ts";
+import type { Outcome, PacketOrigin } from "../filter/workbench.ts";
+import type { ProgramType } from "../object/object-spec.ts";
+
+/** What a program has written into a perf_event_array or a ringbuf. */
+export interface RunEvent {
+  /** The map's name. */
+  readonly map: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Why a run ended before the program's `exit`. */
+export interface RunFault {
+  /** snake_case: `budget_exceeded`. */
+  readonly code: string;
+  /** The instruction, counted in 8-byte slots from 0. */
+  readonly instruction: number;
+  readonly message: string;
+}
+
+/** What came of a packet. */
+export interface RunResult {
+  /** What the return value means to a packet; "aborted" is a drop that is counted apart. */
+  readonly verdict: VerdictKind;
+  /** The return value, as the kernel's test run has it: r0's low 32 bits, unsigned. */
+  readonly returned: number;
+  /**
+   * The packet as the program left it: a copy. In front of it lies the metadata that an XDP program
+   * put there. A tag of a VLAN that a tc program pushed is beside it.
+   */
+  readonly data: Uint8Array;
+  /** With the verdict "redirect": the number of the device. */
+  readonly redirect?: number;
+  /** With the verdict "pass" of a socket filter that keeps less than all: bytes kept. */
+  readonly cutTo?: number;
+  readonly fault?: RunFault;
+  /** What the run printed, as the kernel's trace_pipe shows it. */
+  readonly trace: readonly string[];
+  /** What the run wrote into perf_event_arrays and ringbufs, map by map. */
+  readonly events: readonly RunEvent[];
+}
+
+/** How to run a program once. */
+export interface RunOptions {
+  /** Where the packet came from. Default: device 1, queue 0, as in the kernel's test run. */
+  readonly ctx?: PacketOrigin;
+}
+
+/** What a program needs of its object to run. */
+export type Runner = (
+  executable: Executable,
+  packet: Uint8Array,
+  origin: PacketOrigin,
+) => {
+  readonly outcome: Outcome;
+  readonly trace: readonly string[];
+  readonly events: readonly RunEvent[];
+};
+
+/** A verified program of a loaded object, on the object's maps and globals. */
+export class LoadedProgram {
+  readonly name: string;
+  readonly type: ProgramType;
+  /** The engine it runs on: the interpreter where the JIT refuses its size. */
+  readonly engine: EngineKind;
+  readonly #executable: Executable;
+  readonly #run: Runner;
+
+  /** Made by `LoadedObject.program`. */
+  constructor(executable: Executable, run: Runner) {
+    this.name = executable.program.name;
+    this.type = executable.program.type;
+    this.engine = executable.engine;
+    this.#executable = executable;
+    this.#run = run;
+  }
+
+  /**
+   * Runs the program on a copy of a packet: an Ethernet frame, from its header on. What it leaves in
+   * maps and globals stays. Throws a UserError for a packet that no frame is: `PACKET_…`.
+   */
+  run(packet: Uint8Array, { ctx = {} }: RunOptions = {}): RunResult {
+    for (const [name, number] of Object.entries(ctx))
+      if (!Number.isInteger(number) || number < 0 || number > 0xffff_ffff)
+        throw new UserError(
+          "CONTEXT_NUMBER",
+          `program ${this.name}, ctx.${name}`,
+          `${number} is no unsigned 32-bit number`,
+          "give a whole number from 0 to 4294967295",
+        );
+    const { outcome, trace, events } = this.#run(this.#executable, packet, ctx);
+    const { verdict, returned, data, fault } = outcome;
+    // Programs that compute instead of judging have no section that names them.
+    const judged = verdict as Verdict;
+    return {
+      verdict: judged.kind,
+      returned: Number(returned & 0xffff_ffffn),
+      data,
+      ...(judged.kind === "redirect" && { redirect: judged.ifindex }),
+      ...(judged.kind === "pass" && judged.cutTo !== undefined && { cutTo: judged.cutTo }),
+      ...(fault !== undefined && {
+        fault: { code: fault.code, instruction: fault.slot, message: fault.message },
+      }),
+      trace,
+      events,
+    };
+  }
+}

@@ -1,0 +1,243 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { type LoadedObject, loadObject, tcpFrame, udpFrame } from "../../src/index.ts";
+import { needing } from "../support/needing.ts";
+import { buildProgram } from "../system/truth-rig.ts";
+
+const filter = (name: string): string =>
+  fileURLToPath(new URL(`../../filters/${name}.o`, import.meta.url));
+const to = "198.51.100.1:53";
+const from = "203.0.113.9:4000";
+const frame = udpFrame({ from, to, payload: "x" });
+
+for (const engine of ["jit", "interpreter"] as const)
+  describe(`on the ${engine}`, () => {
+    test("a program judges packets by typed entries of its maps, and what it counts is read back", async () => {
+      const object = await loadObject(filter("blocklist"), { engine });
+      object.map("blocked").set("203.0.113.0/24", 7);
+      const program = object.program();
+      expect(program).toMatchObject({ name: "xdp_blocklist", type: "xdp", engine });
+      expect(program.run(frame)).toEqual({
+        verdict: "drop",
+        returned: 1,
+        data: frame,
+        trace: [],
+        events: [],
+      });
+      const other = udpFrame({ from: "192.0.2.1:4000", to });
+      expect(program.run(other)).toMatchObject({ verdict: "pass", returned: 2 });
+      expect([...object.map<number, number>("blocked_packets_total")]).toEqual([[7, 1]]);
+    });
+
+    test("globals are set by their types before a program is verified", async () => {
+      const object = await loadObject(filter("blocklist"), {
+        engine,
+        globals: { default_action: 2 },
+      });
+      object.map("blocked").set("0.0.0.0/0", 1);
+      expect(object.program().run(frame).verdict).toBe("pass");
+      expect(object.getGlobal("default_action")).toBe(2);
+    });
+
+    test("the clock that programs see is the caller's", async () => {
+      let nowNs = 1_000_000_000_000n;
+      const object = await loadObject(filter("rate-limit"), {
+        engine,
+        globals: { packets_per_second: 1, packet_burst: 1 },
+        nowNs: () => nowNs,
+      });
+      const judge = () => object.program("xdp_rate_limit").run(frame).verdict;
+      expect([judge(), judge()]).toEqual(["pass", "drop"]);
+      nowNs += 1_000_000_000n;
+      expect([judge(), judge()]).toEqual(["pass", "drop"]);
+    });
+  });
+
+test("an object may be given as bytes, with a name for messages", async () => {
+  const object = await loadObject(readFileSync(filter("dns-guard")), { file: "guard" });
+  expect(object.programs).toEqual(["xdp_dns_guard", "xdp_dns_learn"]);
+  expect(object.maps).toEqual(["asked_queries", "dns_guard_messages_total"]);
+  expect([...object.globals].sort()).toEqual([
+    "default_action",
+    "dns_port",
+    "drop_any",
+    "response_timeout_ms",
+  ]);
+  expect(() => object.program()).toThrow(
+    "guard: has 2 programs; name one of xdp_dns_guard, xdp_dns_learn",
+  );
+});
+
+test("a Uint8Array stands for itself as a key and as a value", async () => {
+  const blocked = (await loadObject(filter("blocklist"))).map("blocked");
+  const key = Uint8Array.of(24, 0, 0, 0, 203, 0, 113, 0);
+  blocked.set(key, Uint8Array.of(7, 0, 0, 0));
+  expect([...blocked]).toEqual([["203.0.113.0/24", 7]]);
+  expect([blocked.get(key), blocked.getBytes(key)]).toEqual([7, Uint8Array.of(7, 0, 0, 0)]);
+  expect([blocked.size, blocked.has(key)]).toEqual([1, true]);
+  expect([blocked.delete(key), blocked.delete(key), blocked.has(key)]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+});
+
+type Attempt = (object: LoadedObject) => unknown;
+for (const { name, attempt, code, says } of [
+  {
+    name: "a program that there is not",
+    attempt: (object) => object.program("nope"),
+    code: "OBJECT_NO_PROGRAM",
+    says: 'has no program "nope"; name one of xdp_blocklist',
+  },
+  {
+    name: "a map that there is not",
+    attempt: (object) => object.map("nope"),
+    code: "MAP_UNKNOWN",
+    says: "it has blocked, blocked6, blocked_packets_total",
+  },
+  {
+    name: "a global that there is not",
+    attempt: (object) => object.getGlobal("nope"),
+    code: "GLOBAL_UNKNOWN",
+    says: "it has default_action",
+  },
+  {
+    name: "setting a constant of a loaded object",
+    attempt: (object) => object.setGlobal("default_action", 1),
+    code: "GLOBAL_READ_ONLY",
+    says: "load the object with globals: { default_action: … }",
+  },
+  {
+    name: "a key that its type does not take",
+    attempt: (object) => object.map("blocked").set("203.0.113.0/33", 1),
+    code: "VALUE_PREFIX",
+    says: "map blocked, key",
+  },
+  {
+    name: "bytes of a wrong length",
+    attempt: (object) => object.map("blocked").set(Uint8Array.of(1), 1),
+    code: "VALUE_RANGE",
+    says: "map blocked, key: 1 bytes; give 8",
+  },
+  {
+    name: "popping what is no queue",
+    attempt: (object) => object.map("blocked").pop(),
+    code: "MAP_REFUSED",
+    says: "map blocked, pop: maps of this type do not do that; it is a lpm_trie",
+  },
+  {
+    name: "a packet of less than an Ethernet header",
+    attempt: (object) => object.program().run(new Uint8Array(13)),
+    code: "PACKET_TOO_SHORT",
+    says: "13 bytes",
+  },
+  {
+    name: "a device's number that is none",
+    attempt: (object) => object.program().run(frame, { ctx: { ifindex: -1 } }),
+    code: "CONTEXT_NUMBER",
+    says: "ctx.ifindex: -1 is no unsigned 32-bit number",
+  },
+] satisfies readonly { name: string; attempt: Attempt; code: string; says: string }[])
+  test(`${name} is a UserError that says where and what`, async () => {
+    const object = await loadObject(filter("blocklist"));
+    expect(() => attempt(object)).toThrow(expect.objectContaining({ name: "UserError", code }));
+    expect(() => attempt(object)).toThrow(says);
+  });
+
+for (const { name, source, globals, code } of [
+  { name: "a file that there is not", source: "/nowhere/x.o", code: "OBJECT_UNREADABLE" },
+  { name: "a URL of the network", source: new URL("http://x/y.o"), code: "OBJECT_UNREADABLE" },
+  { name: "bytes that are no object", source: new Uint8Array(99), code: "OBJECT_NOT_ELF" },
+  {
+    name: "a global of a wrong type",
+    source: filter("blocklist"),
+    globals: { default_action: "much" },
+    code: "VALUE_TYPE",
+  },
+])
+  test(`loading ${name} rejects with a UserError`, async () => {
+    await expect(loadObject(source, globals && { globals })).rejects.toMatchObject({
+      name: "UserError",
+      code,
+    });
+  });
+
+test("after dispose everything of an object throws, by name", async () => {
+  let kept: LoadedObject;
+  {
+    using object = await loadObject(filter("blocklist"));
+    kept = object;
+    object.program().run(frame);
+  }
+  for (const use of [() => kept.program(), () => kept.map("blocked")])
+    expect(use).toThrow(expect.objectContaining({ code: "OBJECT_DISPOSED" }));
+});
+
+needing("clang")("events, queues and maps of maps are read and filled", async () => {
+  const object = await loadObject(buildProgram("events"));
+  const { events, verdict } = object.program().run(frame);
+  expect(verdict).toBe("pass");
+  const length = Uint8Array.of(frame.length, 0, 0, 0);
+  expect(events).toEqual([
+    { map: "ring", bytes: length },
+    {
+      map: "events",
+      bytes: Uint8Array.of(...length, ...frame.subarray(0, 14)),
+    },
+  ]);
+  expect(object.program().run(tcpFrame({ from, to })).events).toHaveLength(2);
+  expect(object.map("shared").get(0)).toBe(2);
+  const tokens = object.map<undefined, number>("tokens");
+  tokens.push(1);
+  tokens.push(2);
+  expect([tokens.get(), tokens.pop(), tokens.pop(), tokens.pop()]).toEqual([1, 1, 2, undefined]);
+  const tenants = object.map<number, string>("tenants").set(5, "ports");
+  expect([...tenants]).toEqual([[5, "ports"]]);
+  expect(() => tenants.set(6, "seen")).toThrow(expect.objectContaining({ code: "MAP_REFUSED" }));
+});
+
+needing("clang")(
+  "a program sees where its packet came from, and a run begins in zeroed room",
+  async () => {
+    const object = await loadObject(buildProgram("judge-code"));
+    const { data } = object
+      .program("metadata")
+      .run(frame, { ctx: { ifindex: 7, rxQueueIndex: 3 } });
+    expect(data).toEqual(Uint8Array.of(7, 0, 0, 0, 3, 0, 0, 0, ...frame));
+    const growth = frame.length % 50;
+    const grown = object.program("grow_head").run(frame).data;
+    expect(grown.subarray(14, growth)).toEqual(new Uint8Array(growth - 14));
+    const even = udpFrame({ from, to, payload: "xy" });
+    expect(object.program("redirect").run(even)).toMatchObject({
+      verdict: "redirect",
+      redirect: 1,
+    });
+  },
+);
+
+for (const engine of ["jit", "interpreter"] as const)
+  needing("clang")(`tail calls on the ${engine}: slots by programs' names`, async () => {
+    const object = await loadObject(buildProgram("tail-calls"), { engine });
+    const run = (digit: number) =>
+      object.program("dispatch").run(udpFrame({ from, to, payload: String(digit) })).verdict;
+    const chosen = object.map<number, string>("chosen").set(0, "drop_it");
+    expect([run(0), run(1)]).toEqual(["drop", "pass"]);
+    chosen.set(1, "send_back");
+    expect([run(0), run(1)]).toEqual(["drop", "tx"]);
+    expect([...chosen]).toEqual([
+      [0, "drop_it"],
+      [1, "send_back"],
+    ]);
+    expect(() => chosen.set(2, "of_a_socket")).toThrow(
+      expect.objectContaining({ name: "UserError" }),
+    );
+    expect([chosen.delete(0), chosen.delete(0), run(0), run(1)]).toEqual([
+      true,
+      false,
+      "pass",
+      "tx",
+    ]);
+    expect(object.program("to_second").run(frame).returned).toBe(42);
+  });

@@ -1,0 +1,200 @@
+// The kernel as judge: loads an object, fills its maps, runs packets, shows what came of it.
+//
+// Usage: judge OBJECT
+// In, a line each:                     Out, a line of JSON each:
+//   update MAP KEY VALUE (hex)           {"error":0} or errno; a per-CPU value goes to every CPU
+//   slot MAP KEY PROGRAM                 {"error":0}
+//   run PROGRAM PACKET (hex)             {"ret":N,"data":HEX} or {"error":errno}
+//   maps                                 {"maps":{NAME:[[KEY,VALUE],...]}}
+//
+// It stays on one CPU: per-CPU values shown are that CPU's. Ringbufs show [["",RECORD],...], read once;
+// queues and stacks are emptied. What holds programs, maps or devices is not shown.
+#define _GNU_SOURCE
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int cpu, cpus;
+static unsigned char key[4096], next[4096], value[1 << 21];
+
+static size_t parse_hex(const char *text, unsigned char *bytes, size_t room) {
+  size_t length = strlen(text) / 2;
+  if (length > room) exit(3);
+  for (size_t i = 0; i < length; i++) {
+    unsigned byte;
+    if (sscanf(text + 2 * i, "%2x", &byte) != 1) exit(4);
+    bytes[i] = (unsigned char)byte;
+  }
+  return length;
+}
+
+static void print_hex(const unsigned char *bytes, size_t length) {
+  putchar('"');
+  for (size_t i = 0; i < length; i++) printf("%02x", bytes[i]);
+  putchar('"');
+}
+
+static int is_per_cpu(const struct bpf_map *map) {
+  switch (bpf_map__type(map)) {
+  case BPF_MAP_TYPE_PERCPU_ARRAY:
+  case BPF_MAP_TYPE_PERCPU_HASH:
+  case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+static size_t stride(const struct bpf_map *map) {
+  return (bpf_map__value_size(map) + 7) / 8 * 8;
+}
+
+static int update(const struct bpf_map *map, char *key_text, const char *value_text) {
+  parse_hex(key_text, key, sizeof key);
+  size_t length = parse_hex(value_text, value, sizeof value);
+  if (is_per_cpu(map))
+    for (int i = 1; i < cpus; i++) memcpy(value + i * stride(map), value, length);
+  return bpf_map_update_elem(bpf_map__fd(map), bpf_map__key_size(map) ? key : NULL, value, BPF_ANY);
+}
+
+static void entry(const char *separator, const struct bpf_map *map, const unsigned char *from) {
+  printf("%s[", separator);
+  print_hex(key, bpf_map__key_size(map));
+  putchar(',');
+  print_hex(from, bpf_map__value_size(map));
+  putchar(']');
+}
+
+static const char *record_separator;
+
+static int record(void *context, void *data, size_t size) {
+  (void)context;
+  printf("%s[\"\",", record_separator);
+  print_hex(data, size);
+  putchar(']');
+  record_separator = ",";
+  return 0;
+}
+
+static void dump(const struct bpf_map *map) {
+  int fd = bpf_map__fd(map);
+  const char *separator = "";
+  switch (bpf_map__type(map)) {
+  case BPF_MAP_TYPE_RINGBUF: {
+    struct ring_buffer *ring = ring_buffer__new(fd, record, NULL, NULL);
+    record_separator = "";
+    if (ring == NULL || ring_buffer__consume(ring) < 0) exit(8);
+    ring_buffer__free(ring);
+    return;
+  }
+  case BPF_MAP_TYPE_QUEUE:
+  case BPF_MAP_TYPE_STACK:
+    for (; bpf_map_lookup_and_delete_elem(fd, NULL, value) == 0; separator = ",")
+      entry(separator, map, value);
+    return;
+  default:
+    break;
+  }
+  for (void *last = NULL; bpf_map_get_next_key(fd, last, next) == 0; last = key) {
+    memcpy(key, next, bpf_map__key_size(map));
+    if (bpf_map_lookup_elem(fd, key, value) != 0) exit(9);
+    entry(separator, map, is_per_cpu(map) ? value + cpu * stride(map) : value);
+    separator = ",";
+  }
+}
+
+static int is_shown(const struct bpf_map *map) {
+  switch (bpf_map__type(map)) {
+  case BPF_MAP_TYPE_ARRAY:
+  case BPF_MAP_TYPE_HASH:
+  case BPF_MAP_TYPE_LRU_HASH:
+  case BPF_MAP_TYPE_LPM_TRIE:
+  case BPF_MAP_TYPE_RINGBUF:
+  case BPF_MAP_TYPE_QUEUE:
+  case BPF_MAP_TYPE_STACK:
+    return 1;
+  default:
+    return is_per_cpu(map);
+  }
+}
+
+static void run(const struct bpf_program *program, const char *packet_text) {
+  static unsigned char packet[1 << 16], out[1 << 17];
+  struct __sk_buff context = {.ingress_ifindex = 1, .ifindex = 1};
+  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_out = out,
+              .data_size_out = sizeof out, .repeat = 1);
+  options.data_size_in = parse_hex(packet_text, packet, sizeof packet);
+  if (bpf_program__type(program) != BPF_PROG_TYPE_XDP) {
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof context;
+  }
+  if (bpf_prog_test_run_opts(bpf_program__fd(program), &options) != 0) {
+    printf("{\"error\":%d}\n", errno);
+    return;
+  }
+  printf("{\"ret\":%u,\"data\":", options.retval);
+  print_hex(out, options.data_size_out);
+  puts("}");
+}
+
+static void stay_on_one_cpu(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) exit(5);
+  while (!CPU_ISSET(cpu, &set)) cpu++;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) exit(5);
+  cpus = libbpf_num_possible_cpus();
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2) return 2;
+  stay_on_one_cpu();
+  struct bpf_object *object = bpf_object__open(argv[1]);
+  if (object == NULL) return 6;
+  struct bpf_map *map;
+  bpf_object__for_each_map(map, object) bpf_map__set_pin_path(map, NULL);
+  if (bpf_object__load(object) != 0) return 7;
+  char *line = NULL;
+  size_t capacity = 0;
+  while (getline(&line, &capacity, stdin) > 0) {
+    line[strcspn(line, "\n")] = 0;
+    char *rest = line, *verb = strsep(&rest, " "), *name = strsep(&rest, " ");
+    char *first = strsep(&rest, " "), *second = strsep(&rest, " ");
+    if (strcmp(verb, "maps") == 0) {
+      const char *separator = "";
+      printf("{\"maps\":{");
+      bpf_object__for_each_map(map, object) {
+        if (!is_shown(map)) continue;
+        printf("%s\"%s\":[", separator, bpf_map__name(map));
+        dump(map);
+        putchar(']');
+        separator = ",";
+      }
+      puts("}}");
+    } else if (strcmp(verb, "run") == 0) {
+      const struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+      if (program == NULL) return 10;
+      run(program, first);
+    } else {
+      map = bpf_object__find_map_by_name(object, name);
+      if (map == NULL) return 11;
+      char fd_hex[9];
+      if (strcmp(verb, "slot") == 0) {
+        const struct bpf_program *target = bpf_object__find_program_by_name(object, second);
+        if (target == NULL) return 12;
+        unsigned fd = (unsigned)bpf_program__fd(target);
+        snprintf(fd_hex, sizeof fd_hex, "%08x", __builtin_bswap32(fd));
+        second = fd_hex;
+      }
+      printf("{\"error\":%d}\n", update(map, first, second) == 0 ? 0 : errno);
+    }
+  }
+  bpf_object__close(object);
+  free(line);
+  return 0;
+}
