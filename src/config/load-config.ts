@@ -128,6 +128,7 @@ function resolved(
         egress: chain(listener.egress),
         idleTimeoutMs: idleTimeout ?? defaultIdleTimeoutMs[listener.protocol],
         localAddress: listener.localAddress,
+        proxyProtocol: listener.proxyProtocol,
         onDrop: onDrop ?? "reset",
         onSegmentDrop: onSegmentDrop ?? "reset",
       }),
