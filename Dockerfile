@@ -1,31 +1,34 @@
-# The image of the sidecar. Three stages: the runtime is compiled with all dependencies, the last
-# stage has production files only, a user without a name and no shell in its way.
-FROM node:24-bookworm-slim AS build
+# The image of the sidecar. Three stages: the runtime is compiled with all dependencies; production
+# dependencies are installed on their own; the last stage has those, the sources and a user without a
+# name. The entry point is Node itself: no shell runs, and signals reach it as process 1.
+#
+# Node's version is that of the `node` development dependency, with which the tests run.
+FROM node:26.10.0-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# The `node` development dependency is for machines whose own Node is older; this image's is not.
+# --ignore-scripts: the `node` package would fetch what this image has.
 RUN npm ci --ignore-scripts
 COPY scripts/build-runtime.ts scripts/
 COPY src ./src
 RUN npm run build:runtime
 
-FROM node:24-bookworm-slim AS dependencies
+FROM node:26.10.0-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
 # --ignore-scripts: `prepare` compiles the runtime, which the stage above has done.
 RUN npm ci --omit=dev --ignore-scripts
 
-FROM node:24-bookworm-slim
+FROM node:26.10.0-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
-COPY package.json LICENSE ./
+COPY package.json LICENSE README.md ./
 COPY bin ./bin
 COPY config ./config
 COPY filters ./filters
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/src ./src
 USER 65532:65532
-EXPOSE 9464
+EXPOSE 7070/tcp 7070/udp 9464/tcp
 HEALTHCHECK --interval=10s --timeout=2s --start-period=5s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:9464/live').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "bin/weir.js"]

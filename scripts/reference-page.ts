@@ -1,3 +1,5 @@
+import { overrides } from "../src/config/overrides.ts";
+
 /** What of JSON Schema (draft 2020-12) the config's schema comes out as. */
 export interface JsonSchema {
   readonly type?: string;
@@ -34,6 +36,12 @@ completion and help in editors: begin a file with
   every IPv4 address, \`[::]\` every IPv6 and IPv4 address. \`:53\` is refused: write which is meant.
 - Addresses to send to may be host names: \`nginx:80\`. They are looked up once, at the start.
 - Paths are relative to the config file's folder.
+- In a value, \`\${NAME}\` is the environment variable NAME, \`\${NAME:-text}\` has a default for where it
+  is not set or empty, \`\${file:PATH}\` is what a file holds, without its last line end; \`$\${\` is a
+  plain \`\${\`. Without quotes the result is read as YAML reads it (\`workers: \${WORKERS}\` is a
+  number); between \`{ }\` YAML itself wants quotes around it. What is filled in is not searched again.
+- Some environment variables stand in for a value whatever the file says: ${overrideList()}. Others that
+  begin with \`WEIR_\` mean nothing.
 - Keys and values of map entries take the form of their BTF type: numbers, addresses, CIDR for the
   keys of LPM tries, names for enums, lists for arrays, blocks for structs; or \`hex:\` and all bytes. On a per-CPU
   map each CPU gets the value. A device map's value may be the name of a port's upstream. In an entry
@@ -41,6 +49,12 @@ completion and help in editors: begin a file with
 
 This page and the schema are generated: \`npm run build:schema\`.
 `;
+
+function overrideList(): string {
+  return Object.entries(overrides)
+    .map(([name, path]) => `\`${name}\` (\`${path.join(".")}\`)`)
+    .join(", ");
+}
 
 interface Section {
   readonly path: string;

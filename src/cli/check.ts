@@ -17,7 +17,7 @@ export interface CheckOptions {
  * filled, programs accepted, metrics bound; then it says what would run.
  */
 export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
-  const config = loadConfig(options.config);
+  const config = loadConfig(options.config, terminal.environment);
   if (!config.ok) return reportConfigErrors(config.error, terminal);
   // Nothing is sent: any address stands for the built-in echo's.
   const echo = { host: "127.0.0.1", port: 7 };

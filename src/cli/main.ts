@@ -44,6 +44,7 @@ function processTerminal(isServer: boolean): Terminal {
     out: (text) => process.stdout.write(text),
     error: (text) => process.stderr.write(text),
     interactive: process.stdout.isTTY === true,
+    environment: process.env,
     input: () => process.stdin.setEncoding("utf8"),
   };
 }

@@ -101,7 +101,7 @@ async function setUp(
   options: ReplayOptions,
   terminal: Terminal,
 ): Promise<Result<Stage, readonly UserError[]>> {
-  const config = loadConfig(options.config);
+  const config = loadConfig(options.config, terminal.environment);
   if (!config.ok) return config;
   const chosen = listenerOf(config.value, options);
   if (!chosen.ok) return err([chosen.error]);

@@ -26,7 +26,7 @@ export interface RunOptions {
 
 /** `weir run`: the proxy, from its config to the signal that ends it. */
 export async function run(options: RunOptions, terminal: Terminal): Promise<ExitCode> {
-  const config = loadConfig(options.config);
+  const config = loadConfig(options.config, terminal.environment);
   if (!config.ok) return reportConfigErrors(config.error, terminal);
   const { drainTimeoutMs, logLevel, metricsListen } = config.value;
   const log = createLog(logLevel);

@@ -8,6 +8,8 @@ export interface Terminal {
   readonly interactive: boolean;
   /** Standard input as text, for `-`. */
   readonly input: () => AsyncIterable<string>;
+  /** Environment variables, for configs. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** 0 done, 1 refused or failed, 2 wrong usage or config. */

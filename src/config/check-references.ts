@@ -127,7 +127,7 @@ function checkProtocolKeys(
   problems: ProblemList,
 ): void {
   const only = (
-    key: "onDrop" | "onSegmentDrop" | "localAddress",
+    key: "onDrop" | "onSegmentDrop" | "localAddress" | "proxyProtocol",
     protocol: "udp" | "tcp",
   ): void => {
     if (
@@ -145,6 +145,15 @@ function checkProtocolKeys(
   only("onDrop", "tcp");
   only("onSegmentDrop", "tcp");
   only("localAddress", "udp");
+  only("proxyProtocol", "tcp");
+  const { accept, trust } = listener.proxyProtocol ?? {};
+  if (accept !== undefined && accept !== "off" && trust?.length === 0)
+    problems.value(
+      "CONFIG_CONFLICT",
+      ["listeners", i, "proxyProtocol", "accept"],
+      "headers are accepted, and nobody is trusted to send them",
+      "list the proxies' addresses under trust",
+    );
 }
 
 /** Prefixes of the names that Weir and the process's own metrics have. */

@@ -4,6 +4,7 @@ import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
+import type { ProxyProtocolPlan } from "../proxy/plan.ts";
 import type { AddressRange, HostPort } from "./scalars.ts";
 
 /** A config that holds: every name in it exists, every object is read, every entry is bytes. */
@@ -51,6 +52,7 @@ export interface ListenerConfig {
   readonly maxSessions: number;
   readonly localAddress: string | undefined;
   readonly allowDestinations: readonly AddressRange[];
+  readonly proxyProtocol: ProxyProtocolPlan | undefined;
   readonly onDrop: "reset" | "close" | "ignore";
   readonly onSegmentDrop: "reset" | "discard";
 }

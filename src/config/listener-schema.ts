@@ -3,6 +3,7 @@ import {
   addressRange,
   block,
   choice,
+  cidr,
   duration,
   ipAddress,
   listenAddress,
@@ -23,6 +24,20 @@ export const chainItem = z
   })
   .meta({ examples: ["blocklist"] });
 schemaNotes.add(chainItem, { noun: "a filter's name" });
+
+const proxyProtocol = block({
+  accept: choice(["off", "optional", "required"])
+    .default("off")
+    .describe(
+      "Whether trusted clients begin their connections with a header, v1 or v2. Filters and upstreams then see whose connection it is. required also refuses all clients that are not trusted.",
+    ),
+  send: choice(["off", "v1", "v2"])
+    .default("off")
+    .describe("The header that upstreams get before the client's first byte."),
+  trust: listOf(cidr)
+    .prefault([])
+    .describe("Proxies whose headers are believed, by address. Needed where accept is not off."),
+});
 
 export const listenerSchema = block(
   {
@@ -63,6 +78,9 @@ export const listenerSchema = block(
       .describe(
         "Where a filter may send a packet by rewriting its destination, besides upstreams and ports: CIDR or CIDR:port.",
       ),
+    proxyProtocol: proxyProtocol
+      .optional()
+      .describe("tcp only: the PROXY protocol of haproxy, nginx and cloud load balancers."),
     onDrop: choice(["reset", "close", "ignore"])
       .optional()
       .describe(
@@ -74,5 +92,5 @@ export const listenerSchema = block(
         "tcp only: what a dropped data segment does: reset the connection, or leave its bytes out. Without it: reset.",
       ),
   },
-  ["proxyProtocol", "io", "mode", "vni", "peers"],
+  ["io", "mode", "vni", "peers"],
 );

@@ -8,12 +8,14 @@ import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
 import { loadFilters } from "./load-filters.ts";
 import { checkMemory } from "./memory-need.ts";
+import { withOverrides } from "./overrides.ts";
 import { ProblemList } from "./problem-list.ts";
 import { readBounded } from "./read-file.ts";
 import { maxConfigBytes, readYaml, type YamlSource } from "./read-yaml.ts";
 import { readableParts } from "./readable-parts.ts";
 import { routeOf } from "./route-schema.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
+import { type Environment, Substitution } from "./substitution.ts";
 
 /** Listeners that name no ifindex are numbered from here. */
 const firstListenerIfindex = 1000;
@@ -25,8 +27,13 @@ const defaultIdleTimeoutMs = { udp: 60_000, tcp: 3_600_000 } as const;
  * Paths in it are relative to its folder. Either everything holds, or all problems are told at
  * once, in the order of the text: YAML syntax alone (what follows a syntax error is guesswork), else
  * values, names, objects, entries and memory together.
+ *
+ * `environment` is what `${VARIABLE}` in its values and the overrides (overrides.ts) are taken from.
  */
-export function loadConfig(file: string): Result<Config, readonly ConfigProblem[]> {
+export function loadConfig(
+  file: string,
+  environment: Environment = {},
+): Result<Config, readonly ConfigProblem[]> {
   const start = { line: 1, column: 1 };
   const bytes = readBounded(file, maxConfigBytes);
   if (!bytes.ok) {
@@ -41,16 +48,23 @@ export function loadConfig(file: string): Result<Config, readonly ConfigProblem[
       new ConfigProblem("CONFIG_FILE", file, start, "not text in UTF-8", "convert the file"),
     ]);
   }
-  return parseConfig(text, file);
+  return parseConfig(text, file, environment);
 }
 
 /** `loadConfig` for text already read; `file` names it and is what paths are relative to. */
-export function parseConfig(text: string, file: string): Result<Config, readonly ConfigProblem[]> {
-  const source = readYaml(text, file);
-  if (!source.ok) return err(sortProblems(source.error, file));
-  const problems = new ProblemList(source.value);
-  const values = validate(source.value, problems);
-  const readable = readableParts(source.value.value);
+export function parseConfig(
+  text: string,
+  file: string,
+  environment: Environment = {},
+): Result<Config, readonly ConfigProblem[]> {
+  const read = readYaml(text, file, new Substitution(environment, dirname(file)));
+  if (!read.ok) return err(sortProblems(read.error, file));
+  const overridden = withOverrides(read.value, environment);
+  const { source } = overridden;
+  const problems = new ProblemList(source);
+  problems.found.push(...overridden.problems);
+  const values = validate(source, problems);
+  const readable = readableParts(source.value);
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
   checkRoutes(readable, problems);
@@ -122,6 +136,7 @@ function resolved(
         egress: chain(listener.egress),
         idleTimeoutMs: idleTimeout ?? defaultIdleTimeoutMs[listener.protocol],
         localAddress: listener.localAddress,
+        proxyProtocol: listener.proxyProtocol,
         onDrop: onDrop ?? "reset",
         onSegmentDrop: onSegmentDrop ?? "reset",
       }),

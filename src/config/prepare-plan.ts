@@ -180,6 +180,7 @@ function listenerPlan(
     onDrop: listener.onDrop,
     onSegmentDrop: listener.onSegmentDrop,
     allowDestinations: listener.allowDestinations,
+    ...(listener.proxyProtocol === undefined ? {} : { proxyProtocol: listener.proxyProtocol }),
   };
 }
 

@@ -1,6 +1,7 @@
 import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, Parser } from "yaml";
 import { err, ok, type Result } from "../common/result.ts";
 import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
+import type { Substitution } from "./substitution.ts";
 
 /** A config text may be this large: a hundred times what a long one needs. */
 export const maxConfigBytes = 1_048_576;
@@ -30,8 +31,14 @@ export interface YamlSource {
 /**
  * Reads one YAML 1.2 document (core schema). Every syntax error is reported; keys are text or
  * numbers, each once a block; aliases are followed within bounds; other tags are refused.
+ * `substitution` fills `${…}` into values that are text; without quotes, what it makes of one is read
+ * as YAML reads it, so that it can be a number.
  */
-export function readYaml(text: string, file: string): Result<YamlSource, ConfigProblem[]> {
+export function readYaml(
+  text: string,
+  file: string,
+  substitution?: Substitution,
+): Result<YamlSource, ConfigProblem[]> {
   const refused = (position: Position, what: string, fix?: string): ConfigProblem =>
     new ConfigProblem("CONFIG_YAML", file, position, what, fix);
   const top = { line: 1, column: 1 };
@@ -126,7 +133,19 @@ export function readYaml(text: string, file: string): Result<YamlSource, ConfigP
       if (entries.size === 0) emptyBlocks.add(pathKey(path));
       return Object.fromEntries(entries);
     }
-    return isScalar(node) ? scalarValue(node.value) : null;
+    if (!isScalar(node)) return null;
+    if (substitution === undefined || typeof node.value !== "string")
+      return scalarValue(node.value);
+    const filled = substitution.apply(node.value);
+    if (!filled.ok) {
+      const { token, what, fix } = filled.error;
+      const [start, end] = node.range ?? [0, 0];
+      const inside = text.slice(start, end).indexOf(token);
+      problems.push(refused(inside < 0 ? at : position(start + inside), what, fix));
+      return null;
+    }
+    const asWritten = filled.value === node.value || node.type !== "PLAIN";
+    return asWritten ? filled.value : plainScalar(filled.value);
   };
   const value = convert(document.contents, [], top, 0);
   if (problems.length > 0) return err(problems);
@@ -155,6 +174,12 @@ function keyName(node: Node | null): string | undefined {
   const { value } = node;
   if (typeof value === "string") return value;
   return typeof value === "number" || typeof value === "bigint" ? String(value) : undefined;
+}
+
+/** Text as a YAML scalar without quotes: true and false, and whole numbers; all else is text. */
+export function plainScalar(text: string): unknown {
+  if (/^(?:true|false)$/i.test(text)) return text.toLowerCase() === "true";
+  return /^[-+]?[0-9]{1,15}$/.test(text) ? Number(text) : text;
 }
 
 function scalarValue(value: unknown): unknown {

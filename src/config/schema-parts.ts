@@ -79,6 +79,17 @@ export const upstreamAddress = textOf(
 
 export const addressRange = textOf("a range of addresses", "192.0.2.0/24:53", parseAddressRange);
 
+/** A range of addresses, whatever the port. */
+export const cidr = textOf("a CIDR", "10.0.0.0/8", (text) => {
+  const range = parseAddressRange(text);
+  return range.ok && range.value.port !== undefined
+    ? {
+        ok: false,
+        error: { what: `${quote(text)} has a port`, fix: "write the addresses alone: 10.0.0.0/8" },
+      }
+    : range;
+});
+
 /** An IPv4 or IPv6 address without a port. */
 export const ipAddress = textOf("an IP address", "192.0.2.1", (text) =>
   isIP(text) === 0 || text.includes("%")

@@ -9,7 +9,13 @@ export const listenerCells = ["sessions", "sessions_total", "sessions_evicted_to
 export type ListenerCell = (typeof listenerCells)[number];
 
 /** Label values of `weir_receive_errors_total{reason}`. What the kernel dropped it counts itself. */
-export const receiveErrors = ["socket_error", "truncated", "kernel_dropped"] as const;
+export const receiveErrors = [
+  "socket_error",
+  "truncated",
+  "kernel_dropped",
+  "proxy_header",
+  "proxy_untrusted",
+] as const;
 export type ReceiveError = (typeof receiveErrors)[number];
 
 /** Upper bounds in seconds of `weir_filter_run_seconds`: from a few instructions to a stall. */

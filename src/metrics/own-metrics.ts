@@ -233,6 +233,15 @@ export function mapFamilies(sources: MetricSources): readonly MetricFamily[] {
   }));
   return [
     family(
+      "weir_map_info",
+      "1 for each map of a filter, with its type",
+      "gauge",
+      maps.map(({ filter, map, source }) => ({
+        labels: renderLabels(["filter", "map", "type"], [filter, map, source.handle.type]),
+        read: () => 1,
+      })),
+    ),
+    family(
       "weir_map_entries",
       "Entries in a filter's map",
       "gauge",

@@ -1,6 +1,7 @@
 import { formatAddress, parseAddress, unmapAddress } from "../packet/address.ts";
+import { type AddressRange, contains, rangeOf } from "./address-range.ts";
 import { endpointKey } from "./endpoint.ts";
-import type { Address, DestinationRange, ListenerPlan, ProxyPlan, UpstreamPlan } from "./plan.ts";
+import type { Address, ListenerPlan, ProxyPlan, UpstreamPlan } from "./plan.ts";
 
 /** An address that packets may be sent to. */
 export interface Destination {
@@ -38,12 +39,6 @@ export class Upstream {
   }
 }
 
-interface Range {
-  readonly address: Uint8Array;
-  readonly prefixLength: number;
-  readonly port: number | undefined;
-}
-
 /**
  * Where the packets of one listener may go: its upstream, what ports stand for, and, for a frame
  * whose destination a filter rewrote, any configured address and what `allowDestinations` adds.
@@ -54,7 +49,7 @@ export class Destinations {
   readonly upstream: Upstream;
   readonly #ports: ReadonlyMap<number, Upstream>;
   readonly #configured: ReadonlyMap<string, Destination>;
-  readonly #allowed: readonly Range[];
+  readonly #allowed: readonly AddressRange[];
 
   constructor(plan: Pick<ProxyPlan, "upstreams" | "ports">, listener: ListenerPlan) {
     let addresses = 0;
@@ -107,21 +102,4 @@ function destinationOf({ host, port }: Address, index: number | undefined): Dest
   // A scope id is this machine's business and has to reach connect(2).
   const text = host.includes("%") ? host : formatAddress(address, 0, family === 4 ? 4 : 16);
   return { host: text, port, family, key: endpointKey(text, port), index };
-}
-
-function rangeOf({ host, prefixLength, port }: DestinationRange): Range {
-  const address = parseAddress(host);
-  if (address === undefined || !(prefixLength >= 0 && prefixLength <= address.length * 8))
-    throw new RangeError(`${host}/${prefixLength} is no address range`);
-  return { address, prefixLength, port };
-}
-
-function contains(range: Range, address: Uint8Array): boolean {
-  if (address.length !== range.address.length) return false;
-  const wholeBytes = range.prefixLength >> 3;
-  for (let i = 0; i < wholeBytes; i++) if (address[i] !== range.address[i]) return false;
-  const restBits = range.prefixLength & 7;
-  if (restBits === 0) return true;
-  const difference = address[wholeBytes]! ^ range.address[wholeBytes]!;
-  return difference >> (8 - restBits) === 0;
 }

@@ -83,6 +83,15 @@ export interface ListenerPlan {
   readonly onSegmentDrop: "reset" | "discard";
   /** Where a rewritten destination may lead besides upstreams and ports. Default: nowhere. */
   readonly allowDestinations?: readonly DestinationRange[];
+  /** TCP: PROXY protocol headers, read from clients and written to upstreams. Absent: none. */
+  readonly proxyProtocol?: ProxyProtocolPlan;
+}
+
+export interface ProxyProtocolPlan {
+  readonly accept: "off" | "optional" | "required";
+  readonly send: "off" | "v1" | "v2";
+  /** Who may say whose connection it is. */
+  readonly trust: readonly DestinationRange[];
 }
 
 /** `CIDR[:port]` of the config. */

@@ -5,6 +5,7 @@ import type { TcpSide } from "../packet/tcp-conversation.ts";
 import type { Destination, Destinations, Upstream } from "./destinations.ts";
 import type { FrameJudge, Judgement } from "./frame-judge.ts";
 import type { ListenerPlan } from "./plan.ts";
+import { type ProxiedFlow, writeProxyHeader } from "./proxy-protocol.ts";
 import { SessionLink } from "./session-table.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import type { Tally } from "./tally.ts";
@@ -14,6 +15,8 @@ import { TcpWire } from "./tcp-wire.ts";
 
 /** An upstream that does not answer is given up after this; the kernel would take minutes. */
 const dialTimeoutMs = 10_000;
+
+const headerVersion = { off: undefined, v1: 1, v2: 2 } as const;
 
 /** What all connections of a listener share. */
 export interface ConnectionParts {
@@ -58,6 +61,8 @@ export class TcpConnection {
   readonly #client: Socket;
   readonly #parts: ConnectionParts;
   readonly #wire: TcpWire;
+  /** Whose connection it is, as the upstream may be told. */
+  readonly #flow: ProxiedFlow;
   #upstream: Socket | undefined;
   #state: "judged" | "dialling" | "held" | "open" | "closed" = "judged";
   /** The upstream that the SYN went to. */
@@ -70,6 +75,7 @@ export class TcpConnection {
   constructor(client: Socket, from: Endpoint, to: Endpoint, parts: ConnectionParts) {
     this.#client = client;
     this.#parts = parts;
+    this.#flow = { source: from, destination: to };
     this.#wire = new TcpWire(from, to, parts.ingress, parts.egress);
     client.on("error", () => this.#broken("client"));
     client.on("close", () => this.#socketClosed());
@@ -169,6 +175,8 @@ export class TcpConnection {
       this.#abort();
       return;
     }
+    const version = headerVersion[this.#parts.plan.proxyProtocol?.send ?? "off"];
+    if (version !== undefined) upstream.write(writeProxyHeader(version, this.#flow));
     const client = this.#client;
     const toUpstream = new TcpPump(client, upstream, (chunk) =>
       this.#carry("client", chunk, toUpstream),

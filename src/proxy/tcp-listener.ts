@@ -2,22 +2,32 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import type { Endpoint } from "../packet/flow.ts";
+import { type AddressRange, containsHost, rangeOf } from "./address-range.ts";
 import { FrameJudge } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts } from "./listener.ts";
 import type { Address } from "./plan.ts";
+import { ProxiedArrival } from "./proxied-arrival.ts";
 import { SessionTable } from "./session-table.ts";
 import { Tally } from "./tally.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
+import { resetSocket } from "./tcp-reset.ts";
 
 /** Connections the kernel may hold for us to accept; it lowers this to its own limit. */
 const backlog = 4096;
+
+/** A trusted proxy sends its header at once; section 3.1 of the protocol suggests 3 s at least. */
+const proxyHeaderTimeoutMs = 5_000;
 
 /** A listening TCP socket and the connections that it took. */
 export class TcpListener implements Listener {
   readonly #parts: ListenerParts;
   readonly #server: Server;
   readonly #connections: SessionTable<TcpConnection>;
+  /** Connections whose PROXY header is not read yet. */
+  readonly #arrivals: SessionTable<ProxiedArrival>;
+  readonly #trusted: readonly AddressRange[];
   readonly #shared: ConnectionParts;
   #choice = 0;
   #onEmpty: (() => void) | undefined;
@@ -34,6 +44,14 @@ export class TcpListener implements Listener {
         counters.add(index, "sessions_evicted_total", 1);
         connection.end("session_limit");
       },
+    });
+    this.#trusted = (plan.proxyProtocol?.trust ?? []).map(rangeOf);
+    this.#arrivals = new SessionTable({
+      capacity: parts.maxSessions,
+      idleTimeoutMs: proxyHeaderTimeoutMs,
+      nowMs: () => clock.nowMs(),
+      onIdle: (arrival) => arrival.giveUp(),
+      onEvicted: (arrival) => this.#refuse(arrival),
     });
     const judging = {
       arena: parts.arena,
@@ -81,6 +99,7 @@ export class TcpListener implements Listener {
     if (!this.#server.listening) return;
     const closed = once(this.#server, "close");
     this.#server.close();
+    for (const arrival of this.#arrivals.entries()) this.#dismiss(arrival);
     for (const connection of this.#connections.entries())
       if (connection.isHeld) this.#end(connection);
     await this.#drained(drainTimeoutMs);
@@ -110,12 +129,44 @@ export class TcpListener implements Listener {
       client.destroy();
       return;
     }
-    const connection = new TcpConnection(
-      client,
-      { address: remoteAddress, port: remotePort },
-      { address: localAddress, port: localPort },
-      this.#shared,
-    );
+    const from = { address: remoteAddress, port: remotePort };
+    const to = { address: localAddress, port: localPort };
+    const accept = this.#parts.plan.proxyProtocol?.accept ?? "off";
+    if (accept === "off") this.#begin(client, from, to);
+    else if (containsHost(this.#trusted, remoteAddress))
+      this.#arrivals.add(
+        new ProxiedArrival(client, accept === "required", {
+          onReady: (arrival, flow) => {
+            this.#arrivals.remove(arrival);
+            this.#begin(client, flow?.source ?? from, flow?.destination ?? to);
+          },
+          onRefused: (arrival) => this.#refuse(arrival),
+          onGone: (arrival) => this.#refuse(arrival),
+        }),
+      );
+    else if (accept === "optional") this.#begin(client, from, to);
+    else {
+      counters.receiveError(index, "proxy_untrusted");
+      client.on("error", () => {});
+      resetSocket(client);
+    }
+  }
+
+  #refuse(arrival: ProxiedArrival): void {
+    this.#parts.counters.receiveError(this.#parts.index, "proxy_header");
+    this.#dismiss(arrival);
+  }
+
+  #dismiss(arrival: ProxiedArrival): void {
+    this.#arrivals.remove(arrival);
+    arrival.release();
+    arrival.client.on("error", () => {});
+    resetSocket(arrival.client);
+  }
+
+  #begin(client: Socket, from: Endpoint, to: Endpoint): void {
+    const { counters, index } = this.#parts;
+    const connection = new TcpConnection(client, from, to, this.#shared);
     this.#connections.add(connection);
     counters.add(index, "sessions", 1);
     counters.add(index, "sessions_total", 1);

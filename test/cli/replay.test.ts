@@ -126,6 +126,7 @@ async function inProcess(...args: string[]) {
       run.stderr += text;
     },
     interactive: false,
+    environment: {},
     input: () => {
       throw new Error("a replay reads bytes");
     },

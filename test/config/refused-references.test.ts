@@ -55,6 +55,19 @@ ports: { 7: app }
 `,
     },
     {
+      title: "PROXY headers are of TCP, and believed of somebody",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app, proxyProtocol: { send: v2 } }
+  - { name: b, protocol: tcp, listen: "127.0.0.1:1", upstream: app, proxyProtocol: { accept: optional } }
+`,
+      problems: `
+4:69: listeners[0].proxyProtocol: has no effect on a udp listener; remove it
+5:94: listeners[1].proxyProtocol.accept: headers are accepted, and nobody is trusted to send them; list the proxies' addresses under trust
+`,
+    },
+    {
       title: "a key that has no effect is refused",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }

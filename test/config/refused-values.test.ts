@@ -142,7 +142,7 @@ listeners:
     idleTimeout: 0s
     ingress: [ "a:b:c", 5 ]
     allowDestinations: ["10.0.0.1/8", x]
-    proxyProtocol: {}
+    proxyProtocol: { accept: maybe, trust: ["10.0.0.0/8:53"] }
 `,
       problems: `
 1:10: version: expected 1, found 2; write 1
@@ -186,7 +186,8 @@ listeners:
 34:25: listeners[1].ingress[1]: expected a filter's name, found 5; for example blocklist
 35:25: listeners[1].allowDestinations[0]: "10.0.0.1/8" has address bits beyond its prefix of 8; set them to zero, or write a longer prefix
 35:39: listeners[1].allowDestinations[1]: "x" is not a range of addresses; write a CIDR, and a port if only that one is meant: 192.0.2.0/24, 192.0.2.0/24:53 or 2001:db8::/32:53
-36:5: listeners[1].proxyProtocol: not available in this version; remove it
+36:30: listeners[1].proxyProtocol.accept: expected off, optional or required, found "maybe"; write off, optional or required
+36:45: listeners[1].proxyProtocol.trust[0]: "10.0.0.0/8:53" has a port; write the addresses alone: 10.0.0.0/8
 `,
     },
     {
@@ -246,7 +247,7 @@ filters:
   code: { bytecode: "r0 = 2\\nexit", shadow: true }
 listeners:
   - { name: a, protocol: geneve, listen: "127.0.0.1:1", upstream: app, mode: gwlb, vni: 1, peers: {} }
-  - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
+  - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, io: dgram }
 `,
       problems: `
 3:1: admin: not available in this version; remove it
@@ -256,8 +257,7 @@ listeners:
 9:72: listeners[0].mode: not available in this version; remove it
 9:84: listeners[0].vni: not available in this version; remove it
 9:92: listeners[0].peers: not available in this version; remove it
-10:69: listeners[1].proxyProtocol: not available in this version; remove it
-10:88: listeners[1].io: not available in this version; remove it
+10:69: listeners[1].io: not available in this version; remove it
 `,
     },
   ],

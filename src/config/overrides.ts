@@ -1,0 +1,65 @@
+import type { ConfigProblem, KeyPath } from "./config-problem.ts";
+import { explainIssue } from "./explain-issue.ts";
+import { plainScalar, type YamlSource } from "./read-yaml.ts";
+import { configSchema } from "./schema.ts";
+import type { Environment } from "./substitution.ts";
+
+/**
+ * Environment variables that stand in for one value of any config, whatever the file says: every key
+ * that is neither named by its user nor in a list. Others that begin with WEIR_ mean nothing:
+ * Kubernetes sets some for a service of that name.
+ */
+export const overrides: Readonly<Record<string, KeyPath>> = {
+  WEIR_WORKERS: ["workers"],
+  WEIR_MEMORY: ["memory"],
+  WEIR_DRAIN_TIMEOUT: ["drainTimeout"],
+  WEIR_STATE_DIR: ["stateDir"],
+  WEIR_LOG_LEVEL: ["log", "level"],
+  WEIR_METRICS_LISTEN: ["metrics", "listen"],
+};
+
+/**
+ * The config with the values that the environment has for it. Each is a YAML scalar, and wrong ones
+ * are told by their variable's name: `WEIR_WORKERS:1:1`.
+ */
+export function withOverrides(
+  source: YamlSource,
+  environment: Environment,
+): { readonly source: YamlSource; readonly problems: readonly ConfigProblem[] } {
+  let { value } = source;
+  const problems: ConfigProblem[] = [];
+  for (const [name, path] of Object.entries(overrides)) {
+    const text = environment[name];
+    if (text === undefined) continue;
+    const override = plainScalar(text);
+    const wrong = problemsOf(name, path, override);
+    problems.push(...wrong);
+    if (wrong.length === 0) value = withValue(value, path, override);
+  }
+  return { source: { ...source, value }, problems };
+}
+
+function problemsOf(name: string, path: KeyPath, value: unknown): ConfigProblem[] {
+  const alone = withValue({}, path, value);
+  const start = { line: 1, column: 1 };
+  const source: YamlSource = {
+    file: name,
+    value: alone,
+    isEmptyBlock: () => false,
+    locate: () => start,
+    locateKey: () => start,
+  };
+  return (configSchema.safeParse(alone).error?.issues ?? [])
+    .filter((issue) => path.every((part, i) => issue.path[i] === part))
+    .flatMap((issue) => explainIssue(issue, configSchema, source));
+}
+
+/** A copy of `block` with `value` at `path`. What is no block is left for the schema to refuse. */
+function withValue(block: unknown, path: KeyPath, value: unknown): unknown {
+  const [key, ...rest] = path;
+  if (key === undefined) return value;
+  if (block === null || block === undefined) return { [key]: withValue({}, rest, value) };
+  if (typeof block !== "object" || Array.isArray(block)) return block;
+  const inner = (block as Readonly<Record<string, unknown>>)[key];
+  return { ...block, [key]: withValue(inner, rest, value) };
+}

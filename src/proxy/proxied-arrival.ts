@@ -1,0 +1,72 @@
+import type { Socket } from "node:net";
+import { type ProxiedFlow, readProxyHeader } from "./proxy-protocol.ts";
+import { SessionLink } from "./session-table.ts";
+
+/** What is to become of a connection once its first bytes are known. */
+export interface ArrivalEvents {
+  /**
+   * The connection may begin: its socket is paused, and gives next what follows the header. Without
+   * a flow its real addresses hold.
+   */
+  readonly onReady: (arrival: ProxiedArrival, flow: ProxiedFlow | undefined) => void;
+  /** Its header is wrong, or missing where one is required. */
+  readonly onRefused: (arrival: ProxiedArrival) => void;
+  /** The client is gone. */
+  readonly onGone: (arrival: ProxiedArrival) => void;
+}
+
+/** A connection from a trusted proxy whose PROXY header is still being read. */
+export class ProxiedArrival {
+  readonly link = new SessionLink<ProxiedArrival>(this);
+  readonly client: Socket;
+  readonly #required: boolean;
+  readonly #events: ArrivalEvents;
+  #read: Buffer = Buffer.alloc(0);
+  readonly #onData = (chunk: Buffer): void => this.#take(chunk);
+  readonly #onGone = (): void => this.#events.onGone(this);
+
+  constructor(client: Socket, required: boolean, events: ArrivalEvents) {
+    this.client = client;
+    this.#required = required;
+    this.#events = events;
+    // A client that ends before its header is whole is gone as well.
+    client.on("data", this.#onData).on("end", this.#onGone).on("error", this.#onGone);
+    client.on("close", this.#onGone);
+    client.resume();
+  }
+
+  #take(chunk: Buffer): void {
+    this.#read = this.#read.length === 0 ? chunk : Buffer.concat([this.#read, chunk]);
+    const header = readProxyHeader(this.#read);
+    if (header.kind === "incomplete") return;
+    this.release();
+    if (header.kind === "malformed" || (header.kind === "absent" && this.#required)) {
+      this.#events.onRefused(this);
+      return;
+    }
+    const rest = header.kind === "present" ? this.#read.subarray(header.bytes) : this.#read;
+    this.client.pause();
+    if (rest.length > 0) this.client.unshift(rest);
+    this.#events.onReady(this, header.kind === "present" ? header.flow : undefined);
+  }
+
+  /**
+   * It has had its time. Where no header is required, a client that has said nothing may be waiting
+   * for the server's first word.
+   */
+  giveUp(): void {
+    this.release();
+    if (this.#required || this.#read.length > 0) {
+      this.#events.onRefused(this);
+      return;
+    }
+    this.client.pause();
+    this.#events.onReady(this, undefined);
+  }
+
+  /** Looks at the socket no more. */
+  release(): void {
+    this.client.off("data", this.#onData).off("end", this.#onGone);
+    this.client.off("error", this.#onGone).off("close", this.#onGone);
+  }
+}

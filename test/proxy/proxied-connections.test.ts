@@ -1,0 +1,159 @@
+import { once } from "node:events";
+import { afterEach, expect, test } from "vitest";
+import type { ProxyProtocolPlan } from "../../src/proxy/plan.ts";
+import { writeProxyHeader } from "../../src/proxy/proxy-protocol.ts";
+import { cleanUp, type Rig, startRig, TcpClient, tcpEcho, tcpUpstream, until, xdp } from "./rig.ts";
+
+afterEach(cleanUp);
+
+const loopback = { host: "127.0.0.0", prefixLength: 8 };
+const elsewhere = { host: "192.0.2.0", prefixLength: 24 };
+const flow = {
+  source: { address: "203.0.113.9", port: 4321 },
+  destination: { address: "198.51.100.1", port: 443 },
+};
+
+/** A listener whose filter notes the addresses of each SYN. */
+async function proxied(
+  plan: Partial<ProxyProtocolPlan>,
+  upstream?: Parameters<typeof startRig>[1]["upstreams"][number],
+): Promise<Rig & { seen: string[] }> {
+  const seen: string[] = [];
+  const rig = await startRig("tcp", {
+    plan: { proxyProtocol: { accept: "off", send: "off", trust: [loopback], ...plan } },
+    upstreams: [upstream ?? (await tcpEcho())],
+    ingress: [
+      xdp((frame) => {
+        const bytes = frame.bytes;
+        const view = new DataView(bytes.buffer);
+        if (view.getUint8(47) === 0x02)
+          seen.push(
+            `${bytes.slice(26, 30).join(".")}:${view.getUint16(34)} ${bytes.slice(30, 34).join(".")}:${view.getUint16(36)}`,
+          );
+        return 2;
+      }),
+    ],
+  });
+  return Object.assign(rig, { seen });
+}
+
+const asTold = "203.0.113.9:4321 198.51.100.1:443";
+
+for (const version of [1, 2] as const) {
+  const header = writeProxyHeader(version, flow);
+
+  test(`v${version}: filters see the original client, and what follows the header goes up`, async () => {
+    const rig = await proxied({ accept: "required" });
+    const client = new TcpClient(rig.address);
+    client.write(Buffer.concat([header, Buffer.from("hello")]));
+    expect(await client.text(5)).toBe("hello");
+    expect(rig.seen).toEqual([asTold]);
+  });
+
+  test(`v${version}: a header may come a byte at a time`, async () => {
+    const rig = await proxied({ accept: "required" });
+    const client = new TcpClient(rig.address);
+    client.socket.setNoDelay(true);
+    for (const byte of header) {
+      client.write(Uint8Array.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    client.write("hello");
+    expect(await client.text(5)).toBe("hello");
+    expect(rig.seen).toEqual([asTold]);
+  });
+
+  test(`v${version}: the upstream is told whose connection it is, before the first byte`, async () => {
+    const got: Buffer[] = [];
+    const upstream = await tcpUpstream((socket) =>
+      socket.on("data", (chunk: Buffer) => got.push(chunk)),
+    );
+    const rig = await proxied({ accept: "required", send: version === 1 ? "v1" : "v2" }, upstream);
+    const client = new TcpClient(rig.address);
+    client.write(Buffer.concat([writeProxyHeader(1, flow), Buffer.from("hello")]));
+    await until(() => Buffer.concat(got).toString("latin1").endsWith("hello"));
+    expect(Buffer.concat(got)).toEqual(Buffer.concat([header, Buffer.from("hello")]));
+    // The header is no packet: SYN, ACK and five bytes.
+    expect(rig.packets("ingress")).toEqual({ pass: 3 });
+  });
+}
+
+test("a client that is not trusted is refused where a header is required, whatever it sends", async () => {
+  const rig = await proxied({ accept: "required", trust: [elsewhere] });
+  const client = new TcpClient(rig.address);
+  client.socket.on("connect", () => client.write(writeProxyHeader(1, flow)));
+  expect(await client.over).toBe("ECONNRESET");
+  expect(rig.counters.readReceiveErrors(0, "proxy_untrusted")).toBe(1);
+  expect(rig.seen).toEqual([]);
+});
+
+test("a header of a client that is not trusted is data where headers are optional", async () => {
+  const rig = await proxied({ accept: "optional", trust: [elsewhere] });
+  const client = new TcpClient(rig.address);
+  const header = writeProxyHeader(1, flow);
+  client.write(header);
+  expect(await client.bytes(header.length)).toEqual(header);
+  expect(rig.seen[0]).toMatch(/^127\.0\.0\.1:/);
+});
+
+test("a trusted client may leave an optional header out", async () => {
+  const rig = await proxied({ accept: "optional" });
+  const client = new TcpClient(rig.address);
+  client.write("PROXIMITY");
+  expect(await client.text(9)).toBe("PROXIMITY");
+  expect(rig.seen[0]).toMatch(/^127\.0\.0\.1:/);
+});
+
+test("the proxy's own connection, LOCAL, has its real addresses", async () => {
+  const rig = await proxied({ accept: "required" });
+  const client = new TcpClient(rig.address);
+  client.write(Buffer.from("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0hello", "latin1"));
+  expect(await client.text(5)).toBe("hello");
+  expect(rig.seen[0]).toMatch(/^127\.0\.0\.1:/);
+});
+
+const refused: readonly (readonly [what: string, data: string])[] = [
+  ["no header at all", "GET / HTTP/1.1\r\n"],
+  ["a malformed line", "PROXY TCP4 1 2 3 4\r\n"],
+  ["a line without an end", `PROXY ${"x".repeat(500)}`],
+  ["a header cut short by FIN", "PROXY TCP4 192.0.2.1"],
+];
+
+for (const [what, data] of refused)
+  test(`a trusted client is reset and counted for ${what}`, async () => {
+    const rig = await proxied({ accept: "required" });
+    const client = new TcpClient(rig.address);
+    client.socket.end(Buffer.from(data, "latin1"));
+    expect(await client.over).toBe("ECONNRESET");
+    expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(1);
+    expect(rig.counters.readCell(0, "sessions_total")).toBe(0);
+  });
+
+test("connections that send no header make room for others at maxSessions, and are counted", async () => {
+  const upstream = await tcpEcho();
+  const rig = await startRig("tcp", {
+    plan: {
+      maxSessions: 10,
+      proxyProtocol: { accept: "required", send: "off", trust: [loopback] },
+    },
+    upstreams: [upstream],
+  });
+  const silent = Array.from({ length: 50 }, () => new TcpClient(rig.address));
+  await Promise.all(silent.map(({ socket }) => once(socket, "connect")));
+  await until(() => rig.counters.readReceiveErrors(0, "proxy_header") === 40);
+  const client = new TcpClient(rig.address);
+  client.write(Buffer.concat([writeProxyHeader(2, flow), Buffer.from("hello")]));
+  expect(await client.text(5)).toBe("hello");
+});
+
+test("stopping ends connections whose header has not come", async () => {
+  const rig = await proxied({ accept: "required" });
+  const client = new TcpClient(rig.address);
+  await once(client.socket, "connect");
+  const asked = new TcpClient(rig.address);
+  asked.write(Buffer.concat([writeProxyHeader(2, flow), Buffer.from("x")]));
+  await asked.text(1);
+  asked.socket.destroy();
+  await rig.listener.stop(1000);
+  expect(await client.over).toBe("ECONNRESET");
+});
