@@ -22,7 +22,7 @@ export function metricSources(
       type: program.type,
       tag: programTag(program.instructions),
     })),
-    counters: plan.workers.map((worker) => new Counters(plan.memory, worker.counters, plan.shape)),
+    counters: plan.workers.map((worker) => new Counters(plan.memory, worker.counters)),
     maps: filters.flatMap((filter) =>
       filter.maps
         .filter((map) => map.dataSection === undefined)

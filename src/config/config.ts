@@ -76,6 +76,8 @@ export interface FilterConfig {
   readonly continueOn: readonly VerdictKind[];
   /** For expressions: what a match and a miss mean. */
   readonly match: MatchVerdicts | undefined;
+  /** What a reload does where a map's schema is another than before. */
+  readonly onSchemaChange: "refuse" | "reset";
 }
 
 /** A map entry of the config or of an entry file, and where it stands. */

@@ -97,6 +97,11 @@ export const filterSchema = block(
       .describe(
         "What runs it: the interpreter, or jit, which compiles it to WebAssembly. Both make the same checks.",
       ),
+    onSchemaChange: choice(["refuse", "reset"])
+      .default("refuse")
+      .describe(
+        "What a reload does where the type, key size, value size or flags of one of its maps changed, or it has fewer entries: refuse the config, or let the map start empty.",
+      ),
   },
-  ["onSchemaChange", "shadow"],
+  ["shadow"],
 );

@@ -71,11 +71,12 @@ function loadFilter(
     );
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
-  const { engine, continueOn } = filter;
+  const { engine, continueOn, onSchemaChange } = filter;
   const match = matchOf(filter, path, problems);
   const [own, ...others] = linked;
   if (problems.found.length > before || own === undefined) return undefined;
   if (engine === undefined || continueOn === undefined || tailCalls === undefined) return undefined;
+  if (onSchemaChange === undefined) return undefined;
   return {
     name,
     where: problems.place(path),
@@ -91,6 +92,7 @@ function loadFilter(
     engine,
     continueOn,
     match,
+    onSchemaChange,
   };
 }
 

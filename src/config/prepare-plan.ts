@@ -1,7 +1,9 @@
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { stackBytes } from "../engine/engine.ts";
-import { type CounterShape, counterBytes } from "../filter/counters.ts";
+import type { CounterPlaces } from "../filter/counters.ts";
+import { releaseMap } from "../maps/create-map.ts";
+import type { MapHandle } from "../maps/map-handle.ts";
 import { addressFamily, defaultLocalAddress, isWildcard } from "../proxy/local-address.ts";
 import type {
   Address,
@@ -17,6 +19,7 @@ import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
 import type { ChainItem, Config, ListenerConfig } from "./config.ts";
+import { bookCounters, type CounterBook, releaseCounters } from "./counter-book.ts";
 import { slotsPerWorker } from "./memory-need.ts";
 import { type PreparedFilter, prepareFilter } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
@@ -28,9 +31,12 @@ export interface PreparedProxy {
   /** The main thread's instance. */
   readonly runtime: MapRuntime;
   readonly filters: readonly PreparedFilter[];
+  readonly counters: CounterBook;
 }
 
 export interface PrepareOptions {
+  /** What is in force: its memory is used, and its maps and counts go on. Without it all is new. */
+  readonly before?: PreparedProxy;
   /** Where the built-in echo answers, over UDP and TCP. Needed if an upstream is `echo: true`. */
   readonly echo?: Address;
   /** In place of the system's resolver. */
@@ -43,45 +49,60 @@ export function needsEcho(config: Config): boolean {
 }
 
 /**
- * Turns a config into a plan: allocates what workers and maps need in a new arena, fills the maps,
- * binds every program that a chain can name to its filter's maps, looks up host names. Nothing is
- * opened or listened on. All errors of filters and upstreams at once.
+ * Turns a config into a plan: allocates what workers and maps need, fills new maps, binds every
+ * program that a chain can name to its filter's maps, looks up host names. Nothing is opened or
+ * listened on, and nothing changes of what `before` has. All errors of filters and upstreams at
+ * once; then nothing stays allocated.
  */
 export async function preparePlan(
   config: Config,
   options: PrepareOptions = {},
 ): Promise<Result<PreparedProxy, readonly UserError[]>> {
+  const { before } = options;
   const upstreams = await resolveUpstreams(config, options.echo, options.resolve);
-  const arena = Arena.create(config.memoryBytes);
-  if (!arena.ok) return err([arena.error]);
-  const module = await compileRuntime();
-  const runtime = instantiateRuntime(module, arena.value);
+  const memory = before === undefined ? await createMemory(config) : ok(before);
+  if (!memory.ok) return memory;
+  const { arena, runtime } = memory.value;
   const errors: UserError[] = upstreams.ok ? [] : [...upstreams.error];
 
   const prepared: PreparedFilter[] = [];
   const tailCalled: ProgramPlan[] = [];
+  const created: MapHandle[] = [];
   for (const filter of config.filters) {
-    const firstCalled = tailCalled.length + 1;
-    const one = prepareFilter(filter, arena.value, runtime, config.workers, firstCalled);
+    const one = prepareFilter(filter, {
+      arena,
+      runtime,
+      cpus: config.workers,
+      firstCalled: tailCalled.length + 1,
+      before: before?.filters.find(({ name }) => name === filter.name),
+      created,
+    });
     if (one.ok) {
       prepared.push(one.value);
       tailCalled.push(...one.value.tailCalled);
     } else errors.push(...one.error);
   }
-  const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
-  const addresses = upstreams.ok ? upstreams.value.flatMap((upstream) => upstream.addresses) : [];
-  const shape: CounterShape = {
-    listeners: config.listeners.length,
-    filters: filters.length,
-    addresses: addresses.length,
+  const giveUp = (all: readonly UserError[]) => {
+    for (const map of created) releaseMap(map, arena);
+    return err(all);
   };
-  const workers: WorkerPlan[] = [];
-  for (let cpu = 0; cpu < config.workers && errors.length === 0; cpu++) {
-    const worker = prepareWorker(arena.value, shape, cpu);
-    if (worker.ok) workers.push(worker.value);
-    else errors.push(worker.error);
+  if (errors.length > 0 || !upstreams.ok) return giveUp(errors);
+
+  const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
+  const names = {
+    listeners: config.listeners.map(({ name }) => name),
+    filters: filters.map(({ name }) => name),
+    addresses: upstreams.value.flatMap(({ name, addresses }) =>
+      addresses.map(({ host, port }) => `${name} ${host} ${port}`),
+    ),
+  };
+  const counters = bookCounters(names, config.workers, arena, before?.counters);
+  if (!counters.ok) return giveUp([counters.error]);
+  const workers = prepareWorkers(counters.value.places, arena, before?.plan.workers);
+  if (!workers.ok) {
+    releaseCounters(counters.value, before?.counters, arena);
+    return giveUp([workers.error]);
   }
-  if (errors.length > 0 || !upstreams.ok) return err(errors);
 
   const upstreamIndex = indexOfNames(config.upstreams);
   const ports = config.ports.map(
@@ -92,36 +113,65 @@ export async function preparePlan(
     listenerPlan(listener, upstreamIndex(listener.upstream), filterIndex),
   );
   const plan: ProxyPlan = {
-    memory: arena.value.memory,
-    runtime: module,
-    workers,
-    shape,
+    memory: arena.memory,
+    runtime: memory.value.plan.runtime,
+    workers: workers.value,
     filters,
     tailCalled,
     listeners,
     upstreams: upstreams.value,
     ports,
   };
-  return ok({ plan, arena: arena.value, runtime, filters: prepared });
+  return ok({ plan, arena, runtime, filters: prepared, counters: counters.value });
 }
 
-function prepareWorker(
+/** Gives back the maps and counters of `proxy` that `kept` has not. No worker may use them any more. */
+export function releaseProxy(proxy: PreparedProxy, kept: PreparedProxy): void {
+  const handles = ({ filters }: PreparedProxy): MapHandle[] =>
+    filters.flatMap(({ maps }) => maps.map(({ handle }) => handle));
+  const others = new Set(handles(kept).map(({ descriptor }) => descriptor));
+  for (const map of handles(proxy)) if (!others.has(map.descriptor)) releaseMap(map, proxy.arena);
+  releaseCounters(proxy.counters, kept.counters, proxy.arena);
+}
+
+/** What a proxy has that no plan changes. */
+type ProxyMemory = Pick<PreparedProxy, "arena" | "runtime"> & {
+  readonly plan: Pick<ProxyPlan, "runtime">;
+};
+
+async function createMemory(config: Config): Promise<Result<ProxyMemory, readonly UserError[]>> {
+  const arena = Arena.create(config.memoryBytes);
+  if (!arena.ok) return err([arena.error]);
+  const module = await compileRuntime();
+  const runtime = instantiateRuntime(module, arena.value);
+  return ok({ arena: arena.value, runtime, plan: { runtime: module } });
+}
+
+/** The workers' pieces: a stack and packet slots for each, or those that they have. */
+function prepareWorkers(
+  counters: readonly CounterPlaces[],
   arena: Arena,
-  shape: CounterShape,
-  cpu: number,
-): Result<WorkerPlan, UserError> {
-  const stack = arena.allocate(stackBytes, `worker ${cpu}: stack`);
-  if (!stack.ok) return stack;
-  const slots = arena.allocate(slotsPerWorker * SLOT_BYTES, `worker ${cpu}: packet slots`);
-  if (!slots.ok) return slots;
-  const counters = arena.allocate(counterBytes(shape), `worker ${cpu}: counters`);
-  if (!counters.ok) return counters;
-  return ok({
-    stack: stack.value,
-    slots: slots.value,
-    slotCount: slotsPerWorker,
-    counters: counters.value,
-  });
+  before: readonly WorkerPlan[] | undefined,
+): Result<WorkerPlan[], UserError> {
+  const workers: WorkerPlan[] = [];
+  for (const [cpu, places] of counters.entries()) {
+    const same = before?.[cpu];
+    if (same !== undefined) {
+      workers.push({ ...same, counters: places });
+      continue;
+    }
+    const stack = arena.allocate(stackBytes, `worker ${cpu}: stack`);
+    if (!stack.ok) return stack;
+    const slots = arena.allocate(slotsPerWorker * SLOT_BYTES, `worker ${cpu}: packet slots`);
+    if (!slots.ok) return slots;
+    workers.push({
+      stack: stack.value,
+      slots: slots.value,
+      slotCount: slotsPerWorker,
+      counters: places,
+    });
+  }
+  return ok(workers);
 }
 
 function listenerPlan(

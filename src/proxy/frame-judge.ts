@@ -57,8 +57,8 @@ export interface JudgeParts {
  * One for each direction of a listener. Bytes never leave a slot but by copy: see `PacketSlots`.
  */
 export class FrameJudge {
-  readonly #chain: Chain;
-  readonly #parts: JudgeParts;
+  #chain: Chain;
+  #parts: JudgeParts;
   readonly #view = new FrameView();
   /** From the frame's start to its payload, as the filters left it. */
   #headerBytes = 0;
@@ -74,6 +74,12 @@ export class FrameJudge {
   constructor(chain: Chain, parts: JudgeParts) {
     this.#chain = chain;
     this.#parts = parts;
+  }
+
+  /** Asks another chain from the next frame on, for a listener that may have another number. */
+  follow(chain: Chain, parts: Pick<JudgeParts, "ifindex">): void {
+    this.#chain = chain;
+    this.#parts = { ...this.#parts, ...parts };
   }
 
   /** Nothing looks at frames of this direction: all pass, and none is built. */

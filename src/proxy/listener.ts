@@ -8,8 +8,8 @@ import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
 import type { TurnClock } from "./turn-clock.ts";
 
-/** What a listener is made of on one worker. */
-export interface ListenerParts {
+/** What a listener takes from its plan: all of it may be another after a reload. */
+export interface ListenerSettings {
   readonly plan: ListenerPlan;
   /** Its number among the plan's listeners, which is its place in the counters. */
   readonly index: number;
@@ -17,12 +17,16 @@ export interface ListenerParts {
   readonly egress: Chain;
   readonly destinations: Destinations;
   readonly counters: Counters;
+  /** This worker's share of `plan.maxSessions`. */
+  readonly maxSessions: number;
+}
+
+/** What a listener is made of on one worker. */
+export interface ListenerParts extends ListenerSettings {
   readonly arena: Arena;
   readonly slots: PacketSlots;
   readonly clock: TurnClock;
   readonly cpu: number;
-  /** This worker's share of `plan.maxSessions`. */
-  readonly maxSessions: number;
   /** A destination answered, or could not be reached. */
   readonly onHeard: (destination: Destination, up: boolean) => void;
   /** Other workers bind the same address. */
@@ -31,8 +35,18 @@ export interface ListenerParts {
 
 /** A listener on one worker, whatever its protocol. */
 export interface Listener {
-  /** Binds; the address that it got, or why it got none. */
+  /**
+   * Binds; the address that it got, or why it got none. Until `open` it answers as if nobody
+   * listened: a plan that is not in force yet carries nothing.
+   */
   listen(): Promise<Result<Address, UserError>>;
+  /** Takes packets from now on. */
+  open(): void;
+  /**
+   * Does as another plan says from the next packet on, with the same socket: sessions and
+   * connections live on. Those of UDP keep the destination address that their frames have.
+   */
+  follow(settings: ListenerSettings): void;
   /** Takes nothing new, lets streams end for at most `drainTimeoutMs`, then closes everything. */
   stop(drainTimeoutMs: number): Promise<void>;
 }

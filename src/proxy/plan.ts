@@ -1,5 +1,5 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
-import type { CounterShape } from "../filter/counters.ts";
+import type { CounterPlaces } from "../filter/counters.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 
 /**
@@ -11,7 +11,6 @@ export interface ProxyPlan {
   readonly memory: WebAssembly.Memory;
   readonly runtime: WebAssembly.Module;
   readonly workers: readonly WorkerPlan[];
-  readonly shape: CounterShape;
   /** Indexed by the number chains use. */
   readonly filters: readonly FilterPlan[];
   /** Value n of the filters' prog_arrays names `tailCalled[n - 1]`. Absent: they are empty. */
@@ -27,7 +26,8 @@ export interface WorkerPlan {
   readonly stack: number;
   readonly slots: number;
   readonly slotCount: number;
-  readonly counters: number;
+  /** By the plan's numbers. */
+  readonly counters: CounterPlaces;
 }
 
 /** A program and what runs it. One that several plans name is one object in all of them. */

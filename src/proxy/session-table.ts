@@ -30,7 +30,7 @@ const longestTimerMs = 2 ** 31 - 1;
  * ending the least recently used. Using an entry moves it to the front: a few writes.
  */
 export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
-  readonly #options: TableOptions<Entry>;
+  #options: TableOptions<Entry>;
   #newest: SessionLink<Entry> | undefined;
   #oldest: SessionLink<Entry> | undefined;
   #size = 0;
@@ -46,14 +46,19 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
 
   /** Adds `entry`, after making room for it. */
   add(entry: Entry): void {
-    if (this.#size >= this.#options.capacity && this.#oldest !== undefined) {
-      const evicted = this.#oldest.entry;
-      this.remove(evicted);
-      this.#options.onEvicted(evicted);
-    }
+    if (this.#size >= this.#options.capacity) this.#evict();
     this.#size++;
     entry.link.listed = true;
     this.#pushNewest(entry.link);
+    this.#arm();
+  }
+
+  /** Holds another bound from now on: entries beyond it make room, idle ones are found. */
+  limit(capacity: number, idleTimeoutMs: number): void {
+    this.#options = { ...this.#options, capacity, idleTimeoutMs };
+    while (this.#size > capacity) this.#evict();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#arm();
   }
 
@@ -85,6 +90,13 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
     const all: Entry[] = [];
     for (let link = this.#oldest; link !== undefined; link = link.newer) all.push(link.entry);
     return all;
+  }
+
+  #evict(): void {
+    const evicted = this.#oldest?.entry;
+    if (evicted === undefined) return;
+    this.remove(evicted);
+    this.#options.onEvicted(evicted);
   }
 
   #pushNewest(link: SessionLink<Entry>): void {

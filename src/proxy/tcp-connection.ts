@@ -15,10 +15,10 @@ import { TcpWire } from "./tcp-wire.ts";
 /** An upstream that does not answer is given up after this; the kernel would take minutes. */
 const dialTimeoutMs = 10_000;
 
-/** What all connections of a listener share. */
+/** What all connections of a listener share. Plan and destinations follow a reload. */
 export interface ConnectionParts {
-  readonly plan: ListenerPlan;
-  readonly destinations: Destinations;
+  plan: ListenerPlan;
+  destinations: Destinations;
   readonly ingress: FrameJudge;
   readonly egress: FrameJudge;
   readonly received: Tally;
@@ -248,7 +248,9 @@ export class TcpConnection {
       case "redirect": {
         const upstream = destinations.port(verdict.ifindex);
         if (upstream === undefined) return lost("redirect_unknown_port");
-        if (upstream !== this.#route?.upstream) return lost("redirect_midstream", "astray");
+        // By name: a reload makes all upstreams anew, and its connections live on.
+        if (upstream.name !== this.#route?.upstream?.name)
+          return lost("redirect_midstream", "astray");
         break;
       }
       case "pass":

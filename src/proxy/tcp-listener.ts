@@ -4,23 +4,27 @@ import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { FrameJudge } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
-import type { Listener, ListenerParts } from "./listener.ts";
+import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import type { Address } from "./plan.ts";
 import { SessionTable } from "./session-table.ts";
 import { Tally } from "./tally.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
+import { resetSocket } from "./tcp-reset.ts";
 
 /** Connections the kernel may hold for us to accept; it lowers this to its own limit. */
 const backlog = 4096;
 
 /** A listening TCP socket and the connections that it took. */
 export class TcpListener implements Listener {
-  readonly #parts: ListenerParts;
+  #parts: ListenerParts;
   readonly #server: Server;
   readonly #connections: SessionTable<TcpConnection>;
   readonly #shared: ConnectionParts;
   #choice = 0;
-  #onEmpty: (() => void) | undefined;
+  #isOpen = false;
+  /** Set by the first `stop`. */
+  #closing: Promise<unknown> | undefined;
+  readonly #onEmpty = new Set<() => void>();
 
   constructor(parts: ListenerParts) {
     const { plan, index, counters, clock } = parts;
@@ -31,7 +35,7 @@ export class TcpListener implements Listener {
       nowMs: () => clock.nowMs(),
       onIdle: (connection) => connection.end("upstream_unreachable"),
       onEvicted: (connection) => {
-        counters.add(index, "sessions_evicted_total", 1);
+        this.#parts.counters.add(this.#parts.index, "sessions_evicted_total", 1);
         connection.end("session_limit");
       },
     });
@@ -59,14 +63,16 @@ export class TcpListener implements Listener {
   }
 
   listen(): Promise<Result<Address, UserError>> {
-    const { plan, counters, index, reusePort } = this.#parts;
+    const { plan, reusePort } = this.#parts;
     const server = this.#server;
     return new Promise((resolve) => {
       const refused = (error: Error): void => resolve(err(listenError(plan, error)));
       server.once("error", refused);
       server.once("listening", () => {
         server.off("error", refused);
-        server.on("error", () => counters.receiveError(index, "socket_error"));
+        server.on("error", () =>
+          this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
+        );
         const bound = server.address();
         if (bound === null || typeof bound === "string")
           throw new Error("a TCP server without port");
@@ -76,30 +82,58 @@ export class TcpListener implements Listener {
     });
   }
 
+  open(): void {
+    this.#isOpen = true;
+  }
+
+  follow(settings: ListenerSettings): void {
+    const { plan, index, counters } = settings;
+    const before = this.#parts;
+    this.#parts = { ...before, ...settings };
+    this.#shared.plan = plan;
+    this.#shared.destinations = settings.destinations;
+    this.#shared.ingress.follow(settings.ingress, { ifindex: plan.ifindex });
+    this.#shared.egress.follow(settings.egress, { ifindex: plan.ifindex });
+    this.#shared.received.follow(counters, index);
+    this.#shared.replied.follow(counters, index);
+    // A listener may go on under another name.
+    before.counters.add(before.index, "sessions", -this.#connections.size);
+    counters.add(index, "sessions", this.#connections.size);
+    this.#connections.limit(settings.maxSessions, plan.idleTimeoutMs);
+  }
+
   async stop(drainTimeoutMs: number): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, "close");
-    this.#server.close();
+    if (this.#server.listening) {
+      this.#closing = once(this.#server, "close");
+      this.#server.close();
+    }
     for (const connection of this.#connections.entries())
       if (connection.isHeld) this.#end(connection);
     await this.#drained(drainTimeoutMs);
     for (const connection of this.#connections.entries()) this.#end(connection);
-    await closed;
+    await this.#closing;
   }
 
   /** Waits until no connection is left, at most `timeoutMs`. */
   #drained(timeoutMs: number): Promise<void> {
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      this.#onEmpty = () => {
+      const end = (): void => {
         clearTimeout(timer);
+        this.#onEmpty.delete(end);
         resolve();
       };
+      const timer = setTimeout(end, timeoutMs);
+      this.#onEmpty.add(end);
     });
   }
 
   #accept(client: Socket): void {
+    if (!this.#isOpen) {
+      client.on("error", () => {});
+      resetSocket(client);
+      return;
+    }
     const { counters, index } = this.#parts;
     const { remoteAddress, remotePort, localAddress, localPort } = client;
     if (!remoteAddress || !remotePort || !localAddress || !localPort) {
@@ -129,6 +163,6 @@ export class TcpListener implements Listener {
   #closed(connection: TcpConnection): void {
     this.#connections.remove(connection);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);
-    if (this.#connections.size === 0) this.#onEmpty?.();
+    if (this.#connections.size === 0) for (const end of this.#onEmpty) end();
   }
 }

@@ -8,6 +8,7 @@ import type { MetricSources } from "../../src/metrics/own-metrics.ts";
 import { ProcessMetrics } from "../../src/metrics/process-metrics.ts";
 import { createMetrics, type Metrics } from "../../src/metrics/registry.ts";
 import { mapSpec, openMap } from "../maps/open-map.ts";
+import { placesFrom } from "../support/counter-places.ts";
 import { needing } from "../support/needing.ts";
 import { fakeMap, join, le, metricSpec, samples, uintLabel } from "./fixtures.ts";
 import { type ParsedFamily, parseExposition } from "./parse-exposition.ts";
@@ -17,7 +18,7 @@ const shape = { listeners: 2, filters: 1, addresses: 2 };
 /** Two workers' counters with something in them. */
 function workers(): Counters[] {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-  const counters = [0, 1].map((worker) => new Counters(memory, worker * 8_192, shape));
+  const counters = [0, 1].map((worker) => new Counters(memory, placesFrom(worker * 8_192, shape)));
   expect(counterBytes(shape)).toBeLessThanOrEqual(8_192);
   for (const [worker, own] of counters.entries()) {
     own.packet(0, "ingress", "pass", 100);

@@ -19,7 +19,7 @@ import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
-import { Destinations } from "../../src/proxy/destinations.ts";
+import { Destinations, Upstream } from "../../src/proxy/destinations.ts";
 import type { Listener } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
@@ -37,6 +37,7 @@ import {
   SLOT_REDIRECT_IFINDEX,
   SLOT_WROTE,
 } from "../../src/runtime/wasm/layout.ts";
+import { placesFrom } from "../support/counter-places.ts";
 
 const runtimeModule = await compileRuntime();
 const shape = { listeners: 1, filters: 8, addresses: 8 };
@@ -158,7 +159,7 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     random: () => 4,
     trace: () => {},
   };
-  const counters = new Counters(arena.memory, countersAt, shape);
+  const counters = new Counters(arena.memory, placesFrom(countersAt, shape));
   const faults: FaultReport[] = [];
   const reporter = new FaultReporter(
     (report) => faults.push(report),
@@ -192,6 +193,7 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
   const upstreams = options.upstreams.map((upstream, i) =>
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
+  const addresses = upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
   const Kind = protocol === "udp" ? UdpListener : TcpListener;
   const listener: Listener = new Kind({
     plan,
@@ -204,13 +206,15 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
     clock,
     cpu: 0,
-    onHeard: (destination, up) => {
-      if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
+    onHeard: ({ upstream, key }, up) => {
+      const index = addresses.findIndex((one) => one.upstream === upstream && one.key === key);
+      if (index >= 0) counters.upstream(index, up, clock.nowMs());
     },
     maxSessions: plan.maxSessions,
     reusePort: false,
   });
   const address = value(await listener.listen());
+  listener.open();
   onCleanUp(() => listener.stop(0));
   return {
     address: {
