@@ -1,16 +1,20 @@
+import { err, ok } from "../common/result.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
+import { type Follower, LiveConfig, type ReloadResult } from "../config/reload.ts";
+import { FileWatch } from "../config/watch-files.ts";
 import { ProcessMetrics } from "../metrics/process-metrics.ts";
-import { createMetrics } from "../metrics/registry.ts";
-import { type MetricsServer, startMetricsServer } from "../metrics/server.ts";
+import { createMetrics, type Metrics } from "../metrics/registry.ts";
+import type { MetricsServer } from "../metrics/server.ts";
 import { type Echo, startEcho } from "../proxy/echo.ts";
 import { KernelDrops } from "../proxy/kernel-drops.ts";
 import { type RunningProxy, startProxy } from "../proxy/supervisor.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { waitForEnding } from "./ending.ts";
+import { FollowingServer, onCommit } from "./followers.ts";
 import { hints } from "./hints.ts";
 import { hostPort } from "./host-port.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Log } from "./log.ts";
 import { metricSources } from "./metric-sources.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
@@ -24,16 +28,26 @@ export interface RunOptions {
 export async function run(options: RunOptions, terminal: Terminal): Promise<ExitCode> {
   const config = loadConfig(options.config);
   if (!config.ok) return reportConfigErrors(config.error, terminal);
-  const { drainTimeoutMs, logLevel, metricsListen } = config.value;
-  const log = createLog(logLevel);
-  const ending = waitForEnding();
+  const log = createLog(config.value.logLevel);
+  let live: LiveConfig | undefined;
+  let isReloadAsked = false;
+  const reload = (): void => {
+    // Before there is anything to reload it waits: the config that was read may be an old one by then.
+    isReloadAsked = live === undefined;
+    // A bug, if it throws: what is in force works on.
+    live?.reload().catch((error: Error) => log.error({ error: error.stack }, "reload failed"));
+  };
+  const ending = waitForEnding(reload);
+  const watch = new FileWatch(reload);
+  if (config.value.watch) watch.follow(config.value.files);
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
-  let server: MetricsServer | undefined;
+  let server: FollowingServer | undefined;
   let kernelDrops: KernelDrops | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
-    await proxy?.stop(drainTimeoutMs);
+    watch.stop();
+    await proxy?.stop((live?.current.config ?? config.value).drainTimeoutMs);
     await server?.stop();
     await echo?.stop();
     ending.release();
@@ -43,17 +57,22 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     terminal.error(`weir run: ${message}\n`);
     return stop(exitCodes.failed);
   };
+  const echoAddress = async () => {
+    echo ??= await startEcho();
+    return echo.address;
+  };
 
-  if (needsEcho(config.value)) echo = await startEcho();
   const prepared = await preparePlan(
     config.value,
-    echo === undefined ? {} : { echo: echo.address },
+    needsEcho(config.value) ? { echo: await echoAddress() } : {},
   );
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
+  const sourcesOf = (of: PreparedProxy) =>
+    // No listener has lost anything before it is bound.
+    metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0);
   const metrics = createMetrics({
     version,
-    // No listener has lost anything before it is bound.
-    sources: metricSources(prepared.value, (listener) => kernelDrops?.of(listener) ?? 0),
+    sources: sourcesOf(prepared.value),
     process: new ProcessMetrics(),
     now: Date.now,
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
@@ -64,35 +83,81 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     onFault: (fault) => log.warn(fault, "filter aborted"),
     onTrace: (line) => log.info({ line }, "bpf_trace_printk"),
     onWarning: (message) => log.warn(message),
-    onWorkerDied: (worker, cause) => ending.fail(`worker ${worker} died: ${cause}`),
+    onWorkerRestart: (worker, cause) => {
+      metrics.value.workerRestarted();
+      log.error({ worker, cause }, "worker died and is started again");
+    },
+    onWorkerDied: (worker, cause) =>
+      ending.fail(`worker ${worker} died, the third death in 10 s: ${cause}`),
   });
   if (!started.ok) return refuse(started.error.message);
-  proxy = started.value;
+  const runningProxy = started.value;
+  proxy = runningProxy;
   kernelDrops = new KernelDrops(proxy.listeners);
-  if (metricsListen !== undefined) {
-    const serving = await startMetricsServer({
-      listen: metricsListen,
-      metrics: metrics.value,
-      notReady: () => (stopping ? "shutting down" : undefined),
-      onError: (error) => log.error({ error: String(error) }, "metrics server"),
+  const serving = await FollowingServer.start(config.value.metricsListen, {
+    metrics: metrics.value,
+    notReady: () => (stopping ? "shutting down" : undefined),
+    onError: (error) => log.error({ error: String(error) }, "metrics server"),
+  });
+  if (!serving.ok) return refuse(serving.error.message);
+  server = serving.value;
+
+  const followMetrics: Follower = async ({ prepared: next }) => {
+    const replace = metrics.value.prepare(sourcesOf(next));
+    if (!replace.ok) return err([replace.error]);
+    return ok({
+      commit: () => {
+        kernelDrops = new KernelDrops(runningProxy.listeners);
+        replace.value();
+      },
+      abort: () => {},
     });
-    if (!serving.ok) return refuse(serving.error.message);
-    server = serving.value;
-  }
-  for (const { name, protocol, address } of proxy.listeners)
-    log.info(
-      { listener: name, protocol, address: hostPort(address.host, address.port) },
-      "listening",
-    );
-  log.info(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }, "ready");
+  };
+  const followFiles = onCommit((next) => watch.follow(next.config.watch ? next.config.files : []));
+  live = new LiveConfig({
+    config: config.value,
+    prepared: prepared.value,
+    proxy,
+    echo: echoAddress,
+    followers: [
+      followMetrics,
+      server.follow,
+      followFiles,
+      onCommit((next) => {
+        log.level = next.config.logLevel;
+      }),
+    ],
+    onReload: (result) => reportReload(result, log, metrics.value),
+  });
+  logListening(proxy, server.server, log);
   if (options.hints === true || terminal.interactive)
-    terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server));
+    terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server.server));
+
+  if (isReloadAsked) reload();
 
   const cause = await ending.cause;
   stopping = true;
   if (cause.code === exitCodes.done) log.info({ cause: cause.text }, "stopping");
   else log.fatal({ cause: cause.text }, "stopping");
   return stop(cause.code);
+}
+
+function logListening({ listeners }: RunningProxy, server: MetricsServer | undefined, log: Log) {
+  for (const { name, protocol, address } of listeners)
+    log.info(
+      { listener: name, protocol, address: hostPort(address.host, address.port) },
+      "listening",
+    );
+  log.info(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }, "ready");
+}
+
+function reportReload(result: ReloadResult, log: Log, metrics: Metrics): void {
+  metrics.reloaded(result.ok ? "success" : "error");
+  if (result.ok) log.info(result.value, "config reloaded");
+  else {
+    for (const { message } of result.error) log.error({ error: message }, "config refused");
+    log.error({ errors: result.error.length }, "config not reloaded: the one before stays");
+  }
 }
 
 /** A loopback source that one of the filters' LPM maps lists: what a user can see dropped. */

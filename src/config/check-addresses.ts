@@ -36,7 +36,7 @@ function checkBinds({ listeners, top }: ReadableConfig, problems: ProblemList): 
   for (const [i, { protocol, listen }] of listeners.entries()) {
     if (protocol === undefined || listen === undefined) continue;
     const bind: Bind = { ...listen, protocol, path: ["listeners", i, "listen"] };
-    const other = binds.find((one) => one.protocol === protocol && overlap(one, bind));
+    const other = binds.find((one) => one.protocol === protocol && overlaps(one, bind));
     if (other !== undefined)
       problems.value(
         "CONFIG_CONFLICT",
@@ -55,7 +55,7 @@ function takenBy(bind: Bind, problems: ProblemList): string {
 }
 
 /** One would fail with EADDRINUSE after the other. `[::]` takes IPv4 as well. */
-function overlap(a: HostPort, b: HostPort): boolean {
+export function overlaps(a: HostPort, b: HostPort): boolean {
   if (a.port !== b.port || a.port === 0) return false;
   if (sameAddress(a.host, b.host)) return true;
   return covers(a.host, b.host) || covers(b.host, a.host);

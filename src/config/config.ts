@@ -13,6 +13,10 @@ export interface Config {
   readonly memoryBytes: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  /** Whether a change of one of `files` is a reload. */
+  readonly watch: boolean;
+  /** The config file and all that it names: objects, entry files. */
+  readonly files: readonly string[];
   /** Undefined: no metrics server. */
   readonly metricsListen: HostPort | undefined;
   readonly upstreams: readonly UpstreamConfig[];
@@ -61,6 +65,8 @@ export interface ChainItem {
 export interface FilterConfig {
   readonly name: string;
   readonly where: string;
+  /** Its object's file and those of map entries. */
+  readonly files: readonly string[];
   readonly object: ObjectSpec;
   /**
    * The one that the filter's bare name means in a chain, then those that chains name as

@@ -95,6 +95,8 @@ function resolved(
     memoryBytes: values.memory,
     drainTimeoutMs: values.drainTimeout,
     logLevel: values.log.level,
+    watch: values.reload.watch,
+    files: [...new Set([problems.source.file, ...filters.flatMap((filter) => filter.files)])],
     metricsListen: values.metrics.listen === "off" ? undefined : values.metrics.listen,
     upstreams: Object.entries(values.upstreams).map(([name, { addresses }]) => ({
       name,

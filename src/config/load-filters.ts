@@ -18,6 +18,7 @@ import type { KeyPath } from "./config-problem.ts";
 import { readSource } from "./filter-source.ts";
 import { readMapContents, type WrittenSlot } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
+import { fileAt } from "./read-file.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
 import { unplacedMap } from "./unplaced-map.ts";
@@ -80,6 +81,7 @@ function loadFilter(
   return {
     name,
     where: problems.place(path),
+    files: filesOf(filter, folder),
     object,
     programs: [own, ...others],
     tailCalls,
@@ -94,6 +96,11 @@ function loadFilter(
     match,
     onSchemaChange,
   };
+}
+
+function filesOf(filter: ReadableFilter, folder: string): string[] {
+  const names = [filter.object, ...[...filter.maps.values()].map((map) => map.file)];
+  return names.flatMap((name) => (name === undefined ? [] : [fileAt(folder, name)]));
 }
 
 /** What an expression's match and miss mean; undefined for other filters, which return verdicts. */

@@ -41,8 +41,8 @@ export interface PreparedMap extends MetricMap {
   /** What the config puts into it. */
   readonly declared: readonly EntryBytes[];
   readonly succession: Succession;
-  /** The map of the plan before that it succeeds: the same memory, or a smaller one. */
-  readonly before: PreparedMap | undefined;
+  /** What it goes on from: the map of the plan before, which may be the same memory. */
+  readonly before: Pick<PreparedMap, "source" | "declared"> | undefined;
 }
 
 /** Where a filter is prepared. */
@@ -134,8 +134,10 @@ function prepareMap(
     declared,
     succession: succession.value,
   };
+  // Only what is needed of it, or each reload would hold on to all before.
+  const heritage = before && { source: before.source, declared: before.declared };
   if (succession.value === "kept" && before !== undefined)
-    return ok({ ...common, handle: before.handle, source: before.source, before });
+    return ok({ ...common, handle: before.handle, source: before.source, before: heritage });
   const handle = createMap(spec, arena, runtime, cpus);
   if (!handle.ok) {
     const { code, where: inside, what, fix } = handle.error;
@@ -147,7 +149,7 @@ function prepareMap(
   const isGrown = succession.value === "grown";
   const errors = fill(source, isGrown ? [] : [...declared, ...programs]);
   if (errors.length > 0) return err(errors);
-  return ok({ ...common, handle: handle.value, source, before: isGrown ? before : undefined });
+  return ok({ ...common, handle: handle.value, source, before: isGrown ? heritage : undefined });
 }
 
 function fill(map: MapAccess, entries: readonly EntryBytes[]): UserError[] {

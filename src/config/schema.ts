@@ -70,6 +70,16 @@ export const configSchema = block(
     })
       .prefault({})
       .describe("Logging."),
+    reload: block({
+      watch: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Reload when the config or a file that it names changes. Without it: on SIGHUP only.",
+        ),
+    })
+      .prefault({})
+      .describe("When the config is read again while the proxy runs."),
     metrics: block({
       listen: listenOrOff
         .prefault("127.0.0.1:9464")

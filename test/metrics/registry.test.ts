@@ -229,11 +229,14 @@ for (const { name, taken } of [
 
 test("another config's metrics replace the old ones, unless it has a name twice", async () => {
   const metrics = metricsOf(some([counter("a_total")]));
-  expect(metrics.replace(some([counter("b_total"), counter("b_total")]))).toMatchObject({
+  expect(metrics.prepare(some([counter("b_total"), counter("b_total")]))).toMatchObject({
     ok: false,
   });
   expect(Object.keys(await scrape(metrics))).toContain("a_total{rule=1}");
-  expect(metrics.replace(some([counter("b_total")]))).toMatchObject({ ok: true });
+  const replaced = metrics.prepare(some([counter("b_total")]));
+  if (!replaced.ok) throw replaced.error;
+  expect(await metrics.render("text")).not.toContain("b_total");
+  replaced.value();
   const names = Object.keys(await scrape(metrics));
   expect(names).toContain("b_total{rule=1}");
   expect(names).not.toContain("a_total{rule=1}");
