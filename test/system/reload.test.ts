@@ -13,12 +13,12 @@ import {
   start,
   startWeir,
   temporaryFolder,
+  weirCommand,
 } from "../support/processes.ts";
 
 afterEach(cleanUp);
 
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
-const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
 
 /** Reloads by SIGHUP and waits until Weir says that it is done, or refused. */
 async function reload(running: Running): Promise<void> {
