@@ -28,7 +28,7 @@ Examples:
 
   weir
     .command("run")
-    .description("run the proxy until SIGTERM or SIGINT")
+    .description("run the proxy until SIGTERM or SIGINT; SIGHUP reads its config again")
     .requiredOption("-c, --config <file>", "the config (YAML); its keys: config/README.md")
     .option("--hints", "print commands to try once it is up")
     .action(async (options: { config: string; hints?: boolean }) => {

@@ -29,7 +29,7 @@ export const upstreamSchema = block({
     .max(64)
     .optional()
     .describe(
-      "Where it answers: address:port or name:port. Names are looked up once, at the start.",
+      "Where it answers: address:port or name:port. Names are looked up at the start and at each reload.",
     ),
   echo: z
     .literal(true)
