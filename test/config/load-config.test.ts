@@ -85,6 +85,8 @@ listeners:
     ok: true,
     value: {
       file: "t.yaml",
+      files: ["t.yaml"],
+      watch: false,
       workers: 1,
       memoryBytes: 536_870_912,
       drainTimeoutMs: 30_000,
