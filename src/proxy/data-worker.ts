@@ -1,6 +1,7 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineContext, Executable, LinkedProgram } from "../engine/engine.ts";
+import { CaptureTap } from "../filter/capture-tap.ts";
 import { Chain } from "../filter/chain.ts";
 import { Counters } from "../filter/counters.ts";
 import { engines } from "../filter/engines.ts";
@@ -12,6 +13,8 @@ import { type Destination, Destinations } from "./destinations.ts";
 import type { Listener } from "./listener.ts";
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan, ProgramPlan, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
 import { TurnClock } from "./turn-clock.ts";
@@ -27,9 +30,13 @@ export interface WorkerEvents {
 /** All that one worker does: its engine, its instances of the filters, its listeners. */
 export class DataWorker {
   readonly #listeners: readonly Listener[];
+  readonly #captures: CaptureTap;
+  readonly #walks: SessionWalks;
 
-  private constructor(listeners: readonly Listener[]) {
+  private constructor(listeners: readonly Listener[], captures: CaptureTap) {
     this.#listeners = listeners;
+    this.#captures = captures;
+    this.#walks = new SessionWalks(listeners);
   }
 
   /** Makes worker number `worker` of a plan; nothing is bound yet. */
@@ -74,6 +81,7 @@ export class DataWorker {
           continueOn: plan.filters[index]?.continueOn,
         })),
       );
+    const captures = new CaptureTap(arena, worker, () => clock.nowMs());
     const slots = new PacketSlots(own.slots, own.slotCount);
     const onHeard = (destination: Destination, up: boolean): void => {
       if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
@@ -90,12 +98,13 @@ export class DataWorker {
         slots,
         clock,
         cpu: worker,
+        captures,
         onHeard,
         maxSessions: share(listener.maxSessions, plan.workers.length),
         reusePort: plan.workers.length > 1,
       }),
     );
-    return ok(new DataWorker(listeners));
+    return ok(new DataWorker(listeners, captures));
   }
 
   /**
@@ -113,6 +122,27 @@ export class DataWorker {
       bound.push(result.value);
     }
     return ok(bound);
+  }
+
+  /** Answers a question of the main thread, within this turn: a question never takes long. */
+  answer(question: WorkerQuestion): WorkerAnswer {
+    switch (question.kind) {
+      case "sessions":
+        return this.#walks.next(question);
+      case "end_sessions":
+        this.#walks.end(question.walk);
+        return { kind: "done" };
+      case "start_capture":
+        this.#captures.start(question.order);
+        return { kind: "done" };
+      case "stop_capture":
+        this.#captures.stop(question.id);
+        return { kind: "done" };
+      default: {
+        const never: never = question;
+        return never;
+      }
+    }
   }
 
   /** Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. */

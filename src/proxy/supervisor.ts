@@ -6,6 +6,7 @@ import type { FaultReport } from "../filter/fault-reporter.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 
 export interface SupervisorOptions {
   /** A filter's run that ended in a fault. At most one a filter, worker and second. */
@@ -28,6 +29,8 @@ export interface BoundListener {
 export interface RunningProxy {
   /** In the plan's order. */
   readonly listeners: readonly BoundListener[];
+  /** What a worker (by its place in the plan) says to a question; an error where it has died. */
+  ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>>;
   /**
    * Stops taking packets and connections, lets TCP connections end for at most `drainTimeoutMs`,
    * then closes everything. Resolves when all workers have ended. Calling it again waits too.
@@ -72,7 +75,8 @@ export async function startProxy(
     protocol,
     address: first.value.bound[i]!,
   }));
-  return ok({ listeners, stop: stopAll });
+  const ask: RunningProxy["ask"] = (worker, question) => running[worker]!.ask(question);
+  return ok({ listeners, ask, stop: stopAll });
 }
 
 /** Lowers `maxSessions` where the system allows too few open files for it. */
@@ -95,6 +99,7 @@ async function withFilesFor(plan: ProxyPlan, options: SupervisorOptions): Promis
 
 interface RunningWorker {
   readonly bound: readonly Address[];
+  ask(question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>>;
   stop(drainTimeoutMs: number): Promise<void>;
 }
 
@@ -119,13 +124,32 @@ function startWorker(
     await ended;
   };
 
+  /** Who waits for the answer to the question of each number. */
+  const waiting = new Map<number, (answer: Result<WorkerAnswer, UserError>) => void>();
+  let questions = 0;
+  let gone = false;
+  const died = err(new UserError("WORKER_DIED", `worker ${number}`, "it has ended"));
+  void ended.then(() => {
+    gone = true;
+    for (const resolve of waiting.values()) resolve(died);
+    waiting.clear();
+  });
+  const ask = (question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>> => {
+    if (gone) return Promise.resolve(died);
+    return new Promise((resolve) => {
+      const order: ControlMessage = { kind: "question", number: questions++, question };
+      waiting.set(order.number, resolve);
+      thread.postMessage(order);
+    });
+  };
+
   return new Promise((resolve) => {
     let started = false;
     thread.on("message", (message: WorkerMessage) => {
       switch (message.kind) {
         case "ready":
           started = true;
-          resolve(ok({ bound: message.bound, stop }));
+          resolve(ok({ bound: message.bound, ask, stop }));
           break;
         case "failed": {
           expected = true;
@@ -138,6 +162,10 @@ function startWorker(
           break;
         case "trace":
           options.onTrace?.(message.line);
+          break;
+        case "answer":
+          waiting.get(message.number)?.(ok(message.answer));
+          waiting.delete(message.number);
           break;
         case "stopped":
           break;

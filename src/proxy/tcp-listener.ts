@@ -2,10 +2,12 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import { formatEndpoint } from "./endpoint.ts";
 import { FrameJudge } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts } from "./listener.ts";
 import type { Address } from "./plan.ts";
+import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
 import { Tally } from "./tally.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
@@ -41,6 +43,8 @@ export class TcpListener implements Listener {
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
+      listener: index,
+      captures: parts.captures,
     };
     this.#shared = {
       plan,
@@ -74,6 +78,18 @@ export class TcpListener implements Listener {
       });
       server.listen({ ...plan.listen, backlog, reusePort, exclusive: true });
     });
+  }
+
+  *sessions(): IterableIterator<SessionInfo> {
+    const { plan, clock } = this.#parts;
+    for (const { client, destination, link } of this.#connections.walk())
+      yield {
+        listener: plan.name,
+        protocol: "tcp",
+        client: formatEndpoint(client.address, client.port),
+        destination: destination && formatEndpoint(destination.host, destination.port),
+        idle_ms: clock.nowMs() - link.usedAtMs,
+      };
   }
 
   async stop(drainTimeoutMs: number): Promise<void> {

@@ -17,6 +17,11 @@ const bound = created.ok ? await created.value.listen() : created;
 
 if (created.ok && bound.ok) {
   port.on("message", async (message: ControlMessage) => {
+    if (message.kind === "question") {
+      const { number, question } = message;
+      send({ kind: "answer", number, answer: created.value.answer(question) });
+      return;
+    }
     await created.value.stop(message.drainTimeoutMs);
     send({ kind: "stopped" });
     // Nothing else is open: the thread ends.
