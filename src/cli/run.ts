@@ -1,3 +1,4 @@
+import type { AdminServer } from "../admin/server.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
 import { ProcessMetrics } from "../metrics/process-metrics.ts";
@@ -12,6 +13,7 @@ import { hints } from "./hints.ts";
 import { hostPort } from "./host-port.ts";
 import { createLog } from "./log.ts";
 import { metricSources } from "./metric-sources.ts";
+import { controlOf, startAdmin } from "./start-admin.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -30,10 +32,12 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
   let server: MetricsServer | undefined;
+  let admin: AdminServer | undefined;
   let kernelDrops: KernelDrops | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
     await proxy?.stop(drainTimeoutMs);
+    await admin?.stop();
     await server?.stop();
     await echo?.stop();
     ending.release();
@@ -79,12 +83,25 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     if (!serving.ok) return refuse(serving.error.message);
     server = serving.value;
   }
+  const controlled = await startAdmin(
+    config.value,
+    controlOf(config.value, prepared.value, proxy, log),
+    log,
+  );
+  if (!controlled.ok) return refuse(controlled.error.message);
+  admin = controlled.value;
   for (const { name, protocol, address } of proxy.listeners)
     log.info(
       { listener: name, protocol, address: hostPort(address.host, address.port) },
       "listening",
     );
-  log.info(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }, "ready");
+  log.info(
+    {
+      ...(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }),
+      ...(admin && { admin: admin.address }),
+    },
+    "ready",
+  );
   if (options.hints === true || terminal.interactive)
     terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server));
 

@@ -241,7 +241,7 @@ listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: both
       title: "what later versions will have is told apart from misspelt keys",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
-admin: {}
+stateDir: x
 routes: []
 drain: refuse
 filters:
@@ -252,7 +252,7 @@ listeners:
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
 `,
       problems: `
-3:1: admin: not available in this version; remove it
+3:1: stateDir: not available in this version; remove it
 4:1: routes: not available in this version; remove it
 5:1: drain: not available in this version; remove it
 8:27: filters.code.shadow: not available in this version; remove it
