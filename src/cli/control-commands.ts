@@ -68,6 +68,27 @@ export function addControlCommands(
     done(await capture(options, terminal));
   });
   controlled(
+    weir
+      .command("explain")
+      .description(
+        "why a packet is passed or dropped: it runs once more, instruction by instruction",
+      )
+      .argument("<packet>", "hex from the Ethernet header on, or a capture file")
+      .option("--packet <n>", "which packet of the capture file, from 0", "0")
+      .option("-c, --config <file>", "with this config, instead of a running proxy and its maps")
+      .option("--listener <listener>", "through this listener's chain")
+      .option("--filter <filter>", "through this filter alone")
+      .addOption(
+        new Option("--direction <direction>", "of the listener's chains")
+          .choices(directions)
+          .default("ingress"),
+      )
+      .option("--brief", "the verdict and what decided it, without the instructions"),
+  ).action(async (packet: string, options) => {
+    const { explain } = await import("./explain.ts");
+    done(await explain(packet, options, terminal));
+  });
+  controlled(
     weir.command("reload").description("have a running proxy read its config again"),
   ).action(async (options: ControlOptions) => {
     const { reload } = await import("./prog-control.ts");
@@ -110,6 +131,21 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
     const { progDumpXlated } = await import("./prog-control.ts");
     done(await progDumpXlated(words, options, terminal));
   });
+  prog
+    .command("trace")
+    .description("a program of an object on packets offline, instruction by instruction")
+    .argument("<object>", "ELF object built by clang -target bpf")
+    .option("--program <name>", "which program of the object")
+    .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
+    .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
+    .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
+    .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
+    .option("--brief", "the verdict and what decided it, without the instructions")
+    .option("--json", "one JSON line a packet")
+    .action(async (object: string, options) => {
+      const { progTrace } = await import("./prog-trace.ts");
+      done(await progTrace(object, options, terminal));
+    });
   controlled(
     prog
       .command("profile")
@@ -173,4 +209,8 @@ function controlled(command: Command): Command {
     .option("--admin <address>", "the proxy's admin.listen (default: this user's own socket)")
     .option("--token-file <file>", "the token for an admin.listen that is an address and port")
     .option("--json", "JSON instead of text");
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }
