@@ -65,15 +65,15 @@ export async function listenOnSocket(
       ),
     );
   for (;;) {
-    const found = inode(path);
-    if (found === "not a socket")
+    const found = socketAt(path);
+    if (found === notSocket)
       return err(
         new UserError("ADMIN_LISTEN", where, "is there and no socket", "name another path"),
       );
     if (found !== undefined) {
       if (await answers(path)) return err(await inUse(path, where));
       // Another process may have replaced it meanwhile: then it is that one's to be asked.
-      if (inode(path) !== found) continue;
+      if (socketAt(path) !== found) continue;
       unlinkSync(path);
     }
     const failure = await bind(server, path);
@@ -92,11 +92,14 @@ export async function listenOnSocket(
   }
 }
 
-function inode(path: string): number | "not a socket" | undefined {
-  const status = lstatSync(path, { throwIfNoEntry: false });
+/** Which socket is there: inode numbers alone are used again at once. */
+function socketAt(path: string): string | undefined {
+  const status = lstatSync(path, { throwIfNoEntry: false, bigint: true });
   if (status === undefined) return undefined;
-  return status.isSocket() ? status.ino : "not a socket";
+  return status.isSocket() ? `${status.ino} of ${status.ctimeNs}` : notSocket;
 }
+
+const notSocket = "not a socket";
 
 function bind(server: Server, path: string): Promise<NodeJS.ErrnoException | undefined> {
   return new Promise((resolve) => {

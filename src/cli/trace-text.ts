@@ -230,11 +230,16 @@ export function decisionText(run: TracedRun): string {
   const low = run.verdict === undefined ? run.returned : run.returned & 0xffff_ffffn;
   let text = `returned ${low}${run.verdict === undefined ? "" : `: ${verdictText(run.verdict)}`}\n`;
   if (decision === undefined) return text;
-  text += `decided${placeText(lineOf(run, run.steps[decision.decidedAt]!)) || ` at instruction ${run.steps[decision.decidedAt]!.slot}`}\n`;
-  if (decision.because !== undefined) {
-    const explained = explainSteps(run)[decision.because]!;
-    text += `because${placeText(explained.line) || ` of instruction ${explained.slot}`} (${explained.effect})\n`;
-  }
+  const explained = explainSteps(run);
+  const told = (at: number): string => {
+    const step = explained[at]!;
+    const place = placeText(step.line) || ` at instruction ${step.slot}: ${step.text}`;
+    return run.program.instructions[step.slot]!.kind === "branch"
+      ? `${place} (${step.effect})`
+      : place;
+  };
+  text += `decided${told(decision.decidedAt)}\n`;
+  if (decision.because !== undefined) text += `because${told(decision.because)}\n`;
   return text;
 }
 
