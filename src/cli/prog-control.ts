@@ -126,8 +126,11 @@ export async function progDumpXlated(
   terminal: Terminal,
 ): Promise<ExitCode> {
   const command = "prog dump xlated";
-  const asked = listings.filter((form) => words.slice(1).includes(form));
-  const rest = words.filter((word, i) => i === 0 || !listings.some((form) => form === word));
+  // A program comes first, unless the object's only one is meant.
+  const named = words.slice(0, options.object === undefined ? 1 : 0);
+  const others = words.slice(named.length);
+  const asked = listings.filter((form) => others.includes(form));
+  const rest = [...named, ...others.filter((word) => !listings.some((form) => form === word))];
   const onlyProgram = options.object !== undefined && rest.length === 0;
   const reference = onlyProgram ? ok(undefined) : referenceOf(rest);
   if (!reference.ok) return reportError(command, reference.error, terminal);
@@ -138,8 +141,8 @@ export async function progDumpXlated(
   if (options.object !== undefined) {
     const found = objectPrograms(options.object, reference.value);
     if (!found.ok) return reportError(command, found.error, terminal);
-    const [program, ...others] = found.value.programs;
-    if (program === undefined || others.length > 0)
+    const [program, another] = found.value.programs;
+    if (program === undefined || another !== undefined)
       return reportError(
         command,
         new UserError(
