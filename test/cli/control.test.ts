@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { commands } from "../../src/cli/commands.ts";
 import { readCaptureBytes } from "../../src/pcap/read-capture.ts";
 import { needing } from "../support/needing.ts";
 import {
@@ -12,7 +13,6 @@ import {
   start,
   startWeir,
   temporaryFolder,
-  weir,
 } from "../support/processes.ts";
 
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
@@ -47,6 +47,27 @@ afterAll(async () => {
 
 function ask(...args: string[]) {
   return weir([...args, "--admin", admin]);
+}
+
+/** A command on this thread: a process each would take most of the time. */
+async function weir(args: readonly string[]) {
+  const printed = { stdout: "", stderr: "" };
+  let code = 0;
+  const terminal = {
+    out: (text: string) => {
+      printed.stdout += text;
+    },
+    error: (text: string) => {
+      printed.stderr += text;
+    },
+    interactive: false,
+    input: () => process.stdin,
+  };
+  const program = commands(terminal, (result) => {
+    code = result;
+  });
+  await program.parseAsync(args, { from: "user" });
+  return { code, ...printed };
 }
 
 async function datagram(from: string, answered: boolean): Promise<void> {
@@ -219,6 +240,61 @@ test("log-level shows and sets", async () => {
   expect((await ask("log-level", "info")).stdout).toBe("info\n");
   const wrong = await ask("log-level", "loud");
   expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("body.level") });
+});
+
+test("over TCP the API takes only those who show the token, and the default socket is left alone", async () => {
+  const [adminPort, udpPort] = [await freePort(), await freePort()];
+  const token = place.write("token", "0123456789abcdef0123456789abcdef\n");
+  const guarded = await startWeir(
+    { write: (_, text) => place.write("guarded.yaml", text) },
+    `version: 1
+admin: { listen: "127.0.0.1:${adminPort}", tokenFile: token }
+metrics: { listen: off }
+upstreams: { app: { echo: true } }
+listeners:
+  - { name: plain, protocol: udp, listen: "127.0.0.1:${udpPort}", upstream: app }
+`,
+  );
+  const address = ["--admin", `127.0.0.1:${adminPort}`];
+  const without = await weir(["list", ...address]);
+  expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("token is missing") });
+  const shown = await weir(["list", ...address, "--token-file", token]);
+  expect(shown).toMatchObject({ code: 0, stderr: "" });
+  place.write("short", "secret");
+  const short = await weir(["list", ...address, "--token-file", `${place.path}/short`]);
+  expect(short.stderr).toMatch(/holds no token of 16 characters or more; write one: openssl/);
+  await guarded.stop();
+});
+
+test("a second proxy of a user runs without the default socket, and says so", async () => {
+  const udpPort = await freePort();
+  const config = place.write(
+    "default.yaml",
+    `version: 1
+metrics: { listen: off }
+upstreams: { app: { echo: true } }
+listeners:
+  - { name: plain, protocol: udp, listen: "127.0.0.1:${udpPort}", upstream: app, ingress: [] }
+`,
+  );
+  const run = (text: string) => {
+    const file = place.write("other.yaml", text);
+    return start("env", [
+      `XDG_RUNTIME_DIR=${place.path}`,
+      process.execPath,
+      weirCommand,
+      "run",
+      "-c",
+      file,
+    ]);
+  };
+  const text = readFileSync(config, "utf8");
+  const first = run(text);
+  await first.printed(/"admin":"unix:.*weir-\d+\/admin\.sock","msg":"ready"/);
+  const second = run(text.replace(`:${udpPort}`, ":0"));
+  await second.printed(/another Weir \(process \d+\) listens there.*"msg":"no control API/);
+  await second.printed(/"msg":"ready"/);
+  await Promise.all([first.stop(), second.stop()]);
 });
 
 needing("script")("on a terminal the same commands give tables for people", async () => {

@@ -87,6 +87,7 @@ listeners:
       file: "t.yaml",
       workers: 1,
       memoryBytes: 536_870_912,
+      admin: { listen: undefined, tokenFile: undefined },
       drainTimeoutMs: 30_000,
       logLevel: "info",
       metricsListen: { host: "127.0.0.1", port: 9464 },

@@ -238,6 +238,30 @@ listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: both
 `,
     },
     {
+      title: "a control API that anyone could use",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+admin: { listen: "127.0.0.1:9465" }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }
+`,
+      problems: `
+3:18: admin.listen: an address and port need a token; add tokenFile: and a file that holds one, or write unix: and a path
+`,
+    },
+    {
+      title: "a control API's socket without a whole path",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+admin: { listen: "unix:admin.sock" }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }
+`,
+      problems: `
+3:18: admin.listen: "unix:admin.sock" names no socket; write unix: and an absolute path: unix:/run/weir/admin.sock
+`,
+    },
+    {
       title: "what later versions will have is told apart from misspelt keys",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
