@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 
+import { addControlCommands } from "./control-commands.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -87,7 +88,9 @@ A program that faults in a batch is an error; else its verdict is aborted, and t
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
     });
-  const filter = weir.command("filter").description("tcpdump expressions");
+  const filter = weir
+    .command("filter")
+    .description("tcpdump expressions; filters of a running proxy");
   filter
     .command("compile")
     .description("show the program that an expression compiles to, as tcpdump -d does")
@@ -111,6 +114,7 @@ A program that faults in a batch is an error; else its verdict is aborted, and t
       const { filterMatch } = await import("./filter-match.ts");
       done(await filterMatch(args, options, terminal));
     });
+  addControlCommands({ weir, prog, filter }, terminal, done);
   return weir;
 }
 

@@ -117,10 +117,10 @@ function wrongUsage(object: string | undefined, options: ProgRunOptions): string
 const ethernet = 1;
 
 /** What --data gives, then what --pcap files hold; where there is neither, one empty packet. */
-async function packetsOf({
+export async function packetsOf({
   data,
   pcap,
-}: ProgRunOptions): Promise<Result<readonly Uint8Array[], UserError>> {
+}: Pick<ProgRunOptions, "data" | "pcap">): Promise<Result<readonly Uint8Array[], UserError>> {
   const packets: Uint8Array[] = [];
   for (const [i, hex] of data.entries()) {
     const bytes = parseHex(hex);
@@ -169,9 +169,10 @@ async function subjectOf(
   return err(new UserError("ASSEMBLY", file, `does not assemble:\n  ${lines.join("\n  ")}`));
 }
 
-async function objectSubject(
+/** An object's program and maps, its globals set. */
+export async function objectSubject(
   file: string,
-  options: ProgRunOptions,
+  options: Pick<ProgRunOptions, "program" | "global">,
 ): Promise<Result<Subject, UserError>> {
   const bytes = readBounded(file, maxObjectBytes);
   if (!bytes.ok)

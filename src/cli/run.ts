@@ -1,3 +1,4 @@
+import type { AdminServer } from "../admin/server.ts";
 import { err, ok } from "../common/result.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
@@ -16,6 +17,7 @@ import { hints } from "./hints.ts";
 import { hostPort } from "./host-port.ts";
 import { createLog, type Log } from "./log.ts";
 import { metricSources } from "./metric-sources.ts";
+import { controlOf, startAdmin } from "./start-admin.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -43,11 +45,13 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
   let server: FollowingServer | undefined;
+  let admin: AdminServer | undefined;
   let kernelDrops: KernelDrops | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
     watch.stop();
     await proxy?.stop((live?.current.config ?? config.value).drainTimeoutMs);
+    await admin?.stop();
     await server?.stop();
     await echo?.stop();
     ending.release();
@@ -114,7 +118,10 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     });
   };
   const followFiles = onCommit((next) => watch.follow(next.config.watch ? next.config.files : []));
-  live = new LiveConfig({
+  const controlled = controlOf({ config: config.value, prepared: prepared.value }, proxy, log, () =>
+    liveConfig.reload(),
+  );
+  const liveConfig = new LiveConfig({
     config: config.value,
     prepared: prepared.value,
     proxy,
@@ -123,13 +130,18 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
       followMetrics,
       server.follow,
       followFiles,
+      controlled.follow,
       onCommit((next) => {
         log.level = next.config.logLevel;
       }),
     ],
     onReload: (result) => reportReload(result, log, metrics.value),
   });
-  logListening(proxy, server.server, log);
+  live = liveConfig;
+  const admitted = await startAdmin(config.value, controlled.control, log);
+  if (!admitted.ok) return refuse(admitted.error.message);
+  admin = admitted.value;
+  logListening(proxy, server.server, admin, log);
   if (options.hints === true || terminal.interactive)
     terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server.server));
 
@@ -142,13 +154,24 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   return stop(cause.code);
 }
 
-function logListening({ listeners }: RunningProxy, server: MetricsServer | undefined, log: Log) {
+function logListening(
+  { listeners }: RunningProxy,
+  server: MetricsServer | undefined,
+  admin: AdminServer | undefined,
+  log: Log,
+) {
   for (const { name, protocol, address } of listeners)
     log.info(
       { listener: name, protocol, address: hostPort(address.host, address.port) },
       "listening",
     );
-  log.info(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }, "ready");
+  log.info(
+    {
+      ...(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }),
+      ...(admin && { admin: admin.address }),
+    },
+    "ready",
+  );
 }
 
 function reportReload(result: ReloadResult, log: Log, metrics: Metrics): void {

@@ -3,7 +3,7 @@ import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
-import type { AddressRange, HostPort } from "./scalars.ts";
+import type { AddressRange, AdminListen, HostPort } from "./scalars.ts";
 
 /** A config that holds: every name in it exists, every object is read, every entry is bytes. */
 export interface Config {
@@ -19,10 +19,18 @@ export interface Config {
   readonly files: readonly string[];
   /** Undefined: no metrics server. */
   readonly metricsListen: HostPort | undefined;
+  readonly admin: AdminConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly ports: readonly PortConfig[];
   readonly filters: readonly FilterConfig[];
   readonly listeners: readonly ListenerConfig[];
+}
+
+export interface AdminConfig {
+  /** Undefined: the user's own socket, and none where that cannot be. */
+  readonly listen: AdminListen | "off" | undefined;
+  /** The token file's path. */
+  readonly tokenFile: string | undefined;
 }
 
 export interface UpstreamConfig {

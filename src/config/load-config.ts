@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
@@ -48,6 +48,7 @@ export function parseConfig(text: string, file: string): Result<Config, readonly
   if (!source.ok) return err(sortProblems(source.error, file));
   const problems = new ProblemList(source.value);
   const values = validate(source.value, problems);
+  if (values !== undefined) checkAdmin(values, problems);
   const readable = readableParts(source.value.value);
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
@@ -66,6 +67,24 @@ function validate(source: YamlSource, problems: ProblemList): ConfigValues | und
   for (const issue of parsed.error.issues)
     problems.found.push(...explainIssue(issue, configSchema, source));
   return undefined;
+}
+
+/** A path as the config means it: relative to its file. */
+function resolvePath(path: string, { source }: ProblemList): string {
+  return isAbsolute(path) ? path : join(dirname(source.file), path);
+}
+
+/** Anyone who reaches an address could change filters: there a token is needed. */
+function checkAdmin({ admin }: ConfigValues, problems: ProblemList): void {
+  const { listen, tokenFile } = admin;
+  if (listen === undefined || listen === "off" || "path" in listen) return;
+  if (tokenFile === undefined)
+    problems.value(
+      "CONFIG_VALUE",
+      ["admin", "listen"],
+      "an address and port need a token",
+      "add tokenFile: and a file that holds one, or write unix: and a path",
+    );
 }
 
 /** The config with names and numbers settled. Nothing is wrong with it any more. */
@@ -98,6 +117,10 @@ function resolved(
     watch: values.reload.watch,
     files: [...new Set([problems.source.file, ...filters.flatMap((filter) => filter.files)])],
     metricsListen: values.metrics.listen === "off" ? undefined : values.metrics.listen,
+    admin: {
+      listen: values.admin.listen,
+      tokenFile: values.admin.tokenFile && resolvePath(values.admin.tokenFile, problems),
+    },
     upstreams: Object.entries(values.upstreams).map(([name, { addresses }]) => ({
       name,
       addresses: addresses ?? "echo",

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
@@ -152,6 +153,16 @@ function needsRestart(before: Config, next: Config): UserError[] {
   };
   fixed("workers", before.workers, next.workers);
   fixed("memory", before.memoryBytes, next.memoryBytes);
+  // Who asks for a reload through the control API must get its answer there.
+  if (!isDeepStrictEqual(before.admin, next.admin))
+    errors.push(
+      new UserError(
+        "RELOAD_NEEDS_RESTART",
+        next.file,
+        "admin holds for as long as the proxy runs, and the config says something else",
+        "restart the proxy, or leave admin as it was",
+      ),
+    );
   for (const { name, protocol, listen } of next.listeners) {
     const ofProtocol = before.listeners.filter((one) => one.protocol === protocol);
     const isThere = ofProtocol.some(

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { isAbsolute } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { parseAddress } from "../packet/address.ts";
 import { maxArenaBytes } from "../runtime/arena.ts";
@@ -96,6 +97,21 @@ export function parseListenAddress(text: string): Result<HostPort, Wrong> {
   if (isIP(parts.host) === 0 || parts.bracketed !== (isIP(parts.host) === 6))
     return err(notAnAddress(text, listenFix));
   return ok({ host: parts.host, port: parts.port });
+}
+
+/** Where the control API listens: a Unix socket's path, or an address and port. */
+export type AdminListen = { readonly path: string } | HostPort;
+
+/** `unix:/run/weir/admin.sock`, an address and port as `parseListenAddress` takes them, or `off`. */
+export function parseAdminListen(text: string): Result<AdminListen | "off", Wrong> {
+  if (text === "off") return ok("off");
+  if (!text.startsWith("unix:")) return parseListenAddress(text);
+  const path = text.slice("unix:".length);
+  if (isAbsolute(path) && !path.includes("\0")) return ok({ path });
+  return err({
+    what: `${quote(text)} names no socket`,
+    fix: "write unix: and an absolute path: unix:/run/weir/admin.sock",
+  });
 }
 
 /** Letters, digits, hyphens and dots, as in /etc/hosts and container names. RFC 1123 §2.1, with underscores. */

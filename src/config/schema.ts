@@ -1,12 +1,18 @@
 import { z } from "zod";
 import { filterSchema } from "./filter-schema.ts";
 import { listenerSchema, maxIfindex } from "./listener-schema.ts";
-import { type HostPort, parseListenAddress } from "./scalars.ts";
+import {
+  type AdminListen,
+  type HostPort,
+  parseAdminListen,
+  parseListenAddress,
+} from "./scalars.ts";
 import {
   block,
   blockOf,
   choice,
   duration,
+  filePath,
   listOf,
   memorySize,
   name,
@@ -50,6 +56,12 @@ const listenOrOff = textOf<HostPort | "off">(
   (text) => (text === "off" ? { ok: true, value: "off" as const } : parseListenAddress(text)),
 );
 
+const adminListen = textOf<AdminListen | "off">(
+  "unix: and a path, an address and port, or off",
+  "unix:/run/weir/admin.sock",
+  parseAdminListen,
+);
+
 /** The whole config: keys, types, defaults and what each means. */
 export const configSchema = block(
   {
@@ -87,6 +99,20 @@ export const configSchema = block(
     })
       .prefault({})
       .describe("The Prometheus endpoint."),
+    admin: block({
+      listen: adminListen
+        .optional()
+        .describe(
+          "Where weir's own commands reach it: unix: and an absolute path, an address and port, or off. Without it: weir-UID/admin.sock in $XDG_RUNTIME_DIR or /tmp, for this user only.",
+        ),
+      tokenFile: filePath
+        .optional()
+        .describe(
+          "A file with the token that clients must show. Needed where listen is an address and port, which anyone who reaches it could use. Relative to the config file.",
+        ),
+    })
+      .prefault({})
+      .describe("The control API."),
     upstreams: blockOf(name, upstreamSchema).prefault({}).describe("Where packets go, by name."),
     ports: blockOf(ifindex, reference)
       .default({})
@@ -99,7 +125,7 @@ export const configSchema = block(
       .max(256)
       .describe("Where packets come in, and which filters they pass."),
   },
-  ["admin", "stateDir", "drain", "routes"],
+  ["stateDir", "drain", "routes"],
 );
 
 /** With defaults, durations in milliseconds, sizes in bytes, addresses in parts. */

@@ -31,7 +31,9 @@ const perListener = directions.length * perDirection + listenerCells.length + re
 /** A filter's cells: verdicts, then sampled run times by bucket (one more for above all), then their sum. */
 const runsAt = verdictKinds.length;
 const runSumAt = runsAt + runBounds.length + 1;
-const perFilter = runSumAt + 1;
+/** Not 0: the filter is taken out of its chains. Behind the counters. */
+const disabledAt = runSumAt + 1;
+const perFilter = disabledAt + 1;
 
 const directionIndex: Readonly<Record<Direction, number>> = { ingress: 0, egress: 1 };
 const verdictIndex = indexes(verdictKinds);
@@ -69,7 +71,8 @@ export function counterBytes(shape: CounterShape): number {
 /**
  * One worker's counters: 64-bit float cells in the arena (exact to 2⁵³). The worker is the only
  * writer; the main thread reads the same cells when it is scraped, so that rendering costs the
- * worker nothing and needs no message.
+ * worker nothing and needs no message. One cell a filter goes the other way: the main thread
+ * disables filters, and the worker reads.
  */
 export class Counters {
   #cells: Float64Array;
@@ -163,6 +166,16 @@ export class Counters {
   /** Seconds that a filter's timed runs took together. */
   readFilterRunSum(filter: number): number {
     return this.#cells[this.#filters[filter]! + runSumAt]!;
+  }
+
+  /** Takes a filter out of its chains on this worker, or puts it back. The main thread's to call. */
+  disable(filter: number, disabled: boolean): void {
+    this.#cells[this.#filters[filter]! + disabledAt] = disabled ? 1 : 0;
+  }
+
+  /** Never once detached: filters that still run then were not disabled by that. */
+  isDisabled(filter: number): boolean {
+    return this.#cells[this.#filters[filter]! + disabledAt] === 1;
   }
 
   /** When an upstream's address was last heard of: above 0 it was up, below 0 down, 0 never tried. */

@@ -1,5 +1,6 @@
 import { ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import { CaptureTap } from "../filter/capture-tap.ts";
 import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
 import { Arena } from "../runtime/arena.ts";
 import { instantiateRuntime } from "../runtime/instantiate.ts";
@@ -8,6 +9,8 @@ import { Generation, type GenerationParts } from "./generation.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
 import { TurnClock } from "./turn-clock.ts";
@@ -47,6 +50,8 @@ export class DataWorker {
   readonly #parts: GenerationParts;
   readonly #clock = new TurnClock();
   readonly #slots: PacketSlots;
+  readonly #captures: CaptureTap;
+  readonly #walks = new SessionWalks(() => this.#allListeners());
   #generation: Generation | undefined;
   #listeners: readonly BoundListener[] = [];
   #prepared: Prepared | undefined;
@@ -61,6 +66,7 @@ export class DataWorker {
     this.#worker = worker;
     this.#arena = Arena.attach(plan.memory);
     this.#slots = new PacketSlots(own.slots, own.slotCount);
+    this.#captures = new CaptureTap(this.#arena, worker, () => clock.nowMs());
     this.#parts = {
       context: {
         arena: this.#arena,
@@ -130,11 +136,36 @@ export class DataWorker {
     before?.counters.detach();
   }
 
+  /** Answers a question of the main thread, within this turn: a question never takes long. */
+  answer(question: WorkerQuestion): WorkerAnswer {
+    switch (question.kind) {
+      case "sessions":
+        return this.#walks.next(question);
+      case "end_sessions":
+        this.#walks.end(question.walk);
+        return { kind: "done" };
+      case "start_capture":
+        this.#captures.start(question.order);
+        return { kind: "done" };
+      case "stop_capture":
+        this.#captures.stop(question.id);
+        return { kind: "done" };
+      default: {
+        const never: never = question;
+        return never;
+      }
+    }
+  }
+
   /** Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. */
   async stop(drainTimeoutMs: number): Promise<void> {
     await this.abort();
-    const all = [...this.#listeners.map(({ listener }) => listener), ...this.#closing];
-    await Promise.all(all.map((listener) => listener.stop(drainTimeoutMs)));
+    await Promise.all(this.#allListeners().map((listener) => listener.stop(drainTimeoutMs)));
+  }
+
+  /** Those in force, and those that are ending. */
+  #allListeners(): Listener[] {
+    return [...this.#listeners.map(({ listener }) => listener), ...this.#closing];
   }
 
   /** The listener that is bound to this address already, else a new one, which is in `opened` too. */
@@ -157,6 +188,7 @@ export class DataWorker {
       slots: this.#slots,
       clock: this.#clock,
       cpu: this.#worker,
+      captures: this.#captures,
       onHeard: (destination, up) => this.#onHeard(destination, up),
       reusePort: plan.workers.length > 1,
     });

@@ -1,11 +1,13 @@
 import type { Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import type { CaptureTap } from "../filter/capture-tap.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Counters } from "../filter/counters.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
+import type { SessionInfo } from "./session-info.ts";
 import type { TurnClock } from "./turn-clock.ts";
 
 /** What a listener takes from its plan: all of it may be another after a reload. */
@@ -27,6 +29,7 @@ export interface ListenerParts extends ListenerSettings {
   readonly slots: PacketSlots;
   readonly clock: TurnClock;
   readonly cpu: number;
+  readonly captures: CaptureTap;
   /** A destination answered, or could not be reached. */
   readonly onHeard: (destination: Destination, up: boolean) => void;
   /** Other workers bind the same address. */
@@ -47,6 +50,8 @@ export interface Listener {
    * connections live on. Those of UDP keep the destination address that their frames have.
    */
   follow(settings: ListenerSettings): void;
+  /** What sessions there are, asked for over many turns: see `SessionTable.walk`. */
+  sessions(): IterableIterator<SessionInfo>;
   /** Takes nothing new, lets streams end for at most `drainTimeoutMs`, then closes everything. */
   stop(drainTimeoutMs: number): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -31,6 +32,8 @@ export type WorkerMessage =
   | { readonly kind: "fault"; readonly report: FaultReport }
   /** A line of `bpf_trace_printk`. */
   | { readonly kind: "trace"; readonly line: string }
+  /** To the question of that number. */
+  | { readonly kind: "answer"; readonly number: number; readonly answer: WorkerAnswer }
   /** After `stop`: everything is closed. It ends by itself. */
   | { readonly kind: "stopped" };
 
@@ -40,4 +43,5 @@ export type ControlMessage =
   | { readonly kind: "abort" }
   /** `commit` is its number. Listeners that are gone let connections end for `drainTimeoutMs`. */
   | { readonly kind: "commit"; readonly commit: number; readonly drainTimeoutMs: number }
+  | { readonly kind: "question"; readonly number: number; readonly question: WorkerQuestion }
   | { readonly kind: "stop"; readonly drainTimeoutMs: number };

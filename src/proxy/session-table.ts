@@ -33,7 +33,8 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   #options: TableOptions<Entry>;
   #newest: SessionLink<Entry> | undefined;
   #oldest: SessionLink<Entry> | undefined;
-  #size = 0;
+  /** In the order they came. Its iterators go on while entries come and go. */
+  readonly #all = new Set<Entry>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: TableOptions<Entry>) {
@@ -41,13 +42,13 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#all.size;
   }
 
   /** Adds `entry`, after making room for it. */
   add(entry: Entry): void {
-    if (this.#size >= this.#options.capacity) this.#evict();
-    this.#size++;
+    if (this.#all.size >= this.#options.capacity) this.#evict();
+    this.#all.add(entry);
     entry.link.listed = true;
     this.#pushNewest(entry.link);
     this.#arm();
@@ -56,7 +57,7 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   /** Holds another bound from now on: entries beyond it make room, idle ones are found. */
   limit(capacity: number, idleTimeoutMs: number): void {
     this.#options = { ...this.#options, capacity, idleTimeoutMs };
-    while (this.#size > capacity) this.#evict();
+    while (this.#all.size > capacity) this.#evict();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#arm();
@@ -77,12 +78,20 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   remove(entry: Entry): void {
     if (!entry.link.listed) return;
     entry.link.listed = false;
-    this.#size--;
+    this.#all.delete(entry);
     this.#unlink(entry.link);
-    if (this.#size === 0) {
+    if (this.#all.size === 0) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     }
+  }
+
+  /**
+   * All entries in the order they came, to be asked for over many turns: what is there from start to
+   * end comes once, what comes or goes meanwhile may.
+   */
+  walk(): IterableIterator<Entry> {
+    return this.#all.values();
   }
 
   /** All entries, the least recently used first. */

@@ -7,6 +7,7 @@ import { Arena } from "../runtime/arena.ts";
 import { instantiateRuntime } from "../runtime/instantiate.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
@@ -44,6 +45,8 @@ export interface Applied {
 export interface RunningProxy {
   /** In the order of the plan in force. */
   readonly listeners: readonly BoundListener[];
+  /** What a worker (by its place in the plan) says to a question; an error where it has died. */
+  ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>>;
   /**
    * Puts another plan over the same memory and workers in force: on all workers, or on none. Each
    * makes it ready beside the one that runs, and swaps between two packets. Listeners that keep
@@ -120,6 +123,12 @@ class Supervisor implements RunningProxy {
 
   get listeners(): readonly BoundListener[] {
     return this.#listeners;
+  }
+
+  ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>> {
+    const thread = this.#threads[worker];
+    if (thread !== undefined) return thread.ask(question);
+    return Promise.resolve(err(new UserError("WORKER_DIED", `worker ${worker}`, "it has ended")));
   }
 
   apply(plan: ProxyPlan, options: ApplyOptions): Promise<Result<Applied, readonly UserError[]>> {

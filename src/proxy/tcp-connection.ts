@@ -55,6 +55,7 @@ type Fate = "forward" | "answer" | "lost" | "astray";
  */
 export class TcpConnection {
   readonly link = new SessionLink<TcpConnection>(this);
+  readonly client: Endpoint;
   readonly #client: Socket;
   readonly #parts: ConnectionParts;
   readonly #wire: TcpWire;
@@ -68,11 +69,17 @@ export class TcpConnection {
 
   /** `client` is paused. Nothing happens before `open`. */
   constructor(client: Socket, from: Endpoint, to: Endpoint, parts: ConnectionParts) {
+    this.client = from;
     this.#client = client;
     this.#parts = parts;
     this.#wire = new TcpWire(from, to, parts.ingress, parts.egress);
     client.on("error", () => this.#broken("client"));
     client.on("close", () => this.#socketClosed());
+  }
+
+  /** Where it goes, once that is decided. */
+  get destination(): Destination | undefined {
+    return this.#destination;
   }
 
   /** Waits for nothing but its idle timeout. */

@@ -2,10 +2,12 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import { formatEndpoint } from "./endpoint.ts";
 import { FrameJudge } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import type { Address } from "./plan.ts";
+import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
 import { Tally } from "./tally.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
@@ -45,6 +47,8 @@ export class TcpListener implements Listener {
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
+      listener: plan.name,
+      captures: parts.captures,
     };
     this.#shared = {
       plan,
@@ -90,16 +94,29 @@ export class TcpListener implements Listener {
     const { plan, index, counters } = settings;
     const before = this.#parts;
     this.#parts = { ...before, ...settings };
+    const named = { ifindex: plan.ifindex, listener: plan.name };
     this.#shared.plan = plan;
     this.#shared.destinations = settings.destinations;
-    this.#shared.ingress.follow(settings.ingress, { ifindex: plan.ifindex });
-    this.#shared.egress.follow(settings.egress, { ifindex: plan.ifindex });
+    this.#shared.ingress.follow(settings.ingress, named);
+    this.#shared.egress.follow(settings.egress, named);
     this.#shared.received.follow(counters, index);
     this.#shared.replied.follow(counters, index);
     // A listener may go on under another name.
     before.counters.add(before.index, "sessions", -this.#connections.size);
     counters.add(index, "sessions", this.#connections.size);
     this.#connections.limit(settings.maxSessions, plan.idleTimeoutMs);
+  }
+
+  *sessions(): IterableIterator<SessionInfo> {
+    const { plan, clock } = this.#parts;
+    for (const { client, destination, link } of this.#connections.walk())
+      yield {
+        listener: plan.name,
+        protocol: "tcp",
+        client: formatEndpoint(client.address, client.port),
+        destination: destination && formatEndpoint(destination.host, destination.port),
+        idle_ms: clock.nowMs() - link.usedAtMs,
+      };
   }
 
   async stop(drainTimeoutMs: number): Promise<void> {

@@ -4,12 +4,13 @@ import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { Flow } from "../packet/flow.ts";
 import type { Destination } from "./destinations.ts";
-import { endpointKey } from "./endpoint.ts";
+import { endpointKey, formatEndpoint } from "./endpoint.ts";
 import { FrameJudge, type Judgement } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.ts";
 import type { Address } from "./plan.ts";
+import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
 import { type Forwarded, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
@@ -51,6 +52,8 @@ export class UdpListener implements Listener {
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
+      listener: plan.name,
+      captures: parts.captures,
     };
     this.#ingress = new FrameJudge(parts.ingress, { ...judging, direction: "ingress" });
     this.#egress = new FrameJudge(parts.egress, { ...judging, direction: "egress" });
@@ -108,8 +111,9 @@ export class UdpListener implements Listener {
     const { plan, index, counters } = settings;
     const before = this.#parts;
     this.#parts = { ...before, ...settings };
-    this.#ingress.follow(settings.ingress, { ifindex: plan.ifindex });
-    this.#egress.follow(settings.egress, { ifindex: plan.ifindex });
+    const named = { ifindex: plan.ifindex, listener: plan.name };
+    this.#ingress.follow(settings.ingress, named);
+    this.#egress.follow(settings.egress, named);
     this.#received.follow(counters, index);
     this.#replied.follow(counters, index);
     // A listener may go on under another name.
@@ -118,6 +122,18 @@ export class UdpListener implements Listener {
     this.#sessions.limit(settings.maxSessions, plan.idleTimeoutMs);
     this.#strangers.clear();
     this.#local.clear();
+  }
+
+  *sessions(): IterableIterator<SessionInfo> {
+    const { plan, clock } = this.#parts;
+    for (const { client, destination, link } of this.#sessions.walk())
+      yield {
+        listener: plan.name,
+        protocol: "udp",
+        client: formatEndpoint(client.address, client.port),
+        destination: formatEndpoint(destination.host, destination.port),
+        idle_ms: clock.nowMs() - link.usedAtMs,
+      };
   }
 
   /** Datagrams have no end to wait for: what was received is forwarded, and sessions close. */

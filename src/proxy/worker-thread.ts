@@ -5,6 +5,7 @@ import { UserError } from "../common/user-error.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 
 /** What a worker's thread tells besides its answers. */
 export interface ThreadEvents {
@@ -18,10 +19,11 @@ export interface ThreadEvents {
 const workerFile = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
 
 type Prepared = Result<readonly Address[], UserError>;
+type Answered = Result<WorkerAnswer, UserError>;
 
 /**
  * A data worker as the main thread sees it. Orders are given one after another, each when the one
- * before is answered. A worker that dies answers all that it was asked: it never keeps anyone waiting.
+ * before is answered; questions come between them. A worker that dies answers all that it was asked: it never keeps anyone waiting.
  */
 export class WorkerThread {
   readonly #number: number;
@@ -35,6 +37,9 @@ export class WorkerThread {
   #onDone: (() => void) | undefined;
   readonly #onReleased = new Map<number, () => void>();
   #commits = 0;
+  /** Who waits for the answer to the question of each number. */
+  readonly #onAnswer = new Map<number, (answer: Answered) => void>();
+  #questions = 0;
 
   private constructor(plan: ProxyPlan, number: number, events: ThreadEvents) {
     const workerData: WorkerStart = { plan, worker: number };
@@ -95,6 +100,16 @@ export class WorkerThread {
     return { committed: this.#do({ kind: "commit", commit, drainTimeoutMs }), released };
   }
 
+  /** What it says to a question; an error where it has ended. */
+  ask(question: WorkerQuestion): Promise<Answered> {
+    if (this.#hasEnded) return Promise.resolve(err(this.#died("has ended")));
+    return new Promise((resolve) => {
+      const number = this.#questions++;
+      this.#onAnswer.set(number, resolve);
+      this.#order({ kind: "question", number, question });
+    });
+  }
+
   /** Resolves when it has ended. */
   async stop(drainTimeoutMs: number): Promise<void> {
     this.#isExpected = true;
@@ -138,6 +153,10 @@ export class WorkerThread {
       case "trace":
         events.onTrace(message.line);
         break;
+      case "answer":
+        this.#onAnswer.get(message.number)?.(ok(message.answer));
+        this.#onAnswer.delete(message.number);
+        break;
       case "stopped":
         break;
     }
@@ -159,6 +178,8 @@ export class WorkerThread {
     this.#done();
     for (const released of this.#onReleased.values()) released();
     this.#onReleased.clear();
+    for (const answer of this.#onAnswer.values()) answer(err(this.#died("has ended")));
+    this.#onAnswer.clear();
   }
 
   #died(what: string): UserError {

@@ -41,6 +41,9 @@ async function obey(message: ControlMessage): Promise<void> {
       send({ kind: "released", commit: message.commit });
       break;
     }
+    case "question":
+      send({ kind: "answer", number: message.number, answer: data.answer(message.question) });
+      break;
     case "stop":
       await data.stop(message.drainTimeoutMs);
       send({ kind: "stopped" });

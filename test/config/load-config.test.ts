@@ -89,6 +89,7 @@ listeners:
       watch: false,
       workers: 1,
       memoryBytes: 536_870_912,
+      admin: { listen: undefined, tokenFile: undefined },
       drainTimeoutMs: 30_000,
       logLevel: "info",
       metricsListen: { host: "127.0.0.1", port: 9464 },

@@ -238,10 +238,34 @@ listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: both
 `,
     },
     {
+      title: "a control API that anyone could use",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+admin: { listen: "127.0.0.1:9465" }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }
+`,
+      problems: `
+3:18: admin.listen: an address and port need a token; add tokenFile: and a file that holds one, or write unix: and a path
+`,
+    },
+    {
+      title: "a control API's socket without a whole path",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+admin: { listen: "unix:admin.sock" }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }
+`,
+      problems: `
+3:18: admin.listen: "unix:admin.sock" names no socket; write unix: and an absolute path: unix:/run/weir/admin.sock
+`,
+    },
+    {
       title: "what later versions will have is told apart from misspelt keys",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
-admin: {}
+stateDir: x
 routes: []
 drain: refuse
 filters:
@@ -252,7 +276,7 @@ listeners:
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
 `,
       problems: `
-3:1: admin: not available in this version; remove it
+3:1: stateDir: not available in this version; remove it
 4:1: routes: not available in this version; remove it
 5:1: drain: not available in this version; remove it
 8:27: filters.code.shadow: not available in this version; remove it

@@ -53,6 +53,8 @@ test("no two counters share a cell", () => {
       expected.push([() => counters.readFilterRuns(filter)[bucket]!, 1]);
     const sum = times.reduce((all, seconds) => all + seconds, 0);
     expected.push([() => counters.readFilterRunSum(filter), sum]);
+    counters.disable(filter, filter === 0);
+    expected.push([() => Number(counters.isDisabled(filter)), Number(filter === 0)]);
   }
   for (let address = 0; address < shape.addresses; address++) {
     counters.upstream(address, address === 0, 1_000 + address);

@@ -12,6 +12,7 @@ import { dropReasons } from "../../src/common/drop-reason.ts";
 import type { EngineContext, Executable, LinkedProgram } from "../../src/engine/engine.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { CaptureTap } from "../../src/filter/capture-tap.ts";
 import { Chain } from "../../src/filter/chain.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { type FaultReport, FaultReporter } from "../../src/filter/fault-reporter.ts";
@@ -203,6 +204,7 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     destinations: new Destinations({ upstreams, ports: options.ports ?? [] }, plan),
     counters,
     arena,
+    captures: new CaptureTap(arena, 0, () => clock.nowMs()),
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
     clock,
     cpu: 0,

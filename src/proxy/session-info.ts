@@ -1,0 +1,11 @@
+/** A session or connection as the control API tells it. */
+export interface SessionInfo {
+  readonly listener: string;
+  readonly protocol: "udp" | "tcp";
+  /** `address:port`, IPv6 in brackets. */
+  readonly client: string;
+  /** Undefined for a connection whose SYN a filter dropped. */
+  readonly destination: string | undefined;
+  /** Since its last packet. */
+  readonly idle_ms: number;
+}
