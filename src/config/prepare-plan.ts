@@ -10,13 +10,15 @@ import type {
   PortPlan,
   ProgramPlan,
   ProxyPlan,
+  TunnelPlan,
   WorkerPlan,
 } from "../proxy/plan.ts";
+import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
-import type { ChainItem, Config, ListenerConfig } from "./config.ts";
+import type { ChainItem, Config, ListenerConfig, PortConfig } from "./config.ts";
 import { slotsPerWorker } from "./memory-need.ts";
 import { type PreparedFilter, prepareFilter } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
@@ -70,10 +72,12 @@ export async function preparePlan(
   }
   const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
   const addresses = upstreams.ok ? upstreams.value.flatMap((upstream) => upstream.addresses) : [];
+  const tunnels = tunnelPlans(config);
   const shape: CounterShape = {
     listeners: config.listeners.length,
     filters: filters.length,
     addresses: addresses.length,
+    ...(tunnels.lanes === 0 ? {} : { lanes: tunnels.lanes }),
   };
   const workers: WorkerPlan[] = [];
   for (let cpu = 0; cpu < config.workers && errors.length === 0; cpu++) {
@@ -84,13 +88,16 @@ export async function preparePlan(
   if (errors.length > 0 || !upstreams.ok) return err(errors);
 
   const upstreamIndex = indexOfNames(config.upstreams);
-  const ports = config.ports.map(
-    ({ ifindex, upstream }): PortPlan => ({ ifindex, upstream: upstreamIndex(upstream) }),
-  );
+  const ports = config.ports.map((port) => portPlan(port, config, upstreamIndex));
   const filterIndex = chainIndex(filters, config);
-  const listeners = config.listeners.map((listener) =>
-    listenerPlan(listener, upstreamIndex(listener.upstream), filterIndex),
-  );
+  const listeners = config.listeners.map((listener, i) => ({
+    ...listenerPlan(
+      listener,
+      listener.upstream === undefined ? undefined : upstreamIndex(listener.upstream),
+      filterIndex,
+    ),
+    tunnel: tunnels.plans[i],
+  }));
   const plan: ProxyPlan = {
     memory: arena.value.memory,
     runtime: module,
@@ -124,9 +131,37 @@ function prepareWorker(
   });
 }
 
+/** What each listener is as a tunnel, and how many lanes all of them count. */
+function tunnelPlans(config: Config): {
+  plans: (TunnelPlan | undefined)[];
+  lanes: number;
+} {
+  let lanes = 0;
+  const plans = config.listeners.map(({ tunnel }): TunnelPlan | undefined => {
+    if (tunnel === undefined) return undefined;
+    const plan = { ...tunnel, firstLane: lanes };
+    lanes += laneNames(plan).length;
+    return plan;
+  });
+  return { plans, lanes };
+}
+
+/** A port of an upstream, or of a bridge's peer: only those have a dot in their names. */
+function portPlan(
+  { ifindex, target }: PortConfig,
+  { listeners }: Config,
+  upstreamIndex: (name: string) => number,
+): PortPlan {
+  const [listenerName, peerName] = target.split(".");
+  if (peerName === undefined) return { ifindex, upstream: upstreamIndex(target) };
+  const listener = listeners.findIndex(({ name }) => name === listenerName);
+  const peers = listeners[listener]?.tunnel?.peers ?? [];
+  return { ifindex, listener, peer: indexOfNames(peers)(peerName) };
+}
+
 function listenerPlan(
   listener: ListenerConfig,
-  upstream: number,
+  upstream: number | undefined,
   filterIndex: (item: ChainItem) => number,
 ): ListenerPlan {
   const { listen } = listener;

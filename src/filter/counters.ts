@@ -23,7 +23,12 @@ export interface CounterShape {
   readonly filters: number;
   /** Addresses of all upstreams together. */
   readonly addresses: number;
+  /** A lane is one network of one peer of a tunnel. Absent: there are none. */
+  readonly lanes?: number;
 }
+
+/** What is counted a lane. */
+const laneCells = 4;
 
 const perDirection = verdictKinds.length * 2 + dropReasons.length;
 const perListener = directions.length * perDirection + listenerCells.length + receiveErrors.length;
@@ -40,7 +45,13 @@ const errorIndex = indexes(receiveErrors);
 
 /** Bytes one worker's counters take in the arena. */
 export function counterBytes(shape: CounterShape): number {
-  return (shape.listeners * perListener + shape.filters * perFilter + shape.addresses) * 8;
+  return (
+    (shape.listeners * perListener +
+      shape.filters * perFilter +
+      shape.addresses +
+      (shape.lanes ?? 0) * laneCells) *
+    8
+  );
 }
 
 /**
@@ -52,11 +63,13 @@ export class Counters {
   readonly #cells: Float64Array;
   readonly #filters: number;
   readonly #addresses: number;
+  readonly #lanes: number;
 
   constructor(memory: WebAssembly.Memory, offset: number, shape: CounterShape) {
     this.#cells = new Float64Array(memory.buffer, offset, counterBytes(shape) / 8);
     this.#filters = shape.listeners * perListener;
     this.#addresses = this.#filters + shape.filters * perFilter;
+    this.#lanes = this.#addresses + shape.addresses;
   }
 
   /** Counts a packet of `bytes` (the frame's length) whose verdict is `kind`. */
@@ -99,6 +112,13 @@ export class Counters {
     this.#cells[this.#addresses + address] = up ? nowMs : -nowMs;
   }
 
+  /** A frame of `bytes` came from a lane's peer (ingress), or was sent there (egress). */
+  laneFrame(lane: number, direction: Direction, bytes: number): void {
+    const at = this.#lanes + lane * laneCells + directionIndex[direction] * 2;
+    this.#cells[at]! += 1;
+    this.#cells[at + 1]! += bytes;
+  }
+
   add(listener: number, cell: ListenerCell, by: number): void {
     this.#cells[cellAt(listener, cell)]! += by;
   }
@@ -137,6 +157,14 @@ export class Counters {
   /** When an upstream's address was last heard of: above 0 it was up, below 0 down, 0 never tried. */
   readUpstream(address: number): number {
     return this.#cells[this.#addresses + address]!;
+  }
+
+  readLaneFrames(lane: number, direction: Direction): number {
+    return this.#cells[this.#lanes + lane * laneCells + directionIndex[direction] * 2]!;
+  }
+
+  readLaneBytes(lane: number, direction: Direction): number {
+    return this.#cells[this.#lanes + lane * laneCells + directionIndex[direction] * 2 + 1]!;
   }
 
   readCell(listener: number, cell: ListenerCell): number {

@@ -9,11 +9,13 @@ import { LoadedFilter } from "../filter/loaded-filter.ts";
 import { Arena } from "../runtime/arena.ts";
 import { instantiateRuntime } from "../runtime/instantiate.ts";
 import { type Destination, Destinations } from "./destinations.ts";
-import type { Listener } from "./listener.ts";
+import type { Listener, ListenerParts } from "./listener.ts";
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan, ProgramPlan, ProxyPlan } from "./plan.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
+import { PeerPorts } from "./tunnel/peer-ports.ts";
+import { TunnelListener } from "./tunnel/tunnel-listener.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
 
@@ -78,8 +80,9 @@ export class DataWorker {
     const onHeard = (destination: Destination, up: boolean): void => {
       if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
     };
+    const peerPorts = new PeerPorts(plan.ports);
     const listeners = plan.listeners.map((listener, index) =>
-      createListener({
+      createListener(peerPorts, {
         plan: listener,
         index,
         ingress: chain(listener.ingress),
@@ -167,8 +170,18 @@ class ProgramLoader {
   }
 }
 
-function createListener(parts: ConstructorParameters<typeof UdpListener>[0]): Listener {
-  return parts.plan.protocol === "udp" ? new UdpListener(parts) : new TcpListener(parts);
+function createListener(peerPorts: PeerPorts, parts: ListenerParts): Listener {
+  const { protocol, name, tunnel } = parts.plan;
+  switch (protocol) {
+    case "udp":
+      return new UdpListener(parts);
+    case "tcp":
+      return new TcpListener(parts);
+    case "vxlan":
+    case "geneve":
+      if (tunnel === undefined) throw new RangeError(`tunnel ${name} has no plan`);
+      return new TunnelListener(parts, protocol, tunnel, peerPorts);
+  }
 }
 
 /** A worker's part of a limit for all workers: their sum is at most the limit, each at least 1. */
