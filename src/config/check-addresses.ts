@@ -142,10 +142,9 @@ function checkLoops({ listeners, upstreams }: ReadableConfig, problems: ProblemL
   }
   for (const [i, { listen, upstream }] of listeners.entries()) {
     if (listen === undefined || upstream === undefined || listen.port === 0) continue;
-    const itself = upstreams.get(upstream)?.addresses?.find(
-      ({ host, port }) =>
-        port === listen.port && leadsTo(listen.host, host),
-    );
+    const itself = upstreams
+      .get(upstream)
+      ?.addresses?.find(({ host, port }) => port === listen.port && leadsTo(listen.host, host));
     if (itself !== undefined)
       problems.value(
         "CONFIG_CONFLICT",

@@ -107,10 +107,7 @@ function checkListeners(config: ReadableConfig, problems: ProblemList): void {
           "choose another",
         );
     }
-    if (
-      !isTunnel(listener.protocol) &&
-      !problems.source.has(["listeners", i, "upstream"])
-    )
+    if (!isTunnel(listener.protocol) && !problems.source.has(["listeners", i, "upstream"]))
       problems.value(
         "CONFIG_VALUE",
         ["listeners", i],

@@ -1,8 +1,9 @@
 import { addressFamily, isWildcard } from "../proxy/local-address.ts";
+import type { TunnelProtocol } from "../proxy/plan.ts";
 import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig, ReadableListener } from "./readable-parts.ts";
-import { isTunnel } from "./tunnel.ts";
+import { defaultPorts, isTunnel } from "./tunnel.ts";
 
 /** Most peers of one tunnel: metrics have a series for each. */
 const maxPeers = 64;
@@ -13,7 +14,7 @@ export function checkTunnels({ listeners }: ReadableConfig, problems: ProblemLis
     const path = ["listeners", i];
     if (!isTunnel(listener.protocol)) continue;
     checkMode(listener, path, problems);
-    checkPeers(listener, path, problems);
+    checkPeers(listener, listener.protocol, path, problems);
   }
 }
 
@@ -50,7 +51,12 @@ function checkMode(listener: ReadableListener, path: KeyPath, problems: ProblemL
     );
 }
 
-function checkPeers(listener: ReadableListener, path: KeyPath, problems: ProblemList): void {
+function checkPeers(
+  listener: ReadableListener,
+  protocol: TunnelProtocol,
+  path: KeyPath,
+  problems: ProblemList,
+): void {
   const { peers, listen } = listener;
   const peersPath = [...path, "peers"];
   const named = Object.entries(peers ?? {});
@@ -72,7 +78,7 @@ function checkPeers(listener: ReadableListener, path: KeyPath, problems: Problem
     problems.value("CONFIG_VALUE", peersPath, `at most ${maxPeers} peers, found ${named.length}`);
   const seen = new Map<string, string>();
   for (const [name, { host, port }] of named) {
-    const key = `${host} ${port}`;
+    const key = `${host} ${port ?? defaultPorts[protocol]}`;
     const first = seen.get(key);
     if (first !== undefined)
       problems.value(

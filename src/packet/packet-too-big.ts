@@ -89,10 +89,7 @@ function writeIpv4Error(
   out[at + ipv4.timeToLive] = hopLimit;
   out[at + ipv4.protocol] = ipProtocols.icmp;
   out.set(bytes.subarray(network + ipv4.destination, network + ipv4.headerBytes), at + ipv4.source);
-  out.set(
-    bytes.subarray(network + ipv4.source, network + ipv4.destination),
-    at + ipv4.destination,
-  );
+  out.set(bytes.subarray(network + ipv4.source, network + ipv4.destination), at + ipv4.destination);
   putU16be(out, at + ipv4.checksum, checksum(out, at, icmp));
   out[icmp] = icmpTypes.destinationUnreachable;
   out[icmp + 1] = fragmentationNeeded;
@@ -119,10 +116,7 @@ function writeIpv6Error(
   out[at + ipv6.nextHeader] = ipProtocols.icmpv6;
   out[at + ipv6.hopLimit] = hopLimit;
   out.set(bytes.subarray(network + ipv6.destination, network + ipv6.headerBytes), at + ipv6.source);
-  out.set(
-    bytes.subarray(network + ipv6.source, network + ipv6.destination),
-    at + ipv6.destination,
-  );
+  out.set(bytes.subarray(network + ipv6.source, network + ipv6.destination), at + ipv6.destination);
   out[icmp] = icmpv6Types.packetTooBig;
   putU32be(out, icmp + 4, mtu);
   out.set(bytes.subarray(network, network + quoted), icmp + icmpHeaderBytes);

@@ -39,12 +39,40 @@ export class TunnelNetwork {
     const mask = this.#ipv6 ? "64" : "24";
     const nodad = this.#ipv6 ? ["nodad"] : [];
     const [cable, end] = [`h${n}`, this.#namespace(name)];
-    must("ip", ["-n", this.#namespace("w"), "link", "add", cable, "type", "veth", "peer", "name", "up0", "netns", end]);
+    must("ip", [
+      "-n",
+      this.#namespace("w"),
+      "link",
+      "add",
+      cable,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "up0",
+      "netns",
+      end,
+    ]);
     this.ip("w", "address", "add", `${there}/${mask}`, "dev", cable, ...nodad);
     this.ip("w", "link", "set", cable, "up");
     this.ip(name, "address", "add", `${here}/${mask}`, "dev", "up0", ...nodad);
     this.ip(name, "link", "set", "up0", "up");
-    this.ip(name, "link", "add", "vx0", "type", "vxlan", "id", `${networkNumber}`, "dstport", "4789", "local", here, "remote", there);
+    this.ip(
+      name,
+      "link",
+      "add",
+      "vx0",
+      "type",
+      "vxlan",
+      "id",
+      `${networkNumber}`,
+      "dstport",
+      "4789",
+      "local",
+      here,
+      "remote",
+      there,
+    );
     this.ip(name, "address", "add", `${this.addressOf(name)}/24`, "dev", "vx0");
     this.ip(name, "address", "add", `fd99::${n}/64`, "dev", "vx0", "nodad");
     this.ip(name, "link", "set", "vx0", "up");

@@ -68,10 +68,7 @@ export class TunnelJudge {
     if (slot === undefined) return this.#drop("no_packet_slot");
     const at = slot + frameOffset;
     const { datagram, payloadAt, missingBytes } = arrival;
-    arena.bytes.set(
-      payloadAt === 0 ? datagram : datagram.subarray(payloadAt),
-      at + missingBytes,
-    );
+    arena.bytes.set(payloadAt === 0 ? datagram : datagram.subarray(payloadAt), at + missingBytes);
     if (missingBytes > 0) writeEthernet(arena.bytes, at, arrival.etherType);
     describeFrame(arena, slot, judgement.frameBytes, arrival.peer.ifindex, cpu);
     refreshClock();
@@ -104,7 +101,8 @@ export class TunnelJudge {
     }
     let etherType = arrival.etherType;
     if (isIp(etherType)) {
-      etherType = (bytes[start + ethernet.etherType]! << 8) | bytes[start + ethernet.etherType + 1]!;
+      etherType =
+        (bytes[start + ethernet.etherType]! << 8) | bytes[start + ethernet.etherType + 1]!;
       if (!isIp(etherType)) {
         this.#drop("not_routable");
         return;

@@ -293,11 +293,7 @@ export class TunnelListener implements Listener {
   }
 
   /** Where there is no bridge, what goes out goes back to where it came from. */
-  #return(
-    arrival: Arrival,
-    { datagram, frameBytes }: TunnelJudgement,
-    kind: "pass" | "tx",
-  ): void {
+  #return(arrival: Arrival, { datagram, frameBytes }: TunnelJudgement, kind: "pass" | "tx"): void {
     if (this.#plan.mode === "mirror") {
       this.#received.dropped("tunnel_mirror_only", frameBytes);
       return;

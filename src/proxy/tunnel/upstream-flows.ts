@@ -166,10 +166,7 @@ export function replyBytes({ header, etherType, udp }: TunnelClient, payload: Ui
  * An upstream's payload as a frame from where the client had written to, under its tunnel header.
  * The caller has seen that `replyBytes` is no more than a datagram takes.
  */
-export function replyDatagram(
-  client: TunnelClient,
-  payload: Uint8Array,
-): Uint8Array {
+export function replyDatagram(client: TunnelClient, payload: Uint8Array): Uint8Array {
   const { header, etherType, udp } = client;
   const flow = udp.toClient;
   // Where no Ethernet header goes out, the tunnel's takes its place.
