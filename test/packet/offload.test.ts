@@ -29,7 +29,8 @@ function frameOf(
   flags = 0x10,
   sequence = 1000,
 ): Uint8Array {
-  const flow = new Flow(protocol, ...ends[family]);
+  const [from, to] = ends[family];
+  const flow = new Flow(protocol, from, to);
   const bytes = new Uint8Array(flow.headerBytes + payloadBytes);
   for (let i = 0; i < payloadBytes; i++) bytes[flow.headerBytes + i] = (i * 7) & 255;
   const segment = { sequence, acknowledgement: 7, flags, window: 512 };

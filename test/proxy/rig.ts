@@ -20,10 +20,12 @@ import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import { Destinations } from "../../src/proxy/destinations.ts";
-import type { Listener } from "../../src/proxy/listener.ts";
+import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
+import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
+import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
 import { UdpListener } from "../../src/proxy/udp-listener.ts";
 import { Arena } from "../../src/runtime/arena.ts";
@@ -39,7 +41,7 @@ import {
 } from "../../src/runtime/wasm/layout.ts";
 
 const runtimeModule = await compileRuntime();
-const shape = { listeners: 1, filters: 8, addresses: 8 };
+const shape = { listeners: 1, filters: 8, addresses: 8, lanes: 16 };
 const slotCount = 4;
 
 /** A frame under a test's own filter. */
@@ -143,7 +145,10 @@ export function value<T>(result: { ok: true; value: T } | { ok: false; error: un
   return result.value;
 }
 
-export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Promise<Rig> {
+export async function startRig(
+  protocol: ListenerPlan["protocol"],
+  options: RigOptions,
+): Promise<Rig> {
   const arena = value(Arena.create(8 * 1024 * 1024));
   const stack = value(arena.allocate(stackBytes, "stack"));
   const slotsAt = value(arena.allocate(SLOT_BYTES * slotCount, "slots"));
@@ -192,8 +197,7 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
   const upstreams = options.upstreams.map((upstream, i) =>
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
-  const Kind = protocol === "udp" ? UdpListener : TcpListener;
-  const listener: Listener = new Kind({
+  const parts: ListenerParts = {
     plan,
     index: 0,
     ingress: chain(options.ingress),
@@ -209,7 +213,8 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     },
     maxSessions: plan.maxSessions,
     reusePort: false,
-  });
+  };
+  const listener = listenerOf(protocol, parts, options.ports ?? []);
   const address = value(await listener.listen());
   onCleanUp(() => listener.stop(0));
   return {
@@ -223,6 +228,16 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     packets: (direction) => readPackets(counters, direction),
     drops: (direction) => readDrops(counters, direction),
   };
+}
+
+function listenerOf(
+  protocol: ListenerPlan["protocol"],
+  parts: ListenerParts,
+  ports: readonly PortPlan[],
+): Listener {
+  if (protocol === "udp") return new UdpListener(parts);
+  if (protocol === "tcp") return new TcpListener(parts);
+  return new TunnelListener(parts, protocol, parts.plan.tunnel!, new PeerPorts(ports));
 }
 
 function executableOf(filter: TestFilter, context: EngineContext): Executable {
