@@ -57,26 +57,23 @@ export class TunnelNetwork {
     this.ip("w", "link", "set", cable, "up");
     this.ip(name, "address", "add", `${here}/${mask}`, "dev", "up0", ...nodad);
     this.ip(name, "link", "set", "up0", "up");
-    this.ip(
-      name,
-      "link",
-      "add",
-      "vx0",
-      "type",
-      "vxlan",
-      "id",
-      `${networkNumber}`,
-      "dstport",
-      "4789",
-      "local",
-      here,
-      "remote",
-      there,
-    );
-    this.ip(name, "address", "add", `${this.addressOf(name)}/24`, "dev", "vx0");
-    this.ip(name, "address", "add", `fd99::${n}/64`, "dev", "vx0", "nodad");
-    this.ip(name, "link", "set", "vx0", "up");
+    this.addVxlan(name, here, there);
     return here;
+  }
+
+  /** Gives a host its VXLAN device, with `remote` as the other end. */
+  addVxlan(name: string, local: string, remote: string): void {
+    const ends = ["dstport", "4789", "local", local, "remote", remote];
+    this.ip(name, "link", "add", "vx0", "type", "vxlan", "id", `${networkNumber}`, ...ends);
+    this.ip(name, "address", "add", `${this.addressOf(name)}/24`, "dev", "vx0");
+    this.ip(name, "address", "add", `${this.address6Of(name)}/64`, "dev", "vx0", "nodad");
+    this.ip(name, "link", "set", "vx0", "up");
+  }
+
+  /** Lets a host's kernel forward packets. */
+  forward(host: string): void {
+    const name = this.#namespace(host);
+    must("ip", ["netns", "exec", name, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
   }
 
   /** A host's address inside the tunnel. */
