@@ -5,7 +5,8 @@
  *
  * Two hosts in network namespaces, and between them a third with two cables. TCP goes through
  * Weir's bridge, whose filter counts every frame, or straight on: the same VXLAN devices with each
- * other's address, their datagrams forwarded by the third host's kernel. Then Weir's CPU time a
+ * other's address, their datagrams forwarded by the third host's kernel. Weir runs twice: with the
+ * default MTU, and with one that lets super-frames of the hosts' offloading through whole. Then Weir's CPU time a
  * frame, for UDP through the bridge, beside nginx's (stream module) a datagram on the same cables.
  * Rounds are taken in turn; medians. Needs Linux, root, cc, iperf3, nginx with its stream module.
  */
@@ -26,32 +27,44 @@ const datagrams = 100_000;
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const folder = temporaryFolder();
 const bridged = new TunnelNetwork("bridged");
+const whole = new TunnelNetwork("whole");
 const direct = new TunnelNetwork("direct");
 
 try {
   const load = `${folder.path}/udp-load`;
   const built = await command("cc", ["-O2", "-o", load, `${repository}test/bench/udp-load.c`]);
   if (built.code !== 0) throw new Error(built.stderr);
-  const [left, right] = [bridged.addHost("a"), bridged.addHost("b")];
-  const weir = await bridged.startWeir(`version: 1
-metrics: { listen: "127.0.0.1:9464" }
-filters: { count: { object: ${repository}filters/count-by-protocol.o, engine: jit } }
-listeners:
-  - { name: bridge, protocol: vxlan, listen: "0.0.0.0:4789", peers: { left: "${left}", right: "${right}" }, ingress: [count] }
-`);
+  const { weir, left, right } = await startBridge(bridged, 1500);
+  await startBridge(whole, 65_535);
   connectDirectly();
-  for (const net of [bridged, direct]) net.start("b", "iperf3", ["-s"]);
-  for (const net of [bridged, direct])
+  for (const net of [bridged, whole, direct]) net.start("b", "iperf3", ["-s"]);
+  for (const net of [bridged, whole, direct])
     await eventually(async () => {
       const { stdout } = await net.run("b", "ss", ["-Hltn", "sport = :5201"]);
       return stdout.includes("5201") ? true : undefined;
     }, "iperf3 listens");
   await throughput();
-  await cpu(weir, load, right);
+  await cpu(weir, load, left, right);
 } finally {
   await bridged.remove();
+  await whole.remove();
   await direct.remove();
   folder.remove();
+}
+
+/** Two hosts and Weir between them. */
+async function startBridge(
+  net: TunnelNetwork,
+  mtu: number,
+): Promise<{ weir: Running; left: string; right: string }> {
+  const [left, right] = [net.addHost("a"), net.addHost("b")];
+  const weir = await net.startWeir(`version: 1
+metrics: { listen: "127.0.0.1:9464" }
+filters: { count: { object: ${repository}filters/count-by-protocol.o, engine: jit } }
+listeners:
+  - { name: bridge, protocol: vxlan, listen: "0.0.0.0:4789", mtu: ${mtu}, peers: { left: "${left}", right: "${right}" }, ingress: [count] }
+`);
+  return { weir, left, right };
 }
 
 /** The kernel's own path: VXLAN between the hosts, forwarded by the one between. */
@@ -71,6 +84,7 @@ function connectDirectly(): void {
 async function throughput(): Promise<void> {
   const samples = new Map<TunnelNetwork, number[]>([
     [bridged, []],
+    [whole, []],
     [direct, []],
   ]);
   for (let round = 0; round < rounds; round++)
@@ -81,14 +95,21 @@ async function throughput(): Promise<void> {
       const { end } = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };
       taken.push(end.sum_received.bits_per_second / 1e6);
     }
-  const [weir, kernel] = [median(samples.get(bridged)!), median(samples.get(direct)!)];
-  console.log(`| TCP, one connection (medians of ${rounds}) | Mbit/s |\n|---|---|`);
-  console.log(`| the kernel's direct path | ${kernel.toFixed(0)} |`);
-  console.log(`| Weir's bridge, counting filter | ${weir.toFixed(0)} |`);
-  console.log(`| ratio | ${(weir / kernel).toFixed(2)}× |\n`);
+  const kernel = median(samples.get(direct)!);
+  const row = (name: string, net: TunnelNetwork): void => {
+    const rate = median(samples.get(net)!);
+    console.log(`| ${name} | ${rate.toFixed(0)} | ${(rate / kernel).toFixed(2)}× |`);
+  };
+  console.log(
+    `| TCP, one connection (medians of ${rounds}) | Mbit/s | of the direct path |\n|---|---|---|`,
+  );
+  row("the kernel's direct path, offloads on", direct);
+  row("Weir, counting filter, mtu 1500: super-frames are segmented", bridged);
+  row("Weir, counting filter, mtu 65535: they pass whole", whole);
+  console.log("");
 }
 
-async function cpu(weir: Running, load: string, right: string): Promise<void> {
+async function cpu(weir: Running, load: string, left: string, right: string): Promise<void> {
   const module = "/usr/lib/nginx/modules/ngx_stream_module.so";
   const file = folder.write(
     "nginx.conf",
@@ -112,7 +133,8 @@ stream { server { listen 9100 udp; proxy_pass ${right}:9200; proxy_timeout 60s; 
     ]);
     await echo.printed(/up/);
   }
-  const gateway = right.replace(/\d+\.2$/, (end) => end.replace(/2$/, "1"));
+  // The end of the left host's cable that the one between has.
+  const gateway = left.replace(/2$/, "1");
   const ways = [
     { name: "Weir", process: weir, address: inner, port: 9300 },
     { name: "nginx", process: nginx, address: gateway, port: 9100 },

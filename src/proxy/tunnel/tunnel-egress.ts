@@ -5,7 +5,7 @@ import type { Arrival } from "./arrival.ts";
 import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
 import { FlowSockets } from "./flow-sockets.ts";
 import type { TunnelLanes } from "./lanes.ts";
-import type { Peer, PeerTable } from "./peers.ts";
+import type { PeerTable } from "./peers.ts";
 
 const udpHeaderBytes = 8;
 /** Of the outer IP header, by the family of the peer. */

@@ -508,7 +508,11 @@ describe("A gateway load balancer's target", () => {
   });
 
   test("says so where a filter turned the packet into what is no IP", async () => {
-    const { rig } = await startTarget({ ingress: [xdp((frame) => (frame.write(12, [8, 6]), 2))] });
+    const toArp = xdp((frame) => {
+      frame.write(12, [8, 6]);
+      return 2;
+    });
+    const { rig } = await startTarget({ ingress: [toArp] });
     (await udpSocket("127.0.0.4")).send(under(aws, udpFrame("x").subarray(14)), rig.address);
     await until(() => rig.drops("ingress").not_routable === 1);
   });
