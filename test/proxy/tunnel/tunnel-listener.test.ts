@@ -158,6 +158,25 @@ describe("A bridge", () => {
     expect(rig.drops("ingress")).toEqual({ filter_drop: 1 });
   });
 
+  test("sends a frame with the new headers that an encapsulating filter put in front", async () => {
+    const { rig, left, right } = await startBridge({
+      // bpf_xdp_adjust_head by -20, then a mark in the first byte.
+      ingress: [
+        {
+          type: "xdp",
+          assembly:
+            "r6 = r1\nr2 = -20\ncall 44\nr1 = *(u32 *)(r6 + 0)\nr2 = *(u32 *)(r6 + 4)\nr3 = r1\nr3 += 1\nif r3 > r2 goto +1\n*(u8 *)(r1 + 0) = 69\nr0 = 2\nexit",
+        },
+      ],
+    });
+    const frame = udpFrame("inside");
+    left.send(under(vxlan, frame), rig.address);
+    const { payload } = await right.next();
+    expect(payload.length).toBe(8 + 20 + frame.length);
+    expect([toHex(payload.subarray(0, 8)), payload[8]]).toEqual([toHex(vxlan), 69]);
+    expect(toHex(payload.subarray(28))).toBe(toHex(frame));
+  });
+
   test("cuts frames where a socket filter asks for it, down to an Ethernet header", async () => {
     const lengths = [20, 3];
     const { rig, left, right } = await startBridge({
