@@ -152,16 +152,31 @@ function listeners(inventory: Inventory): z.output<typeof listenerReply>[] {
   const { plan, counters, listeners: bound } = inventory.parts;
   const names = (indexes: readonly number[]): string[] =>
     indexes.map((index) => plan.filters[index]!.name);
-  return plan.listeners.map(({ name, protocol, ifindex, upstream, ingress, egress }, i) => ({
-    name,
-    protocol,
-    address: formatEndpoint(bound[i]!.address.host, bound[i]!.address.port),
-    ifindex,
-    upstream: plan.upstreams[upstream]!.name,
-    ingress: names(ingress),
-    egress: names(egress),
-    sessions: sum(counters, (worker) => worker.readCell(i, "sessions")),
-  }));
+  return plan.listeners.map(
+    ({ name, protocol, ifindex, upstream, tunnel, ingress, egress }, i) => ({
+      name,
+      protocol,
+      address: formatEndpoint(bound[i]!.address.host, bound[i]!.address.port),
+      ifindex,
+      ...(upstream === undefined ? {} : { upstream: plan.upstreams[upstream]!.name }),
+      ...(tunnel === undefined
+        ? {}
+        : {
+            tunnel: {
+              mode: tunnel.mode,
+              vnis: [...tunnel.vnis],
+              peers: tunnel.peers.map(({ name: peer, address }) => ({
+                name: peer,
+                address: formatEndpoint(address.host, address.port),
+              })),
+              mtu: tunnel.mtu,
+            },
+          }),
+      ingress: names(ingress),
+      egress: names(egress),
+      sessions: sum(counters, (worker) => worker.readCell(i, "sessions")),
+    }),
+  );
 }
 
 async function* sessions(

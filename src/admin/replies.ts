@@ -110,7 +110,17 @@ export const listenerReply = z.strictObject({
   protocol: z.string(),
   address: z.string(),
   ifindex: z.int(),
-  upstream: z.string(),
+  upstream: z.string().optional().describe("A tunnel has none."),
+  tunnel: z
+    .strictObject({
+      mode: z.string(),
+      vnis: z.array(z.int()).describe("None: all networks."),
+      peers: z
+        .array(z.strictObject({ name: z.string(), address: z.string() }))
+        .describe("None: anyone."),
+      mtu: z.int(),
+    })
+    .optional(),
   ingress: z.array(z.string()),
   egress: z.array(z.string()),
   sessions: z.int(),

@@ -3,6 +3,7 @@ import { programTag } from "../engine/program-tag.ts";
 import { Counters } from "../filter/counters.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
+import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { hostPort } from "./host-port.ts";
 
 /** What the metrics of a prepared proxy are read from: its counters and maps, where they lie. */
@@ -14,6 +15,11 @@ export function metricSources(
     listeners: plan.listeners.map((listener) => listener.name),
     addresses: plan.upstreams.flatMap(({ name, addresses }) =>
       addresses.map(({ host, port }) => ({ upstream: name, address: hostPort(host, port) })),
+    ),
+    lanes: plan.listeners.flatMap(({ name, tunnel }) =>
+      tunnel === undefined
+        ? []
+        : laneNames(tunnel).map(({ peer, vni }) => ({ listener: name, peer, vni })),
     ),
     kernelDrops,
     filters: plan.filters.map(({ name, engine, program }) => ({

@@ -138,7 +138,7 @@ function settingsOf(config: Config): Record<string, unknown> {
       addresses:
         addresses === "echo" ? "echo" : addresses.map(({ host, port }) => hostPort(host, port)),
     })),
-    ports: Object.fromEntries(config.ports.map(({ ifindex, upstream }) => [ifindex, upstream])),
+    ports: Object.fromEntries(config.ports.map(({ ifindex, target }) => [ifindex, target])),
     filters: config.filters.map(({ name, object, programs, engine, continueOn, match }) => ({
       name,
       object: object.file,

@@ -43,15 +43,16 @@ export interface UpstreamConfig {
 
 export interface PortConfig {
   readonly ifindex: number;
-  /** Its upstream's name. */
-  readonly upstream: string;
+  /** Its upstream's name, or `listener.peer` for a bridge's peer. */
+  readonly target: string;
 }
 
 export interface ListenerConfig {
   readonly name: string;
-  readonly protocol: "udp" | "tcp";
+  readonly protocol: "udp" | "tcp" | "vxlan" | "geneve";
   readonly listen: HostPort;
-  readonly upstream: string;
+  /** Undefined for tunnels. */
+  readonly upstream: string | undefined;
   readonly ingress: readonly ChainItem[];
   readonly egress: readonly ChainItem[];
   readonly ifindex: number;
@@ -61,6 +62,18 @@ export interface ListenerConfig {
   readonly allowDestinations: readonly AddressRange[];
   readonly onDrop: "reset" | "close" | "ignore";
   readonly onSegmentDrop: "reset" | "discard";
+  /** Undefined for other protocols. */
+  readonly tunnel: TunnelConfig | undefined;
+}
+
+export interface TunnelConfig {
+  readonly mode: "bridge" | "mirror" | "gwlb";
+  /** None: all networks. */
+  readonly vnis: readonly number[];
+  /** None: anyone. */
+  readonly peers: readonly { readonly name: string; readonly address: HostPort }[];
+  readonly mtu: number;
+  readonly healthCheck: HostPort | undefined;
 }
 
 /** One program of one filter. */

@@ -19,7 +19,7 @@ interface NamedPlaces {
   readonly offsets: readonly number[];
 }
 
-const kinds: readonly (keyof CounterPlaces)[] = ["listeners", "filters", "addresses"];
+const kinds: readonly (keyof CounterPlaces)[] = ["listeners", "filters", "addresses", "lanes"];
 
 /**
  * Finds or makes places for `names` on each of `workers` workers. Where the arena is full, nothing
@@ -34,7 +34,7 @@ export function bookCounters(
   const byName = new Map<string, NamedPlaces>();
   const places: { [Kind in keyof CounterPlaces]: number[] }[] = Array.from(
     { length: workers },
-    () => ({ listeners: [], filters: [], addresses: [] }),
+    () => ({ listeners: [], filters: [], addresses: [], lanes: [] }),
   );
   for (const kind of kinds)
     for (const name of names[kind]) {

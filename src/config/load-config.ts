@@ -2,6 +2,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
+import { checkTunnels } from "./check-tunnels.ts";
 import type { ChainItem, Config, FilterConfig, ListenerConfig } from "./config.ts";
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
@@ -12,11 +13,17 @@ import { readBounded } from "./read-file.ts";
 import { maxConfigBytes, readYaml, type YamlSource } from "./read-yaml.ts";
 import { readableParts } from "./readable-parts.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
+import { tunnelConfig } from "./tunnel.ts";
 
 /** Listeners that name no ifindex are numbered from here. */
 const firstListenerIfindex = 1000;
 
-const defaultIdleTimeoutMs = { udp: 60_000, tcp: 3_600_000 } as const;
+const defaultIdleTimeoutMs = {
+  udp: 60_000,
+  tcp: 3_600_000,
+  vxlan: 60_000,
+  geneve: 60_000,
+} as const;
 
 /**
  * Reads a config file and all it names: the objects of its filters and files of map entries.
@@ -52,6 +59,7 @@ export function parseConfig(text: string, file: string): Result<Config, readonly
   const readable = readableParts(source.value.value);
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
+  checkTunnels(readable, problems);
   const filters = loadFilters(readable, dirname(file), problems);
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);
@@ -126,14 +134,16 @@ function resolved(
       addresses: addresses ?? "echo",
       where: problems.place(["upstreams", name]),
     })),
-    ports: Object.entries(values.ports).map(([ifindex, upstream]) => ({
+    ports: Object.entries(values.ports).map(([ifindex, target]) => ({
       ifindex: Number(ifindex),
-      upstream,
+      target,
     })),
     filters,
     listeners: values.listeners.map(
       ({ idleTimeout, onDrop, onSegmentDrop, ...listener }): ListenerConfig => ({
         ...listener,
+        upstream: listener.upstream,
+        tunnel: tunnelConfig(listener),
         ifindex: listener.ifindex ?? nextIfindex(),
         ingress: chain(listener.ingress),
         egress: chain(listener.egress),

@@ -12,13 +12,15 @@ import type {
   PortPlan,
   ProgramPlan,
   ProxyPlan,
+  TunnelPlan,
   WorkerPlan,
 } from "../proxy/plan.ts";
+import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
-import type { ChainItem, Config, ListenerConfig } from "./config.ts";
+import type { ChainItem, Config, ListenerConfig, PortConfig } from "./config.ts";
 import { bookCounters, type CounterBook, releaseCounters } from "./counter-book.ts";
 import { slotsPerWorker } from "./memory-need.ts";
 import { type PreparedFilter, prepareFilter } from "./prepare-filter.ts";
@@ -89,12 +91,14 @@ export async function preparePlan(
   if (errors.length > 0 || !upstreams.ok) return giveUp(errors);
 
   const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
+  const tunnels = tunnelPlans(config);
   const names = {
     listeners: config.listeners.map(({ name }) => name),
     filters: filters.map(({ name }) => name),
     addresses: upstreams.value.flatMap(({ name, addresses }) =>
       addresses.map(({ host, port }) => `${name} ${host} ${port}`),
     ),
+    lanes: tunnels.lanes,
   };
   const counters = bookCounters(names, config.workers, arena, before?.counters);
   if (!counters.ok) return giveUp([counters.error]);
@@ -105,13 +109,16 @@ export async function preparePlan(
   }
 
   const upstreamIndex = indexOfNames(config.upstreams);
-  const ports = config.ports.map(
-    ({ ifindex, upstream }): PortPlan => ({ ifindex, upstream: upstreamIndex(upstream) }),
-  );
+  const ports = config.ports.map((port) => portPlan(port, config, upstreamIndex));
   const filterIndex = chainIndex(filters, config);
-  const listeners = config.listeners.map((listener) =>
-    listenerPlan(listener, upstreamIndex(listener.upstream), filterIndex),
-  );
+  const listeners = config.listeners.map((listener, i) => ({
+    ...listenerPlan(
+      listener,
+      listener.upstream === undefined ? undefined : upstreamIndex(listener.upstream),
+      filterIndex,
+    ),
+    tunnel: tunnels.plans[i],
+  }));
   const plan: ProxyPlan = {
     memory: arena.memory,
     runtime: memory.value.plan.runtime,
@@ -174,9 +181,37 @@ function prepareWorkers(
   return ok(workers);
 }
 
+/** What each listener is as a tunnel, and the names of the lanes that all of them count. */
+function tunnelPlans(config: Config): {
+  plans: (TunnelPlan | undefined)[];
+  lanes: string[];
+} {
+  const lanes: string[] = [];
+  const plans = config.listeners.map(({ name, tunnel }): TunnelPlan | undefined => {
+    if (tunnel === undefined) return undefined;
+    const plan = { ...tunnel, firstLane: lanes.length };
+    lanes.push(...laneNames(plan).map(({ peer, vni }) => `${name} ${peer} ${vni}`));
+    return plan;
+  });
+  return { plans, lanes };
+}
+
+/** A port of an upstream, or of a bridge's peer: only those have a dot in their names. */
+function portPlan(
+  { ifindex, target }: PortConfig,
+  { listeners }: Config,
+  upstreamIndex: (name: string) => number,
+): PortPlan {
+  const [listenerName, peerName] = target.split(".");
+  if (peerName === undefined) return { ifindex, upstream: upstreamIndex(target) };
+  const listener = listeners.findIndex(({ name }) => name === listenerName);
+  const peers = listeners[listener]?.tunnel?.peers ?? [];
+  return { ifindex, listener, peer: indexOfNames(peers)(peerName) };
+}
+
 function listenerPlan(
   listener: ListenerConfig,
-  upstream: number,
+  upstream: number | undefined,
   filterIndex: (item: ChainItem) => number,
 ): ListenerPlan {
   const { listen } = listener;

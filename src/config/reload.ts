@@ -164,11 +164,17 @@ function needsRestart(before: Config, next: Config): UserError[] {
       ),
     );
   for (const { name, protocol, listen } of next.listeners) {
-    const ofProtocol = before.listeners.filter((one) => one.protocol === protocol);
-    const isThere = ofProtocol.some(
-      (one) => one.listen.host === listen.host && one.listen.port === listen.port,
+    // Tunnels are UDP below.
+    const others = before.listeners.filter(
+      (one) => (one.protocol === "tcp") === (protocol === "tcp"),
     );
-    const other = ofProtocol.find((one) => overlaps(one.listen, listen));
+    const isThere = others.some(
+      (one) =>
+        one.protocol === protocol &&
+        one.listen.host === listen.host &&
+        one.listen.port === listen.port,
+    );
+    const other = others.find((one) => overlaps(one.listen, listen));
     if (isThere || other === undefined) continue;
     errors.push(
       new UserError(

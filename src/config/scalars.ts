@@ -139,6 +139,25 @@ export function parseUpstreamAddress(text: string): Result<HostPort, Wrong> {
   return ok({ host, port });
 }
 
+/** Where a tunnel's peer is; without a port at its protocol's own. */
+export interface PeerAddress {
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/** A tunnel's peer: an IP address, IPv6 in brackets, and a port from 1 up if it is an unusual one. */
+export function parsePeerAddress(text: string): Result<PeerAddress, Wrong> {
+  const bare = /^(?:\[([^\]]*)\]|([^[\]:]*))$/.exec(text);
+  const written = bare === null ? text : `${text}:1`;
+  const address = parseUpstreamAddress(written);
+  if (address.ok && isIP(address.value.host) !== 0)
+    return ok(bare === null ? address.value : { host: address.value.host, port: undefined });
+  return err({
+    what: `${quote(text)} is not the address of a peer`,
+    fix: 'write an IP address, with a port if it is not the usual one: "192.0.2.1", "192.0.2.1:4789" or "[2001:db8::1]"',
+  });
+}
+
 /** Addresses under a prefix, at one port or (without `port`) at any. */
 export interface AddressRange {
   readonly host: string;

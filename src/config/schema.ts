@@ -117,7 +117,7 @@ export const configSchema = block(
     ports: blockOf(ifindex, reference)
       .default({})
       .describe(
-        "What a redirect's number (ifindex) stands for: an upstream's name. Any other number drops the packet.",
+        "What a redirect's number (ifindex) stands for: an upstream's name, or listener.peer for a peer of a tunnel in mode bridge. Any other number drops the packet.",
       ),
     filters: blockOf(name, filterSchema).default({}).describe("Filters, by name."),
     listeners: listOf(listenerSchema)

@@ -24,7 +24,12 @@ export interface CounterShape {
   readonly filters: number;
   /** Addresses of all upstreams together. */
   readonly addresses: number;
+  /** A lane is one network of one peer of a tunnel. Absent: there are none. */
+  readonly lanes?: number;
 }
+
+/** What is counted a lane. */
+const laneCells = 4;
 
 const perDirection = verdictKinds.length * 2 + dropReasons.length;
 const perListener = directions.length * perDirection + listenerCells.length + receiveErrors.length;
@@ -43,13 +48,14 @@ const errorIndex = indexes(receiveErrors);
 
 /**
  * Where one worker's counters lie: arena offsets, by the numbers that a plan gives its listeners,
- * filters and upstream addresses. Each has a place of its own, so that what stays over a reload
+ * filters, upstream addresses and lanes of tunnels. Each has a place of its own, so that what stays over a reload
  * keeps its counts, whatever its number becomes.
  */
 export interface CounterPlaces {
   readonly listeners: readonly number[];
   readonly filters: readonly number[];
   readonly addresses: readonly number[];
+  readonly lanes: readonly number[];
 }
 
 /** Bytes of the arena that one place takes. */
@@ -57,6 +63,7 @@ export const placeBytes: Readonly<Record<keyof CounterPlaces, number>> = {
   listeners: allocationBytes(perListener * 8),
   filters: allocationBytes(perFilter * 8),
   addresses: allocationBytes(8),
+  lanes: allocationBytes(laneCells * 8),
 };
 
 /** Bytes of the arena that one worker's counters take. */
@@ -64,7 +71,8 @@ export function counterBytes(shape: CounterShape): number {
   return (
     shape.listeners * placeBytes.listeners +
     shape.filters * placeBytes.filters +
-    shape.addresses * placeBytes.addresses
+    shape.addresses * placeBytes.addresses +
+    (shape.lanes ?? 0) * placeBytes.lanes
   );
 }
 
@@ -80,12 +88,14 @@ export class Counters {
   readonly #listeners: readonly number[];
   readonly #filters: readonly number[];
   readonly #addresses: readonly number[];
+  readonly #lanes: readonly number[];
 
   constructor(memory: WebAssembly.Memory, places: CounterPlaces) {
     this.#cells = new Float64Array(memory.buffer);
     this.#listeners = places.listeners.map((offset) => offset / 8);
     this.#filters = places.filters.map((offset) => offset / 8);
     this.#addresses = places.addresses.map((offset) => offset / 8);
+    this.#lanes = places.lanes.map((offset) => offset / 8);
   }
 
   /** Counts nothing any more: the cells may soon be something else's. */
@@ -131,6 +141,13 @@ export class Counters {
   /** An upstream's address answered, or could not be reached, at `nowMs` (above 0). */
   upstream(address: number, up: boolean, nowMs: number): void {
     this.#cells[this.#addresses[address]!] = up ? nowMs : -nowMs;
+  }
+
+  /** A frame of `bytes` came from a lane's peer (ingress), or was sent there (egress). */
+  laneFrame(lane: number, direction: Direction, bytes: number): void {
+    const at = this.#lanes[lane]! + directionIndex[direction] * 2;
+    this.#cells[at]! += 1;
+    this.#cells[at + 1]! += bytes;
   }
 
   add(listener: number, cell: ListenerCell, by: number): void {
@@ -181,6 +198,14 @@ export class Counters {
   /** When an upstream's address was last heard of: above 0 it was up, below 0 down, 0 never tried. */
   readUpstream(address: number): number {
     return this.#cells[this.#addresses[address]!]!;
+  }
+
+  readLaneFrames(lane: number, direction: Direction): number {
+    return this.#cells[this.#lanes[lane]! + directionIndex[direction] * 2]!;
+  }
+
+  readLaneBytes(lane: number, direction: Direction): number {
+    return this.#cells[this.#lanes[lane]! + directionIndex[direction] * 2 + 1]!;
   }
 
   readCell(listener: number, cell: ListenerCell): number {

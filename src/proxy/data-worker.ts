@@ -1,4 +1,4 @@
-import { ok, type Result } from "../common/result.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { CaptureTap } from "../filter/capture-tap.ts";
 import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
@@ -13,6 +13,7 @@ import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { limitTrace } from "./trace-limit.ts";
+import { TunnelListener } from "./tunnel/tunnel-listener.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
 
@@ -181,7 +182,10 @@ export class DataWorker {
         bound.listen.host === listen.host &&
         bound.listen.port === listen.port,
     );
-    if (same !== undefined) return ok(same);
+    if (same !== undefined) {
+      const refusal = same.listener.refusal(settings);
+      return refusal === undefined ? ok(same) : err(refusal);
+    }
     const listener = createListener({
       ...settings,
       arena: this.#arena,
@@ -211,5 +215,15 @@ export class DataWorker {
 }
 
 function createListener(parts: ListenerParts): Listener {
-  return parts.plan.protocol === "udp" ? new UdpListener(parts) : new TcpListener(parts);
+  const { protocol, name, tunnel } = parts.plan;
+  switch (protocol) {
+    case "udp":
+      return new UdpListener(parts);
+    case "tcp":
+      return new TcpListener(parts);
+    case "vxlan":
+    case "geneve":
+      if (tunnel === undefined) throw new RangeError(`tunnel ${name} has no plan`);
+      return new TunnelListener(parts, protocol, tunnel);
+  }
 }

@@ -49,8 +49,7 @@ interface Range {
  * Nothing else, ever: a filter must not make an open relay.
  */
 export class Destinations {
-  /** The listener's own. */
-  readonly upstream: Upstream;
+  readonly #upstream: Upstream | undefined;
   readonly #ports: ReadonlyMap<number, Upstream>;
   readonly #configured: ReadonlyMap<string, Destination>;
   readonly #allowed: readonly Range[];
@@ -62,9 +61,14 @@ export class Destinations {
       if (upstream === undefined) throw new RangeError(`${user}: no upstream ${index}`);
       return upstream;
     };
-    this.upstream = byIndex(listener.upstream, listener.name);
+    this.#upstream =
+      listener.upstream === undefined ? undefined : byIndex(listener.upstream, listener.name);
     this.#ports = new Map(
-      plan.ports.map((port) => [port.ifindex, byIndex(port.upstream, `port ${port.ifindex}`)]),
+      plan.ports.flatMap((port) =>
+        "upstream" in port
+          ? [[port.ifindex, byIndex(port.upstream, `port ${port.ifindex}`)] as const]
+          : [],
+      ),
     );
     this.#configured = new Map(
       upstreams.flatMap((upstream) => upstream.addresses).map((address) => [address.key, address]),
@@ -72,7 +76,16 @@ export class Destinations {
     this.#allowed = (listener.allowDestinations ?? []).map(rangeOf);
   }
 
-  /** What a redirect to `ifindex` stands for; undefined for a number that no port has. */
+  /** The listener's own. A tunnel has none: its frames go to peers. */
+  get upstream(): Upstream {
+    if (this.#upstream === undefined) throw new Error("a listener without an upstream");
+    return this.#upstream;
+  }
+
+  /**
+   * The upstream that a redirect to `ifindex` goes to; undefined for a number that no port has, or
+   * that stands for a tunnel's peer.
+   */
   port(ifindex: number): Upstream | undefined {
     return this.#ports.get(ifindex);
   }

@@ -10,6 +10,7 @@ import type { Arena } from "../runtime/arena.ts";
 import { type Destination, Destinations, Upstream } from "./destinations.ts";
 import type { ListenerSettings } from "./listener.ts";
 import type { ListenerPlan, ProgramPlan, ProxyPlan } from "./plan.ts";
+import { PeerPorts } from "./tunnel/peer-ports.ts";
 
 /** What all generations of one worker share. */
 export interface GenerationParts {
@@ -37,12 +38,14 @@ export class Generation {
   ) {
     this.plan = plan;
     this.counters = counters;
+    const peerPorts = new PeerPorts(plan.ports);
     this.settings = plan.listeners.map((listener, index) => ({
       plan: listener,
       index,
       ingress: chain(listener.ingress),
       egress: chain(listener.egress),
       destinations: new Destinations(plan, listener),
+      peerPorts,
       counters,
       maxSessions: share(listener.maxSessions, plan.workers.length),
     }));

@@ -8,6 +8,7 @@ import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
+import type { PeerPorts } from "./tunnel/peer-ports.ts";
 import type { TurnClock } from "./turn-clock.ts";
 
 /** What a listener takes from its plan: all of it may be another after a reload. */
@@ -18,6 +19,8 @@ export interface ListenerSettings {
   readonly ingress: Chain;
   readonly egress: Chain;
   readonly destinations: Destinations;
+  /** The peers of all tunnels of the plan, on this worker. */
+  readonly peerPorts: PeerPorts;
   readonly counters: Counters;
   /** This worker's share of `plan.maxSessions`. */
   readonly maxSessions: number;
@@ -45,6 +48,8 @@ export interface Listener {
   listen(): Promise<Result<Address, UserError>>;
   /** Takes packets from now on. */
   open(): void;
+  /** Why it cannot do as another plan says with the sockets that it has; undefined: it can. */
+  refusal(settings: ListenerSettings): UserError | undefined;
   /**
    * Does as another plan says from the next packet on, with the same socket: sessions and
    * connections live on. Those of UDP keep the destination address that their frames have.

@@ -56,19 +56,29 @@ export interface UpstreamPlan {
   readonly addresses: readonly Address[];
 }
 
-export interface PortPlan {
+export type PortPlan = UpstreamPort | PeerPort;
+
+interface UpstreamPort {
   readonly ifindex: number;
   /** Index into `upstreams`. */
   readonly upstream: number;
 }
 
+interface PeerPort {
+  readonly ifindex: number;
+  /** Index into `listeners`: a tunnel. */
+  readonly listener: number;
+  /** Index into that tunnel's `peers`. */
+  readonly peer: number;
+}
+
 export interface ListenerPlan {
   readonly name: string;
-  readonly protocol: "udp" | "tcp";
+  readonly protocol: "udp" | "tcp" | TunnelProtocol;
   readonly listen: Address;
   readonly ifindex: number;
-  /** Index into `upstreams`. */
-  readonly upstream: number;
+  /** Index into `upstreams`. Undefined for tunnels, which have peers. */
+  readonly upstream: number | undefined;
   /** Indexes into `filters`, in order. */
   readonly ingress: readonly number[];
   readonly egress: readonly number[];
@@ -80,6 +90,29 @@ export interface ListenerPlan {
   readonly onSegmentDrop: "reset" | "discard";
   /** Where a rewritten destination may lead besides upstreams and ports. Default: nowhere. */
   readonly allowDestinations?: readonly DestinationRange[];
+  /** What a tunnel is; undefined for other protocols. */
+  readonly tunnel?: TunnelPlan | undefined;
+}
+
+export type TunnelProtocol = "vxlan" | "geneve";
+
+export interface TunnelPlan {
+  readonly mode: "bridge" | "mirror" | "gwlb";
+  /** Networks whose frames are taken; none: those of all. */
+  readonly vnis: readonly number[];
+  /** Who may send frames; none: anyone (never in bridge mode). */
+  readonly peers: readonly PeerPlan[];
+  /** Longest IP packet on the way to peers: outer headers and all. */
+  readonly mtu: number;
+  /** Where load balancers ask whether this one is well. */
+  readonly healthCheck?: Address | undefined;
+  /** Place of its first lane among those of all tunnels, in the counters. */
+  readonly firstLane: number;
+}
+
+export interface PeerPlan {
+  readonly name: string;
+  readonly address: Address;
 }
 
 /** `CIDR[:port]` of the config. */

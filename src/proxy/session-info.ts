@@ -1,7 +1,9 @@
+import type { ListenerPlan } from "./plan.ts";
+
 /** A session or connection as the control API tells it. */
 export interface SessionInfo {
   readonly listener: string;
-  readonly protocol: "udp" | "tcp";
+  readonly protocol: ListenerPlan["protocol"];
   /** `address:port`, IPv6 in brackets. */
   readonly client: string;
   /** Undefined for a connection whose SYN a filter dropped. */

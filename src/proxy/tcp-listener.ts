@@ -90,6 +90,10 @@ export class TcpListener implements Listener {
     this.#isOpen = true;
   }
 
+  refusal(): undefined {
+    return undefined;
+  }
+
   follow(settings: ListenerSettings): void {
     const { plan, index, counters } = settings;
     const before = this.#parts;

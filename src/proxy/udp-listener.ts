@@ -107,6 +107,10 @@ export class UdpListener implements Listener {
     this.#state = "open";
   }
 
+  refusal(): undefined {
+    return undefined;
+  }
+
   follow(settings: ListenerSettings): void {
     const { plan, index, counters } = settings;
     const before = this.#parts;

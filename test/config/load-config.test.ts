@@ -160,8 +160,8 @@ listeners:
       { name: "pot", addresses: [{ host: "::1", port: 1 }] },
     ],
     ports: [
-      { ifindex: 3, upstream: "pot" },
-      { ifindex: 1000, upstream: "app" },
+      { ifindex: 3, target: "pot" },
+      { ifindex: 1000, target: "app" },
     ],
     listeners: [
       {

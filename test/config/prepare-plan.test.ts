@@ -61,7 +61,7 @@ test("a plan names filters, upstreams and ports by their places in its lists", a
     ["block", "interpreter", "xdp_blocklist"],
   ]);
   for (const { counters } of plan.workers)
-    expect(Object.values(counters).map((places) => places.length)).toEqual([2, 2, 4]);
+    expect(Object.values(counters).map((places) => places.length)).toEqual([2, 2, 4, 0]);
   expect(plan.listeners).toMatchObject([
     {
       name: "a",

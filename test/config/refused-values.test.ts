@@ -135,7 +135,7 @@ filters:
   g: 5
   h: { expression: "udp" }
 listeners:
-  - { name: dns, protocol: vxlan, listen: "0.0.0.0:70000", ingress: f , maxSessions: 0, onDrop: rest, listen2: 1}
+  - { name: dns, protocol: vxlam, listen: "0.0.0.0:70000", ingress: f , maxSessions: 0, onDrop: rest, listen2: 1}
   - name: 4
     protocol: updp
     listen: 53
@@ -173,7 +173,7 @@ listeners:
 25:7: filters.f.metrics.histogram: no such key; did you mean histograms?
 26:6: filters.g: expected a block of keys, found 5; write its keys below it, indented
 29:5: listeners[0]: upstream is missing; add upstream: app (The upstream that packets and connections go to)
-29:28: listeners[0].protocol: vxlan is not available in this version; write udp or tcp
+29:28: listeners[0].protocol: expected udp, tcp, vxlan or geneve, found "vxlam"; did you mean vxlan?
 29:43: listeners[0].listen: "0.0.0.0:70000" is not an address and port; write an IP address and a port from 0 to 65535: "127.0.0.1:5300" or "[::1]:5300"
 29:69: listeners[0].ingress: expected a list, found "f"; write [f]
 29:86: listeners[0].maxSessions: expected a whole number from 1 to 1000000, found 0
@@ -181,7 +181,7 @@ listeners:
 29:103: listeners[0].listen2: no such key; did you mean listen?
 30:5: listeners[1]: upstream is missing; add upstream: app (The upstream that packets and connections go to)
 30:11: listeners[1].name: expected a name, found 4; for example app
-31:15: listeners[1].protocol: expected udp or tcp, found "updp"; did you mean udp?
+31:15: listeners[1].protocol: expected udp, tcp, vxlan or geneve, found "updp"; did you mean udp?
 32:13: listeners[1].listen: expected an address and port, found 53; for example "127.0.0.1:5300"
 33:18: listeners[1].idleTimeout: "0s" is no time at all; write at least 1ms
 34:16: listeners[1].ingress[0]: a chain names a filter, or a program of its object as "filter:program"; for example blocklist
@@ -272,7 +272,6 @@ filters:
   dns: { expression: udp port 53 }
   code: { bytecode: exit, shadow: true }
 listeners:
-  - { name: a, protocol: geneve, listen: "127.0.0.1:1", upstream: app, mode: gwlb, vni: 1, peers: {} }
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
 `,
       problems: `
@@ -280,12 +279,8 @@ listeners:
 4:1: routes: not available in this version; remove it
 5:1: drain: not available in this version; remove it
 8:27: filters.code.shadow: not available in this version; remove it
-10:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
-10:72: listeners[0].mode: not available in this version; remove it
-10:84: listeners[0].vni: not available in this version; remove it
-10:92: listeners[0].peers: not available in this version; remove it
-11:69: listeners[1].proxyProtocol: not available in this version; remove it
-11:88: listeners[1].io: not available in this version; remove it
+10:69: listeners[0].proxyProtocol: not available in this version; remove it
+10:88: listeners[0].io: not available in this version; remove it
 `,
     },
   ],

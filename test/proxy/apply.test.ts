@@ -294,17 +294,19 @@ test("plans are applied one after another, and none once the proxy stops", async
   const upstreams = [await echoUpstream()];
   const proxy = await running(await bench.plan({ upstreams, listeners: [{}], filters: [pass] }));
   const order: number[] = [];
+  const plans = await Promise.all(
+    [0, 1, 2].map(() => bench.plan({ upstreams, listeners: [{}], filters: [drop] })),
+  );
   const results = await Promise.all(
-    [0, 1, 2].map(async (number) => {
-      const plan = await bench.plan({ upstreams, listeners: [{}], filters: [drop] });
-      return proxy.apply(plan, {
+    plans.map((plan, number) =>
+      proxy.apply(plan, {
         ...drain,
         beforeCommit: () => {
           order.push(number);
           return { ok: true, value: undefined };
         },
-      });
-    }),
+      }),
+    ),
   );
   expect(results.map(({ ok }) => ok)).toEqual([true, true, true]);
   expect(order).toEqual([0, 1, 2]);

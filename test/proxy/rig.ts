@@ -21,10 +21,12 @@ import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import { Destinations, Upstream } from "../../src/proxy/destinations.ts";
-import type { Listener } from "../../src/proxy/listener.ts";
+import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
+import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
+import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
 import { UdpListener } from "../../src/proxy/udp-listener.ts";
 import { Arena } from "../../src/runtime/arena.ts";
@@ -41,7 +43,7 @@ import {
 import { placesFrom } from "../support/counter-places.ts";
 
 const runtimeModule = await compileRuntime();
-const shape = { listeners: 1, filters: 8, addresses: 8 };
+const shape = { listeners: 1, filters: 8, addresses: 8, lanes: 16 };
 const slotCount = 4;
 
 /** A frame under a test's own filter. */
@@ -145,7 +147,10 @@ export function value<T>(result: { ok: true; value: T } | { ok: false; error: un
   return result.value;
 }
 
-export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Promise<Rig> {
+export async function startRig(
+  protocol: ListenerPlan["protocol"],
+  options: RigOptions,
+): Promise<Rig> {
   const arena = value(Arena.create(8 * 1024 * 1024));
   const stack = value(arena.allocate(stackBytes, "stack"));
   const slotsAt = value(arena.allocate(SLOT_BYTES * slotCount, "slots"));
@@ -195,13 +200,13 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
   const addresses = upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
-  const Kind = protocol === "udp" ? UdpListener : TcpListener;
-  const listener: Listener = new Kind({
+  const parts: ListenerParts = {
     plan,
     index: 0,
     ingress: chain(options.ingress),
     egress: chain(options.egress),
     destinations: new Destinations({ upstreams, ports: options.ports ?? [] }, plan),
+    peerPorts: new PeerPorts(options.ports ?? []),
     counters,
     arena,
     captures: new CaptureTap(arena, 0, () => clock.nowMs()),
@@ -214,7 +219,8 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     },
     maxSessions: plan.maxSessions,
     reusePort: false,
-  });
+  };
+  const listener = listenerOf(protocol, parts);
   const address = value(await listener.listen());
   listener.open();
   onCleanUp(() => listener.stop(0));
@@ -229,6 +235,12 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     packets: (direction) => readPackets(counters, direction),
     drops: (direction) => readDrops(counters, direction),
   };
+}
+
+function listenerOf(protocol: ListenerPlan["protocol"], parts: ListenerParts): Listener {
+  if (protocol === "udp") return new UdpListener(parts);
+  if (protocol === "tcp") return new TcpListener(parts);
+  return new TunnelListener(parts, protocol, parts.plan.tunnel!);
 }
 
 function executableOf(filter: TestFilter, context: EngineContext): Executable {

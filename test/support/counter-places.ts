@@ -4,7 +4,7 @@ import { type CounterPlaces, type CounterShape, placeBytes } from "../../src/fil
 export function placesFrom(offset: number, shape: CounterShape): CounterPlaces {
   let next = offset;
   const take = (kind: keyof CounterPlaces): number[] =>
-    Array.from({ length: shape[kind] }, () => {
+    Array.from({ length: shape[kind] ?? 0 }, () => {
       const place = next;
       next += placeBytes[kind];
       return place;
@@ -13,5 +13,6 @@ export function placesFrom(offset: number, shape: CounterShape): CounterPlaces {
     listeners: take("listeners"),
     filters: take("filters"),
     addresses: take("addresses"),
+    lanes: take("lanes"),
   };
 }
