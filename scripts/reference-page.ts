@@ -35,8 +35,9 @@ completion and help in editors: begin a file with
 - Addresses to send to may be host names: \`nginx:80\`. They are looked up at the start
   and at each reload.
 - Paths are relative to the config file's folder.
-- A running proxy reads its config again on SIGHUP, or, with \`reload: { watch: true }\`, when it or a
-  file that it names changes. A config with an error changes nothing: the log tells why.
+- A running proxy reads its config again on SIGHUP and on \`weir reload\`; with
+  \`reload: { watch: true }\` also when it or a file that it names changes. A config with an error
+  changes nothing: the log and \`weir reload\` tell why.
 - Keys and values of map entries take the form of their BTF type: numbers, addresses, CIDR for the
   keys of LPM tries, names for enums, lists for arrays, blocks for structs; or \`hex:\` and all bytes. On a per-CPU
   map each CPU gets the value. A device map's value may be the name of a port's upstream. In an entry
@@ -57,8 +58,10 @@ then every worker swaps between two packets.
 - Entries and entry files: what is gone from the config is deleted (in arrays: zeroed), what is new or
   changed there is written. An entry that the config has as before keeps what a program made of it;
   entries made at run time stay.
-- Counters go on by name. \`workers\` and \`memory\` need a restart. While both are there, old and new
-  maps share \`memory\`.
+- A tunnel keeps its counts and the sessions behind peers that stay. Its \`mode\` and \`healthCheck\`,
+  and peers of an address family that a bridge had none of, need a restart or another port.
+- Counters go on by name; a filter that was disabled stays so. Captures go on. \`workers\`, \`memory\`
+  and \`admin\` need a restart. While both are there, old and new maps share \`memory\`.
 
 This page and the schema are generated: \`npm run build:schema\`.
 `;

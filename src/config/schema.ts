@@ -87,7 +87,7 @@ export const configSchema = block(
         .boolean()
         .default(false)
         .describe(
-          "Reload when the config or a file that it names changes. Without it: on SIGHUP only.",
+          "Reload when the config or a file that it names changes. Without it: on SIGHUP and weir reload only.",
         ),
     })
       .prefault({})
