@@ -24,6 +24,11 @@ export interface CompileOptions {
    */
   readonly linuxExtensions?: boolean;
   /**
+   * Whether packets come from a capture of the big-endian byte order, which the address family in
+   * front of NULL packets has, as libpcap takes it. Off, if left out.
+   */
+  readonly bigEndian?: boolean;
+  /**
    * How many headers `protochain` walks over at most. Left out, it walks on in a loop, as libpcap's
    * does: such a program runs in the reference interpreter only. With a limit it has no loop, and
    * can be translated.
@@ -61,6 +66,7 @@ export function compileExpression(
       snapLength,
       netmask,
       linuxExtensions,
+      bigEndian: options.bigEndian === true,
       maxChainedHeaders: options.maxChainedHeaders,
     });
     if (options.optimise === false || mustNotOptimise) return ok(emit(root));

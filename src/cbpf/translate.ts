@@ -77,8 +77,11 @@ export function translateClassic(
     });
   const starts: number[] = [];
   const isSmall = smallX(program);
+  const reached = reachable(program);
   for (const [i, instruction] of program.entries()) {
     starts.push(lines.length);
+    // Classic programs may hold what no jump goes to; the verifier takes none that does.
+    if (reached[i] === 0) continue;
     const translated = translate(instruction, i, isSmall[i] === 1);
     if (typeof translated === "string")
       return err(
@@ -193,6 +196,19 @@ const endWithoutSmallX: readonly Instruction[] = [
   setA(0),
   { kind: "exit" },
 ];
+
+/** For each instruction, 1 where some path comes. Jumps go forward only: one pass finds all. */
+function reachable(program: ClassicProgram): Uint8Array {
+  const reached = new Uint8Array(program.length);
+  reached[0] = 1;
+  for (const [i, { code: operation, jt, jf, k }] of program.entries()) {
+    if (reached[i] === 0) continue;
+    if (operation === code.jumpAlways) reached[i + 1 + k] = 1;
+    else if (classOf(operation) === opClass.jump) reached[i + 1 + jt] = reached[i + 1 + jf] = 1;
+    else if (classOf(operation) !== opClass.return) reached[i + 1] = 1;
+  }
+  return reached;
+}
 
 /**
  * For each instruction, 1 if X is below 2³¹ on every path that reaches it: 0 as in the beginning, the

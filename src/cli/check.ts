@@ -33,7 +33,11 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
   });
   if (!metrics.ok) return reportConfigErrors([metrics.error], terminal);
 
-  const { plan, filters, arena } = prepared.value;
+  const { plan, filters, arena, fallbacks } = prepared.value;
+  for (const { filter, refusal } of fallbacks)
+    terminal.error(
+      `weir check: filter ${filter} runs on the interpreter: ${refusal.where}: ${refusal.what}\n`,
+    );
   const names = (indexes: readonly number[]): string[] =>
     indexes.map((index) => plan.filters[index]!.name);
   const listeners = plan.listeners.map((listener) => ({

@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 
+import { programTypes } from "../object/object-spec.ts";
 import { addControlCommands } from "./control-commands.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
@@ -24,7 +25,8 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or config.
 Examples:
   weir run -c config/weir.yaml
   weir check -c config/weir.yaml
-  weir prog run filters/blocklist.o --data 0200…0800450000…`,
+  weir prog run filters/blocklist.o --data 0200…0800450000…
+  weir replay capture.pcap -c config/weir.yaml --listener echo-udp`,
     );
 
   weir
@@ -39,12 +41,33 @@ Examples:
 
   weir
     .command("check")
-    .description("validate a config, load every filter and say what would run")
+    .description("validate a config, load and verify every filter and say what would run")
     .requiredOption("-c, --config <file>", "the config (YAML)")
     .option("--json", "one JSON object instead of text")
     .action(async (options: { config: string; json?: boolean }) => {
       const { check } = await import("./check.ts");
       done(await check(options, terminal));
+    });
+
+  weir
+    .command("verify")
+    .description("say of each program of ELF objects whether it is proven safe, and if not, why")
+    .argument("<object...>", "built by clang -target bpf; with -g, lines of C are named")
+    .option("--program <name>", "only this program")
+    .option("--log", "print what the verifier follows, in the form of the kernel's log")
+    .option("--json", "one JSON object a program (and a line of the log) instead of text")
+    .action(async (objects: string[], options) => {
+      const { verify } = await import("./verify.ts");
+      done(verify(objects, options, terminal));
+    });
+
+  weir
+    .command("feature")
+    .description("what of eBPF works here: instructions, program types, map types, helpers")
+    .option("--json", "one JSON object instead of text")
+    .action(async (options: { json?: boolean }) => {
+      const { feature } = await import("./feature.ts");
+      done(feature(options, terminal));
     });
 
   const prog = weir.command("prog").description("eBPF programs");
@@ -63,15 +86,16 @@ Examples:
       new Option(
         "--type <type>",
         "program type (with --insns and --asm, or to override the section's)",
-      ).choices(["xdp", "socket", "raw"]),
+      ).choices(programTypes),
     )
     .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
     .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
     .option("--repeat <n>", "run each packet this many times, on what the run before left", "1")
     .addOption(
-      new Option("--engine <engine>", "what runs the program")
-        .choices(["interpreter", "jit"])
-        .default("interpreter"),
+      new Option(
+        "--engine <engine>",
+        "what runs the program (default: jit, or interpreter where it is too large for that)",
+      ).choices(["jit", "interpreter"]),
     )
     .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
     .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
@@ -79,14 +103,48 @@ Examples:
     .addHelpText(
       "after",
       `
-Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"socket", "data": HEX,
-"engine": "interpreter"|"jit", "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
+Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"tc"|…, "data": HEX,
+"engine": "interpreter"|"jit" (without it the interpreter), "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
 The answer is {"id", "ret"} (r0 as hex for raw), or {"id", "error": {"code", "message"}}.
 A program that faults in a batch is an error; else its verdict is aborted, and the exit code 0.`,
     )
     .action(async (object: string | undefined, options) => {
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
+    });
+  weir
+    .command("replay")
+    .description("run the packets of a capture through a listener's filters, as if they came in")
+    .argument("<file>", "the capture (pcap or pcapng); - for standard input")
+    .requiredOption("-c, --config <file>", "the config (YAML)")
+    .option("--listener <name>", "whose filters; may be left out where the config has one listener")
+    .addOption(
+      new Option("--direction <direction>", "which of its chains")
+        .choices(["ingress", "egress"])
+        .default("ingress"),
+    )
+    .option("-w <file>", "write what went on, as the filters left it; - for standard output")
+    .option("--dropped <file>", "write what was dropped, as it came; - for standard output")
+    .option(
+      "--metrics <file>",
+      "write the metrics as a scrape would find them; - for standard output",
+    )
+    .option("--json", "one JSON object instead of text")
+    .addHelpText(
+      "after",
+      `
+Filters see the capture's own time, so rate limits do what they would have done then. Packets of
+IP and of Linux's "any" device get an Ethernet header. Files are written as pcapng, with verdict, filter
+and reason as a comment on each packet; where the name ends in .pcap, as classic pcap without comments.
+The exit code is 1 where the capture is damaged or cut off, after what was whole has been replayed.
+
+Examples:
+  weir replay capture.pcapng -c weir.yaml --listener dns -w passed.pcapng --dropped dropped.pcapng
+  tcpdump -i any -w - | weir replay - -c weir.yaml --listener dns`,
+    )
+    .action(async (file: string, options) => {
+      const { replay } = await import("./replay.ts");
+      done(await replay(file, options, terminal));
     });
   const filter = weir
     .command("filter")

@@ -120,7 +120,7 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
       const { progShow } = await import("./prog-control.ts");
       done(await progShow(words, options, terminal));
     });
-  const dump = prog.command("dump").description("a program's instructions");
+  const dump = prog.command("dump").description("a program's instructions, or what it became");
   controlled(
     dump
       .command("xlated")
@@ -131,6 +131,15 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
     const { progDumpXlated } = await import("./prog-control.ts");
     done(await progDumpXlated(words, options, terminal));
   });
+  dump
+    .command("wasm")
+    .description("the WebAssembly that the JIT makes of an object's program, as text")
+    .argument("<object>", "ELF file that clang built with -target bpf")
+    .option("--program <name>", "program of the object; needed where it holds several")
+    .action(async (object: string, options) => {
+      const { progDumpWasm } = await import("./prog-dump-wasm.ts");
+      done(await progDumpWasm(object, options, terminal));
+    });
   prog
     .command("trace")
     .description("a program of an object on packets offline, instruction by instruction")

@@ -20,9 +20,10 @@ const signals = ["SIGTERM", "SIGINT"] as const;
 /**
  * Waits for the end of a run. The first signal drains; a second one ends the process at once, as
  * the signal's own default would. SIGHUP asks to read the config again; but where the terminal that
- * the process was started on is gone, that is what it tells, and an end.
+ * the process was started on is gone, that is what it tells, and an end. Without `onReload` it is one
+ * always.
  */
-export function waitForEnding(onReload: () => void): Ending {
+export function waitForEnding(onReload?: () => void): Ending {
   let end: (cause: Cause) => void = () => {};
   const cause = new Promise<Cause>((resolve) => {
     end = resolve;
@@ -35,7 +36,7 @@ export function waitForEnding(onReload: () => void): Ending {
   };
   const hadTerminal = hasTerminal();
   const onHangup = (): void => {
-    if (hadTerminal && !hasTerminal()) onSignal("SIGHUP");
+    if (onReload === undefined || (hadTerminal && !hasTerminal())) onSignal("SIGHUP");
     else onReload();
   };
   for (const signal of signals) process.on(signal, onSignal);

@@ -20,7 +20,7 @@ export interface FilterMatchOptions {
 /** One expression on one capture. */
 interface Matching {
   readonly expression: string;
-  /** Compiled for a link type when the first packet of that type comes. */
+  /** Compiled for a link type and byte order when the first packet of those comes. */
   readonly programs: Map<number, Result<ClassicProgram, UserError>>;
   readonly match: number[];
   error: UserError | undefined;
@@ -105,13 +105,15 @@ async function matchFile(
 
 function matchPacket(packet: CapturedPacket, result: Matching): void {
   if (result.error !== undefined) return;
-  let program = result.programs.get(packet.linkType);
+  const { bigEndian } = packet;
+  const key = packet.linkType * 2 + Number(bigEndian);
+  let program = result.programs.get(key);
   if (program === undefined) {
     const linkType = linkTypeByNumber(packet.linkType);
     program = linkType.ok
-      ? compileExpression(result.expression, { linkType: linkType.value })
+      ? compileExpression(result.expression, { linkType: linkType.value, bigEndian })
       : linkType;
-    result.programs.set(packet.linkType, program);
+    result.programs.set(key, program);
   }
   if (!program.ok) result.error = program.error;
   else if (runClassic(program.value, { data: packet.data, length: packet.originalLength }) !== 0)

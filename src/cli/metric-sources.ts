@@ -3,6 +3,7 @@ import { programTag } from "../engine/program-tag.ts";
 import { Counters } from "../filter/counters.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
+import type { EventPump, EventSource } from "../proxy/event-pump.ts";
 import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { hostPort } from "./host-port.ts";
 
@@ -10,6 +11,7 @@ import { hostPort } from "./host-port.ts";
 export function metricSources(
   { plan, filters }: PreparedProxy,
   kernelDrops: (listener: number) => number,
+  events?: { readonly pump: EventPump; readonly sources: readonly EventSource[] },
 ): MetricSources {
   return {
     listeners: plan.listeners.map((listener) => listener.name),
@@ -34,6 +36,12 @@ export function metricSources(
         .filter((map) => map.dataSection === undefined)
         .map((map) => ({ filter: filter.name, map: map.name, source: map.source })),
     ),
+    events: (events?.sources ?? []).map((source) => ({
+      filter: source.filter,
+      map: source.reader.handle.name,
+      total: () => events!.pump.total(source),
+      lost: () => events!.pump.lost(source),
+    })),
     mapMetrics: filters.flatMap(({ metrics, maps, where }) => {
       if (metrics === undefined) return [];
       const bound = mapMetrics(metrics, maps, () => where);

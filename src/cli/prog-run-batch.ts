@@ -6,7 +6,13 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineKind } from "../engine/engine.ts";
 import type { Workbench } from "../filter/workbench.ts";
-import { type MapSpec, type MapType, mapTypes, type ProgramType } from "../object/object-spec.ts";
+import {
+  type MapSpec,
+  type MapType,
+  mapTypes,
+  type ProgramType,
+  programTypes,
+} from "../object/object-spec.ts";
 import { looseProgram } from "./loose-program.ts";
 import { returnedOf } from "./prog-run-output.ts";
 import { systemReason } from "./read-text.ts";
@@ -65,9 +71,12 @@ function runLine(line: string, workbench: Workbench): object {
   if (!maps.ok) return { id, error: shown(maps.error) };
   try {
     const { program } = looseProgram("batch", item.value.bytecode);
-    const executable = workbench.prepare(program, maps.value, item.value.type, item.value.engine);
+    const { type, engine, data } = item.value;
+    const executable = workbench.prepare(program, maps.value, type, engine, {
+      dataBytes: data.length,
+    });
     if (!executable.ok) return { id, error: shown(executable.error) };
-    const outcome = workbench.run(executable.value, item.value.data);
+    const outcome = workbench.run(executable.value, data);
     if (!outcome.ok) return { id, error: shown(outcome.error) };
     const { fault } = outcome.value;
     if (fault === undefined) return { id, ret: returnedOf(outcome.value) };
@@ -115,8 +124,8 @@ function batchItem(line: Record<string, unknown>): Result<BatchItem, UserError> 
   if (bytecode === undefined) return wrong("insns", "expected hex, 16 digits an instruction");
   const bytes = typeof data === "string" ? parseHex(data) : undefined;
   if (bytes === undefined) return wrong("data", "expected hex");
-  if (type !== "xdp" && type !== "socket" && type !== "raw")
-    return wrong("type", `${JSON.stringify(type)}: expected xdp, socket or raw`);
+  if (!isProgramType(type))
+    return wrong("type", `${JSON.stringify(type)}: expected ${programTypes.join(", ")}`);
   if (engine !== "interpreter" && engine !== "jit")
     return wrong("engine", `${JSON.stringify(engine)}: expected interpreter or jit`);
   if (!Array.isArray(maps)) return wrong("maps", "expected a list");
@@ -131,6 +140,10 @@ function batchItem(line: Record<string, unknown>): Result<BatchItem, UserError> 
     specs.push(spec);
   }
   return ok({ bytecode, type, engine, data: bytes, maps: specs });
+}
+
+function isProgramType(type: unknown): type is ProgramType {
+  return (programTypes as readonly unknown[]).includes(type);
 }
 
 function mapSpec(item: unknown, index: number): MapSpec | undefined {

@@ -1,6 +1,8 @@
 import { toHex } from "../common/bytes.ts";
 import type { Outcome, Workbench } from "../filter/workbench.ts";
+import type { MapEvent } from "../maps/event-reader.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
+import { holdsEvents } from "../maps/map-rules.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Timing {
@@ -51,6 +53,23 @@ export function textLine(i: number, packet: Uint8Array, outcome: Outcome): strin
   return `packet ${i}: ${verdict.kind}${target} (${returnedOf(outcome)}), ${length}, ${changed}${ended}`;
 }
 
+/** What programs have written into rings, a line an event. */
+export function printEvents(
+  events: readonly MapEvent[],
+  json: boolean,
+  terminal: Pick<Terminal, "out">,
+): void {
+  for (const { map, cpu, bytes } of events) {
+    const data = toHex(bytes);
+    const on = cpu === undefined ? "" : `, cpu ${cpu}`;
+    terminal.out(
+      json
+        ? `${JSON.stringify({ event: { map, cpu, data } })}\n`
+        : `  event of map ${map}${on}: ${bytes.length} bytes, ${data}\n`,
+    );
+  }
+}
+
 export function printMaps(
   workbench: Workbench,
   maps: readonly MapHandle[],
@@ -68,12 +87,24 @@ export function printMaps(
           : { key: toHex(key), values: values.map(toHex) },
       );
     }
-    terminal.out(
-      `${JSON.stringify({ maps: contents, run_cnt: timing.runs, run_time_ns: timing.nanoseconds })}\n`,
+    const lost = Object.fromEntries(
+      maps.map((map) => [map.name, workbench.lostEvents(map)]).filter(([, count]) => count !== 0),
     );
+    const summary = {
+      maps: contents,
+      run_cnt: timing.runs,
+      run_time_ns: timing.nanoseconds,
+      lost_events: Object.keys(lost).length === 0 ? undefined : lost,
+    };
+    terminal.out(`${JSON.stringify(summary)}\n`);
     return;
   }
   for (const map of maps) {
+    if (holdsEvents(map.type)) {
+      const lost = workbench.lostEvents(map);
+      if (lost > 0) terminal.out(`map ${map.name} (${map.type}): ${lost} events lost\n`);
+      continue;
+    }
     const entries = [...workbench.access(map).entries()].filter(
       ({ values }) => !map.type.includes("array") || values.some((value) => value.some(Boolean)),
     );

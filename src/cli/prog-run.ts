@@ -3,23 +3,21 @@ import { parseHex, u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { readBounded } from "../config/read-file.ts";
 import type { EngineKind, Executable } from "../engine/engine.ts";
+import { jitTooLarge } from "../engine/jit/jit.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
 import { encodeProgram } from "../isa/codec.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import { maxObjectBytes } from "../object/elf.ts";
-import { setGlobal } from "../object/globals.ts";
-import { loadObject } from "../object/load-object.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
+import { objectSubject } from "./object-subject.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
-import { jsonLine, printMaps, type Timing, textLine } from "./prog-run-output.ts";
+import { jsonLine, printEvents, printMaps, type Timing, textLine } from "./prog-run-output.ts";
 import { readText, systemReason } from "./read-text.ts";
-import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from "./terminal.ts";
 
 export interface ProgRunOptions {
   readonly program?: string;
@@ -27,7 +25,8 @@ export interface ProgRunOptions {
   readonly asm?: string;
   readonly batch?: string;
   readonly type?: ProgramType;
-  readonly engine: EngineKind;
+  /** Absent: the JIT, or the interpreter where that refuses. */
+  readonly engine?: EngineKind;
   readonly data: readonly string[];
   readonly pcap: readonly string[];
   readonly repeat: string;
@@ -48,7 +47,8 @@ export async function progRun(
     return exitCodes.usage;
   }
   const refused = (error: UserError): ExitCode => {
-    terminal.error(`weir prog run: ${error.message}\n`);
+    terminal.error(`weir prog run: ${errorText(error)}`);
+    if (options.json === true) terminal.out(`${JSON.stringify({ error: errorObject(error) })}\n`);
     return error.code.startsWith("USAGE_") ? exitCodes.usage : exitCodes.failed;
   };
   const workbench = await Workbench.create({ trace: (line) => terminal.error(`${line}\n`) });
@@ -69,32 +69,38 @@ export async function progRun(
     const set = setEntry(text, maps.value, workbench.value);
     if (!set.ok) return refused(set.error);
   }
-  const executable = workbench.value.prepare(
-    subject.value.program,
-    maps.value,
-    options.type,
-    options.engine,
-  );
-  if (!executable.ok) return refused(executable.error);
-  const { object: source } = subject.value;
-  if (source !== undefined) {
-    const filled = workbench.value.fillProgramArrays(
-      source,
-      executable.value,
-      maps.value,
-      chosen,
-      options.type,
-    );
-    if (!filled.ok) return refused(filled.error);
-  }
   const packets = await packetsOf(options);
   if (!packets.ok) return refused(packets.error);
-  const ran = runAll(workbench.value, executable.value, packets.value, options, terminal);
+  const prepare = (engine: EngineKind): ReturnType<typeof prepareFor> =>
+    prepareFor(
+      packets.value,
+      subject.value,
+      maps.value,
+      chosen,
+      { ...options, engine },
+      workbench.value,
+    );
+  let executables = prepare(options.engine ?? "jit");
+  if (!executables.ok && options.engine === undefined && executables.error.code === jitTooLarge) {
+    const { where, what } = executables.error;
+    terminal.error(`weir prog run: runs on the interpreter: ${where}: ${what}\n`);
+    executables = prepare("interpreter");
+  }
+  if (!executables.ok) return refused(executables.error);
+  const ran = runAll(
+    workbench.value,
+    executables.value,
+    maps.value,
+    packets.value,
+    options,
+    terminal,
+  );
   if (!ran.ok) return refused(ran.error);
   printMaps(workbench.value, maps.value, ran.value, options.json === true, terminal);
   return exitCodes.done;
 }
 
+/** A program ready to run, and those that its tail calls lead to. */
 function wrongUsage(object: string | undefined, options: ProgRunOptions): string | undefined {
   const sources = [object, options.insns, options.asm, options.batch].filter(
     (source) => source !== undefined,
@@ -154,7 +160,7 @@ async function subjectOf(
   options: ProgRunOptions,
   terminal: Terminal,
 ): Promise<Result<Subject, UserError>> {
-  if (object !== undefined) return objectSubject(object, options);
+  if (object !== undefined) return objectSubject(object, options.program, options.global);
   if (options.insns !== undefined) {
     const bytecode = parseHex(options.insns);
     if (bytecode === undefined) return err(notHex("--insns", options.insns));
@@ -167,55 +173,6 @@ async function subjectOf(
   if (instructions.ok) return ok(looseProgram("asm", encodeProgram(instructions.value)));
   const lines = instructions.error.map((error) => error.message);
   return err(new UserError("ASSEMBLY", file, `does not assemble:\n  ${lines.join("\n  ")}`));
-}
-
-/** An object's program and maps, its globals set. */
-export async function objectSubject(
-  file: string,
-  options: Pick<ProgRunOptions, "program" | "global">,
-): Promise<Result<Subject, UserError>> {
-  const bytes = readBounded(file, maxObjectBytes);
-  if (!bytes.ok)
-    return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
-  let object = loadObject(bytes.value, file);
-  for (const text of options.global) {
-    if (!object.ok) return object;
-    const equals = text.indexOf("=");
-    if (equals < 1)
-      return err(new UserError("USAGE_GLOBAL", `--global ${text}`, "expected NAME=VALUE"));
-    object = setGlobal(object.value, text.slice(0, equals), scalarOf(text.slice(equals + 1)));
-  }
-  if (!object.ok) return object;
-  const { programs, maps } = object.value;
-  const names = programs.map((program) => program.name).join(", ");
-  const program =
-    options.program === undefined
-      ? programs[0]
-      : programs.find((candidate) => candidate.name === options.program);
-  if (program === undefined)
-    return err(
-      new UserError(
-        "OBJECT_NO_PROGRAM",
-        file,
-        options.program === undefined ? "has no program" : `has no program "${options.program}"`,
-        names === "" ? undefined : `it has ${names}`,
-      ),
-    );
-  if (options.program === undefined && programs.length > 1)
-    return err(
-      new UserError(
-        "USAGE_PROGRAM",
-        file,
-        `has ${programs.length} programs`,
-        `name one with --program: ${names}`,
-      ),
-    );
-  return ok({ program, maps, object: object.value });
-}
-
-/** A number where the text is one, else the text: what a YAML scalar would be. */
-function scalarOf(text: string): unknown {
-  return /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text;
 }
 
 /** An entry of a prog_array, whose value is a program's name; undefined for any other text. */
@@ -275,9 +232,39 @@ function setEntry(
   return ok(undefined);
 }
 
+/** The executable for each packet: a `raw` program is proven for one length of data at a time. */
+function prepareFor(
+  packets: readonly Uint8Array[],
+  { program, object }: Subject,
+  maps: readonly MapHandle[],
+  chosen: readonly ProgramSlot[],
+  { type: asked, engine }: ProgRunOptions,
+  workbench: Workbench,
+): Result<(packet: number) => Executable, UserError> {
+  const type = asked ?? program.type;
+  const byLength = new Map<number | undefined, Executable>();
+  const lengthOf = (packet: Uint8Array | undefined): number | undefined =>
+    type === "raw" ? packet?.length : undefined;
+  // A capture may hold no packet; whether the program is accepted is told all the same.
+  for (const packet of packets.length === 0 ? [undefined] : packets) {
+    const dataBytes = lengthOf(packet);
+    if (byLength.has(dataBytes)) continue;
+    const executable = workbench.prepare(program, maps, type, engine, { object, dataBytes });
+    if (!executable.ok) return executable;
+    byLength.set(dataBytes, executable.value);
+  }
+  const [first] = byLength.values();
+  if (object !== undefined && first !== undefined) {
+    const filled = workbench.fillProgramArrays(object, first, maps, chosen, asked);
+    if (!filled.ok) return filled;
+  }
+  return ok((packet) => byLength.get(lengthOf(packets[packet])) as Executable);
+}
+
 function runAll(
   workbench: Workbench,
-  executable: Executable,
+  executables: (packet: number) => Executable,
+  maps: readonly MapHandle[],
   packets: readonly Uint8Array[],
   options: ProgRunOptions,
   terminal: Terminal,
@@ -286,7 +273,7 @@ function runAll(
   let nanoseconds = 0;
   for (const [i, packet] of packets.entries()) {
     const from = process.hrtime.bigint();
-    const outcome = workbench.run(executable, packet, repeat);
+    const outcome = workbench.run(executables(i), packet, repeat);
     nanoseconds += Number(process.hrtime.bigint() - from);
     if (!outcome.ok) return outcome;
     terminal.out(
@@ -294,6 +281,7 @@ function runAll(
         ? `${jsonLine(i, packet, outcome.value)}\n`
         : `${textLine(i, packet, outcome.value)}\n`,
     );
+    printEvents(workbench.readEvents(maps), options.json === true, terminal);
   }
   return ok({ runs: packets.length * repeat, nanoseconds });
 }

@@ -6,7 +6,8 @@ import { TraceBench, type TracedChain, type TracedFilter } from "../filter/trace
 import type { MapContent } from "../maps/map-access.ts";
 import type { MapSpec } from "../object/object-spec.ts";
 import { reportError } from "./control-client.ts";
-import { objectSubject, packetsOf } from "./prog-run.ts";
+import { objectSubject } from "./object-subject.ts";
+import { packetsOf } from "./prog-run.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 import { runJson, runText, verdictText } from "./trace-text.ts";
 
@@ -38,7 +39,7 @@ export async function progTrace(
     );
   const packets = await packetsOf(options);
   if (!packets.ok) return reportError(command, packets.error, terminal);
-  const subject = await objectSubject(object, options);
+  const subject = objectSubject(object, options.program, options.global);
   if (!subject.ok) return reportError(command, subject.error, terminal);
   const { program, maps } = subject.value;
   const entries = readEntries(options.map, maps);

@@ -1,6 +1,8 @@
 import type { AdminServer } from "../admin/server.ts";
+import { toHex } from "../common/bytes.ts";
 import { err, ok } from "../common/result.ts";
 import { loadConfig } from "../config/load-config.ts";
+import { type Keeping, PinKeeper, pinsOf, startKeeping } from "../config/pinned-maps.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
 import { type Follower, LiveConfig, type ReloadResult } from "../config/reload.ts";
 import { FileWatch } from "../config/watch-files.ts";
@@ -8,10 +10,12 @@ import { ProcessMetrics } from "../metrics/process-metrics.ts";
 import { createMetrics, type Metrics } from "../metrics/registry.ts";
 import type { MetricsServer } from "../metrics/server.ts";
 import { type Echo, startEcho } from "../proxy/echo.ts";
+import { EventPump, type EventSource } from "../proxy/event-pump.ts";
 import { KernelDrops } from "../proxy/kernel-drops.ts";
 import { type RunningProxy, startProxy } from "../proxy/supervisor.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { waitForEnding } from "./ending.ts";
+import { eventSources } from "./event-sources.ts";
 import { FollowingServer, onCommit } from "./followers.ts";
 import { hints } from "./hints.ts";
 import { hostPort } from "./host-port.ts";
@@ -47,11 +51,15 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let server: FollowingServer | undefined;
   let admin: AdminServer | undefined;
   let kernelDrops: KernelDrops | undefined;
+  let events: EventPump | undefined;
+  let keepPins: Keeping | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
     watch.stop();
     await proxy?.stop((live?.current.config ?? config.value).drainTimeoutMs);
     await admin?.stop();
+    events?.stop();
+    await keepPins?.stop();
     await server?.stop();
     await echo?.stop();
     ending.release();
@@ -71,12 +79,18 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     needsEcho(config.value) ? { echo: await echoAddress() } : {},
   );
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
-  const sourcesOf = (of: PreparedProxy) =>
+  const eventPump = new EventPump(eventSources(prepared.value));
+  events = eventPump;
+  eventPump.subscribe(({ filter, map, cpu, bytes }) => {
+    if (log.isLevelEnabled("debug")) log.debug({ filter, map, cpu, data: toHex(bytes) }, "event");
+  });
+  logFallbacks(prepared.value, log);
+  const sourcesOf = (of: PreparedProxy, sources: readonly EventSource[]) =>
     // No listener has lost anything before it is bound.
-    metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0);
+    metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0, { pump: eventPump, sources });
   const metrics = createMetrics({
     version,
-    sources: sourcesOf(prepared.value),
+    sources: sourcesOf(prepared.value, eventPump.sources),
     process: new ProcessMetrics(),
     now: Date.now,
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
@@ -97,6 +111,10 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   if (!started.ok) return refuse(started.error.message);
   const runningProxy = started.value;
   proxy = runningProxy;
+  eventPump.start();
+  const pins = new PinKeeper(pinsOf(prepared.value.filters));
+  const pinFailed = (error: Error): void => log.error({ error: error.message }, "pinned map");
+  keepPins = startKeeping(pins, pinFailed);
   kernelDrops = new KernelDrops(proxy.listeners);
   const serving = await FollowingServer.start(config.value.metricsListen, {
     metrics: metrics.value,
@@ -107,10 +125,12 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   server = serving.value;
 
   const followMetrics: Follower = async ({ prepared: next }) => {
-    const replace = metrics.value.prepare(sourcesOf(next));
+    const sources = eventSources(next, eventPump.sources);
+    const replace = metrics.value.prepare(sourcesOf(next, sources));
     if (!replace.ok) return err([replace.error]);
     return ok({
       commit: () => {
+        eventPump.follow(sources);
         kernelDrops = new KernelDrops(runningProxy.listeners);
         replace.value();
       },
@@ -118,6 +138,9 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     });
   };
   const followFiles = onCommit((next) => watch.follow(next.config.watch ? next.config.files : []));
+  const followPins = onCommit(({ prepared: next }) => {
+    void pins.follow(pinsOf(next.filters)).then((errors) => errors.forEach(pinFailed));
+  });
   const controlled = controlOf({ config: config.value, prepared: prepared.value }, proxy, log, () =>
     liveConfig.reload(),
   );
@@ -130,9 +153,11 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
       followMetrics,
       server.follow,
       followFiles,
+      followPins,
       controlled.follow,
       onCommit((next) => {
         log.level = next.config.logLevel;
+        logFallbacks(next.prepared, log);
       }),
     ],
     onReload: (result) => reportReload(result, log, metrics.value),
@@ -172,6 +197,11 @@ function logListening(
     },
     "ready",
   );
+}
+
+function logFallbacks({ fallbacks }: PreparedProxy, log: Log): void {
+  for (const { filter, refusal } of fallbacks)
+    log.warn({ filter, reason: `${refusal.where}: ${refusal.what}` }, "runs on the interpreter");
 }
 
 function reportReload(result: ReloadResult, log: Log, metrics: Metrics): void {

@@ -117,6 +117,6 @@ function ratesText({ listeners, filters }: ReturnType<typeof ratesBetween>): str
   ];
   return `${parts
     .filter((rows) => rows.length > 1)
-    .map(table)
+    .map((rows) => table(rows))
     .join("\n\n")}\n`;
 }

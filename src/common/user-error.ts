@@ -11,13 +11,22 @@ export class UserError extends Error {
   readonly what: string;
   /** What would make it right; absent where nothing would. */
   readonly fix: string | undefined;
+  /** Lines that say more, which a terminal shows below the message: a line of source, registers. */
+  readonly detail: readonly string[];
 
-  constructor(code: string, where: string, what: string, fix?: string) {
+  constructor(
+    code: string,
+    where: string,
+    what: string,
+    fix?: string,
+    detail: readonly string[] = [],
+  ) {
     super(fix === undefined ? `${where}: ${what}` : `${where}: ${what}; ${fix}`);
     this.name = "UserError";
     this.code = code;
     this.where = where;
     this.what = what;
     this.fix = fix;
+    this.detail = detail;
   }
 }

@@ -1,10 +1,10 @@
+import { unplacedMap } from "../maps/map-handle.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricMap } from "../metrics/map-source.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
 import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { MetricKind, ReadableMetrics } from "./readable-parts.ts";
-import { unplacedMap } from "./unplaced-map.ts";
 
 /** Checks that each metric has a map whose keys and values it can read, before any map exists. */
 export function checkMetrics(

@@ -26,8 +26,15 @@ export class ConfigProblem extends UserError {
   readonly file: string;
   readonly position: Position;
 
-  constructor(code: ProblemCode, file: string, position: Position, what: string, fix?: string) {
-    super(code, `${file}:${position.line}:${position.column}`, what, fix);
+  constructor(
+    code: ProblemCode,
+    file: string,
+    position: Position,
+    what: string,
+    fix?: string,
+    detail?: readonly string[],
+  ) {
+    super(code, `${file}:${position.line}:${position.column}`, what, fix, detail);
     this.name = "ConfigProblem";
     this.file = file;
     this.position = position;

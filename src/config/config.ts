@@ -1,4 +1,5 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
+import type { Route } from "../engine/network.ts";
 import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
@@ -12,6 +13,8 @@ export interface Config {
   readonly workers: number;
   readonly memoryBytes: number;
   readonly drainTimeoutMs: number;
+  /** Where pinned maps are kept: a path. Undefined: no map is pinned. */
+  readonly stateDir: string | undefined;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
   /** Whether a change of one of `files` is a reload. */
   readonly watch: boolean;
@@ -22,6 +25,7 @@ export interface Config {
   readonly admin: AdminConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly ports: readonly PortConfig[];
+  readonly routes: readonly Route[];
   readonly filters: readonly FilterConfig[];
   readonly listeners: readonly ListenerConfig[];
 }
@@ -98,6 +102,8 @@ export interface FilterConfig {
   readonly tailCalls: TailCalls;
   /** By index into `object.maps`; none for prog_arrays, which `tailCalls` fills. */
   readonly contents: readonly (readonly EntryBytes[])[];
+  /** By index into `object.maps`: its contents are kept across restarts. */
+  readonly pinned: ReadonlySet<number>;
   readonly metrics: MapMetricsSpec;
   readonly engine: EngineKind;
   readonly continueOn: readonly VerdictKind[];

@@ -5,7 +5,7 @@ import { mapMetricsSchema } from "../metrics/map-metric-schema.ts";
 import { block, blockOf, choice, filePath, listOf, schemaNotes } from "./schema-parts.ts";
 
 /** The engine of filters that name none. */
-const defaultEngine: EngineKind = "interpreter";
+const defaultEngine: EngineKind = "jit";
 
 /** A number, a text (address, CIDR, hex:), a list or a block, as the map's BTF type asks. */
 const typedValue = z.unknown().refine((value) => value !== undefined && value !== null, {
@@ -29,23 +29,32 @@ const programText = z
 schemaNotes.add(programText, { noun: "a text" });
 
 export const entrySchema = block({
-  key: typedValue.describe(
-    "The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes.",
-  ),
+  key: typedValue
+    .optional()
+    .describe(
+      "The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes. Queues, stacks and bloom filters have none.",
+    ),
   value: typedValue.describe("The value, in the same forms."),
 });
 
-export const mapSchema = block(
-  {
-    entries: listOf(entrySchema).default([]).describe("Entries written before the first packet."),
-    file: filePath
-      .optional()
-      .describe(
-        "A CSV file of more entries: a line each, key,value; # begins a comment. Relative to the config file.",
-      ),
-  },
-  ["pin"],
-);
+export const mapSchema = block({
+  entries: listOf(entrySchema)
+    .default([])
+    .describe(
+      "Entries written before the first packet. Named, not numbered, are a port's upstream in a devmap or xskmap, a program in a prog_array, a map of the object in a map of maps.",
+    ),
+  file: filePath
+    .optional()
+    .describe(
+      "A CSV file of more entries: a line each, key,value; # begins a comment. Relative to the config file.",
+    ),
+  pin: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Keep its contents in stateDir: read at the start, saved every 30 seconds and at the end.",
+    ),
+});
 
 export const filterSchema = block(
   {
@@ -95,7 +104,7 @@ export const filterSchema = block(
     engine: choice(["interpreter", "jit"])
       .default(defaultEngine)
       .describe(
-        "What runs it: the interpreter, or jit, which compiles it to WebAssembly. Both make the same checks.",
+        "What runs it: jit, which compiles it to WebAssembly, or the interpreter, which also runs what is too large to compile.",
       ),
     onSchemaChange: choice(["refuse", "reset"])
       .default("refuse")

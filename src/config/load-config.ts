@@ -1,7 +1,8 @@
-import { dirname, isAbsolute, join } from "node:path";
+import { dirname, resolve } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
+import { checkRoutes } from "./check-routes.ts";
 import { checkTunnels } from "./check-tunnels.ts";
 import type { ChainItem, Config, FilterConfig, ListenerConfig } from "./config.ts";
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
@@ -12,6 +13,7 @@ import { ProblemList } from "./problem-list.ts";
 import { readBounded } from "./read-file.ts";
 import { maxConfigBytes, readYaml, type YamlSource } from "./read-yaml.ts";
 import { readableParts } from "./readable-parts.ts";
+import { routeOf } from "./route-schema.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
 import { tunnelConfig } from "./tunnel.ts";
 
@@ -60,6 +62,7 @@ export function parseConfig(text: string, file: string): Result<Config, readonly
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
   checkTunnels(readable, problems);
+  checkRoutes(readable, problems);
   const filters = loadFilters(readable, dirname(file), problems);
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);
@@ -79,7 +82,7 @@ function validate(source: YamlSource, problems: ProblemList): ConfigValues | und
 
 /** A path as the config means it: relative to its file. */
 function resolvePath(path: string, { source }: ProblemList): string {
-  return isAbsolute(path) ? path : join(dirname(source.file), path);
+  return resolve(dirname(source.file), path);
 }
 
 /** Anyone who reaches an address could change filters: there a token is needed. */
@@ -121,6 +124,7 @@ function resolved(
     workers: workerCount(values.workers),
     memoryBytes: values.memory,
     drainTimeoutMs: values.drainTimeout,
+    stateDir: values.stateDir && resolvePath(values.stateDir, problems),
     logLevel: values.log.level,
     watch: values.reload.watch,
     files: [...new Set([problems.source.file, ...filters.flatMap((filter) => filter.files)])],
@@ -138,6 +142,7 @@ function resolved(
       ifindex: Number(ifindex),
       target,
     })),
+    routes: values.routes.map(routeOf),
     filters,
     listeners: values.listeners.map(
       ({ idleTimeout, onDrop, onSegmentDrop, ...listener }): ListenerConfig => ({

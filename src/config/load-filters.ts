@@ -1,13 +1,10 @@
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
-import {
-  type ProgramSlot,
-  refuseTailCalls,
-  resolveTailCalls,
-  type TailCalls,
-} from "../filter/program-arrays.ts";
+import { type ProgramSlot, resolveTailCalls, type TailCalls } from "../filter/program-arrays.ts";
+import { unplacedMap } from "../maps/map-handle.ts";
 import { checkMap } from "../maps/map-rules.ts";
+import { canBeKept } from "../maps/pin-file.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { checkMetrics } from "./check-metrics.ts";
@@ -21,7 +18,6 @@ import { type ProblemList, refuseTyped } from "./problem-list.ts";
 import { fileAt } from "./read-file.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
-import { unplacedMap } from "./unplaced-map.ts";
 
 /**
  * Reads each filter's object, sets its globals, finds the programs that are named and turns map
@@ -62,14 +58,7 @@ function loadFilter(
     problems,
   );
   const contents = readMapContents(object, filter, path, folder, config.ports, problems);
-  const unable = refuseTailCalls(linked, filter.engine ?? "interpreter");
-  if (unable !== undefined)
-    problems.value(
-      "CONFIG_OBJECT",
-      [...path, "engine"],
-      `${unable.where}: ${unable.what}`,
-      unable.fix,
-    );
+  const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn, onSchemaChange } = filter;
@@ -86,6 +75,7 @@ function loadFilter(
     programs: [own, ...others],
     tailCalls,
     contents: contents.entries,
+    pinned,
     metrics: {
       counters: filter.metrics.counters.filter(isRead),
       gauges: filter.metrics.gauges.filter(isRead),
@@ -101,6 +91,41 @@ function loadFilter(
 function filesOf(filter: ReadableFilter, folder: string): string[] {
   const names = [filter.object, ...[...filter.maps.values()].map((map) => map.file)];
   return names.flatMap((name) => (name === undefined ? [] : [fileAt(folder, name)]));
+}
+
+/** Indexes of the maps with `pin: true`, which must be of a type that can be kept. */
+function pinnedMaps(
+  object: ObjectSpec,
+  filter: ReadableFilter,
+  stateDir: string | undefined,
+  path: KeyPath,
+  problems: ProblemList,
+): ReadonlySet<number> {
+  const pinned = new Set<number>();
+  for (const [name, { pin }] of filter.maps) {
+    const index = object.maps.findIndex(
+      (map) => map.name === name && map.dataSection === undefined,
+    );
+    const map = object.maps[index];
+    if (!pin || map === undefined) continue;
+    const at = [...path, "maps", name, "pin"];
+    if (stateDir === undefined)
+      problems.value(
+        "CONFIG_CONFLICT",
+        at,
+        `map ${quote(name)} has no place to be kept`,
+        "add stateDir: and a folder",
+      );
+    else if (!canBeKept(map.type))
+      problems.value(
+        "CONFIG_CONFLICT",
+        at,
+        `a map of type ${map.type} cannot be kept across restarts`,
+        "remove pin",
+      );
+    else pinned.add(index);
+  }
+  return pinned;
 }
 
 /** What an expression's match and miss mean; undefined for other filters, which return verdicts. */
@@ -134,15 +159,14 @@ function link(
   path: KeyPath,
   problems: ProblemList,
 ): LinkedProgram[] {
-  const refuse = ({ where, what, fix }: UserError): void =>
-    problems.value("CONFIG_OBJECT", path, `${object.file}: ${where}: ${what}`, fix);
+  const refuse = (error: UserError): void => problems.object(path, object.file, error);
   for (const map of object.maps) {
     const refusal = checkMap(map);
     if (refusal !== undefined) refuse(refusal);
   }
   const handles = object.maps.map(unplacedMap);
   return programs.flatMap((program) => {
-    const linked = linkProgram(program, handles);
+    const linked = linkProgram(program, handles, program.type, { object });
     if (linked.ok) return [linked.value];
     refuse(linked.error);
     return [];
@@ -165,10 +189,9 @@ function linkTailCalls(
   const refusers = new Map<ProgramSlot, WrittenSlot["refuse"]>();
   for (const slot of written) refusers.set(slot, slot.refuse);
   for (const { slot, error } of calls.error) {
-    const { where, what, fix } = error;
     const refuse = refusers.get(slot);
-    if (refuse !== undefined) refuse(`${where}: ${what}`, fix);
-    else problems.value("CONFIG_OBJECT", path, `${object.file}: ${where}: ${what}`, fix);
+    if (refuse !== undefined) refuse(`${error.where}: ${error.what}`, error.fix, error.detail);
+    else problems.object(path, object.file, error);
   }
   return undefined;
 }

@@ -2,6 +2,9 @@ import { putU32le, toHex, u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
+import { takesMap } from "../maps/inner-maps.ts";
+import { unplacedMap } from "../maps/map-handle.ts";
+import { holdsEvents, holdsMaps } from "../maps/map-rules.ts";
 import { parseTyped } from "../maps/typed.ts";
 import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
 import { suggestion } from "./closest.ts";
@@ -29,7 +32,7 @@ export interface WrittenSlot extends ProgramSlot {
   readonly refuse: Refuse;
 }
 
-type Refuse = (what: string, fix: string | undefined) => void;
+type Refuse = (what: string, fix: string | undefined, detail?: readonly string[]) => void;
 
 /** Reads what a filter's `maps` say: entries and entry files, each value as its map's type has it. */
 export function readMapContents(
@@ -94,10 +97,12 @@ function readMap(
     const at = [...path, "entries", i];
     const key = parseKey(map, object, entry.key);
     const value = parseValue(map, object, entry.value, ports);
-    if (!key.ok) refuseTyped(key.error, "value", [...at, "key"], problems);
+    if (!key.ok)
+      refuseTyped(key.error, "value", entry.key === undefined ? at : [...at, "key"], problems);
     if (!value.ok) refuseTyped(value.error, "value", [...at, "value"], problems);
     if (!key.ok || !value.ok) continue;
-    const refuse: Refuse = (what, fix) => problems.value("CONFIG_ENTRY", at, what, fix);
+    const refuse: Refuse = (what, fix, detail) =>
+      problems.value("CONFIG_ENTRY", at, what, fix, detail);
     collected.add({ key: key.value, value: value.value, where: problems.place(at) }, refuse);
   }
   if (written.file !== undefined) {
@@ -108,8 +113,8 @@ function readMap(
     else {
       for (const problem of read.value.problems) problems.found.push(problem);
       for (const entry of read.value.entries) {
-        const refuse: Refuse = (what, fix) => {
-          problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix));
+        const refuse: Refuse = (what, fix, detail) => {
+          problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix, detail));
         };
         const key = parseKey(map, object, entry.key);
         const value = parseValue(map, object, entry.value, ports);
@@ -142,7 +147,8 @@ class Collected {
       return;
     }
     const text = toHex(entry.key);
-    if (this.#byKey.has(text)) return;
+    // What has no keys takes the same value as often as it is written.
+    if (this.#map.keySize > 0 && this.#byKey.has(text)) return;
     this.#byKey.set(text, entry);
     this.entries.push({ entry, refuse });
   }
@@ -151,7 +157,7 @@ class Collected {
   #wrong({ key, value }: EntryBytes): { what: string; fix: string } | undefined {
     const misplaced = misplacedKey(this.#map, key);
     if (misplaced !== undefined) return misplaced;
-    const earlier = this.#byKey.get(toHex(key));
+    const earlier = this.#map.keySize === 0 ? undefined : this.#byKey.get(toHex(key));
     if (earlier !== undefined)
       return toHex(earlier.value) === toHex(value)
         ? undefined
@@ -159,7 +165,7 @@ class Collected {
             what: `the key has another value at ${earlier.where}`,
             fix: "keep one of the two",
           };
-    if (this.entries.length === this.#map.maxEntries)
+    if (this.entries.length === this.#map.maxEntries && this.#map.type !== "bloom_filter")
       return {
         what: `map ${this.#map.name} takes ${this.#map.maxEntries} entries, and this is one more`,
         fix: "remove entries, or build the object with a larger max_entries",
@@ -168,7 +174,18 @@ class Collected {
   }
 }
 
-const indexed: readonly MapType[] = ["array", "percpu_array", "devmap", "prog_array"];
+const indexed: readonly MapType[] = [
+  "array",
+  "percpu_array",
+  "devmap",
+  "prog_array",
+  "array_of_maps",
+  "cpumap",
+  "xskmap",
+];
+
+/** Device maps, and what holds ports as they do. */
+const portMaps: readonly MapType[] = ["devmap", "devmap_hash", "xskmap"];
 
 /** A key of the right size that the map's type has no place for. */
 function misplacedKey(map: MapSpec, key: Uint8Array): { what: string; fix: string } | undefined {
@@ -198,12 +215,20 @@ function parseKey(
   object: ObjectSpec,
   written: unknown,
 ): Result<Uint8Array, UserError> {
+  const refuse = (what: string, fix: string) =>
+    err(new UserError("CONFIG_ENTRY_KEY", "value", what, fix));
+  if (map.keySize === 0)
+    return written === undefined || written === ""
+      ? ok(new Uint8Array(0))
+      : refuse(`map ${map.name} is a ${map.type}, which has no keys`, "remove the key");
+  if (written === undefined) return refuse("the key is missing", "add key:");
   return parseTyped(object.btf, map.keyType, map.keySize, written);
 }
 
 /**
- * A prog_array's value is a program's name: its place among the object's programs. A device map's
- * may be a port's: the ifindex of the port that stands for it.
+ * A prog_array's value is a program's name: its place among the object's programs; that of a map of
+ * maps a map's: its place among the maps. A device map's may be a port's: the ifindex of the port
+ * that stands for it.
  */
 function parseValue(
   map: MapSpec,
@@ -212,7 +237,17 @@ function parseValue(
   ports: Ports,
 ): Result<Uint8Array, UserError> {
   if (map.type === "prog_array") return programNumber(object, written);
-  if ((map.type === "devmap" || map.type === "devmap_hash") && typeof written === "string") {
+  if (holdsMaps(map.type)) return mapNumber(map, object, written);
+  if (holdsEvents(map.type))
+    return err(
+      new UserError(
+        "CONFIG_ENTRY_TYPE",
+        "value",
+        `a map of type ${map.type} has no entries to be written`,
+        "remove the entry",
+      ),
+    );
+  if (portMaps.includes(map.type) && typeof written === "string") {
     const numbers = [...ports].filter(([, upstream]) => upstream === written);
     if (numbers.length > 1)
       return err(
@@ -240,6 +275,37 @@ function parseValue(
       );
   }
   return parseTyped(object.btf, map.valueType, map.valueSize, written);
+}
+
+/** The place of the map of this name, which must be such as the map of maps holds. */
+function mapNumber(
+  outer: MapSpec,
+  object: ObjectSpec,
+  written: unknown,
+): Result<Uint8Array, UserError> {
+  const refuse = (what: string, fix: string | undefined) =>
+    err(new UserError("CONFIG_NO_MAP", "value", what, fix));
+  const takes = (map: MapSpec): boolean =>
+    map.dataSection === undefined && takesMap(unplacedMap(outer), unplacedMap(map));
+  const names = object.maps.filter(takes).map(({ name }) => name);
+  const number = object.maps.findIndex(
+    (map) => map.name === written && map.dataSection === undefined,
+  );
+  if (typeof written !== "string" || number < 0)
+    return refuse(
+      typeof written === "string"
+        ? `no map ${quote(written)} in ${object.file}`
+        : "the value of a map of maps is the name of a map",
+      suggestion(String(written), names, "the object has none that fits"),
+    );
+  if (!takes(object.maps[number]!))
+    return refuse(
+      `map ${quote(written)} is not such a map as ${outer.name} is declared to hold`,
+      names.length === 0 ? "declare both alike" : `write ${names.join(" or ")}`,
+    );
+  const value = new Uint8Array(4);
+  putU32le(value, 0, number);
+  return ok(value);
 }
 
 function programNumber(object: ObjectSpec, written: unknown): Result<Uint8Array, UserError> {

@@ -41,7 +41,10 @@ export function successionOf(
     { key: "flags", name: "flags" },
   ] as const)
     if (next[key] !== before[key]) return err(`its ${name} ${before[key]} became ${next[key]}`);
-  if (next.maxEntries === before.maxEntries) return ok("kept");
+  if ((next.extra ?? 0) !== (before.extra ?? 0)) return err("its map_extra has changed");
+  if (next.spinLock !== before.spinLock) return err("its bpf_spin_lock has moved");
+  // Left open, it is an entry for each worker, whose number stays.
+  if (next.maxEntries === before.maxEntries || next.maxEntries === 0) return ok("kept");
   if (next.maxEntries < before.maxEntries || !keyed.includes(next.type))
     return err(`its max_entries ${before.maxEntries} became ${next.maxEntries}`);
   return ok("grown");

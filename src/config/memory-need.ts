@@ -1,6 +1,7 @@
 import { stackBytes } from "../engine/engine.ts";
 import { type CounterShape, counterBytes } from "../filter/counters.ts";
 import { storageBytes } from "../maps/create-map.ts";
+import type { MapSpec } from "../object/object-spec.ts";
 import { allocationBytes, maxArenaBytes, reservedBytes } from "../runtime/arena.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
 import { workerCount } from "./check-addresses.ts";
@@ -8,6 +9,7 @@ import type { FilterConfig } from "./config.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
 import { formatSize, quote } from "./scalars.ts";
+import { isShared } from "./shared-maps.ts";
 import { isTunnel, networksOf } from "./tunnel.ts";
 
 /** Packets one worker can hold at once. Each is judged before the next is read: few are needed. */
@@ -29,9 +31,17 @@ export function memoryNeed(
   workers: number,
 ): MemoryNeed {
   const programs = filters.reduce((sum, filter) => sum + filter.programs.length, 0);
+  const shared = new Set<string>();
+  const mapBytes = (map: MapSpec): number => {
+    if (isShared(map)) {
+      if (shared.has(map.name)) return 0;
+      shared.add(map.name);
+    }
+    return allocationBytes(storageBytes(map, workers));
+  };
   const needs = filters.map(({ name, object }) => ({
     name,
-    bytes: object.maps.reduce((sum, map) => sum + allocationBytes(storageBytes(map, workers)), 0),
+    bytes: object.maps.reduce((sum, map) => sum + mapBytes(map), 0),
   }));
   const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs, addresses, lanes });
   const bytes = needs.reduce((sum, need) => sum + need.bytes, reservedBytes + workerBytes);

@@ -1,10 +1,14 @@
+import { u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { LinkedProgram } from "../engine/engine.ts";
+import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
+import { chooseEngine } from "../filter/engines.ts";
 import { slotEntry } from "../filter/program-arrays.ts";
 import { createMap } from "../maps/create-map.ts";
 import { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
+import { holdsMaps } from "../maps/map-rules.ts";
+import { placeInnerMaps, putInner } from "../maps/place-inner-maps.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { MetricMap } from "../metrics/map-source.ts";
 import type { MapSpec } from "../object/object-spec.ts";
@@ -14,7 +18,9 @@ import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { UPDATE_ANY } from "../runtime/wasm/layout.ts";
 import type { EntryBytes, FilterConfig } from "./config.ts";
 import { type Succession, successionOf } from "./map-succession.ts";
+import { pinFile, restorePin } from "./pinned-maps.ts";
 import { refusedEntry } from "./refused-entry.ts";
+import { isShared, type SharedMaps, sharingProblem } from "./shared-maps.ts";
 
 /** A filter whose maps exist and hold what the config says: what the main thread reads of it. */
 export interface PreparedFilter {
@@ -38,6 +44,10 @@ export interface PreparedMap extends MetricMap {
   readonly keyType: number | undefined;
   /** Set for `.rodata`, `.data`, `.bss`. */
   readonly dataSection: string | undefined;
+  /** Where it is kept across restarts, if it is. */
+  readonly pinFile: string | undefined;
+  /** Its name stands for one map in all filters. */
+  readonly isShared: boolean;
   /** What the config puts into it. */
   readonly declared: readonly EntryBytes[];
   readonly succession: Succession;
@@ -45,16 +55,18 @@ export interface PreparedMap extends MetricMap {
   readonly before: Pick<PreparedMap, "source" | "declared"> | undefined;
 }
 
-/** Where a filter is prepared. */
+/** Where a filter is prepared, and what filters share there. */
 export interface FilterBench {
   readonly arena: Arena;
   readonly runtime: MapRuntime;
   /** Number of workers. */
   readonly cpus: number;
+  readonly stateDir: string | undefined;
   /** What the filter's prog_arrays number their first program with. */
   readonly firstCalled: number;
-  /** The filter of the same name in the plan in force. */
-  readonly before: PreparedFilter | undefined;
+  /** All filters of the plan in force. */
+  readonly before: readonly PreparedFilter[];
+  readonly shared: SharedMaps;
   /** Takes every map that was made, for whoever must give them back. */
   readonly created: MapHandle[];
 }
@@ -68,20 +80,61 @@ export function prepareFilter(
   bench: FilterBench,
 ): Result<PreparedFilter, UserError[]> {
   const { name, where, object } = filter;
+  const { arena, runtime, stateDir } = bench;
   const errors: UserError[] = [];
+  const refuse = ({ code, where: inside, what, fix }: UserError): void => {
+    errors.push(new UserError(code, where, `filter ${name}: ${inside}: ${what}`, fix));
+  };
+  const found = object.maps.map((spec) => placeMap(spec, filter, bench));
+  for (const map of found) if (!map.ok) refuse(map.error);
+  const placed = found.flatMap((map) => (map.ok ? [map.value] : []));
+  if (errors.length > 0) return err(errors);
+  const handles = placed.map(({ handle }) => handle);
+  const misplaced = placeInnerMaps(object.maps, handles, arena, runtime);
+  if (misplaced !== undefined) refuse(misplaced);
+
   const maps: PreparedMap[] = [];
   for (const [i, spec] of object.maps.entries()) {
+    const { handle, succession, before } = placed[i]!;
+    const source =
+      succession === "kept" && before ? before.source : new MapAccess(handle, arena, runtime);
+    const file =
+      filter.pinned.has(i) && stateDir !== undefined ? pinFile(stateDir, name, spec) : undefined;
+    // What goes on from the plan before has what it holds from there.
+    if (
+      file !== undefined &&
+      succession === "fresh" &&
+      predecessor(spec, filter, bench) === undefined
+    ) {
+      const notRestored = restorePin(source, file);
+      if (notRestored !== undefined) refuse(notRestored);
+    }
     const slots = filter.tailCalls.slots[i] ?? [];
     const programs = slots.map(({ index, program }) => ({
       ...slotEntry({ index, program: bench.firstCalled + program - 1 }),
       where,
     }));
-    const map = prepareMap(filter, spec, filter.contents[i] ?? [], programs, bench);
-    if (map.ok) maps.push(map.value);
-    else errors.push(...map.error);
+    const declared = filter.contents[i] ?? [];
+    // A map that grows gets its entries together with what it had.
+    const entries = succession === "fresh" ? [...declared, ...programs] : [];
+    errors.push(...(holdsMaps(spec.type) ? nest(source, entries, handles) : fill(source, entries)));
+    maps.push({
+      name: spec.name,
+      handle,
+      source,
+      pinFile: file,
+      isShared: isShared(spec),
+      btf: object.btf,
+      keyType: spec.keyType,
+      valueType: spec.valueType,
+      dataSection: spec.dataSection,
+      declared,
+      succession,
+      // Only what is needed of it, or each reload would hold on to all before.
+      before: before && { source: before.source, declared: before.declared },
+    });
   }
   if (errors.length > 0) return err(errors);
-  const handles = maps.map((map) => map.handle);
   const { engine } = filter;
   const bound = new Map<LinkedProgram, LinkedProgram>();
   for (const program of [...filter.programs, ...filter.tailCalls.programs])
@@ -105,51 +158,117 @@ export function prepareFilter(
   return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans, tailCalled });
 }
 
-function prepareMap(
-  filter: FilterConfig,
+/** What a map may go on from. */
+type Predecessor = Pick<PreparedMap, "handle" | "source" | "declared" | "isShared">;
+
+/** A map in its memory, and what it goes on from: of a map that starts empty, nothing. */
+interface PlacedMap {
+  readonly handle: MapHandle;
+  readonly succession: Succession;
+  readonly before: Predecessor | undefined;
+}
+
+/**
+ * The map that another filter pins by the same name, the one that the plan before has, or a new one.
+ */
+function placeMap(
   spec: MapSpec,
-  declared: readonly EntryBytes[],
-  programs: readonly EntryBytes[],
-  { arena, runtime, cpus, before: filterBefore, created }: FilterBench,
-): Result<PreparedMap, UserError[]> {
-  const { object, where } = filter;
-  const before = filterBefore?.maps.find((map) => map.name === spec.name);
-  let succession = successionOf(spec, before?.handle);
+  filter: FilterConfig,
+  bench: FilterBench,
+): Result<PlacedMap, UserError> {
+  const known = isShared(spec) ? bench.shared.get(spec.name) : undefined;
+  if (known !== undefined) {
+    const problem = sharingProblem(spec, known);
+    if (problem !== undefined) return err(problem);
+    const { handle, succession } = known;
+    const before = succession === "kept" ? predecessor(spec, filter, bench) : undefined;
+    return ok({ handle, succession, before });
+  }
+  const before = predecessor(spec, filter, bench);
+  const placed = succeed(spec, filter, before, bench);
+  if (placed.ok && isShared(spec))
+    bench.shared.set(spec.name, {
+      handle: placed.value.handle,
+      succession: placed.value.succession,
+      filter: filter.name,
+    });
+  return placed;
+}
+
+/**
+ * The map of the plan before that a map would go on from: the filter's own, or one that filters share,
+ * into which this filter has put nothing yet.
+ */
+function predecessor(
+  spec: MapSpec,
+  filter: FilterConfig,
+  { before }: FilterBench,
+): Predecessor | undefined {
+  const named = (map: PreparedMap): boolean => map.name === spec.name;
+  const own = before.find(({ name }) => name === filter.name)?.maps.find(named);
+  if (own !== undefined || !isShared(spec)) return own;
+  const others = before.flatMap(({ maps }) => maps).find((map) => map.isShared && named(map));
+  return others && { ...others, declared: [] };
+}
+
+function succeed(
+  spec: MapSpec,
+  filter: FilterConfig,
+  before: Predecessor | undefined,
+  { arena, runtime, cpus, created }: FilterBench,
+): Result<PlacedMap, UserError> {
+  let succession =
+    before === undefined || before.isShared === isShared(spec)
+      ? successionOf(spec, before?.handle)
+      : err(before.isShared ? "it is no longer pinned by name" : "it became pinned by name");
   if (!succession.ok && filter.onSchemaChange === "reset") succession = ok("fresh");
   if (!succession.ok)
-    return err([
+    return err(
       new UserError(
         "MAP_SCHEMA_CHANGED",
-        where,
-        `filter ${filter.name}: map ${spec.name} cannot keep its contents: ${succession.error}`,
+        `map ${spec.name}`,
+        `cannot keep its contents: ${succession.error}`,
         "write onSchemaChange: reset to let it start empty, or give the filter another name",
       ),
-    ]);
-  const common = {
-    name: spec.name,
-    btf: object.btf,
-    keyType: spec.keyType,
-    valueType: spec.valueType,
-    dataSection: spec.dataSection,
-    declared,
-    succession: succession.value,
-  };
-  // Only what is needed of it, or each reload would hold on to all before.
-  const heritage = before && { source: before.source, declared: before.declared };
+    );
   if (succession.value === "kept" && before !== undefined)
-    return ok({ ...common, handle: before.handle, source: before.source, before: heritage });
+    return ok({ handle: before.handle, succession: "kept", before });
   const handle = createMap(spec, arena, runtime, cpus);
-  if (!handle.ok) {
-    const { code, where: inside, what, fix } = handle.error;
-    return err([new UserError(code, where, `filter ${filter.name}: ${inside}: ${what}`, fix)]);
-  }
+  if (!handle.ok) return handle;
   created.push(handle.value);
-  const source = new MapAccess(handle.value, arena, runtime);
-  // A map that grows gets its entries together with what it had.
-  const isGrown = succession.value === "grown";
-  const errors = fill(source, isGrown ? [] : [...declared, ...programs]);
-  if (errors.length > 0) return err(errors);
-  return ok({ ...common, handle: handle.value, source, before: isGrown ? heritage : undefined });
+  const heritage = succession.value === "grown" ? before : undefined;
+  return ok({ handle: handle.value, succession: succession.value, before: heritage });
+}
+
+/** Entries of a map of maps: each value is the number of one of the object's maps. */
+function nest(
+  outer: MapAccess,
+  entries: readonly EntryBytes[],
+  maps: readonly MapHandle[],
+): UserError[] {
+  return entries.flatMap(
+    ({ key, value, where }) => putInner(outer, key, maps[u32le(value, 0)]!, where) ?? [],
+  );
+}
+
+/**
+ * Finds out whether the engine that a filter asks for takes all its programs, which is compiling
+ * them: else all get the interpreter, and `refusal` says why.
+ */
+export function settleEngine(
+  filter: PreparedFilter,
+  context: EngineContext,
+): { withEngine: PreparedFilter; refusal: UserError | undefined } {
+  const { plans, tailCalled } = filter;
+  const programs = new Set([...plans, ...tailCalled].map(({ program }) => program));
+  const { engine, refusal } = chooseEngine(programs, plans[0]?.engine ?? "interpreter", context);
+  if (refusal === undefined) return { withEngine: filter, refusal };
+  const withEngine = {
+    ...filter,
+    plans: plans.map((plan) => ({ ...plan, engine })),
+    tailCalled: tailCalled.map((plan) => ({ ...plan, engine })),
+  };
+  return { withEngine, refusal };
 }
 
 function fill(map: MapAccess, entries: readonly EntryBytes[]): UserError[] {

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
-import { stackBytes } from "../engine/engine.ts";
+import { type EngineContext, stackBytes } from "../engine/engine.ts";
 import type { CounterPlaces } from "../filter/counters.ts";
 import { releaseMap } from "../maps/create-map.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
@@ -10,7 +10,6 @@ import type {
   FilterPlan,
   ListenerPlan,
   PortPlan,
-  ProgramPlan,
   ProxyPlan,
   TunnelPlan,
   WorkerPlan,
@@ -23,8 +22,10 @@ import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
 import type { ChainItem, Config, ListenerConfig, PortConfig } from "./config.ts";
 import { bookCounters, type CounterBook, releaseCounters } from "./counter-book.ts";
 import { slotsPerWorker } from "./memory-need.ts";
-import { type PreparedFilter, prepareFilter } from "./prepare-filter.ts";
+import { type PreparedFilter, prepareFilter, settleEngine } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
+import type { SharedMaps } from "./shared-maps.ts";
+import { sharedMapChanges } from "./shared-succession.ts";
 
 /** All that a proxy needs to start: the plan for its workers, and what the main thread keeps. */
 export interface PreparedProxy {
@@ -34,6 +35,14 @@ export interface PreparedProxy {
   readonly runtime: MapRuntime;
   readonly filters: readonly PreparedFilter[];
   readonly counters: CounterBook;
+  /** Filters that run on another engine than they ask for. */
+  readonly fallbacks: readonly Fallback[];
+}
+
+/** A filter that its engine refuses, and that the interpreter runs. */
+export interface Fallback {
+  readonly filter: string;
+  readonly refusal: UserError;
 }
 
 export interface PrepareOptions {
@@ -68,33 +77,37 @@ export async function preparePlan(
   const errors: UserError[] = upstreams.ok ? [] : [...upstreams.error];
 
   const prepared: PreparedFilter[] = [];
-  const tailCalled: ProgramPlan[] = [];
   const created: MapHandle[] = [];
+  const shared: SharedMaps = new Map();
+  let firstCalled = 1;
   for (const filter of config.filters) {
     const one = prepareFilter(filter, {
       arena,
       runtime,
       cpus: config.workers,
-      firstCalled: tailCalled.length + 1,
-      before: before?.filters.find(({ name }) => name === filter.name),
+      stateDir: config.stateDir,
+      firstCalled,
+      before: before?.filters ?? [],
+      shared,
       created,
     });
     if (one.ok) {
       prepared.push(one.value);
-      tailCalled.push(...one.value.tailCalled);
+      firstCalled += one.value.tailCalled.length;
     } else errors.push(...one.error);
   }
+  if (before !== undefined && errors.length === 0)
+    errors.push(...sharedMapChanges(before.filters, prepared));
   const giveUp = (all: readonly UserError[]) => {
     for (const map of created) releaseMap(map, arena);
     return err(all);
   };
   if (errors.length > 0 || !upstreams.ok) return giveUp(errors);
 
-  const filters: FilterPlan[] = prepared.flatMap((filter) => filter.plans);
   const tunnels = tunnelPlans(config);
   const names = {
     listeners: config.listeners.map(({ name }) => name),
-    filters: filters.map(({ name }) => name),
+    filters: prepared.flatMap(({ plans }) => plans.map(({ name }) => name)),
     addresses: upstreams.value.flatMap(({ name, addresses }) =>
       addresses.map(({ host, port }) => `${name} ${host} ${port}`),
     ),
@@ -107,6 +120,15 @@ export async function preparePlan(
     releaseCounters(counters.value, before?.counters, arena);
     return giveUp([workers.error]);
   }
+
+  const context = compileContext(arena, runtime, workers.value[0]!);
+  const settled = prepared.map((filter) => settleEngine(filter, context));
+  const running = settled.map(({ withEngine }) => withEngine);
+  const fallbacks = settled.flatMap(({ withEngine: { name }, refusal }): Fallback[] =>
+    refusal === undefined ? [] : [{ filter: name, refusal }],
+  );
+  const filters = running.flatMap(({ plans }) => plans);
+  const tailCalled = running.flatMap((filter) => filter.tailCalled);
 
   const upstreamIndex = indexOfNames(config.upstreams);
   const ports = config.ports.map((port) => portPlan(port, config, upstreamIndex));
@@ -128,8 +150,22 @@ export async function preparePlan(
     listeners,
     upstreams: upstreams.value,
     ports,
+    routes: config.routes,
   };
-  return ok({ plan, arena, runtime, filters: prepared, counters: counters.value });
+  return ok({ plan, arena, runtime, filters: running, counters: counters.value, fallbacks });
+}
+
+/** What the programs of a worker are compiled with, as far as compiling needs it. */
+function compileContext(arena: Arena, runtime: MapRuntime, worker: WorkerPlan): EngineContext {
+  return {
+    arena,
+    runtime,
+    cpu: 0,
+    stack: worker.stack,
+    clock: { low: 0, high: 0 },
+    random: () => 0,
+    trace: () => {},
+  };
 }
 
 /** Gives back the maps and counters of `proxy` that `kept` has not. No worker may use them any more. */
@@ -137,7 +173,9 @@ export function releaseProxy(proxy: PreparedProxy, kept: PreparedProxy): void {
   const handles = ({ filters }: PreparedProxy): MapHandle[] =>
     filters.flatMap(({ maps }) => maps.map(({ handle }) => handle));
   const others = new Set(handles(kept).map(({ descriptor }) => descriptor));
-  for (const map of handles(proxy)) if (!others.has(map.descriptor)) releaseMap(map, proxy.arena);
+  // Filters may share one.
+  const own = new Map(handles(proxy).map((map) => [map.descriptor, map]));
+  for (const [descriptor, map] of own) if (!others.has(descriptor)) releaseMap(map, proxy.arena);
   releaseCounters(proxy.counters, kept.counters, proxy.arena);
 }
 

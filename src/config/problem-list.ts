@@ -12,8 +12,19 @@ export class ProblemList {
   }
 
   /** About the value at `path`. */
-  value(code: ProblemCode, path: KeyPath, what: string, fix?: string): void {
-    this.#add(code, path, this.source.locate(path), what, fix);
+  value(
+    code: ProblemCode,
+    path: KeyPath,
+    what: string,
+    fix?: string,
+    detail?: readonly string[],
+  ): void {
+    this.#add(code, path, this.source.locate(path), what, fix, detail);
+  }
+
+  /** An object, named by the value at `path`, that cannot be used. */
+  object(path: KeyPath, file: string, { where, what, fix, detail }: UserError): void {
+    this.value("CONFIG_OBJECT", path, `${file}: ${where}: ${what}`, fix, detail);
   }
 
   /** About the key at the end of `path`. */
@@ -27,9 +38,10 @@ export class ProblemList {
     at: { line: number; column: number },
     what: string,
     fix: string | undefined,
+    detail?: readonly string[],
   ): void {
     this.found.push(
-      new ConfigProblem(code, this.source.file, at, `${pathText(path)}: ${what}`, fix),
+      new ConfigProblem(code, this.source.file, at, `${pathText(path)}: ${what}`, fix, detail),
     );
   }
 

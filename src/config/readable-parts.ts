@@ -3,6 +3,7 @@ import { mapMetricsSchema } from "../metrics/map-metric-schema.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import { entrySchema, filterSchema, mapSchema } from "./filter-schema.ts";
 import { chainItem, listenerSchema } from "./listener-schema.ts";
+import { routeSchema } from "./route-schema.ts";
 import { configSchema, upstreamSchema } from "./schema.ts";
 
 type Readable<Schema extends z.ZodObject> = Partial<z.output<Schema>>;
@@ -16,11 +17,18 @@ export interface ReadableListener
   readonly egress: ReadableList<string>;
 }
 export type ReadableUpstream = Readable<typeof upstreamSchema>;
+
+export interface ReadableRoute extends Readable<typeof routeSchema> {
+  /** It names a port, readable or not. */
+  readonly namesPort: boolean;
+}
+
 export type ReadableEntry = z.output<typeof entrySchema>;
 
 export interface ReadableMap {
   readonly entries: ReadableList<ReadableEntry>;
   readonly file: string | undefined;
+  readonly pin: boolean;
 }
 
 export type MetricKind = "counters" | "gauges" | "histograms";
@@ -51,6 +59,7 @@ export interface ReadableConfig {
   readonly ports: ReadonlyMap<string, string>;
   readonly filters: ReadonlyMap<string, ReadableFilter>;
   readonly listeners: readonly ReadableListener[];
+  readonly routes: readonly ReadableRoute[];
 }
 
 export function readableParts(value: unknown): ReadableConfig {
@@ -72,13 +81,19 @@ export function readableParts(value: unknown): ReadableConfig {
       ingress: readableList(memberOf(one, "ingress"), chainItem),
       egress: readableList(memberOf(one, "egress"), chainItem),
     })),
+    routes: elements(memberOf(value, "routes")).map((one) => ({
+      ...parts(routeSchema, one),
+      namesPort: memberOf(one, "port") !== undefined,
+    })),
   };
 }
 
 function readableMap(value: unknown): ReadableMap {
+  const { file, pin } = parts(mapSchema, value);
   return {
     entries: readableList(memberOf(value, "entries"), entrySchema),
-    file: parts(mapSchema, value).file,
+    file,
+    pin: pin ?? false,
   };
 }
 

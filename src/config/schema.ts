@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { filterSchema } from "./filter-schema.ts";
 import { listenerSchema, maxIfindex } from "./listener-schema.ts";
+import { routeSchema } from "./route-schema.ts";
 import {
   type AdminListen,
   type HostPort,
@@ -50,6 +51,13 @@ const ifindex = z
   });
 schemaNotes.add(ifindex, { noun: "a port's number" });
 
+const folderPath = z
+  .string()
+  .min(1)
+  .max(4096)
+  .meta({ examples: ["/var/lib/weir"] });
+schemaNotes.add(folderPath, { noun: "a path" });
+
 const listenOrOff = textOf<HostPort | "off">(
   "an address and port, or off",
   "127.0.0.1:9464",
@@ -75,6 +83,11 @@ export const configSchema = block(
     drainTimeout: duration
       .prefault("30s")
       .describe("After SIGTERM, open TCP connections have this long to end."),
+    stateDir: folderPath
+      .optional()
+      .describe(
+        "Folder in which maps with pin: true are kept across restarts. Relative to the config file.",
+      ),
     log: block({
       level: choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
         .default("info")
@@ -119,13 +132,16 @@ export const configSchema = block(
       .describe(
         "What a redirect's number (ifindex) stands for: an upstream's name, or listener.peer for a peer of a tunnel in mode bridge. Any other number drops the packet.",
       ),
+    routes: listOf(routeSchema)
+      .default([])
+      .describe("What bpf_fib_lookup finds. Nothing else follows them."),
     filters: blockOf(name, filterSchema).default({}).describe("Filters, by name."),
     listeners: listOf(listenerSchema)
       .min(1)
       .max(256)
       .describe("Where packets come in, and which filters they pass."),
   },
-  ["stateDir", "drain", "routes"],
+  ["drain"],
 );
 
 /** With defaults, durations in milliseconds, sizes in bytes, addresses in parts. */

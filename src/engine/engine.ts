@@ -6,6 +6,7 @@ import type { ProgramType } from "../object/object-spec.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import type { Verified } from "../verifier/verified.ts";
+import type { Network } from "./network.ts";
 
 /** A program bound to its maps and accepted for running: all an engine needs, and serialisable. */
 export interface LinkedProgram {
@@ -16,11 +17,18 @@ export interface LinkedProgram {
   readonly maps: readonly MapHandle[];
   /**
    * The verifier has proven every access, argument, call depth and loop: an engine may leave its own
-   * checks out. Absent or false: it must make them all.
+   * checks out. `linkProgram` alone says so; only tests make programs without, of which an engine
+   * checks everything.
    */
   readonly verified?: boolean;
-  /** What it proved of each slot, where an engine shall make use of it. */
+  /**
+   * What it proved of each slot. Where `readsUnwritten` is set, an engine has zeroed the frame since
+   * its function began: no run may see what another left on the stack. Slots that are not `reached`
+   * (and are no second half of `lddw`) never run, and an engine must trap there or check.
+   */
   readonly proof?: Verified;
+  /** Of a `raw` program: the only length of data that it was proven for. */
+  readonly dataBytes?: number;
 }
 
 /** What a worker lends to all programs it runs. One a thread. */
@@ -37,6 +45,8 @@ export interface EngineContext {
   readonly random: () => number;
   /** Takes a line of `bpf_trace_printk`. */
   readonly trace: (line: string) => void;
+  /** What helpers may know of ports and routes. Absent: the loopback device alone. */
+  readonly network?: Network;
   /**
    * What prog_arrays name: their value n is `programs[n - 1]`. It may grow after programs that call
    * into it were made. All are of the engine and the type of those that call them. Absent: a tail
@@ -57,7 +67,11 @@ export const maxFrames = 8;
 export const framesBytes = frameBytes * maxFrames;
 /** Behind the frames: what an engine keeps for itself during a run. No program reaches it. */
 const scratchBytes = 256;
-export const stackBytes = framesBytes + scratchBytes;
+/** Behind the scratch: a map walk a frame, see map-walk.ts. */
+export const walksOffset = framesBytes + scratchBytes;
+/** A cursor, and a key of 512 bytes, the most a hash map takes. */
+export const walkBytes = 528;
+export const stackBytes = walksOffset + maxFrames * walkBytes;
 
 /**
  * Instructions one run of an unverified program may take before it ends as ABORTED. The interpreter
@@ -67,8 +81,23 @@ export const stackBytes = framesBytes + scratchBytes;
  */
 export const maxSteps = 10_000_000;
 
+/**
+ * The same of a verified program. Most are done within the million that the verifier visits; what
+ * global functions and callbacks do again and again is visited once, and would take hours where
+ * loops call loops. A second at most in the JIT, some in the interpreter. It is counted as above,
+ * in the JIT with a function's length at its start in place of its end.
+ */
+export const maxProvenSteps = 2 ** 28;
+
+export function stepLimit(program: LinkedProgram): number {
+  return program.verified === true ? maxProvenSteps : maxSteps;
+}
+
 /** Tail calls that a run may make, over all its programs. Kernel: MAX_TAIL_CALL_CNT. */
 export const maxTailCalls = 33;
+
+/** Times that helpers may call back in a run, over all its programs. DESIGN.md, section 3. */
+export const maxCallbacks = 2 ** 23;
 
 /** Why a run ended before `exit`. `slot` is the instruction that could not be done. */
 export interface Fault {

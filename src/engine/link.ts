@@ -1,44 +1,71 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { decodeProgram } from "../isa/codec.ts";
+import type { Instruction } from "../isa/instruction.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import type { ProgramSpec, ProgramType } from "../object/object-spec.ts";
-import { checkStructure, type HelperRules } from "../verifier/structure.ts";
+import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import { belongsElsewhere } from "../object/section-type.ts";
+import type { VerifiableProgram, VerifiedMap } from "../verifier/program.ts";
+import { rejectionError } from "../verifier/rejection.ts";
+import { forbiddenInstruction, type HelperRules } from "../verifier/structure.ts";
+import type { Verified } from "../verifier/verified.ts";
+import { verify } from "../verifier/verify.ts";
 import type { LinkedProgram } from "./engine.ts";
 import { helpers } from "./helpers/helper-table.ts";
 
-/** Program types that engines run. */
-const supportedTypes: readonly ProgramType[] = ["xdp", "socket", "raw"];
-
 const helperNames = new Map([...helpers.values()].map(({ id, name }) => [id, name]));
 
+/** What a program is verified with, beside its own bytes. */
+export interface LinkSource {
+  /** Where the program is one of an object's; its globals are set, since their values are believed. */
+  readonly object?: Pick<ObjectSpec, "file" | "maps" | "btf"> | undefined;
+  /** Of a `raw` program: bytes of the data that it will be run on, no more and no less. */
+  readonly dataBytes?: number | undefined;
+}
+
 /**
- * Binds a program to maps (in the order of its object's maps) and checks that an engine may run
- * it: known instructions, sound structure, helpers that its type may call. `type` stands in for
- * what its section says.
+ * Binds a program to maps (in the order of its object's maps) and proves that it may run: the only
+ * way to a `LinkedProgram` outside of tests. `type` stands in for what its section says.
  */
 export function linkProgram(
   spec: ProgramSpec,
   maps: readonly MapHandle[],
   type: ProgramType | undefined = spec.type,
+  source: LinkSource = {},
 ): Result<LinkedProgram, UserError> {
+  const decoded = verifiableProgram(spec, maps, type, source);
+  if (!decoded.ok) return decoded;
+  const program = decoded.value;
+  const proof = verify(program, helpers);
+  if (!proof.ok) return err(rejectionError(proof.error));
+  const linked: LinkedProgram = {
+    name: spec.name,
+    type: program.type,
+    instructions: withoutForbidden(program, proof.value),
+    maps,
+    verified: true,
+    proof: proof.value,
+  };
+  return ok(program.type === "raw" ? { ...linked, dataBytes: program.dataBytes ?? 0 } : linked);
+}
+
+/** A program as the verifier takes it, or why it is none that engines here could run. */
+export function verifiableProgram(
+  spec: ProgramSpec,
+  maps: readonly (MapHandle | MapSpec)[],
+  type: ProgramType | undefined = spec.type,
+  { object, dataBytes }: LinkSource = {},
+): Result<VerifiableProgram, UserError> {
   const where = `program ${spec.name}`;
   if (type === undefined)
     return err(
       new UserError(
         "PROGRAM_TYPE_UNKNOWN",
         where,
-        `section "${spec.section}" does not tell the program's type`,
-        'use a section such as "xdp" or "socket", or name the type',
-      ),
-    );
-  if (!supportedTypes.includes(type))
-    return err(
-      new UserError(
-        "PROGRAM_TYPE_UNSUPPORTED",
-        where,
-        `programs of type ${type} cannot run here yet`,
-        `supported: ${supportedTypes.join(", ")}`,
+        belongsElsewhere(spec.section)
+          ? `programs of section "${spec.section}" attach to the kernel, and see no packets of a proxy`
+          : `section "${spec.section}" does not tell the program's type`,
+        'use a section such as "xdp", "tc" or "socket", or name the type',
       ),
     );
   const decoded = decodeProgram(spec.bytecode);
@@ -46,10 +73,44 @@ export function linkProgram(
     const { code, where: at, what, fix } = decoded.error;
     return err(new UserError(code, at === "program" ? where : `${where}, ${at}`, what, fix));
   }
-  const program: LinkedProgram = { name: spec.name, type, instructions: decoded.value, maps };
-  const structure = checkStructure({ ...program, lines: spec.lines }, helperRules(type));
-  return structure.ok ? ok(program) : structure;
+  const { name, functions, lines } = spec;
+  return ok({
+    object: object?.file ?? name,
+    name,
+    type,
+    instructions: decoded.value,
+    maps: maps.map((map, i) => withFrozenValue(map, object?.maps[i])),
+    functions,
+    btf: object?.btf,
+    lines,
+    ...(dataBytes === undefined ? {} : { dataBytes }),
+  });
 }
+
+/** Nobody writes `.rodata` once the program is loaded: what it holds now is what programs will read. */
+function withFrozenValue(map: VerifiedMap, spec: MapSpec | undefined): VerifiedMap {
+  if (spec === undefined || !spec.readOnly || spec.dataSection === undefined) return map;
+  return { ...map, frozenValue: spec.contents[0]?.value ?? new Uint8Array(spec.valueSize) };
+}
+
+/**
+ * A program may hold what its type is not allowed where no path comes: often it is behind a test of
+ * a constant, and the kernel removes it. Engines have no such instruction to translate, so an exit
+ * takes its place.
+ */
+function withoutForbidden(
+  { type, instructions }: VerifiableProgram,
+  { reached }: Verified,
+): readonly Instruction[] {
+  let rules: HelperRules | undefined;
+  return instructions.map((instruction, slot) => {
+    if (reached[slot] === 1 || instruction.kind === "second_slot") return instruction;
+    rules ??= helperRules(type);
+    return forbiddenInstruction(type, instruction, rules) === undefined ? instruction : exit;
+  });
+}
+
+const exit: Instruction = { kind: "exit" };
 
 function helperRules(type: ProgramType): HelperRules {
   const allowed = [...helpers.values()].filter((helper) => helper.types.includes(type));

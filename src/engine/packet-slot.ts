@@ -15,6 +15,7 @@ import {
   SLOT_FRAME_START,
   SLOT_HEADER_BYTES,
   SLOT_INGRESS_IFINDEX,
+  SLOT_OUTGOING,
   SLOT_REDIRECT_FLAGS,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RX_QUEUE_INDEX,
@@ -103,5 +104,7 @@ export function placeFrame(
     );
   arena.bytes.set(bytes, slot + frameOffset);
   describeFrame(arena, slot, bytes.length, testRunIfindex, 0);
+  // To programs at a socket the kernel's test run is one that sends.
+  arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
   return ok(undefined);
 }

@@ -1,5 +1,5 @@
-import type { MapHandle } from "../maps/map-handle.ts";
-import type { ProgramType } from "../object/object-spec.ts";
+import { describedMap, type MapHandle } from "../maps/map-handle.ts";
+import type { MapType, ProgramType } from "../object/object-spec.ts";
 import {
   F_RDONLY_PROG,
   F_WRONLY_PROG,
@@ -13,7 +13,7 @@ import {
   SLOT_SKB,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
-import { type ContextAccess, contextAccessOf } from "../verifier/context-rules.ts";
+import { type ContextAccess, contextAccessOf, mayWritePacket } from "../verifier/context-rules.ts";
 import {
   type EngineContext,
   type Fault,
@@ -21,7 +21,12 @@ import {
   framesBytes,
   type LinkedProgram,
   maxFrames,
+  walkBytes,
+  walksOffset,
 } from "./engine.ts";
+import { Holdings } from "./holdings.ts";
+import { walk as walkRecord } from "./map-walk.ts";
+import { hasSocketContext, hiddenBytes } from "./socket-context.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
 export const READ = 0;
@@ -69,9 +74,19 @@ export class ProgramMemory {
   readonly #contextRules: ContextAccess | undefined;
   readonly #contextBytes: number;
   readonly #type: ProgramType;
+  /** Bytes of the frame in front of the packet as this program has it. */
+  readonly #hidden: number;
+  readonly #seesMetadata: boolean;
+  readonly #mayWrite: boolean;
   readonly #values: readonly ValueRange[];
   readonly #descriptors: Int32Array;
+  /** What the run has taken and must give back. */
+  readonly holdings: Holdings;
+  /** Maps that this run has looked up in maps of maps, and all that any has. */
+  readonly #reached: ValueRange[] = [];
+  readonly #inner = new Map<number, ValueRange>();
   readonly #stackTop: number;
+  readonly #walks: number;
   readonly #stack: Float64Array;
   #stackLow = 0;
   /** One bit a frame: its bytes are those of this activation. */
@@ -87,11 +102,18 @@ export class ProgramMemory {
     this.#type = program.type;
     this.#contextRules = contextAccessOf(program.type);
     this.#contextBytes = this.#contextRules?.bytes ?? 0;
-    this.#contextOffset = program.type === "socket" ? SLOT_SKB : 0;
+    this.#contextOffset = hasSocketContext(program.type) ? SLOT_SKB : 0;
+    this.#hidden = hiddenBytes(program.type);
+    this.#seesMetadata = [...(this.#contextRules?.pointers.values() ?? [])].includes("packet_meta");
+    this.#mayWrite = mayWritePacket(program.type);
     this.#stackTop = context.stack + framesBytes;
+    this.#walks = context.stack + walksOffset;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
     this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
-    this.#values = this.maps.map((map) => valueRange(map, context.arena.view));
+    this.#values = this.maps
+      .filter(({ type }) => !valuesOutOfReach.includes(type))
+      .map((map) => valueRange(map, context.arena.view));
+    this.holdings = new Holdings(context);
   }
 
   /** Address of the frame pointer of the `depth`th nested call; 0 is the program itself. */
@@ -105,18 +127,45 @@ export class ProgramMemory {
     this.contextAddress = slot + this.#contextOffset;
     this.#stackLow = this.#stackTop - frameBytes;
     this.#clean = 0;
+    if (this.#reached.length > 0) this.#reached.length = 0;
+    if (!this.holdings.isEmpty) this.holdings.giveBack();
     this.refresh();
+  }
+
+  /** Ends a run: what a fault kept the program from giving back is given back. */
+  leave(): void {
+    if (!this.holdings.isEmpty) this.holdings.giveBack();
+  }
+
+  /** The objects of the program have changed: the one hit last may be none any more. */
+  forget(): void {
+    this.#forget();
   }
 
   /** Takes over the packet's ends from the slot: pointers made before are checked against these. */
   refresh(): void {
     const { words } = this.#context.arena;
     const slot = this.slot >> 2;
-    this.#data = words[slot + (SLOT_DATA >> 2)]!;
+    this.#data = words[slot + (SLOT_DATA >> 2)]! + this.#hidden;
     this.#dataEnd = words[slot + (SLOT_DATA_END >> 2)]!;
     this.#dataMeta = words[slot + (SLOT_DATA_META >> 2)]!;
     this.#packetBound = this.#type === "socket" ? 0 : this.#dataEnd;
     this.#forget();
+  }
+
+  /** The program's type, for helpers that do otherwise for one or the other. */
+  get type(): ProgramType {
+    return this.#type;
+  }
+
+  /** Address of the packet's first byte as this program has it. */
+  get packet(): number {
+    return this.#data;
+  }
+
+  /** One past the packet's last byte. */
+  get packetEnd(): number {
+    return this.#dataEnd;
   }
 
   /** A function begins: one frame more is in use. */
@@ -159,6 +208,39 @@ export class ProgramMemory {
     if (high !== 0) return undefined;
     const descriptors = this.#descriptors;
     for (let i = 0; i < descriptors.length; i++) if (descriptors[i] === low) return this.maps[i];
+    for (const { map } of this.#reached) if (map.descriptor === low) return map;
+    return undefined;
+  }
+
+  /** From here on to the end of the run the program may use the map that it found in `outer`. */
+  reachInner(outer: MapHandle, descriptor: number): void {
+    if (this.#reached.some(({ map }) => map.descriptor === descriptor)) return;
+    const known = this.#inner.get(descriptor);
+    const { view } = this.#context.arena;
+    // Storage may have been given to another map since.
+    if (known !== undefined && isStill(known, view)) this.#reached.push(known);
+    else {
+      const range = valueRange(describedMap(`${outer.name}.inner`, descriptor, view), view);
+      if (this.#inner.size >= keptInnerMaps) this.#inner.clear();
+      this.#inner.set(descriptor, range);
+      this.#reached.push(range);
+    }
+  }
+
+  /** The map with a spin lock at this address of one of its values. */
+  spinLockAt(low: number, high: number): MapHandle | undefined {
+    if (high !== 0) return undefined;
+    const range = this.#rangeAt(low);
+    if (range?.map.spinLock === undefined) return undefined;
+    const offset = (low - range.low) % range.stride;
+    return offset === range.map.spinLock ? range.map : undefined;
+  }
+
+  #rangeAt(address: number): ValueRange | undefined {
+    for (const values of this.#values)
+      if (address >= values.low && address < values.high) return values;
+    for (const values of this.#reached)
+      if (address >= values.low && address < values.high) return values;
     return undefined;
   }
 
@@ -166,6 +248,13 @@ export class ProgramMemory {
   readable(low: number, high: number, size: number): boolean {
     if (high === 0 && low >= this.readLow && low + size <= this.readHigh) return true;
     return this.#notContext(low) && this.locate(low, high, size, READ);
+  }
+
+  /** Whether an address lies in a value that no program writes. */
+  isConstant(low: number, high: number): boolean {
+    return (
+      high === 0 && this.#values.some((one) => low >= one.low && low < one.high && one.map.readOnly)
+    );
   }
 
   /** Whether a helper may write `size` bytes at a pointer. `problem` says why not. */
@@ -197,11 +286,15 @@ export class ProgramMemory {
     const offset = address - this.contextAddress;
     if (offset >= 0 && offset < this.#contextBytes)
       return this.#locateContext(offset, size, access);
-    if (address >= this.#dataMeta && address < this.#data && this.#type === "xdp")
+    if (address >= this.#dataMeta && address < this.#data && this.#seesMetadata)
       return this.#locatePacket(address, size, access, this.#dataMeta, this.#data, "metadata");
-    for (const values of this.#values)
-      if (address >= values.low && address < values.high)
-        return this.#locateValue(values, address, size, access);
+    const values = this.#rangeAt(address);
+    if (values !== undefined) return this.#locateValue(values, address, size, access);
+    const record = this.holdings.recordAt(address);
+    if (record !== undefined) return this.#locateRecord(record, address, size, access);
+    const walk = address - this.#walks;
+    if (walk >= 0 && walk < maxFrames * walkBytes)
+      return this.#locateKey(address, size, access, walk - (walk % walkBytes) + this.#walks);
     return this.#refuseNowhere(address, size, access);
   }
 
@@ -233,6 +326,11 @@ export class ProgramMemory {
     if (address + size > end) return this.#refuseBeyond(address, size, access, what, end);
     if (access === ATOMIC && this.#type !== "raw")
       return this.#refuse("bad_access", `${name(access, size)} on the packet, which allows none`);
+    if (access >= WRITE && !this.#mayWrite)
+      return this.#refuse(
+        "read_only",
+        `${name(access, size)} to the ${what}, which programs of type ${this.#type} only read`,
+      );
     this.readLow = low;
     this.readHigh = end;
     if (access >= WRITE) {
@@ -288,6 +386,33 @@ export class ProgramMemory {
     return true;
   }
 
+  #locateRecord(
+    { low, size: bytes }: { readonly low: number; readonly size: number },
+    address: number,
+    size: number,
+    access: Access,
+  ): boolean {
+    const end = low + bytes;
+    if (address + size > end)
+      return this.#refuseBeyond(address, size, access, "reserved record", end);
+    this.readLow = this.writeLow = low;
+    this.readHigh = this.writeHigh = end;
+    return true;
+  }
+
+  /** The key that a walk over a map gives to its callback. */
+  #locateKey(address: number, size: number, access: Access, walk: number): boolean {
+    const low = walk + walkRecord.key;
+    const end = low + this.#context.arena.words[(walk + walkRecord.keyBytes) >> 2]!;
+    if (address < low || address >= end) return this.#refuseNowhere(address, size, access);
+    if (address + size > end) return this.#refuseBeyond(address, size, access, "map key", end);
+    if (access >= WRITE)
+      return this.#refuse("read_only", `${name(access, size)} to the key of a map's entry`);
+    this.readLow = low;
+    this.readHigh = end;
+    return true;
+  }
+
   #refuseBeyond(address: number, size: number, access: Access, what: string, end: number): boolean {
     const beyond = address + size - end;
     return this.#refuse(
@@ -330,11 +455,37 @@ function referencedMaps(program: LinkedProgram): MapHandle[] {
   return [...indexes].sort((a, b) => a - b).map((index) => program.maps[index]!);
 }
 
+/** Maps whose values are no program's to see. */
+const valuesOutOfReach: readonly MapType[] = [
+  "prog_array",
+  "array_of_maps",
+  "hash_of_maps",
+  "cpumap",
+];
+
+/** Inner maps a program's memory remembers; more are found anew. */
+const keptInnerMaps = 4096;
+
+function isStill({ map, low, size }: ValueRange, view: DataView): boolean {
+  const now = describedMap(map.name, map.descriptor, view);
+  return (
+    now.type === map.type &&
+    now.keySize === map.keySize &&
+    now.maxEntries === map.maxEntries &&
+    now.flags === map.flags &&
+    now.spinLock === map.spinLock &&
+    now.valueSize === size &&
+    view.getUint32(map.descriptor + MAP_VALUES, true) + (map.type === "xskmap" ? 4 : 0) === low
+  );
+}
+
 function valueRange(map: MapHandle, view: DataView): ValueRange {
-  const low = view.getUint32(map.descriptor + MAP_VALUES, true);
+  const isSocket = map.type === "xskmap";
+  // What a program sees of an xskmap lies behind what user space put there.
+  const low = view.getUint32(map.descriptor + MAP_VALUES, true) + (isSocket ? 4 : 0);
   const stride = view.getUint32(map.descriptor + MAP_VALUE_STRIDE, true);
   const count = view.getUint32(map.descriptor + MAP_VALUE_COUNT, true);
-  const deviceMap = map.type === "devmap" || map.type === "devmap_hash";
+  const deviceMap = map.type === "devmap" || map.type === "devmap_hash" || isSocket;
   return {
     map,
     low,

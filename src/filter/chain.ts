@@ -18,6 +18,7 @@ export class Chain {
   readonly #filters: readonly LoadedFilter[];
   readonly #goesOn: readonly ReadonlySet<VerdictKind>[];
   #asked = 0;
+  #decider: LoadedFilter | undefined;
 
   constructor(links: readonly ChainLink[]) {
     this.#filters = links.map((link) => link.filter);
@@ -29,9 +30,9 @@ export class Chain {
     return this.#filters.length === 0;
   }
 
-  /** The filter that the last judgement asked last: the one that decided. Undefined: none was asked. */
+  /** The filter that ended the chain for the last frame; undefined where every filter went on. */
   get decider(): LoadedFilter | undefined {
-    return this.#filters[this.#asked - 1];
+    return this.#decider;
   }
 
   /**
@@ -52,6 +53,7 @@ export class Chain {
    */
   judge(slot: number): Verdict {
     const filters = this.#filters;
+    this.#decider = undefined;
     let keptBytes = Number.POSITIVE_INFINITY;
     this.#asked = 0;
     for (let i = 0; i < filters.length; i++) {
@@ -62,6 +64,7 @@ export class Chain {
       if (verdict.kind === "pass" && verdict.cutTo !== undefined && verdict.cutTo < keptBytes)
         keptBytes = verdict.cutTo;
       if (this.#goesOn[i]!.has(verdict.kind) && !filter.faulted) continue;
+      this.#decider = filter;
       if (verdict.kind !== "pass") return verdict;
       break;
     }

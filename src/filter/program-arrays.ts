@@ -1,8 +1,7 @@
 import { putU32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
-import { tailCall } from "../engine/helpers/tail-call.ts";
+import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapEntry, ObjectSpec, ProgramType } from "../object/object-spec.ts";
@@ -29,6 +28,9 @@ export interface NumberedSlot {
   readonly program: number;
 }
 
+/** What of an object its tail calls are resolved with. */
+export type TailCallObject = Pick<ObjectSpec, "file" | "maps" | "programs" | "btf">;
+
 /** Why a slot cannot be filled. */
 export interface SlotRefusal {
   readonly slot: ProgramSlot;
@@ -42,7 +44,7 @@ export interface SlotRefusal {
  * of one type, as the kernel demands (bpf_prog_map_compatible). `type` stands in for the sections'.
  */
 export function resolveTailCalls(
-  object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+  object: TailCallObject,
   roots: readonly LinkedProgram[],
   maps: readonly MapHandle[],
   chosen: readonly ProgramSlot[] = [],
@@ -93,29 +95,6 @@ export function resolveTailCalls(
   return refusals.length > 0 ? err(refusals) : ok({ programs: [...numbers.keys()], slots });
 }
 
-/**
- * Why `engine` cannot run one of these programs: the JIT makes no tail calls. Undefined where it
- * can run all.
- */
-export function refuseTailCalls(
-  programs: readonly LinkedProgram[],
-  engine: EngineKind,
-): UserError | undefined {
-  if (engine !== "jit") return undefined;
-  const caller = programs.find(({ instructions }) =>
-    instructions.some((one) => one.kind === "call_helper" && one.id === tailCall.id),
-  );
-  return (
-    caller &&
-    new UserError(
-      "JIT_TAIL_CALL",
-      `program ${caller.name}`,
-      "it makes tail calls, which engine jit does not do",
-      "run it with engine interpreter",
-    )
-  );
-}
-
 /** The map entry that puts program number `program` (from 1) into a slot. */
 export function slotEntry({ index, program }: NumberedSlot): MapEntry {
   const key = new Uint8Array(4);
@@ -144,7 +123,7 @@ function slotsByMap(
 
 function slotProgram(
   slot: ProgramSlot,
-  object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+  object: TailCallObject,
   linked: ReadonlyMap<string, LinkedProgram>,
   maps: readonly MapHandle[],
   type: ProgramType | undefined,
@@ -172,7 +151,7 @@ function slotProgram(
         `it has ${object.programs.map(({ name }) => name).join(", ") || "none"}`,
       ),
     );
-  return linkProgram(spec, maps, type);
+  return linkProgram(spec, maps, type ?? spec.type, { object });
 }
 
 function mixedTypes(

@@ -319,7 +319,7 @@ function load(
         `it has ${object.programs.map(({ name }) => name).join(", ")}`,
       ),
     );
-  const linked = linkProgram(spec, maps, type);
+  const linked = linkProgram(spec, maps, type, { object });
   if (!linked.ok) return linked;
   const observed = (program: LinkedProgram) =>
     observedInterpreter(recorder.observerOf(program))(program, context);

@@ -1,5 +1,6 @@
 import { type DropReason, dropReasons } from "../common/drop-reason.ts";
 import type { ProgramType } from "../object/object-spec.ts";
+import { REDIRECT_TO_WORKER } from "../runtime/wasm/layout.ts";
 import type { MatchVerdicts, Verdict } from "./verdict.ts";
 
 /** Passed whole. */
@@ -30,7 +31,8 @@ export const verdictOf: Readonly<Record<JudgingType, VerdictOf>> = {
       case 3:
         return answered;
       case 4:
-        return redirectTo(ifindex);
+        // To another CPU's stack, in the kernel: the packet goes on where it was going.
+        return ifindex === REDIRECT_TO_WORKER ? passed : redirectTo(ifindex);
       default:
         return filterAborted;
     }

@@ -8,12 +8,17 @@ import {
   type LinkedProgram,
   stackBytes,
 } from "../engine/engine.ts";
-import { linkProgram } from "../engine/link.ts";
+import { compileProgram } from "../engine/jit/compile-program.ts";
+import { printModule } from "../engine/jit/print-module.ts";
+import { type LinkSource, linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
+import { EventReader, type MapEvent } from "../maps/event-reader.ts";
 import { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
+import { holdsEvents } from "../maps/map-rules.ts";
+import { placeInnerMaps } from "../maps/place-inner-maps.ts";
+import type { MapSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import {
@@ -27,9 +32,9 @@ import {
 import { engines } from "./engines.ts";
 import {
   type ProgramSlot,
-  refuseTailCalls,
   resolveTailCalls,
   slotEntry,
+  type TailCallObject,
 } from "./program-arrays.ts";
 import type { Verdict } from "./verdict.ts";
 import { budgetExceeded, filterAborted, verdictOf } from "./verdict-of.ts";
@@ -117,6 +122,12 @@ export class Workbench {
       }
       handles.push(handle.value);
     }
+    const { arena, runtime } = this.#context;
+    const refused = placeInnerMaps(specs, handles, arena, runtime);
+    if (refused !== undefined) {
+      this.releaseMaps(handles);
+      return err(refused);
+    }
     return ok(handles);
   }
 
@@ -128,15 +139,50 @@ export class Workbench {
     return new MapAccess(handle, this.#context.arena, this.#context.runtime);
   }
 
-  /** Binds a program to maps and makes it ready to run. `type` stands in for the section's. */
+  /** Takes all events that programs have written into these maps, map by map. */
+  readEvents(handles: readonly MapHandle[]): MapEvent[] {
+    return handles.flatMap((handle) => this.#reader(handle)?.read(Number.MAX_SAFE_INTEGER) ?? []);
+  }
+
+  /** Events that found no room in this map. */
+  lostEvents(handle: MapHandle): number {
+    return this.#reader(handle)?.lost ?? 0;
+  }
+
+  #reader(handle: MapHandle): EventReader | undefined {
+    const { arena, runtime } = this.#context;
+    return holdsEvents(handle.type) ? new EventReader(handle, arena, runtime) : undefined;
+  }
+
+  /**
+   * Binds a program to maps, verifies it and makes it ready to run. `type` stands in for the
+   * section's.
+   */
   prepare(
     spec: ProgramSpec,
     maps: readonly MapHandle[],
     type?: ProgramType,
     engine: EngineKind = "interpreter",
+    source?: LinkSource,
   ): Result<Executable, UserError> {
-    const linked: Result<LinkedProgram, UserError> = linkProgram(spec, maps, type);
+    const linked: Result<LinkedProgram, UserError> = linkProgram(
+      spec,
+      maps,
+      type ?? spec.type,
+      source,
+    );
     return linked.ok ? engines[engine](linked.value, this.#context) : linked;
+  }
+
+  /** The WebAssembly that the JIT makes of a program bound to these maps, as text. */
+  wasmText(
+    spec: ProgramSpec,
+    maps: readonly MapHandle[],
+    type?: ProgramType,
+  ): Result<string, UserError> {
+    const linked = linkProgram(spec, maps, type);
+    if (!linked.ok) return linked;
+    return ok(printModule(compileProgram(linked.value, this.#context).bytes));
   }
 
   /**
@@ -145,14 +191,12 @@ export class Workbench {
    * for the sections'. The first refusal, where there is one; then nothing is filled.
    */
   fillProgramArrays(
-    object: Pick<ObjectSpec, "file" | "maps" | "programs">,
+    object: TailCallObject,
     root: Executable,
     maps: readonly MapHandle[],
     chosen: readonly ProgramSlot[] = [],
     type?: ProgramType,
   ): Result<undefined, UserError> {
-    const refused = refuseTailCalls([root.program], root.engine);
-    if (refused !== undefined) return err(refused);
     const calls = resolveTailCalls(object, [root.program], maps, chosen, type);
     if (!calls.ok) return err(calls.error[0]!.error);
     const executables: Executable[] = [];
@@ -175,12 +219,16 @@ export class Workbench {
 
   /**
    * Runs a program `repeat` times on a packet. Each run starts from what the one before left, as in
-   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold.
+   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold. A `raw` program takes data
+   * of the length that it was prepared for.
    */
   run(executable: Executable, packet: Uint8Array, repeat = 1): Result<Outcome, UserError> {
     const { arena, clock } = this.#context;
+    const { name, type, dataBytes } = executable.program;
+    if (type === "raw" && packet.length !== dataBytes)
+      throw new RangeError(`${name}: verified for ${dataBytes} bytes, given ${packet.length}`);
     const slot = this.#slot;
-    const placed = placeFrame(arena, slot, packet, executable.program.type);
+    const placed = placeFrame(arena, slot, packet, type);
     if (!placed.ok) return placed;
     for (let i = 0; i < repeat; i++) {
       const now = this.#nowNs();

@@ -7,12 +7,15 @@ import type { MapRuntime } from "../runtime/map-runtime.ts";
 import {
   F_RDONLY_PROG,
   MAP_DESCRIPTOR_BYTES,
+  MAP_HASHES,
   MAP_SCRATCH,
+  MAP_SPIN_LOCK,
   MAP_WORKERS,
 } from "../runtime/wasm/layout.ts";
+import { addLiveMap, removeLiveMap } from "./live-maps.ts";
 import { MapAccess } from "./map-access.ts";
-import type { MapHandle } from "./map-handle.ts";
-import { checkMap } from "./map-rules.ts";
+import { type MapHandle, unplacedMap } from "./map-handle.ts";
+import { bloomHashes, checkMap } from "./map-rules.ts";
 import { scratchOffset, storageBytes, valuesOf } from "./map-storage.ts";
 
 export { storageBytes } from "./map-storage.ts";
@@ -36,7 +39,12 @@ export function createMap(
   const storage = arena.allocate(size, `map ${spec.name}`);
   if (!storage.ok) return storage;
   const descriptor = storage.value;
-  const { name, type, keySize, valueSize, maxEntries, flags } = spec;
+  const { name, type, keySize, valueSize, flags, extra, spinLock } = spec;
+  // Only a perf_event_array may leave it open: libbpf gives it an entry for each CPU.
+  const maxEntries = spec.maxEntries === 0 ? cpus : spec.maxEntries;
+  const { view } = arena;
+  if (type === "bloom_filter") view.setUint32(descriptor + MAP_HASHES, bloomHashes(extra), true);
+  if (spinLock !== undefined) view.setUint32(descriptor + MAP_SPIN_LOCK, spinLock + 1, true);
   const result = runtime.initialize(
     descriptor,
     mapTypes[type],
@@ -49,7 +57,7 @@ export function createMap(
     (flags & zeroSeed) === 0 ? randomSeed() : 0,
   );
   if (result !== 0) throw new Error(`map ${name}: the runtime does not know type ${type}`);
-  arena.view.setUint32(descriptor + MAP_SCRATCH, descriptor + scratchOffset(spec, cpus), true);
+  view.setUint32(descriptor + MAP_SCRATCH, descriptor + scratchOffset(spec, cpus), true);
   const handle: MapHandle = {
     name,
     type,
@@ -61,15 +69,22 @@ export function createMap(
     descriptor,
     readOnly: spec.readOnly || (flags & F_RDONLY_PROG) !== 0,
     frozen: spec.readOnly && spec.dataSection !== undefined,
+    extra,
+    spinLock,
+    inner: spec.inner === undefined ? undefined : unplacedMap(spec.inner),
   };
   const refused = fill(spec, handle, arena, runtime);
-  if (refused === undefined) return ok(handle);
+  if (refused === undefined) {
+    addLiveMap(arena, handle);
+    return ok(handle);
+  }
   arena.release(descriptor, size);
   return err(refused);
 }
 
-/** Gives the map's storage back. No program and no thread may use it any more. */
+/** Gives the map's storage back. No program, no thread and no map of maps may use it any more. */
 export function releaseMap(handle: MapHandle, arena: Arena): void {
+  removeLiveMap(arena, handle);
   const cpus = arena.view.getUint32(handle.descriptor + MAP_WORKERS, true);
   arena.release(handle.descriptor, storageBytes(handle, cpus));
 }

@@ -7,10 +7,15 @@ import {
   CURSOR_END,
   CURSOR_POSITION,
   MAP_COUNT,
+  MAP_ELEMENT_COUNT,
+  MAP_HEAD,
   MAP_SCRATCH,
+  MAP_TAIL,
   UPDATE_ANY,
 } from "../runtime/wasm/layout.ts";
+import { innerMapRefusal, innerMapValue, takesMap } from "./inner-maps.ts";
 import type { MapHandle } from "./map-handle.ts";
+import { holdsEvents, holdsMaps } from "./map-rules.ts";
 import { type ScratchLayout, scratchLayout } from "./map-storage.ts";
 
 export interface MapContent {
@@ -48,20 +53,44 @@ export class MapAccess {
 
   /**
    * Entries there are now; for arrays, whose entries always exist, all of them. Costs a walk for
-   * devmap and prog_array, which count nothing.
+   * arrays of references, which count nothing; 0 for types whose entries nobody can list.
    */
   get count(): number {
     const { type, maxEntries } = this.handle;
-    if (type === "array" || type === "percpu_array") return maxEntries;
-    if (type !== "devmap" && type !== "prog_array")
-      return this.#arena.view.getUint32(this.#map + MAP_COUNT, true);
-    let count = 0;
-    for (const _entry of this.entries()) count++;
-    return count;
+    switch (type) {
+      case "array":
+      case "percpu_array":
+        return maxEntries;
+      case "queue":
+      case "stack": {
+        const slots = this.#word(MAP_ELEMENT_COUNT);
+        return (this.#word(MAP_HEAD) + slots - this.#word(MAP_TAIL)) % slots;
+      }
+      case "devmap":
+      case "prog_array":
+      case "array_of_maps":
+      case "cpumap":
+      case "xskmap": {
+        let count = 0;
+        for (const _entry of this.entries()) count++;
+        return count;
+      }
+      default:
+        return this.#word(MAP_COUNT);
+    }
   }
 
-  /** The values of `key`, one a CPU, or undefined. Does not count as a use of an LRU entry. */
+  #word(at: number): number {
+    return this.#arena.view.getUint32(this.#map + at, true);
+  }
+
+  /**
+   * The values of `key`, one a CPU, or undefined. Does not count as a use of an LRU entry. A queue or
+   * stack, whose key has no bytes, shows what it would pop.
+   */
   lookup(key: Uint8Array): Uint8Array[] | undefined {
+    const { type } = this.handle;
+    if (type === "bloom_filter" || holdsEvents(type)) return undefined;
     const values = this.#scratch + this.#layout.values;
     const result = this.#runtime.read(this.#map, this.#putKey(key), values);
     if (result === -errno.ENOENT) return undefined;
@@ -69,9 +98,25 @@ export class MapAccess {
     return this.#values(this.#arena.bytes, values);
   }
 
+  /** Takes out what `lookup` of a queue or stack shows, `BPF_MAP_LOOKUP_AND_DELETE_ELEM`. */
+  pop(): Uint8Array | undefined {
+    const at = this.#scratch + this.#layout.values;
+    const result = this.#runtime.pop(this.#map, at, MAIN_THREAD);
+    this.#checkBusy(result);
+    if (result !== 0) return undefined;
+    return this.#arena.bytes.slice(at, at + this.handle.valueSize);
+  }
+
+  /** Whether a bloom filter may hold the value; what it does not hold for sure was never pushed. */
+  mayHold(value: Uint8Array): boolean {
+    const at = this.#scratch + this.#layout.values;
+    this.#putValue(value, at);
+    return this.#runtime.peek(this.#map, at, MAIN_THREAD) === 0;
+  }
+
   /**
    * `BPF_MAP_UPDATE_ELEM`: 0 or -errno. A per-CPU map takes a value for each CPU, or one that all
-   * get.
+   * get. What has no keys is pushed to. A map of maps takes a map's descriptor.
    */
   update(key: Uint8Array, value: Uint8Array | readonly Uint8Array[], flags = UPDATE_ANY): number {
     if ((this.handle.flags & userReadOnly) !== 0 || this.handle.frozen === true)
@@ -87,19 +132,36 @@ export class MapAccess {
   ): number {
     const keyAt = this.#putKey(key);
     const valuesAt = this.#scratch + this.#layout.values;
-    const { cpus, valueSize } = this.handle;
+    const { cpus } = this.handle;
     const isOne = value instanceof Uint8Array;
     if (!isOne && value.length !== cpus)
       throw new RangeError(`${this.#where}: ${value.length} values, expected ${cpus}`);
-    for (let cpu = 0; cpu < cpus; cpu++) {
-      const one = isOne ? value : (value[cpu] as Uint8Array);
-      if (one.length !== valueSize)
-        throw new RangeError(`${this.#where}: value of ${one.length} bytes, expected ${valueSize}`);
-      this.#arena.bytes.set(one, valuesAt + cpu * this.#valueStride);
+    for (let cpu = 0; cpu < cpus; cpu++)
+      this.#putValue(
+        isOne ? value : (value[cpu] as Uint8Array),
+        valuesAt + cpu * this.#valueStride,
+      );
+    if (holdsMaps(this.handle.type)) {
+      const refusal = innerMapRefusal(
+        this.handle,
+        this.#arena,
+        this.#arena.view.getUint32(valuesAt, true),
+      );
+      if (refusal !== 0) return refusal;
     }
     const result = this.#runtime.updateAll(this.#map, keyAt, valuesAt, flags);
     this.#checkBusy(result);
     return result;
+  }
+
+  /** Puts a map into a map of maps: 0 or -errno. */
+  putMap(key: Uint8Array, inner: MapHandle): number {
+    return this.initialize(key, innerMapValue(inner));
+  }
+
+  /** Whether a map of maps takes maps like this one. */
+  takes(inner: MapHandle): boolean {
+    return takesMap(this.handle, inner);
   }
 
   /** `BPF_MAP_DELETE_ELEM`: 0 or -errno. */
@@ -116,13 +178,16 @@ export class MapAccess {
     return result;
   }
 
-  /** `BPF_MAP_GET_NEXT_KEY`: the key after `key`, the first without one or where it is gone. */
+  /**
+   * `BPF_MAP_GET_NEXT_KEY`: the key after `key`, the first without one or where it is gone. Undefined
+   * for types without keys.
+   */
   nextKey(key?: Uint8Array): Uint8Array | undefined {
     const keyAt = key === undefined ? 0 : this.#putKey(key);
     const out = this.#scratch + this.#layout.nextKey;
     const result = this.#runtime.nextKey(this.#map, keyAt, out);
-    if (result === -errno.ENOENT) return undefined;
     this.#checkBusy(result);
+    if (result !== 0) return undefined;
     return this.#arena.bytes.slice(out, out + this.handle.keySize);
   }
 
@@ -171,6 +236,13 @@ export class MapAccess {
     const at = this.#scratch + this.#layout.key;
     this.#arena.bytes.set(key, at);
     return at;
+  }
+
+  #putValue(value: Uint8Array, at: number): void {
+    const { valueSize } = this.handle;
+    if (value.length !== valueSize)
+      throw new RangeError(`${this.#where}: value of ${value.length} bytes, expected ${valueSize}`);
+    this.#arena.bytes.set(value, at);
   }
 
   #checkBusy(result: number): void {

@@ -37,6 +37,7 @@ const maxCount = 2 ** 31;
 /** What the kernel's map_alloc_check asks of one type: a size is exact, a range or a list. */
 interface MapRule {
   readonly keySize: readonly [least: number, most: number];
+  /** Absent: at least 1 byte. */
   readonly valueSizes?: readonly number[];
   readonly perCpu: boolean;
   readonly flags: readonly FlagName[];
@@ -59,6 +60,7 @@ const lruFlags: readonly FlagName[] = [
 const deviceFlags: readonly FlagName[] = [...placement, "BPF_F_RDONLY", "BPF_F_WRONLY"];
 const anyKey = [1, maxEntryBytes] as const;
 const indexKey = [4, 4] as const;
+const noKey = [0, 0] as const;
 
 /** The map types that have storage here. */
 const rules = {
@@ -94,6 +96,20 @@ const rules = {
   },
   devmap: { keySize: indexKey, valueSizes: [4, 8], perCpu: false, flags: deviceFlags },
   devmap_hash: { keySize: indexKey, valueSizes: [4, 8], perCpu: false, flags: deviceFlags },
+  cpumap: { keySize: indexKey, valueSizes: [4, 8], perCpu: false, flags: placement },
+  xskmap: { keySize: indexKey, valueSizes: [4], perCpu: false, flags: deviceFlags },
+  array_of_maps: { keySize: indexKey, valueSizes: [4], perCpu: false, flags: deviceFlags },
+  hash_of_maps: { keySize: anyKey, valueSizes: [4], perCpu: false, flags: hashFlags },
+  queue: { keySize: noKey, perCpu: false, flags: arrayFlags },
+  stack: { keySize: noKey, perCpu: false, flags: arrayFlags },
+  bloom_filter: { keySize: noKey, perCpu: false, flags: [...arrayFlags, "BPF_F_ZERO_SEED"] },
+  ringbuf: { keySize: noKey, valueSizes: [0], perCpu: false, flags: placement },
+  perf_event_array: {
+    keySize: indexKey,
+    valueSizes: [4],
+    perCpu: false,
+    flags: [...deviceFlags, "BPF_F_PRESERVE_ELEMS"],
+  },
 } as const satisfies Partial<Record<MapType, MapRule>>;
 
 export type StoredMapType = keyof typeof rules;
@@ -105,6 +121,21 @@ export function isStored(type: MapType): type is StoredMapType {
 /** Whether each CPU has a value of its own. */
 export function isPerCpu(type: StoredMapType): boolean {
   return rules[type].perCpu;
+}
+
+/** Hash functions of a bloom filter whose map_extra is this: kernel/bpf/bloom_filter.c. */
+export function bloomHashes(extra = 0): number {
+  return extra === 0 ? 5 : extra;
+}
+
+/** Maps whose values are other maps. */
+export function holdsMaps(type: MapType): boolean {
+  return type === "array_of_maps" || type === "hash_of_maps";
+}
+
+/** Maps that programs write records into for the main thread to read: they hold no entries. */
+export function holdsEvents(type: MapType): boolean {
+  return type === "perf_event_array" || type === "ringbuf";
 }
 
 /** Why the kernel would refuse to create such a map, or undefined. */
@@ -119,20 +150,26 @@ export function checkMap(spec: MapSpec): UserError | undefined {
       `use one of ${Object.keys(rules).join(", ")}`,
     );
   const rule: MapRule = rules[spec.type];
-  if (!isCount(spec.maxEntries))
+  // A perf_event_array without a number has an entry for each CPU, as libbpf makes it.
+  const hasCount = isCount(spec.maxEntries);
+  if (!hasCount && !(spec.type === "perf_event_array" && spec.maxEntries === 0))
     return refuse(
       "MAP_MAX_ENTRIES",
       `max_entries is ${spec.maxEntries}`,
       `set it between 1 and ${maxCount}`,
     );
   const [least, most] = rule.keySize;
-  if (!isCount(spec.keySize) || spec.keySize < least || spec.keySize > most)
+  if (!Number.isInteger(spec.keySize) || spec.keySize < least || spec.keySize > most)
     return refuse(
       "MAP_KEY_SIZE",
       `the key (type ${spec.type}) is ${spec.keySize} bytes`,
       least === most ? `make it ${least} bytes` : `make it ${least} to ${most} bytes`,
     );
-  return checkValueSize(spec, rule, refuse) ?? checkFlags(spec, rule, refuse);
+  return (
+    checkValueSize(spec, rule, refuse) ??
+    checkFlags(spec, rule, refuse) ??
+    checkParticulars(spec, refuse)
+  );
 }
 
 type Refuse = (code: string, what: string, fix?: string) => UserError;
@@ -140,7 +177,8 @@ type Refuse = (code: string, what: string, fix?: string) => UserError;
 function checkValueSize(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | undefined {
   const { type, keySize, valueSize } = spec;
   const what = `the value (type ${type}) is ${valueSize} bytes`;
-  if (!isCount(valueSize)) return refuse("MAP_VALUE_SIZE", what, "make it at least 1 byte");
+  if (!isCount(valueSize) && rule.valueSizes === undefined)
+    return refuse("MAP_VALUE_SIZE", what, "make it at least 1 byte");
   if (rule.valueSizes !== undefined && !rule.valueSizes.includes(valueSize))
     return refuse("MAP_VALUE_SIZE", what, `make it ${rule.valueSizes.join(" or ")} bytes`);
   if (rule.perCpu && valueSize > maxPerCpuValueBytes)
@@ -181,6 +219,51 @@ function checkFlags(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | u
       "drop one",
     );
   return undefined;
+}
+
+const pageBytes = 4096;
+const mostHashes = 15;
+
+/** What only some types ask. */
+function checkParticulars(spec: MapSpec, refuse: Refuse): UserError | undefined {
+  const { type, maxEntries, extra = 0, spinLock, inner } = spec;
+  const isPower = (maxEntries & (maxEntries - 1)) === 0;
+  if (type === "ringbuf" && (!isPower || maxEntries % pageBytes !== 0))
+    return refuse(
+      "MAP_MAX_ENTRIES",
+      `max_entries, a ringbuf's size in bytes, is ${maxEntries}`,
+      `make it a power of two, at least ${pageBytes}`,
+    );
+  if (extra !== 0 && type !== "bloom_filter")
+    return refuse("MAP_EXTRA", `maps of type ${type} take no map_extra`, "remove it");
+  if (extra > mostHashes)
+    return refuse(
+      "MAP_EXTRA",
+      `map_extra, a bloom filter's number of hash functions, is ${extra}`,
+      `make it 1 to ${mostHashes}, or 0 for ${bloomHashes()}`,
+    );
+  if (spinLock !== undefined && type !== "hash" && type !== "array")
+    return refuse(
+      "MAP_SPIN_LOCK",
+      `maps of type ${type} take no struct bpf_spin_lock in their values`,
+      "use a hash or an array",
+    );
+  return holdsMaps(type) ? checkInner(inner, refuse) : undefined;
+}
+
+/** Maps that a map of maps does not take: they have no map_meta_equal in the kernel. */
+const neverInner: readonly MapType[] = ["prog_array", "array_of_maps", "hash_of_maps"];
+
+function checkInner(inner: MapSpec | undefined, refuse: Refuse): UserError | undefined {
+  if (inner === undefined)
+    return refuse(
+      "MAP_INNER",
+      "nothing says what its maps are like",
+      "declare them: __array(values, struct { … }), or in a bpf_elf_map inner_id",
+    );
+  if (neverInner.includes(inner.type))
+    return refuse("MAP_INNER", `it cannot hold maps of type ${inner.type}`);
+  return checkMap(inner);
 }
 
 /** Names of the bits set, and what has none in hex. */

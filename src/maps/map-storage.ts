@@ -1,13 +1,16 @@
 import type { MapType } from "../object/object-spec.ts";
 import {
   arrayBytes,
+  bloomBytes,
   hashBytes,
+  queueBytes,
+  ringBytes,
   roundUp,
   trieBytes,
   valueStride,
 } from "../runtime/wasm/geometry.ts";
-import { CURSOR_KEY, MAP_DESCRIPTOR_BYTES } from "../runtime/wasm/layout.ts";
-import { isPerCpu, isStored } from "./map-rules.ts";
+import { CURSOR_KEY, MAP_DESCRIPTOR_BYTES, PERF_RING_BYTES } from "../runtime/wasm/layout.ts";
+import { bloomHashes, isPerCpu, isStored } from "./map-rules.ts";
 
 /** What decides how much memory a map takes. */
 export interface MapShape {
@@ -15,6 +18,8 @@ export interface MapShape {
   readonly keySize: number;
   readonly valueSize: number;
   readonly maxEntries: number;
+  /** map_extra, linux/bpf.h: a bloom filter's number of hash functions, 0 for the default. */
+  readonly extra?: number | undefined;
 }
 
 /**
@@ -43,8 +48,20 @@ function entryStorageBytes(shape: MapShape, cpus: number): number {
     case "array":
     case "percpu_array":
     case "prog_array":
+    case "array_of_maps":
     case "devmap":
+    case "cpumap":
+    case "xskmap":
       return arrayBytes(maxEntries, valueSize, cpus, perCpu);
+    case "queue":
+    case "stack":
+      return queueBytes(maxEntries, valueSize);
+    case "bloom_filter":
+      return bloomBytes(maxEntries, bloomHashes(shape.extra));
+    case "ringbuf":
+      return ringBytes(maxEntries);
+    case "perf_event_array":
+      return cpus * ringBytes(PERF_RING_BYTES);
     case "lpm_trie":
       return trieBytes(keySize, valueSize, maxEntries, cpus);
     default:
@@ -77,7 +94,8 @@ export function scratchLayout(
 ): ScratchLayout {
   const keyBytes = roundUp(shape.keySize, 8);
   const entry = keyBytes + values * valueStride(shape.valueSize);
-  const capacity = Math.max(1, Math.floor(batchBytes / entry));
+  // A ringbuf has neither keys nor values.
+  const capacity = entry === 0 ? 0 : Math.max(1, Math.floor(batchBytes / entry));
   const cursor = 2 * keyBytes;
   const cursorBytes = CURSOR_KEY + keyBytes;
   const batch = cursor + cursorBytes;

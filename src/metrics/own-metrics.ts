@@ -31,6 +31,18 @@ export interface MetricSources {
     readonly source: MapSource;
   }[];
   readonly mapMetrics: readonly MapMetric[];
+  /** Maps that filters write events into. Absent: there are none. */
+  readonly events?: readonly EventCounts[];
+}
+
+/** What has become of the events of one map. */
+export interface EventCounts {
+  readonly filter: string;
+  readonly map: string;
+  /** Read. */
+  readonly total: () => number;
+  /** Found no room. */
+  readonly lost: () => number;
 }
 
 export interface FilterInfo {
@@ -248,7 +260,8 @@ function upstreamFamily({ addresses, counters }: MetricSources): MetricFamily {
 }
 
 /** How full each map is, and what metrics of maps left out. */
-export function mapFamilies({ maps, mapMetrics }: MetricSources): readonly MetricFamily[] {
+export function mapFamilies(sources: MetricSources): readonly MetricFamily[] {
+  const { maps, mapMetrics, events = [] } = sources;
   const cells = maps.map(({ filter, map, source }) => ({
     labels: renderLabels(["filter", "map"], [filter, map]),
     source,
@@ -265,6 +278,24 @@ export function mapFamilies({ maps, mapMetrics }: MetricSources): readonly Metri
       "Entries a filter's map can hold",
       "gauge",
       cells.map(({ labels, source }) => ({ labels, read: () => source.handle.maxEntries })),
+    ),
+    family(
+      "weir_events_total",
+      "Events that filters wrote into a perf_event_array or ringbuf, and that were read",
+      "counter",
+      events.map(({ filter, map, total }) => ({
+        labels: renderLabels(["filter", "map"], [filter, map]),
+        read: total,
+      })),
+    ),
+    family(
+      "weir_events_lost_total",
+      "Events of filters that found no room in a perf_event_array or ringbuf",
+      "counter",
+      events.map(({ filter, map, lost }) => ({
+        labels: renderLabels(["filter", "map"], [filter, map]),
+        read: lost,
+      })),
     ),
     family(
       "weir_metric_series_dropped_total",

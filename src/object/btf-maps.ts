@@ -8,6 +8,7 @@ import type { ElfFile, ElfSection } from "./elf.ts";
 import { type LocatedMap, type MapAttributes, mapSpec, tooManyMaps } from "./map-table.ts";
 import type { MapSpec } from "./object-spec.ts";
 import { recordsBetween } from "./records.ts";
+import { spinLockOffset } from "./spin-lock.ts";
 
 /**
  * Maps of a `.maps` section: BTF describes one variable a map, whose struct's members are the
@@ -127,6 +128,8 @@ function readDefinition(
     pinned: pinning === pinByName,
     keyType: found.keyType,
     valueType: found.valueType,
+    extra: found.numbers.get("map_extra"),
+    spinLock: spinLockOffset(btf, found.valueType),
     inner: found.inner,
     slots,
   };
@@ -148,7 +151,7 @@ const numberMembers = [
   "key_size",
   "value_size",
   "pinning",
-  // Read so that a wrong form is refused; neither has a meaning for the maps that Weir runs.
+  // Read so that a wrong form is refused; it has no meaning for maps in user space.
   "numa_node",
   "map_extra",
 ];
@@ -164,7 +167,9 @@ function readMember(
   const { name } = member;
   const bad = (what: string, fix: string) => badMap(file, map, `member "${name}" ${what}`, fix);
   if (numberMembers.includes(name)) {
-    const number = hiddenNumber(btf, member.type);
+    const number =
+      hiddenNumber(btf, member.type) ??
+      (name === "map_extra" ? enumNumber(btf, member.type) : undefined);
     if (number === undefined) return bad("hides no number", `write __uint(${name}, …)`);
     found.numbers.set(name, number);
     return undefined;
@@ -215,6 +220,13 @@ function hiddenNumber(btf: Btf, id: number): number | undefined {
   if (pointer.kind !== "pointer") return undefined;
   const array = resolveType(btf, pointer.type);
   return array.kind === "array" ? array.length : undefined;
+}
+
+/** The one value of the enum that `__ulong(name, n)` declares. */
+function enumNumber(btf: Btf, id: number): number | undefined {
+  const type = resolveType(btf, id);
+  if (type.kind !== "enum" || type.values.length !== 1) return undefined;
+  return Number(type.values[0]!.value);
 }
 
 /** The size that a type and a number give, 0 where neither is there, or how they disagree. */

@@ -1,3 +1,4 @@
+import { putU32le } from "../common/bytes.ts";
 import { UserError } from "../common/user-error.ts";
 import type { Btf } from "./btf.ts";
 import type { CoreRecord } from "./btf-ext.ts";
@@ -21,6 +22,8 @@ const questions = [
 ];
 const lastFieldQuestion = 5;
 const localTypeId = 6;
+/** Whether a type exists, its size, and whether it matches. */
+const stableQuestions = new Set([8, 9, 12]);
 
 /**
  * Structs that are the same everywhere: program contexts (stable by uapi promise) and headers on the
@@ -31,6 +34,8 @@ const stableStructs = new Set([
   "__sk_buff",
   "bpf_fib_lookup",
   "bpf_tunnel_key",
+  "bpf_redir_neigh",
+  "bpf_sock_tuple",
   "ethhdr",
   "vlan_hdr",
   "vlan_ethhdr",
@@ -48,20 +53,41 @@ const stableStructs = new Set([
   "icmp6hdr",
 ]);
 
-/** Why a CO-RE relocation cannot be done, or undefined where the code is right as it is. */
-export function refuseCoreRelocation(
+/** Questions whose answer is "no" where there is no such type: a field, a type, an enum value, a match. */
+const existenceQuestions = [2, 8, 10, 12];
+
+/** `mov` of an immediate, 32 and 64 bits: what an answer of yes or no is compiled to. */
+const moves = [0xb4, 0xb7];
+
+/**
+ * Answers the CO-RE question of the instruction at byte `at` of `code`: the compiler's own answer
+ * stays for types that are the same everywhere; whether anything of the kernel exists is answered
+ * with no. Why it cannot be done, or undefined where it has been.
+ */
+export function relocateCore(
   btf: Btf,
   record: CoreRecord,
-  where: string,
+  code: Uint8Array,
+  at: number,
+  place: (slot: number) => string,
 ): UserError | undefined {
   if (record.kind === localTypeId) return undefined;
-  const struct = resolveType(btf, record.type);
-  const stable = "name" in struct && stableStructs.has(struct.name);
-  if (record.kind <= lastFieldQuestion && stable) return undefined;
+  const type = resolveType(btf, record.type);
+  // A name may go on behind three underscores, to tell apart what the source sees in one type.
+  const name = "name" in type ? type.name.replace(/___.*$/s, "") : "";
+  if (
+    stableStructs.has(name) &&
+    (record.kind <= lastFieldQuestion || stableQuestions.has(record.kind))
+  )
+    return undefined;
+  if (existenceQuestions.includes(record.kind) && moves.includes(code[at]!)) {
+    putU32le(code, at + 4, 0);
+    return undefined;
+  }
   const question = questions[record.kind] ?? `CO-RE question ${record.kind}`;
   return new UserError(
     "OBJECT_CORE_RELOCATION",
-    where,
+    place(at / 8),
     `it asks the kernel for ${question} (${nameOfType(btf, record.type)}, access ${record.access}), and user space has no kernel types`,
     "use the struct of the linux/ headers, without preserve_access_index",
   );

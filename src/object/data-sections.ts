@@ -54,8 +54,9 @@ export function readVariables(
 ): VariableSpec[] {
   const variables: VariableSpec[] = [];
   for (const [map, { spec, section: index, size: sectionSize }] of maps.entries()) {
-    if (spec.dataSection === undefined) continue;
-    const section = elf.sections[index]!;
+    const section = elf.sections[index];
+    // What is in no section of the file (`.kconfig`) is not the object's to set.
+    if (spec.dataSection === undefined || section === undefined) continue;
     const typed = btf === undefined ? [] : variablesOf(elf, section, btf);
     const known = new Set<number>();
     for (const { name, type, offset, size } of typed) {

@@ -5,6 +5,7 @@ import type { Btf, BtfType } from "./btf.ts";
 import { sizeOfType } from "./btf-types.ts";
 import { type ElfFile, type ElfSection, symbolTypes } from "./elf.ts";
 import { type LocatedMap, mapSpec, tooManyMaps } from "./map-table.ts";
+import { spinLockOffset } from "./spin-lock.ts";
 
 /**
  * Maps of a `maps` section: one `struct bpf_map_def` a symbol, all of the same length.
@@ -51,7 +52,8 @@ export function readLegacyMaps(
       );
     const definition = readDefinition(section.bytes, symbol.value, size);
     const types = annotatedTypes(btf, annotations.get(symbol.name), definition);
-    const made = mapSpec(elf.file, symbol.name, { ...definition, ...types });
+    const spinLock = btf === undefined ? undefined : spinLockOffset(btf, types.valueType);
+    const made = mapSpec(elf.file, symbol.name, { ...definition, ...types, spinLock });
     if ("error" in made) return err(made.error);
     definitions.push(definition);
     maps.push({
@@ -115,7 +117,8 @@ function annotatedTypes(
   pair: BtfType | undefined,
   { keySize, valueSize }: Definition,
 ) {
-  if (btf === undefined || pair?.kind !== "struct") return {};
+  if (btf === undefined || pair?.kind !== "struct")
+    return { keyType: undefined, valueType: undefined };
   const typeOf = (member: string, size: number): number | undefined => {
     const type = pair.members.find((candidate) => candidate.name === member)?.type;
     return type !== undefined && sizeOfType(btf, type) === size ? type : undefined;

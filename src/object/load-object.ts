@@ -7,6 +7,7 @@ import { relocateBtf } from "./btf-variables.ts";
 import { readDataSections, readVariables } from "./data-sections.ts";
 import { type ElfFile, type ElfSection, readElf, sectionTypes } from "./elf.ts";
 import { FunctionTable, type ObjectFunction } from "./function-table.ts";
+import { readKconfig } from "./kconfig.ts";
 import { readLegacyMaps } from "./legacy-maps.ts";
 import { linkProgram } from "./link-program.ts";
 import { type LocatedMap, MapTable } from "./map-table.ts";
@@ -34,10 +35,13 @@ export function loadObject(bytes: Uint8Array, file: string): Result<ObjectSpec, 
   if (!functions.ok) return functions;
   const maps = readMaps(elf.value, types.value.btf);
   if (!maps.ok) return maps;
+  const kconfig = types.value.btf && readKconfig(elf.value, types.value.btf);
+  const allMaps = kconfig === undefined ? maps.value : [...maps.value, kconfig.map];
   const parts: ObjectParts = {
     elf: elf.value,
     functions: functions.value,
-    maps: new MapTable(maps.value),
+    maps: new MapTable(allMaps),
+    kconfig,
     ...types.value,
   };
   const programs = linkPrograms(parts);
@@ -46,7 +50,7 @@ export function loadObject(bytes: Uint8Array, file: string): Result<ObjectSpec, 
     file,
     license: readLicense(elf.value),
     programs: programs.value,
-    maps: withTailCalls(maps.value, programs.value),
+    maps: withTailCalls(allMaps, programs.value),
     variables: readVariables(elf.value, types.value.btf, maps.value),
     btf: types.value.btf,
   });

@@ -47,6 +47,8 @@ export interface MapAttributes {
   readonly pinned: boolean;
   readonly keyType?: number | undefined;
   readonly valueType?: number | undefined;
+  readonly extra?: number | undefined;
+  readonly spinLock?: number | undefined;
   readonly inner?: MapSpec | undefined;
   readonly slots?: MapSpec["slots"] | undefined;
 }
@@ -82,7 +84,7 @@ export function mapSpec(
       type,
       keySize: attributes.keySize,
       valueSize: attributes.valueSize,
-      maxEntries: attributes.maxEntries,
+      maxEntries: type === "ringbuf" ? ringBytes(attributes.maxEntries) : attributes.maxEntries,
       flags: attributes.flags & ~numaNode,
       pinning: attributes.pinned ? "by_name" : "none",
       keyType: attributes.keyType,
@@ -91,9 +93,21 @@ export function mapSpec(
       contents: [],
       dataSection: undefined,
       inner: attributes.inner,
+      extra: attributes.extra,
+      spinLock: attributes.spinLock,
       slots: attributes.slots ?? [],
     },
   };
+}
+
+const pageBytes = 4096;
+
+/** A ringbuf's size as libbpf rounds it up: a power of two of whole pages. adjust_ringbuf_sz. */
+function ringBytes(asked: number): number {
+  if (asked === 0) return 0;
+  let bytes = pageBytes;
+  while (bytes < asked) bytes *= 2;
+  return bytes;
 }
 
 /** Sixteen times what the largest known objects declare. */
@@ -116,7 +130,7 @@ export function dataSectionMap(
   bytes: Uint8Array | undefined,
   btfType: number | undefined,
 ): MapSpec {
-  const readOnly = section.startsWith(".rodata");
+  const readOnly = section.startsWith(".rodata") || section === ".kconfig";
   return {
     name: section,
     type: "array",

@@ -40,7 +40,9 @@ export const mapTypes = {
 export type MapType = keyof typeof mapTypes;
 
 /** What a section name says of a program. `raw` has no section: r1 = data, r2 = length. */
-export type ProgramType = "xdp" | "tc" | "tcx" | "action" | "socket" | "cgroup_skb" | "raw";
+export const programTypes = ["xdp", "tc", "tcx", "action", "socket", "cgroup_skb", "raw"] as const;
+
+export type ProgramType = (typeof programTypes)[number];
 
 /** A map as an object (or a config) declares it: no storage yet. Sizes in bytes. */
 export interface MapSpec {
@@ -63,6 +65,10 @@ export interface MapSpec {
   readonly dataSection: string | undefined;
   /** Inner template of a map of maps. */
   readonly inner: MapSpec | undefined;
+  /** map_extra, linux/bpf.h: a bloom filter's number of hash functions. Absent: 0, the default. */
+  readonly extra?: number | undefined;
+  /** Where a `struct bpf_spin_lock` lies in the value, bytes. */
+  readonly spinLock?: number | undefined;
   /** `values` of a BTF-defined prog_array or map of maps: what each index names. */
   readonly slots: readonly { readonly index: number; readonly name: string }[];
 }

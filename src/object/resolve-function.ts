@@ -3,7 +3,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { DecodedBtf } from "./btf-decode.ts";
 import type { BtfExt } from "./btf-ext.ts";
-import { refuseCoreRelocation } from "./core-relocations.ts";
+import { relocateCore } from "./core-relocations.ts";
 import {
   type ElfFile,
   type ElfRelocation,
@@ -13,6 +13,7 @@ import {
   undefinedSection,
 } from "./elf.ts";
 import type { FunctionTable, ObjectFunction } from "./function-table.ts";
+import { type Kconfig, kconfigSection } from "./kconfig.ts";
 import type { MapTable } from "./map-table.ts";
 import { recordsBetween } from "./records.ts";
 
@@ -21,6 +22,7 @@ export interface ObjectParts {
   readonly elf: ElfFile;
   readonly functions: FunctionTable;
   readonly maps: MapTable;
+  readonly kconfig: Kconfig | undefined;
   readonly btf: DecodedBtf | undefined;
   readonly ext: BtfExt | undefined;
 }
@@ -79,12 +81,12 @@ function resolveFunction(
   const place = (slot: number): string =>
     `${elf.file}, section "${section.name}", function "${target.name}", instruction ${slot}`;
 
+  const code = section.bytes.slice(start, end);
   for (const record of recordsBetween(ext?.coreRelocations.get(section.name) ?? [], start, end)) {
-    const refused = refuseCoreRelocation(btf!, record, place((record.offset - start) / 8));
-    if (refused !== undefined) return err(refused);
+    const relocated = relocateCore(btf!, record, code, record.offset - start, place);
+    if (relocated !== undefined) return err(relocated);
   }
 
-  const code = section.bytes.slice(start, end);
   const references: Reference[] = [];
   const relocated = new Set<number>();
   for (const relocation of recordsBetween(elf.relocations.get(section.index) ?? [], start, end)) {
@@ -190,6 +192,11 @@ class Patch {
     const { elf, maps } = this.#parts;
     const { section, value, name } = symbol;
     if (section === undefinedSection) {
+      const configured = this.#parts.kconfig?.offsets.get(name);
+      if (configured !== undefined) {
+        this.#write(loadSource.value, maps.find(kconfigSection, 0)!, configured);
+        return ok(undefined);
+      }
       if (symbol.binding !== symbolBindings.weak) return this.#unresolved(symbol, "use of");
       // What may be missing and is has address 0; programs compare with it.
       this.#write(loadSource.none, 0, 0);
@@ -236,8 +243,10 @@ class Patch {
     });
     if (home !== undefined)
       return this.#refuse(
-        `${use} "${name}" (${home}), which only a kernel can provide`,
-        home === ".kconfig" ? "use a global variable instead" : "build the program without it",
+        `${use} "${name}" (${home}), which ${home === ".kconfig" ? "is no option that is known here" : "only a kernel can provide"}`,
+        home === ".kconfig"
+          ? "declare it __weak, which makes it 0, or use a global variable"
+          : "build the program without it",
         "OBJECT_EXTERN",
       );
     return this.#refuse(

@@ -7,7 +7,8 @@ import type { ProgramType } from "./object-spec.ts";
  */
 const sectionTypes: readonly { readonly name: RegExp; readonly type: ProgramType }[] = [
   { name: /^xdp/, type: "xdp" },
-  { name: /^tcx\//, type: "tcx" },
+  // netkit's answers are tcx's, by name and number: net/core/netkit.c.
+  { name: /^(tcx|netkit)\//, type: "tcx" },
   { name: /^tc($|\/)/, type: "tc" },
   { name: /^(classifier|cls)/, type: "tc" },
   // Cilium's and iproute2's names for programs on the two sides of a device.
@@ -16,6 +17,16 @@ const sectionTypes: readonly { readonly name: RegExp; readonly type: ProgramType
   { name: /^socket/, type: "socket" },
   { name: /^cgroup(_skb|\/skb)/, type: "cgroup_skb" },
 ];
+
+/** libbpf's names for programs of other types: probes, and hooks of sockets, cgroups and routes. */
+const otherSections =
+  /^(k(ret)?(probe|syscall)|u(ret)?probe|usdt|(raw_)?tp|(raw_)?tracepoint|f(entry|exit|mod_ret)|freplace|lsm|iter|perf_event|syscall|struct_ops|sockops|sk_(skb|msg|lookup|reuseport)|flow_dissector|lwt_|lirc|netfilter|cgroup\/)/;
+
+/** Whether a section's name says that its programs run elsewhere than on packets. */
+export function belongsElsewhere(section: string): boolean {
+  const name = section.replace(/^\?/, "");
+  return sectionProgramType(section) === undefined && otherSections.test(name);
+}
 
 /** `2/5`: iproute2 puts such a program into the map with id 2, at index 5. */
 const tailCallSection = /^(\d+)\/(\d+)$/;

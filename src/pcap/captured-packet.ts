@@ -16,6 +16,8 @@ export interface CapturedPacket {
   readonly linkType: number;
   /** The interface's number in its pcapng section; 0 in classic files. */
   readonly interfaceId: number;
+  /** The byte order of the file (of the section, in pcapng): mostly of the machine that captured. */
+  readonly bigEndian: boolean;
   /** Since 1970, UTC; 0 with 0 nanoseconds where the block carries no time (pcapng's simple packets). */
   readonly seconds: number;
   /** 0 to 999,999,999. */

@@ -12,6 +12,7 @@ const noComments: readonly string[] = [];
 /** Classic pcap, versions 2.0 to 2.4, in either byte order. */
 export class ClassicDecoder implements FormatDecoder {
   readonly #name: string;
+  readonly #bigEndian: boolean;
   readonly #u32: (bytes: Uint8Array, at: number) => number;
   readonly #u16: (bytes: Uint8Array, at: number) => number;
   /** Units of the fraction field in a second, and nanoseconds in a unit. */
@@ -25,6 +26,7 @@ export class ClassicDecoder implements FormatDecoder {
 
   constructor(name: string, bigEndian: boolean, nanoseconds: boolean) {
     this.#name = name;
+    this.#bigEndian = bigEndian;
     this.#u32 = bigEndian ? u32be : u32le;
     this.#u16 = bigEndian ? u16be : u16le;
     this.#unitsPerSecond = nanoseconds ? 1_000_000_000 : 1_000_000;
@@ -61,6 +63,7 @@ export class ClassicDecoder implements FormatDecoder {
       offset: queue.offset,
       linkType: this.#linkType,
       interfaceId: 0,
+      bigEndian: this.#bigEndian,
       seconds: this.#u32(bytes, at + classicRecord.seconds) + carry,
       nanoseconds: (fraction - carry * this.#unitsPerSecond) * this.#unitNanoseconds,
       originalLength: original,

@@ -14,6 +14,16 @@ export const byteOrderMagic = 0x1a2b3c4d;
 /** Type and length in front of a block's body, and the length once more behind it. */
 export const blockOverheadBytes = 12;
 
+/** Byte offsets in an enhanced packet block, from its type on. draft-ietf-opsawg-pcapng §4.3. */
+export const enhancedPacket = {
+  interfaceId: 8,
+  timeHigh: 12,
+  timeLow: 16,
+  capturedLength: 20,
+  originalLength: 24,
+  data: 28,
+} as const;
+
 /** Option codes. draft-ietf-opsawg-pcapng §3.5 and §4.2. */
 export const optionCodes = {
   end: 0,

@@ -1,9 +1,11 @@
 import { putU32le } from "../common/bytes.ts";
+import { epochHighWord, epochLowWord } from "../common/epoch.ts";
 import { maxPacketBytes, type PacketRecord } from "./captured-packet.ts";
 import {
   blockOverheadBytes,
   blockTypes,
   byteOrderMagic,
+  enhancedPacket,
   optionCodes,
   padded,
 } from "./pcapng-format.ts";
@@ -22,19 +24,31 @@ const maxOptionBytes = 65_535;
 /** All comments of a packet together: the block stays within what `readCapture` reads. */
 const maxCommentsBytes = 2 * maxPacketBytes;
 
+/** Comments of so many characters are kept encoded, and so many of them. */
+const maxKeptComment = 256;
+const maxKeptComments = 64;
+
 /**
  * Writes pcapng 1.0: `header` first (section and interfaces), then `record` of each packet. Little
  * endian, nanoseconds.
  */
 export class PcapngWriter {
   readonly #text = new TextEncoder();
-  readonly #interfaceCount: number;
-  /** The section header and the interface blocks. */
+  /** Encoded, by their text. */
+  readonly #kept = new Map<string, Uint8Array>();
+  #interfaceCount = 0;
+  /** The section header and the blocks of the interfaces that are known from the start. */
   readonly header: Uint8Array;
 
   constructor(interfaces: readonly CaptureInterface[]) {
-    this.#interfaceCount = interfaces.length;
-    this.header = Buffer.concat([sectionHeader(), ...interfaces.map((one) => this.#describe(one))]);
+    const blocks = interfaces.map((one) => this.addInterface(one));
+    this.header = Buffer.concat([sectionHeader(), ...blocks]);
+  }
+
+  /** The block of one more interface, to be written before its packets; it gets the next number, from 0. */
+  addInterface(one: CaptureInterface): Uint8Array {
+    this.#interfaceCount++;
+    return this.#describe(one);
   }
 
   /**
@@ -47,17 +61,23 @@ export class PcapngWriter {
     if (data.length > maxPacketBytes) throw new RangeError(`a packet of ${data.length} bytes`);
     if (interfaceId >= this.#interfaceCount)
       throw new RangeError(`interface ${interfaceId} of ${this.#interfaceCount}`);
-    const options = this.#comments(packet.comments ?? []);
-    const body = new Uint8Array(20 + padded(data.length) + options.length);
-    const time = BigInt(packet.seconds) * 1_000_000_000n + BigInt(packet.nanoseconds);
-    putU32le(body, 0, interfaceId);
-    putU32le(body, 4, Number(time >> 32n));
-    putU32le(body, 8, Number(time & 0xffff_ffffn));
-    putU32le(body, 12, data.length);
-    putU32le(body, 16, packet.originalLength);
-    body.set(data, 20);
-    body.set(options, 20 + padded(data.length));
-    return block(blockTypes.enhancedPacket, body);
+    const options = this.#options(packet.comments ?? []);
+    const optionsAt = enhancedPacket.data + padded(data.length);
+    const total = optionsAt + options.length + 4;
+    // From Node's pool: an allocation of its own would take longer than all else here.
+    const bytes = Buffer.allocUnsafe(total);
+    putU32le(bytes, 0, blockTypes.enhancedPacket);
+    putU32le(bytes, 4, total);
+    putU32le(bytes, enhancedPacket.interfaceId, interfaceId);
+    putU32le(bytes, enhancedPacket.timeHigh, epochHighWord(packet.seconds, packet.nanoseconds));
+    putU32le(bytes, enhancedPacket.timeLow, epochLowWord(packet.seconds, packet.nanoseconds));
+    putU32le(bytes, enhancedPacket.capturedLength, data.length);
+    putU32le(bytes, enhancedPacket.originalLength, packet.originalLength);
+    bytes.set(data, enhancedPacket.data);
+    bytes.fill(0, enhancedPacket.data + data.length, optionsAt);
+    bytes.set(options, optionsAt);
+    putU32le(bytes, total - 4, total);
+    return bytes;
   }
 
   #describe(one: CaptureInterface): Uint8Array {
@@ -73,8 +93,21 @@ export class PcapngWriter {
     );
   }
 
-  #comments(comments: readonly string[]): Uint8Array {
-    if (comments.length === 0) return new Uint8Array(0);
+  /** The comments as options. Those of a lone comment are kept: captures have few different ones. */
+  #options(comments: readonly string[]): Uint8Array {
+    const [only] = comments;
+    if (only === undefined) return noOptions;
+    if (comments.length > 1 || only.length > maxKeptComment) return this.#encode(comments);
+    let options = this.#kept.get(only);
+    if (options === undefined) {
+      options = this.#encode(comments);
+      if (this.#kept.size === maxKeptComments) this.#kept.clear();
+      this.#kept.set(only, options);
+    }
+    return options;
+  }
+
+  #encode(comments: readonly string[]): Uint8Array {
     const options: Uint8Array[] = [];
     let bytes = 0;
     for (const comment of comments) {
@@ -94,6 +127,7 @@ export class PcapngWriter {
   }
 }
 
+const noOptions = new Uint8Array(0);
 const endOfOptions = option(optionCodes.end, new Uint8Array(0));
 
 function option(code: number, value: Uint8Array): Uint8Array {

@@ -2,14 +2,6 @@ import { CaptureDecoder } from "./capture-decoder.ts";
 import type { CapturedPacket } from "./captured-packet.ts";
 
 /**
- * Capture files, in: classic pcap (either byte order, micro- and nanoseconds) and pcapng.
- *
- * The npm package pcap-parser is not used. It reads classic pcap only, refuses the nanosecond
- * magic, ends silently on a truncated file and takes quadratic time on a bogus record length; a
- * guard against that would have to parse every record itself, and so be the larger parser.
- */
-
-/**
  * The packets of a capture that comes in chunks, as `fs.createReadStream` or stdin give them.
  * The next chunk is asked for when the packets of the last have been taken, so a slow taker holds
  * the source back; memory stays bounded by one chunk and one record (at most 1 MiB).

@@ -1,28 +1,19 @@
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { CaptureTap } from "../filter/capture-tap.ts";
-import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
-import { Arena } from "../runtime/arena.ts";
-import { instantiateRuntime } from "../runtime/instantiate.ts";
+import type { Arena } from "../runtime/arena.ts";
 import type { Destination } from "./destinations.ts";
-import { Generation, type GenerationParts } from "./generation.ts";
+import { Generation } from "./generation.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
+import { type WorkerEvents, type WorkerParts, workerParts, workerPlan } from "./load-chains.ts";
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
-import { limitTrace } from "./trace-limit.ts";
 import { TunnelListener } from "./tunnel/tunnel-listener.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
-
-/** What a worker tells as it runs. */
-export interface WorkerEvents {
-  readonly onFault: (report: FaultReport) => void;
-  /** A line of `bpf_trace_printk`. */
-  readonly onTrace: (line: string) => void;
-}
 
 /** A listener, what it was asked to bind to (with the port that it got), and where it is bound. */
 interface BoundListener {
@@ -48,7 +39,7 @@ interface Prepared {
 export class DataWorker {
   readonly #worker: number;
   readonly #arena: Arena;
-  readonly #parts: GenerationParts;
+  readonly #parts: WorkerParts;
   readonly #clock = new TurnClock();
   readonly #slots: PacketSlots;
   readonly #captures: CaptureTap;
@@ -61,25 +52,14 @@ export class DataWorker {
 
   /** Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. */
   constructor(plan: ProxyPlan, worker: number, events: WorkerEvents) {
-    const own = plan.workers[worker];
-    if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
+    const own = workerPlan(plan, worker);
     const clock = this.#clock;
+    const random = (): number => (Math.random() * 2 ** 32) >>> 0;
+    this.#parts = workerParts(plan, worker, events, clock, random);
     this.#worker = worker;
-    this.#arena = Arena.attach(plan.memory);
+    this.#arena = this.#parts.context.arena;
     this.#slots = new PacketSlots(own.slots, own.slotCount);
     this.#captures = new CaptureTap(this.#arena, worker, () => clock.nowMs());
-    this.#parts = {
-      context: {
-        arena: this.#arena,
-        runtime: instantiateRuntime(plan.runtime, this.#arena),
-        cpu: worker,
-        stack: own.stack,
-        clock,
-        random: () => (Math.random() * 2 ** 32) >>> 0,
-        trace: limitTrace(events.onTrace, () => clock.nowMs()),
-      },
-      faults: new FaultReporter(events.onFault, () => clock.nowMs()),
-    };
   }
 
   /**
@@ -89,7 +69,7 @@ export class DataWorker {
   async prepare(plan: ProxyPlan): Promise<Result<readonly Address[], UserError>> {
     // The main thread may have grown the arena for it.
     this.#arena.renew();
-    const generation = await Generation.create(plan, this.#worker, this.#parts);
+    const generation = await Generation.create(plan, this.#parts);
     if (!generation.ok) return generation;
     const opened: Listener[] = [];
     const bound = await Promise.all(

@@ -1,5 +1,6 @@
 import type { DropReason } from "../common/drop-reason.ts";
 import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
+import { hasVlanTag } from "../engine/socket-context.ts";
 import type { CaptureTap } from "../filter/capture-tap.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Direction, Verdict } from "../filter/verdict.ts";
@@ -19,9 +20,11 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
+  SLOT_OUTGOING,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
 import type { PacketSlots } from "./packet-slots.ts";
+import { type DatagramCopy, noCopies, type WorkerNetwork } from "./worker-network.ts";
 
 /**
  * What a chain made of one frame, and what of that can be done. Valid until the next frame is
@@ -36,6 +39,8 @@ export interface Judgement {
   payload: Uint8Array | undefined;
   /** A rewritten frame is addressed to `host` and `port`, not to where it was addressed before. */
   readdressed: boolean;
+  /** What filters have sent to ports besides. */
+  copies: readonly DatagramCopy[];
   host: string;
   port: number;
 }
@@ -44,6 +49,7 @@ export interface Judgement {
 export interface JudgeParts {
   readonly arena: Arena;
   readonly slots: PacketSlots;
+  readonly network: WorkerNetwork;
   /** The worker's number: the rx queue that a filter sees. */
   readonly cpu: number;
   /** The listener's number. */
@@ -71,6 +77,7 @@ export class FrameJudge {
     frameBytes: 0,
     payload: undefined,
     readdressed: false,
+    copies: noCopies,
     host: "",
     port: 0,
   };
@@ -80,8 +87,11 @@ export class FrameJudge {
     this.#parts = parts;
   }
 
-  /** Asks another chain from the next frame on, for a listener that may have another number or name. */
-  follow(chain: Chain, parts: Pick<JudgeParts, "ifindex" | "listener">): void {
+  /**
+   * Asks another chain from the next frame on, whose filters know another network, for a listener
+   * that may have another number or name.
+   */
+  follow(chain: Chain, parts: Pick<JudgeParts, "ifindex" | "listener" | "network">): void {
     this.#chain = chain;
     this.#parts = { ...this.#parts, ...parts };
   }
@@ -102,7 +112,10 @@ export class FrameJudge {
     bytes.set(payload, at + flow.headerBytes);
     writeUdpFrame(bytes, at, flow, payload.length);
     this.#headerBytes = flow.headerBytes;
+    const { network, direction } = this.#parts;
+    if (direction === "ingress") network.allowCopies();
     this.#judge(slot, flow);
+    judgement.copies = network.takeCopies();
     const verdict = judgement.verdict;
     if (verdict.kind === "pass" && verdict.cutTo !== undefined)
       judgement.payload = cut(judgement.payload ?? payload, verdict.cutTo - this.#headerBytes);
@@ -135,6 +148,7 @@ export class FrameJudge {
     judgement.frameBytes = frameBytes;
     judgement.payload = undefined;
     judgement.readdressed = false;
+    judgement.copies = noCopies;
     return judgement;
   }
 
@@ -144,8 +158,9 @@ export class FrameJudge {
   }
 
   #judge(slot: number, flow: Flow): void {
-    const { arena, cpu, ifindex, captures } = this.#parts;
+    const { arena, cpu, ifindex, direction, captures } = this.#parts;
     describeFrame(arena, slot, this.#judgement.frameBytes, ifindex, cpu);
+    if (direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     this.#parts.refreshClock();
     const isCaptured = captures.isActive && captures.begin(slot, this.#parts);
     this.#decide(slot, flow);
@@ -159,6 +174,11 @@ export class FrameJudge {
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
     // Replies go to the client and nowhere else, so nothing can loop.
     if (direction === "egress" && verdict.kind !== "pass") {
+      this.#drop("not_routable");
+      return;
+    }
+    // A tag beside the frame is one on the wire.
+    if (hasVlanTag(arena.words, slot)) {
       this.#drop("not_routable");
       return;
     }

@@ -1,23 +1,11 @@
-import { err, ok, type Result } from "../common/result.ts";
-import { UserError } from "../common/user-error.ts";
-import type { EngineContext, Executable, LinkedProgram } from "../engine/engine.ts";
-import { Chain } from "../filter/chain.ts";
-import { Counters } from "../filter/counters.ts";
-import { engines } from "../filter/engines.ts";
-import type { FaultReporter } from "../filter/fault-reporter.ts";
-import { LoadedFilter } from "../filter/loaded-filter.ts";
-import type { Arena } from "../runtime/arena.ts";
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import type { Counters } from "../filter/counters.ts";
 import { type Destination, Destinations, Upstream } from "./destinations.ts";
 import type { ListenerSettings } from "./listener.ts";
-import type { ListenerPlan, ProgramPlan, ProxyPlan } from "./plan.ts";
+import { type LoadedChains, loadChains, type WorkerParts } from "./load-chains.ts";
+import type { ListenerPlan, ProxyPlan } from "./plan.ts";
 import { PeerPorts } from "./tunnel/peer-ports.ts";
-
-/** What all generations of one worker share. */
-export interface GenerationParts {
-  /** Without `programs`, which each generation has of its own. */
-  readonly context: EngineContext;
-  readonly faults: FaultReporter;
-}
 
 /**
  * A plan made ready on one worker: its programs in engines of their own, its counters, and what each
@@ -31,11 +19,7 @@ export class Generation {
   /** Upstream addresses by name and key → the plan's number. */
   readonly #addresses = new Map<string, number>();
 
-  private constructor(
-    plan: ProxyPlan,
-    counters: Counters,
-    chain: (indexes: readonly number[]) => Chain,
-  ) {
+  private constructor(plan: ProxyPlan, { counters, network, chain }: LoadedChains) {
     this.plan = plan;
     this.counters = counters;
     const peerPorts = new PeerPorts(plan.ports);
@@ -47,6 +31,7 @@ export class Generation {
       destinations: new Destinations(plan, listener),
       peerPorts,
       counters,
+      network,
       maxSessions: share(listener.maxSessions, plan.workers.length),
     }));
     const addresses = plan.upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
@@ -55,38 +40,14 @@ export class Generation {
   }
 
   /**
-   * Makes a plan ready for worker number `worker`. Compiling goes on over many turns: packets of the
-   * generation in force wait for one program at most.
+   * Makes a plan ready for a worker, its programs compiled and warm. Packets of the generation in
+   * force go on meanwhile.
    */
-  static async create(
-    plan: ProxyPlan,
-    worker: number,
-    { context, faults }: GenerationParts,
-  ): Promise<Result<Generation, UserError>> {
-    const own = plan.workers[worker];
-    if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
-    const programs: Executable[] = [];
-    const loader = new ProgramLoader({ ...context, programs });
-    for (const called of plan.tailCalled ?? []) {
-      const executable = await loader.load(called);
-      if (!executable.ok) return executable;
-      programs.push(executable.value);
-    }
-    const counters = new Counters(plan.memory, own.counters);
-    const filters: LoadedFilter[] = [];
-    for (let index = 0; index < plan.filters.length; index++) {
-      const filter = await loadFilter(plan, index, loader, counters, faults);
-      if (!filter.ok) return filter;
-      filters.push(filter.value);
-    }
-    const chain = (indexes: readonly number[]): Chain =>
-      new Chain(
-        indexes.map((index) => ({
-          filter: filters[index]!,
-          continueOn: plan.filters[index]?.continueOn,
-        })),
-      );
-    return ok(new Generation(plan, counters, chain));
+  static async create(plan: ProxyPlan, parts: WorkerParts): Promise<Result<Generation, UserError>> {
+    const chains = await loadChains(plan, parts);
+    if (!chains.ok) return chains;
+    await chains.value.warmUp();
+    return ok(new Generation(plan, chains.value));
   }
 
   /** Counts that a destination answered, or could not be reached: it may be another plan's. */
@@ -98,54 +59,6 @@ export class Generation {
 
 function addressKey({ upstream, key }: Destination): string {
   return `${upstream} ${key}`;
-}
-
-async function loadFilter(
-  plan: ProxyPlan,
-  index: number,
-  loader: ProgramLoader,
-  counters: Counters,
-  faults: FaultReporter,
-): Promise<Result<LoadedFilter, UserError>> {
-  const { name, program, match } = plan.filters[index]!;
-  const type = program.type;
-  if (type === "raw")
-    return err(
-      new UserError(
-        "FILTER_RAW",
-        `filter ${name}`,
-        `program ${program.name} is of type raw, whose result is no verdict`,
-        "name a program of section xdp, tc, socket or cgroup_skb",
-      ),
-    );
-  const executable = await loader.load(plan.filters[index]!);
-  if (!executable.ok) return executable;
-  const parts = { name, index, type, match, executable: executable.value };
-  return ok(new LoadedFilter(parts, loader.arena, counters, faults));
-}
-
-/** Makes programs ready to run, each once, however many plans name it. */
-class ProgramLoader {
-  readonly #context: EngineContext;
-  readonly #loaded = new Map<LinkedProgram, Executable>();
-
-  constructor(context: EngineContext) {
-    this.#context = context;
-  }
-
-  get arena(): Arena {
-    return this.#context.arena;
-  }
-
-  /** Takes a turn of its own for each program: what came in meanwhile is carried first. */
-  async load({ program, engine }: ProgramPlan): Promise<Result<Executable, UserError>> {
-    const known = this.#loaded.get(program);
-    if (known !== undefined) return ok(known);
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    const executable = engines[engine](program, this.#context);
-    if (executable.ok) this.#loaded.set(program, executable.value);
-    return executable;
-  }
 }
 
 /** A worker's part of a limit for all workers: their sum is at most the limit, each at least 1. */

@@ -10,6 +10,7 @@ import type { Address, ListenerPlan } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
 import type { PeerPorts } from "./tunnel/peer-ports.ts";
 import type { TurnClock } from "./turn-clock.ts";
+import type { WorkerNetwork } from "./worker-network.ts";
 
 /** What a listener takes from its plan: all of it may be another after a reload. */
 export interface ListenerSettings {
@@ -22,6 +23,8 @@ export interface ListenerSettings {
   /** The peers of all tunnels of the plan, on this worker. */
   readonly peerPorts: PeerPorts;
   readonly counters: Counters;
+  /** What the chains' filters know of the network. */
+  readonly network: WorkerNetwork;
   /** This worker's share of `plan.maxSessions`. */
   readonly maxSessions: number;
 }

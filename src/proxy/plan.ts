@@ -1,4 +1,5 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
+import type { Route } from "../engine/network.ts";
 import type { CounterPlaces } from "../filter/counters.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 
@@ -19,6 +20,8 @@ export interface ProxyPlan {
   readonly upstreams: readonly UpstreamPlan[];
   /** ifindex → what it stands for. */
   readonly ports: readonly PortPlan[];
+  /** What bpf_fib_lookup finds. Absent: nothing. */
+  readonly routes?: readonly Route[];
 }
 
 /** A worker's own pieces of the arena (offsets). Its place in the list is its CPU number. */

@@ -3,11 +3,10 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { Counters } from "../filter/counters.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
-import { Arena } from "../runtime/arena.ts";
-import { instantiateRuntime } from "../runtime/instantiate.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { repairMaps } from "./repair-maps.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
@@ -234,6 +233,7 @@ class Supervisor implements RunningProxy {
 
   #died(number: number, cause: string): void {
     this.#threads[number] = undefined;
+    this.#repair(number);
     if (this.#isStopping) return;
     const nowMs = performance.now();
     const recent = this.#crashes.filter((atMs) => nowMs - atMs < crashWindowMs);
@@ -248,23 +248,17 @@ class Supervisor implements RunningProxy {
 
   async #restart(number: number): Promise<void> {
     if (this.#isStopping) return;
-    this.#repair(number);
     const started = await this.#startThread(this.#plan, number);
     if (!started.ok) this.#died(number, started.error.message);
   }
 
-  /** Puts right what the dead worker left half done: locks that it held, sessions that it counted. */
+  /**
+   * Puts right what the dead worker left half done: locks that it held, sessions that it counted.
+   * Before anyone is told: whoever is may read the maps.
+   */
   #repair(number: number): void {
-    const { memory, runtime, workers, listeners } = this.#plan;
-    const maps = instantiateRuntime(runtime, Arena.attach(memory));
-    const descriptors = new Set(
-      [...this.#plansInUse].flatMap((plan) =>
-        [...plan.filters, ...(plan.tailCalled ?? [])].flatMap(({ program }) =>
-          program.maps.map(({ descriptor }) => descriptor),
-        ),
-      ),
-    );
-    for (const descriptor of descriptors) maps.repair(descriptor, number);
+    for (const plan of this.#plansInUse) repairMaps(plan, number);
+    const { memory, workers, listeners } = this.#plan;
     const counters = new Counters(memory, workers[number]!.counters);
     for (const index of listeners.keys())
       counters.add(index, "sessions", -counters.readCell(index, "sessions"));

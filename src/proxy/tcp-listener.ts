@@ -44,6 +44,7 @@ export class TcpListener implements Listener {
     const judging = {
       arena: parts.arena,
       slots: parts.slots,
+      network: parts.network,
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
@@ -95,10 +96,10 @@ export class TcpListener implements Listener {
   }
 
   follow(settings: ListenerSettings): void {
-    const { plan, index, counters } = settings;
+    const { plan, index, counters, network } = settings;
     const before = this.#parts;
     this.#parts = { ...before, ...settings };
-    const named = { ifindex: plan.ifindex, listener: plan.name };
+    const named = { ifindex: plan.ifindex, listener: plan.name, network };
     this.#shared.plan = plan;
     this.#shared.destinations = settings.destinations;
     this.#shared.ingress.follow(settings.ingress, named);

@@ -16,6 +16,7 @@ import { type Forwarded, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
 import { UdpSession } from "./udp-session.ts";
 import { maxPayloadBytes, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+import type { DatagramCopy } from "./worker-network.ts";
 
 type Client = UdpClient<UdpSession>;
 
@@ -49,6 +50,7 @@ export class UdpListener implements Listener {
     const judging = {
       arena: parts.arena,
       slots: parts.slots,
+      network: parts.network,
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
@@ -112,10 +114,10 @@ export class UdpListener implements Listener {
   }
 
   follow(settings: ListenerSettings): void {
-    const { plan, index, counters } = settings;
+    const { plan, index, counters, network } = settings;
     const before = this.#parts;
     this.#parts = { ...before, ...settings };
-    const named = { ifindex: plan.ifindex, listener: plan.name };
+    const named = { ifindex: plan.ifindex, listener: plan.name, network };
     this.#ingress.follow(settings.ingress, named);
     this.#egress.follow(settings.egress, named);
     this.#received.follow(counters, index);
@@ -157,6 +159,7 @@ export class UdpListener implements Listener {
     const client = this.#client(from);
     const judgement = this.#ingress.datagram(client.toListener, payload);
     const verdict = judgement.verdict;
+    for (const copy of judgement.copies) this.#sendCopy(client, copy, judgement.frameBytes);
     switch (verdict.kind) {
       case "drop":
       case "aborted":
@@ -187,6 +190,15 @@ export class UdpListener implements Listener {
     const session = client.session(destination) ?? this.#openSession(client, destination);
     this.#sessions.touch(session);
     session.send(judgement.payload ?? payload, judgement.frameBytes, kind);
+  }
+
+  /** A copy goes to its port as a redirected datagram does, and is counted as one. */
+  #sendCopy(client: Client, { ifindex, payload }: DatagramCopy, frameBytes: number): void {
+    const destination = this.#parts.destinations.port(ifindex)?.pick(client.choice);
+    if (destination === undefined) return;
+    const session = client.session(destination) ?? this.#openSession(client, destination);
+    this.#sessions.touch(session);
+    session.send(payload, frameBytes, "redirect");
   }
 
   /** Where a passed or redirected datagram goes; undefined where it may not go. */

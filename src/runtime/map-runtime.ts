@@ -9,7 +9,10 @@
  * Any thread may call any operation at any time, except where it says otherwise.
  */
 export interface MapRuntime extends DirectLookups {
-  /** Lays out a zeroed descriptor and its storage (`storage`: offset of `storageBytes(…)` zeroed bytes). */
+  /**
+   * Lays out a descriptor and its storage (`storage`: offset of `storageBytes(…)` zeroed bytes). The
+   * descriptor is zero but for MAP_HASHES of a bloom filter and MAP_SPIN_LOCK, which the caller sets.
+   */
   initialize(
     map: number,
     type: number,
@@ -21,7 +24,10 @@ export interface MapRuntime extends DirectLookups {
     storage: number,
     seed: number,
   ): number;
-  /** The value of `key` on `cpu`, or 0. `bpf_map_lookup_elem`. The main thread gets CPU 0's. */
+  /**
+   * The value of `key` on `cpu`, or 0. `bpf_map_lookup_elem`. The main thread gets CPU 0's. Of a map
+   * of maps it is where the inner map's descriptor stands.
+   */
   lookup(map: number, key: number, cpu: number): number;
   /** `bpf_map_update_elem` as a program on `cpu` calls it: one value, that CPU's. */
   update(map: number, key: number, value: number, flags: number, cpu: number): number;
@@ -37,7 +43,30 @@ export interface MapRuntime extends DirectLookups {
    * `out`. -ENOENT after the last. Main thread only.
    */
   nextKey(map: number, key: number, out: number): number;
-  /** Releases and repairs what a dead worker held. True if the map's lock was its. Main thread only. */
+  /** `bpf_map_push_elem` of queue, stack and bloom_filter. */
+  push(map: number, value: number, flags: number, cpu: number): number;
+  /** `bpf_map_pop_elem`: -ENOENT and a zeroed value where there is none. */
+  pop(map: number, value: number, cpu: number): number;
+  /** `bpf_map_peek_elem`; of a bloom_filter 0 or -ENOENT for the value given. */
+  peek(map: number, value: number, cpu: number): number;
+  /**
+   * Room for `size` bytes in ring `ring` (0 of a ringbuf; of a perf_event_array the caller's own
+   * `cpu`), which the reader waits for until `commit`. 0 where there is none: counted as lost.
+   */
+  reserve(map: number, ring: number, size: number, cpu: number): number;
+  /** Ends the writing of what `reserve` returned; `isDiscarded` not 0: it is passed by. */
+  commit(sample: number, isDiscarded: number): void;
+  /** Offset of a ring's oldest committed record (RECORD_*), or 0. Main thread only. */
+  nextRecord(map: number, ring: number): number;
+  /** Gives the room of `nextRecord`'s record back. Main thread only. */
+  releaseRecord(map: number, ring: number): void;
+  /** `bpf_spin_lock` on the word at `address`. 0 where the main thread waited a second in vain. */
+  spinLock(address: number, cpu: number): number;
+  spinUnlock(address: number): void;
+  /**
+   * Releases and repairs what a dead worker held: the map's lock, spin locks in its values, records
+   * it had reserved. True if the map's lock was its. Main thread only.
+   */
   repair(map: number, cpu: number): number;
   /**
    * Copies all CPUs' values of `key`, each rounded up to 8 bytes, to `out`: 0 or -ENOENT. Never
@@ -52,6 +81,12 @@ export interface MapRuntime extends DirectLookups {
    * there from start to end is given once. Main thread only.
    */
   scan(map: number, cursor: number, out: number, capacity: number): number;
+  /**
+   * `bpf_for_each_map_elem` on an array or hash: moves `cursor` (CURSOR_*, zeroed at the start) to
+   * the next entry, copies its key there, and returns `cpu`'s value of it, 0 at the end. Each entry
+   * that is there from start to end is given once, whatever is changed between. For workers.
+   */
+  walk(map: number, cursor: number, cpu: number): number;
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { BranchOp, Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
-import type { PathState } from "./path-state.ts";
+import type { Frame, PathState } from "./path-state.ts";
+import { mapOf } from "./program.ts";
 import {
   atEnd,
   beyondEnd,
@@ -39,8 +40,10 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   const ifNot = open ? refine(op, width, left.range, right.range, false) : undefined;
   if ((ifTaken === undefined) !== (ifNot === undefined)) known = ifTaken !== undefined;
   if (known !== undefined) {
-    const relied = [dst, ...(sourceRegister === undefined ? [] : [sourceRegister])];
-    a.markPrecise(...relied.filter((register) => a.registers[register]?.kind === "scalar"));
+    const relied: number[] = [];
+    if (left.kind === "scalar") relied.push(dst);
+    if (sourceRegister !== undefined && right.kind === "scalar") relied.push(sourceRegister);
+    a.markPrecise(...relied);
     return known ? target : next;
   }
   noteLinked(a, step, left, right);
@@ -110,25 +113,28 @@ function packetOutcome(
 
 /** Notes which linked registers this branch changes together. */
 function noteLinked(a: Analysis, step: number, left: RegisterState, right: RegisterState): void {
-  const ids = [left, right]
-    .filter(({ kind, id }) => kind === "scalar" && id !== 0)
-    .map((r) => r.id);
-  for (const id of new Set(ids)) {
-    const places = linkedPlaces(a.state, id);
-    if (places.length > 1) a.trace.addLinked(step, places);
-  }
+  noteLinkedTo(a, step, left);
+  if (right.id !== left.id || left.kind !== "scalar") noteLinkedTo(a, step, right);
+}
+
+function noteLinkedTo(a: Analysis, step: number, { kind, id }: RegisterState): void {
+  if (kind !== "scalar" || id === 0) return;
+  const places = linkedPlaces(a.state, id);
+  if (places.length > 1) a.trace.addLinked(step, places);
 }
 
 function linkedPlaces(state: PathState, id: number): Place[] {
   const places: Place[] = [];
-  for (const [number, frame] of state.frames.entries()) {
+  for (let number = 0; number < state.frames.length; number++) {
+    const { registers, stack } = state.frames[number] as Frame;
     for (let r = 0; r < 10; r++) {
-      const held = frame.registers[r] as RegisterState;
+      const held = registers[r] as RegisterState;
       if (held.kind === "scalar" && held.id === id) places.push(registerPlace(number, r));
     }
-    for (const [slot, held] of frame.stack.entries())
-      if (held?.register?.kind === "scalar" && held.register.id === id)
-        places.push(slotPlace(number, slot));
+    for (let slot = 0; slot < stack.length; slot++) {
+      const held = stack[slot]?.register;
+      if (held?.kind === "scalar" && held.id === id) places.push(slotPlace(number, slot));
+    }
   }
   return places;
 }
@@ -153,7 +159,7 @@ function applyOutcome(
   }
   if (width === 32) return;
   if (left.nullable && !("register" in src) && src.immediate === 0) {
-    if (op === "eq" || op === "ne") settleNull(state, left, holds === (op === "eq"));
+    if (op === "eq" || op === "ne") settleNull(a, state, left, holds === (op === "eq"));
     return;
   }
   if ("register" in src) comparePacket(a, state, op, left, right, holds);
@@ -183,12 +189,15 @@ function learn(
 }
 
 /** The pointer compared with 0, and all its copies: it is 0, or it is not. */
-function settleNull(state: PathState, pointer: RegisterState, isNull: boolean): void {
+function settleNull(a: Analysis, state: PathState, pointer: RegisterState, isNull: boolean): void {
   const { id, reference } = pointer;
+  // The id goes on to tell whose spin lock it is.
+  const isLockable =
+    pointer.kind === "map_value" && mapOf(a.program, pointer.target).spinLock !== undefined;
   const settled = isNull ? scalar(constantRange(0n)) : undefined;
   state.changeAll((held) => {
     if (!held.nullable || held.id !== id) return held;
-    return settled ?? withFields(held, { nullable: false, id: 0 });
+    return settled ?? withFields(held, { nullable: false, id: isLockable ? id : 0 });
   });
   if (isNull && reference !== 0)
     state.references = state.references.filter((one) => one.id !== reference);

@@ -206,31 +206,38 @@ export function leaveFunction(
   return callee.callSite;
 }
 
+/** Rounds of a loop in which a number may go on changing because its exact range was relied on. */
+const patientRounds = 16;
+
 /**
  * Numbers that changed in an iteration, and whose exact range nothing has relied on, may change
- * again in each: they are taken as any number, so that the loop comes to an end.
+ * again in each: they are taken as any number, so that the loop comes to an end. After some rounds
+ * all that change are: loops within loops would else multiply.
  */
 function widen(earlier: PathState, state: PathState): void {
+  const patient = state.frames.every(({ callbackDepth }) => callbackDepth <= patientRounds);
   for (const [number, before] of earlier.frames.entries()) {
     const frame = state.frames[number];
     if (frame === undefined) continue;
     for (let r = 0; r < 10; r++)
-      if (changed(before.registers[r] as RegisterState, frame.registers[r] as RegisterState))
+      if (
+        changed(before.registers[r] as RegisterState, frame.registers[r] as RegisterState, patient)
+      )
         frame.registers[r] = unknownScalar;
     for (const [slot, held] of frame.stack.entries()) {
       const was = before.stack[slot]?.register;
       if (held?.register === undefined || was === undefined) continue;
-      if (changed(was, held.register))
+      if (changed(was, held.register, patient))
         frame.setSlot(slot, { bytes: held.bytes, register: unknownScalar });
     }
   }
 }
 
-function changed(before: RegisterState, after: RegisterState): boolean {
+function changed(before: RegisterState, after: RegisterState, patient: boolean): boolean {
   return (
     before.kind === "scalar" &&
     after.kind === "scalar" &&
-    !before.precise &&
+    !(before.precise && patient) &&
     !sameRange(before.range, after.range)
   );
 }

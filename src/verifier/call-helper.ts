@@ -4,7 +4,7 @@ import { forgetPacket } from "./branch.ts";
 import { rangeText } from "./describe-register.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { checkRegion } from "./memory-access.ts";
-import type { VerifiedMap } from "./program.ts";
+import { innerTarget, isInner, mapOf, type VerifiedMap } from "./program.ts";
 import {
   constantOf,
   isPointer,
@@ -14,8 +14,9 @@ import {
   unknownScalar,
 } from "./register-state.ts";
 import { isConstant, isNumber } from "./scalar-range.ts";
+import { checkSpinLock } from "./spin-lock.ts";
 import { clobberStack, constantOnStack, stackSpan, useStack } from "./stack-access.ts";
-import { regions } from "./verified.ts";
+import { regions, severalMaps } from "./verified.ts";
 
 /** Most bytes an argument may span: kernel, BPF_MAX_VAR_SIZ. */
 const maxArgumentBytes = 1n << 29n;
@@ -57,14 +58,27 @@ function result(a: Analysis, helper: HelperSignature, call: CallArguments): Regi
   switch (helper.returns ?? "number") {
     case "number":
       return unknownScalar;
+    case "nothing":
+      return uninitialised;
     case "map_value_or_null": {
       const map = call.map as VerifiedMap;
+      if (map.inner !== undefined) {
+        const target = innerTarget(call.mapIndex);
+        return pointer("map", { target, nullable: true, id: a.newId() });
+      }
+      if (map.type === "xskmap") {
+        const extent = queueBytes;
+        return pointer("memory", { extent, readOnly: true, nullable: true, id: a.newId() });
+      }
+      // The template of an inner map does not say how many entries the map has.
       const there =
+        !isInner(call.mapIndex) &&
         (map.type === "array" || map.type === "percpu_array") &&
         call.constantKey !== undefined &&
         call.constantKey < BigInt(map.maxEntries);
+      const id = map.spinLock === undefined ? 0 : a.newId();
       return there
-        ? pointer("map_value", { target: call.mapIndex })
+        ? pointer("map_value", { target: call.mapIndex, id })
         : pointer("map_value", { target: call.mapIndex, nullable: true, id: a.newId() });
     }
     case "reserved_memory_or_null": {
@@ -78,6 +92,9 @@ function result(a: Analysis, helper: HelperSignature, call: CallArguments): Regi
     }
   }
 }
+
+/** `struct bpf_xdp_sock`: the queue's number. */
+const queueBytes = 4;
 
 /** The object is gone: no copy of the pointer is one any more. */
 function release(a: Analysis, reference: number): void {
@@ -117,9 +134,12 @@ function checkArgument(
     case "map_value":
       checkMemory(a, helper, register, held, call.map!.valueSize, "read", false);
       return;
-    case "writable_map_value":
-      checkMemory(a, helper, register, held, call.map!.valueSize, "write", false);
+    case "writable_map_value": {
+      // What a bloom filter is asked for is not filled but looked at.
+      const mode = call.map!.type === "bloom_filter" ? "read" : "write";
+      checkMemory(a, helper, register, held, call.map!.valueSize, mode, false);
       return;
+    }
     case "context":
       if (held.kind !== "context" || held.offset !== 0 || !isNumber(held.range, 0n))
         wrong(a, helper, register, held, "the context, as the program got it");
@@ -127,7 +147,19 @@ function checkArgument(
     case "readable_memory":
     case "readable_memory_or_null":
     case "writable_memory":
+    case "writable_memory_or_null":
+    case "updated_memory":
       checkSizedMemory(a, helper, index, held);
+      return;
+    case "updated_u32":
+      checkMemory(a, helper, register, held, 4, "read", false);
+      checkMemory(a, helper, register, held, 4, "write", false);
+      return;
+    case "writable_u64":
+      checkMemory(a, helper, register, held, 8, "write", false);
+      return;
+    case "constant_string":
+      checkConstantString(a, helper, register, held);
       return;
     case "size":
     case "size_or_zero":
@@ -138,6 +170,9 @@ function checkArgument(
       if (!a.state.references.some(({ id }) => id === held.reference))
         a.refuse("REFERENCE_UNKNOWN", `r${register} was given back before`, undefined, [register]);
       call.released = held.reference;
+      return;
+    case "spin_lock":
+      checkSpinLock(a, helper, register, held);
       return;
     case "callback":
       if (held.kind !== "function") wrong(a, helper, register, held, "a function of the program");
@@ -176,8 +211,8 @@ function checkMap(
   held: RegisterState,
   call: CallArguments,
 ): void {
-  if (held.kind !== "map") wrong(a, helper, register, held, "a map");
-  const map = a.program.maps[held.target] as VerifiedMap;
+  if (held.kind !== "map" || held.nullable) wrong(a, helper, register, held, "a map");
+  const map = mapOf(a.program, held.target);
   if (helper.maps !== undefined && !helper.maps.includes(map.type))
     a.refuse(
       "HELPER_ARGUMENT",
@@ -189,7 +224,7 @@ function checkMap(
     a.refuse("MAP_READ_ONLY", `map ${map.name} is read-only to programs`, undefined, [register]);
   call.map = map;
   call.mapIndex = held.target;
-  a.facts.callsWith(a.slot, held.target);
+  a.facts.callsWith(a.slot, isInner(held.target) ? severalMaps : held.target);
 }
 
 /** Memory whose size is in the next register. */
@@ -234,9 +269,31 @@ function checkSizedMemory(
       [sizeRegister],
     );
   a.markPrecise(sizeRegister);
-  if (isNull && kind === "readable_memory_or_null" && zeroAllowed && umax === 0n) return;
-  const mode = kind === "writable_memory" ? "write" : "read";
-  checkMemory(a, helper, index + 1, held, Number(umax), mode, !isConstant(size.range));
+  const nullAllowed = kind === "readable_memory_or_null" || kind === "writable_memory_or_null";
+  if (isNull && nullAllowed && zeroAllowed && umax === 0n) return;
+  const variable = !isConstant(size.range);
+  const writes = kind?.startsWith("writable") || kind === "updated_memory";
+  const reads = kind?.startsWith("readable") || kind === "updated_memory";
+  if (reads) checkMemory(a, helper, index + 1, held, Number(umax), "read", variable);
+  if (writes) checkMemory(a, helper, index + 1, held, Number(umax), "write", variable);
+}
+
+/** Kernel: check_reg_const_str. The text is there now, so its end can be looked for now. */
+function checkConstantString(
+  a: Analysis,
+  helper: HelperSignature,
+  register: number,
+  held: RegisterState,
+): void {
+  const map = held.kind === "map_value" ? (a.program.maps[held.target] as VerifiedMap) : undefined;
+  if (map === undefined || !map.readOnly || held.nullable || !isConstant(held.range))
+    wrong(a, helper, register, held, "a string constant, in a map that nobody writes");
+  checkMemory(a, helper, register, held, 1, "read", false);
+  a.markPrecise(register);
+  const offset = held.offset + Number(BigInt.asIntN(64, held.range.value));
+  const text = map.frozenValue;
+  if (text !== undefined && text.indexOf(0, offset) < 0)
+    wrong(a, helper, register, held, "a string constant that ends in a zero byte");
 }
 
 /** `size` bytes (or up to that many: `variable`) that a helper reads or writes. */

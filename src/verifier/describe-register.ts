@@ -1,4 +1,4 @@
-import type { VerifiableProgram } from "./program.ts";
+import { mapOf, type VerifiableProgram } from "./program.ts";
 import { atEnd, beyondEnd, type RegisterState } from "./register-state.ts";
 import {
   isConstant,
@@ -33,10 +33,10 @@ export function describeRegister(register: RegisterState, program: VerifiablePro
     case "packet_end":
       return "the packet's end (data_end)";
     case "map":
-      return `map ${program.maps[target]?.name}`;
+      return `map ${mapOf(program, target).name}${nullable}`;
     case "map_value": {
-      const map = program.maps[target];
-      return `a value of map ${map?.name} (${map?.valueSize} bytes)${place}${nullable}`;
+      const map = mapOf(program, target);
+      return `a value of map ${map.name} (${map.valueSize} bytes)${place}${nullable}`;
     }
     case "map_key":
       return `a key of a map (${extent} bytes)${place}`;

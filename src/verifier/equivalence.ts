@@ -32,6 +32,8 @@ export class Equivalence {
       const a = old.references[i]!;
       const b = state.references[i]!;
       if (a.slot !== b.slot || !this.#sameId(a.id, b.id)) return false;
+      if (a.lock?.target !== b.lock?.target) return false;
+      if (!this.#sameId(a.lock?.value ?? 0, b.lock?.value ?? 0)) return false;
     }
     for (let i = depth; i >= 0; i--) {
       const a = old.frames[i]!;
@@ -63,6 +65,7 @@ export class Equivalence {
 
   #covers(old: RegisterState, now: RegisterState, demand: Demand): boolean {
     if (demand === "exact") return sameRegister(old, now);
+    if (old === now && old.kind === "scalar" && old.id === 0) return true;
     if (old.kind === "uninitialised") return true;
     if (old.kind !== now.kind) return false;
     if (old.kind === "scalar") {

@@ -4,7 +4,7 @@ import { rangeText } from "./describe-register.ts";
 import { Equivalence } from "./equivalence.ts";
 import type { GlobalFunction } from "./global-function.ts";
 import type { VerifierLog } from "./log.ts";
-import type { Checkpoint, PathState } from "./path-state.ts";
+import { type Checkpoint, type Frame, heldText, type PathState } from "./path-state.ts";
 import { scalarPlaces } from "./precision.ts";
 import { doInstruction } from "./step.ts";
 
@@ -41,8 +41,6 @@ export class Explorer {
   /** Instructions and jumps when the last checkpoint was made. */
   #visitedThen = 0;
   #jumpsThen = 0;
-  /** Instructions since the last checkpoint of this path. */
-  #sinceCheckpoint = 0;
 
   constructor(
     analysis: Analysis,
@@ -91,7 +89,7 @@ export class Explorer {
         `${this.#maxVisited} instructions were followed over all paths, and there are more`,
         "make loops shorter or their bounds constant, or move their body into a global function",
       );
-    this.#sinceCheckpoint++;
+    state.sinceCheckpoint++;
     const step = a.trace.add(state.step, slot, state.depth);
     const instruction = a.instructions[slot]!;
     if (facts.reached[slot] === 0) {
@@ -119,8 +117,10 @@ export class Explorer {
     if (held !== undefined)
       a.refuse(
         "REFERENCE_LEAK",
-        `the program ends, and what the call at ${held.slot} reserved is not given back`,
-        "submit or discard it on every path",
+        `the program ends, and ${heldText(held)}`,
+        held.lock === undefined
+          ? "submit or discard it on every path"
+          : "call bpf_spin_unlock on every path",
       );
     this.#checkReturn();
     return undefined;
@@ -172,13 +172,14 @@ export class Explorer {
   #covered(slot: number): boolean {
     const { state, facts } = this.#analysis;
     const callback = this.#shape.callbackCalls[slot] === 1;
-    const forced = callback || this.#sinceCheckpoint > 64;
+    const forced = callback || state.sinceCheckpoint > 64;
     const visited = facts.visited - this.#visitedThen;
     const jumps = this.#jumps - this.#jumpsThen;
-    let add = forced || (jumps >= 2 && visited >= 8);
+    let add = forced || (jumps >= 1 && visited >= 4);
     const known = this.#checkpoints.get(slot) ?? [];
     let kept = 0;
-    for (const [i, checkpoint] of known.entries()) {
+    for (let i = 0; i < known.length; i++) {
+      const checkpoint = known[i] as Checkpoint;
       if (checkpoint.open > 0) {
         if (callback) {
           if (this.#equivalence.covers(checkpoint.state, state, slot, "within")) {
@@ -226,9 +227,11 @@ export class Explorer {
   /** What the earlier state's paths relied on, this path's history must provide. */
   #inherit(earlier: PathState): void {
     const a = this.#analysis;
-    for (const [number, frame] of earlier.frames.entries())
+    for (let number = 0; number < earlier.frames.length; number++) {
+      const frame = earlier.frames[number] as Frame;
       for (let slot = 0; slot < frame.stack.length; slot++)
         if (frame.isRead(slot)) a.state.markRead(number, slot);
+    }
     a.markPlaces(scalarPlaces(earlier, true));
   }
 
@@ -247,7 +250,7 @@ export class Explorer {
     const { state, facts } = this.#analysis;
     this.#visitedThen = facts.visited;
     this.#jumpsThen = this.#jumps;
-    this.#sinceCheckpoint = 0;
+    state.sinceCheckpoint = 0;
     const kept = state.copy();
     const checkpoint: Checkpoint = { slot, state: kept, open: 1, hits: 0, misses: 0 };
     state.parent = checkpoint;

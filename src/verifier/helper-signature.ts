@@ -6,8 +6,12 @@ import type { MapType, ProgramType } from "../object/object-spec.ts";
  *
  * - `map_key`, `map_value`: readable memory of the map's key or value size.
  * - `writable_map_value`: memory of the map's value size that the helper fills.
+ * - `updated_memory`: readable memory that the helper also writes.
+ * - `updated_u32`, `writable_u64`: the same of 4 bytes, and 8 bytes to write; no size follows.
+ * - `constant_string`: text in a map that nobody writes, with a zero byte at its end.
  * - `allocation_size`: a constant, the size of the `reserved_memory` that is returned.
  * - `reserved_memory`: what such a helper returned, given back.
+ * - `spin_lock`: the address of a `struct bpf_spin_lock` in a map's value.
  * - `callback`: a function of the program; see `HelperSignature.callback`.
  * - `constant`: a number known at verification.
  * - `stack_or_null`: any pointer a callback shall be given, or 0.
@@ -21,17 +25,26 @@ export type HelperArgument =
   | "readable_memory"
   | "readable_memory_or_null"
   | "writable_memory"
+  | "writable_memory_or_null"
+  | "updated_memory"
+  | "updated_u32"
+  | "writable_u64"
+  | "constant_string"
   | "size"
   | "size_or_zero"
   | "allocation_size"
   | "reserved_memory"
+  | "spin_lock"
   | "callback"
   | "stack_or_null"
   | "constant"
   | "anything";
 
-/** What r0 is after the call. */
-export type HelperResult = "number" | "map_value_or_null" | "reserved_memory_or_null";
+/**
+ * What r0 is after the call. `map_value_or_null` of a map of maps is the inner map, of an xskmap its
+ * `struct bpf_xdp_sock`.
+ */
+export type HelperResult = "number" | "nothing" | "map_value_or_null" | "reserved_memory_or_null";
 
 /** One helper, as far as a caller must know it. The engine's table of helpers is made of these. */
 export interface HelperSignature {
@@ -54,6 +67,8 @@ export interface HelperSignature {
   readonly movesPacket?: true;
   /** `loop`: r1 times, the callback gets the index; `map_walk`: for each entry of the map in r1. */
   readonly callback?: "loop" | "map_walk";
+  /** bpf_spin_lock and bpf_spin_unlock. */
+  readonly spinLock?: "lock" | "unlock";
   /** bpf_tail_call: limits the stack below it. */
   readonly tailCall?: true;
 }

@@ -5,6 +5,7 @@ import { rowOfForm } from "../isa/opcodes.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 import type { Analysis } from "./analysis.ts";
 import type { Frame } from "./path-state.ts";
+import { mapOf } from "./program.ts";
 import { type RegisterState, uninitialised } from "./register-state.ts";
 import { isConstant, type ScalarRange, s64max, s64min, u64max } from "./scalar-range.ts";
 import { byteKind, misc, type StackSlot, spilled, zero } from "./stack-state.ts";
@@ -164,9 +165,9 @@ function registerText(held: RegisterState, a: Analysis): string {
       return "pkt_end()";
     case "map":
     case "map_value": {
-      const map = a.program.maps[target];
-      const parts = [...ids, `map=${map?.name}`, `ks=${map?.keySize}`, `vs=${map?.valueSize}`];
-      const name = kind === "map" ? "map_ptr" : `map_value${orNull}`;
+      const map = mapOf(a.program, target);
+      const parts = [...ids, `map=${map.name}`, `ks=${map.keySize}`, `vs=${map.valueSize}`];
+      const name = kind === "map" && !held.nullable ? "map_ptr" : `map_value${orNull}`;
       return `${name}(${[...parts, ...offsets, ...variable].join(",")})`;
     }
     case "map_key":

@@ -2,7 +2,7 @@ import { F_WRONLY_PROG } from "../runtime/wasm/layout.ts";
 import type { Analysis } from "./analysis.ts";
 import { fieldAt, mayWritePacket } from "./context-rules.ts";
 import { rangeText } from "./describe-register.ts";
-import type { VerifiedMap } from "./program.ts";
+import { mapOf, type VerifiedMap } from "./program.ts";
 import type { RefusalCode } from "./refusal.ts";
 import { constantScalar, pointer, type RegisterState } from "./register-state.ts";
 import { isConstant } from "./scalar-range.ts";
@@ -127,11 +127,12 @@ export function checkRegion(
       checkPacket(a, base, held, offset, size);
       return;
     case "map_value": {
-      const map = a.program.maps[held.target] as VerifiedMap;
+      const map = mapOf(a.program, held.target);
       checkMapMode(a, base, map, mode);
       a.facts.reach(a.slot, regions.mapValue);
       const what = `the value of map ${map.name}`;
       checkSpan(a, base, held, offset, size, map.valueSize, "MAP_VALUE_BOUNDS", what);
+      if (map.spinLock !== undefined) checkSpinLockUntouched(a, base, held, offset, size, map);
       return;
     }
     case "map_key":
@@ -149,19 +150,51 @@ export function checkRegion(
         held.kind === "scalar"
           ? `r${base} is used as a pointer and holds a number`
           : `r${base} is used as a pointer to memory, and what it holds cannot be ${mode === "read" ? "read" : "written"} through`,
-        notPointerFix(held),
+        notPointerFix(a, held),
         [base],
       );
   }
 }
 
-function notPointerFix({ kind }: RegisterState): string | undefined {
+function notPointerFix(a: Analysis, { kind }: RegisterState): string | undefined {
   if (kind === "map") return "call map_lookup_elem and use what it returns";
   if (kind === "packet_end")
     return "read between data and data_end; data_end itself is only for compares";
+  if (kind === "scalar" && movesPacket(a))
+    return "if it was a pointer into the packet: load data and data_end again after a helper that moves the packet, and compare again";
   if (kind === "scalar")
     return "keep the pointer in a register or an 8-byte stack slot; arithmetic other than adding and subtracting numbers makes it a number";
   return undefined;
+}
+
+/** Whether the program calls a helper behind which pointers into the packet are only numbers. */
+function movesPacket({ instructions, helpers }: Analysis): boolean {
+  return instructions.some(
+    (one) => one.kind === "call_helper" && helpers.get(one.id)?.movesPacket === true,
+  );
+}
+
+const spinLockBytes = 4;
+
+/** Kernel: check_map_access, "bpf_spin_lock cannot be accessed directly by load/store". */
+function checkSpinLockUntouched(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  offset: number,
+  size: number,
+  map: VerifiedMap,
+): void {
+  const lock = BigInt(map.spinLock as number);
+  const from = BigInt(held.offset + offset);
+  if (from + held.range.smin >= lock + BigInt(spinLockBytes)) return;
+  if (from + held.range.umax + BigInt(size) <= lock) return;
+  a.refuse(
+    "SPIN_LOCK",
+    `bytes of the struct bpf_spin_lock in a value of map ${map.name} are accessed`,
+    "only bpf_spin_lock and bpf_spin_unlock may touch it: copy and compare the members around it",
+    [base],
+  );
 }
 
 function checkMapMode(a: Analysis, base: number, map: VerifiedMap, mode: "read" | "write"): void {
@@ -348,7 +381,7 @@ function knownValue(
   signed: boolean,
 ): RegisterState | undefined {
   if (held.kind !== "map_value" || !isConstant(held.range)) return undefined;
-  const map = a.program.maps[held.target] as VerifiedMap;
+  const map = mapOf(a.program, held.target);
   if (map.frozenValue === undefined || map.maxEntries !== 1) return undefined;
   const at = held.offset + Number(held.range.smin) + offset;
   let value = 0n;

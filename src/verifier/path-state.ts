@@ -125,6 +125,15 @@ export interface Reference {
   readonly id: number;
   /** The call that handed it out. */
   readonly slot: number;
+  /** For a spin lock: the map of the value it lies in, and the id of pointers to that value. */
+  readonly lock?: { readonly target: number; readonly value: number };
+}
+
+/** What is wrong about a reference that is still held, for messages. */
+export function heldText({ slot, lock }: Reference): string {
+  return lock === undefined
+    ? `what the call at ${slot} reserved is not given back`
+    : `the spin lock taken at ${slot} is still held`;
 }
 
 /** Everything known at one point of one path. */
@@ -135,6 +144,8 @@ export class PathState {
   parent: Checkpoint | undefined;
   /** The step of the trace that came last. */
   step: number;
+  /** Instructions since `parent`: what precision follows back one by one. */
+  sinceCheckpoint = 0;
 
   constructor(
     frames: Frame[],
@@ -158,12 +169,14 @@ export class PathState {
   }
 
   copy(): PathState {
-    return new PathState(
+    const copy = new PathState(
       this.frames.map((frame) => frame.copy()),
       this.references,
       this.parent,
       this.step,
     );
+    copy.sinceCheckpoint = this.sinceCheckpoint;
+    return copy;
   }
 
   /** Notes that a slot is read, in all checkpoints since it was last written. */
@@ -185,7 +198,9 @@ export class PathState {
         const before = registers[i] as RegisterState;
         if (before.kind !== "uninitialised") registers[i] = change(before);
       }
-      for (const [slot, held] of frame.stack.entries()) {
+      const { stack } = frame;
+      for (let slot = 0; slot < stack.length; slot++) {
+        const held = stack[slot];
         if (held?.register === undefined) continue;
         const after = change(held.register);
         if (after !== held.register) frame.setSlot(slot, { bytes: held.bytes, register: after });

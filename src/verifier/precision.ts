@@ -1,5 +1,5 @@
 import type { Instruction } from "../isa/instruction.ts";
-import { type Frame, type PathState, SlotSet } from "./path-state.ts";
+import { type Checkpoint, type Frame, type PathState, SlotSet } from "./path-state.ts";
 import { type RegisterState, withFields } from "./register-state.ts";
 import {
   type Place,
@@ -33,12 +33,14 @@ export class Precision {
 
   /** Something relies on these, which hold what they hold after the path's last step. */
   mark(state: PathState, places: readonly Place[]): void {
+    const first: Checkpoint | undefined = state.parent;
+    if (first === undefined) return;
     this.#registers.fill(0);
     for (const slots of this.#slots) slots.clear();
     this.#frames = state.frames.length;
     for (const place of places) this.#want(place);
     let step = state.step;
-    for (let at = state.parent; at !== undefined; at = at.state.parent) {
+    for (let at: Checkpoint | undefined = first; at !== undefined; at = at.state.parent) {
       const until = at.state.step;
       for (; step !== until; step = this.#trace.previous(step)) {
         if (this.#nothingWanted()) return;
@@ -227,12 +229,14 @@ export function scalarPlaces(state: PathState, onlyPrecise: boolean): Place[] {
   const places: Place[] = [];
   const counts = ({ kind, precise }: RegisterState): boolean =>
     kind === "scalar" && (precise || !onlyPrecise);
-  for (const [number, frame] of state.frames.entries()) {
+  for (let number = 0; number < state.frames.length; number++) {
+    const { registers, stack } = state.frames[number] as Frame;
     for (let r = 0; r < 10; r++)
-      if (counts(frame.registers[r] as RegisterState)) places.push(registerPlace(number, r));
-    for (const [slot, held] of frame.stack.entries())
-      if (held?.register !== undefined && counts(held.register))
-        places.push(slotPlace(number, slot));
+      if (counts(registers[r] as RegisterState)) places.push(registerPlace(number, r));
+    for (let slot = 0; slot < stack.length; slot++) {
+      const register = stack[slot]?.register;
+      if (register !== undefined && counts(register)) places.push(slotPlace(number, slot));
+    }
   }
   return places;
 }

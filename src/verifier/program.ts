@@ -19,6 +19,30 @@ export interface VerifiedMap {
    * known numbers.
    */
   readonly frozenValue?: Uint8Array;
+  /** Where a `struct bpf_spin_lock` lies in the value, bytes. */
+  readonly spinLock?: number | undefined;
+  /** Of a map of maps: what each of its maps is like. */
+  readonly inner?: VerifiedMap | undefined;
+}
+
+/** Targets from here on are the inner maps of map `target - firstInner`. */
+const firstInner = 1 << 20;
+
+/** What a register holds that a map of maps was looked up into. */
+export function innerTarget(outer: number): number {
+  return firstInner + outer;
+}
+
+/** Whether a register's target is whatever map a map of maps holds. */
+export function isInner(target: number): boolean {
+  return target >= firstInner;
+}
+
+/** The map that a register's target stands for. */
+export function mapOf({ maps }: Pick<VerifiableProgram, "maps">, target: number): VerifiedMap {
+  const map = isInner(target) ? maps[target - firstInner]?.inner : maps[target];
+  if (map === undefined) throw new RangeError(`no map ${target}`);
+  return map;
 }
 
 /** A function within a program, by where it begins. */

@@ -49,6 +49,7 @@ export type RefusalCode =
   | "ATOMIC_TARGET"
   | "HELPER_ARGUMENT"
   | "HELPER_SIZE"
+  | "SPIN_LOCK"
   | "REFERENCE_LEAK"
   | "REFERENCE_UNKNOWN"
   | "RETURN_VALUE"

@@ -37,7 +37,7 @@ export interface RegisterState {
    * `atEnd`). `memory`, `map_key`: its size.
    */
   readonly extent: number;
-  /** `map`, `map_value`: index of the map, else -1. `function`: the slot it begins at. */
+  /** `map`, `map_value`: the map (program.ts, `mapOf`), else -1. `function`: the slot it begins at. */
   readonly target: number;
   /** `stack`: the number of the frame. */
   readonly frame: number;
@@ -72,7 +72,14 @@ const blank: RegisterState = {
 
 export const uninitialised: RegisterState = blank;
 
-export const unknownScalar: RegisterState = { ...blank, kind: "scalar", range: unknownRange };
+/**
+ * Numbers that are linked to no other, by the serials of their ranges; a place holds the last. The
+ * same number again is mostly the same object, which saves memory and compares. A power of two.
+ */
+const plainPlaces = 4096;
+const plain: (RegisterState | undefined)[] = new Array(plainPlaces).fill(undefined);
+
+export const unknownScalar: RegisterState = scalar(unknownRange);
 
 /** A copy with some fields changed. Spelled out: spreading costs several times as much. */
 export function withFields(
@@ -103,7 +110,16 @@ export function pointer(
 }
 
 export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
-  if (range === unknownRange && id === 0) return unknownScalar;
+  if (id !== 0 || offset !== 0) return newScalar(range, id, offset);
+  const place = range.serial & (plainPlaces - 1);
+  const known = plain[place];
+  if (known !== undefined && known.range === range) return known;
+  const made = newScalar(range, 0, 0);
+  plain[place] = made;
+  return made;
+}
+
+function newScalar(range: ScalarRange, id: number, offset: number): RegisterState {
   return {
     kind: "scalar",
     range,

@@ -1,3 +1,4 @@
+import { UserError } from "../common/user-error.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 
 /** Why a program was refused: the first fault found, with all that a person needs to mend it. */
@@ -30,6 +31,15 @@ export function rejection(parts: Omit<Rejection, "message">): Rejection {
   return { ...parts, message: `${where}: ${cause}${fix === undefined ? "" : `; ${fix}`}` };
 }
 
+/** The error of a load that a rejection ends: what is wrong in one line, with the rest as its detail. */
+export function rejectionError(one: Rejection): UserError {
+  const { code, program, slot, instruction, source, registers, cause, fix } = one;
+  const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
+  const text = source === undefined ? [] : [`${source.file}:${source.line}: ${source.text.trim()}`];
+  const where = `program ${program}, instruction ${slot} (${instruction}${line})`;
+  return new UserError(code, where, cause, fix, [...text, ...registers]);
+}
+
 /** A rejection for people, over several lines, without an end of line. */
 export function formatRejection(one: Rejection): string {
   const { object, program, slot, instruction, source, registers, cause, fix } = one;
@@ -44,5 +54,7 @@ export function formatRejection(one: Rejection): string {
 
 function sentence(text: string): string {
   // Names stay as they are.
-  return /^(r\d|bpf_)/.test(text) ? `${text}.` : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return /^(r\d|\w+[._])/.test(text)
+    ? `${text}.`
+    : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }

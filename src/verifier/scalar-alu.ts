@@ -1,4 +1,5 @@
 import type { AluOp, Width } from "../isa/instruction.ts";
+import { OperationMemo } from "./operation-memo.ts";
 import {
   type Bounds32,
   constantRange,
@@ -39,6 +40,29 @@ type ArithmeticOp = Exclude<AluOp, "mov">;
  */
 export function alu(op: ArithmeticOp, width: Width, a: ScalarRange, b: ScalarRange): ScalarRange {
   if (op === "div" || op === "mod" || op === "sdiv" || op === "smod") return unknownRange;
+  const tag = 2 * opNumbers[op] + (width === 64 ? 1 : 0);
+  return known.find(tag, a, b) ?? known.keep(tag, a, b, workOut(op, width, a, b));
+}
+
+const known = new OperationMemo<ScalarRange>();
+const opNumbers = {
+  add: 0,
+  sub: 1,
+  mul: 2,
+  and: 3,
+  or: 4,
+  xor: 5,
+  lsh: 6,
+  rsh: 7,
+  arsh: 8,
+} as const;
+
+function workOut(
+  op: keyof typeof opNumbers,
+  width: Width,
+  a: ScalarRange,
+  b: ScalarRange,
+): ScalarRange {
   if (isConstant(a) && isConstant(b)) return constantAlu(op, width, a.value, b.value);
   if (op === "lsh" || op === "rsh" || op === "arsh") {
     const by = width === 64 ? b : zeroExtended(b);
@@ -286,6 +310,12 @@ export function truncated(a: ScalarRange, size: number): ScalarRange {
   const bitCount = size * 8;
   const most = (1n << BigInt(bitCount)) - 1n;
   if (a.umax <= most) return a;
+  return knownParts.find(size, a, a) ?? knownParts.keep(size, a, a, truncate(a, bitCount, most));
+}
+
+const knownParts = new OperationMemo<ScalarRange>();
+
+function truncate(a: ScalarRange, bitCount: number, most: bigint): ScalarRange {
   const draft = new RangeDraft().setBits(lowBits(a, bitCount));
   draft.umax = most;
   // The bounds survive where they have the same bits above.

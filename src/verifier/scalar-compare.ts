@@ -1,4 +1,5 @@
 import type { BranchOp, Width } from "../isa/instruction.ts";
+import { OperationMemo } from "./operation-memo.ts";
 import {
   draftOf,
   isConstant,
@@ -17,6 +18,32 @@ export function decide(
   a: ScalarRange,
   b: ScalarRange,
 ): boolean | undefined {
+  const tag = tagOf(op, width);
+  const known =
+    decisions.find(tag, a, b) ?? decisions.keep(tag, a, b, { is: compare(op, width, a, b) });
+  return known.is;
+}
+
+const decisions = new OperationMemo<{ readonly is: boolean | undefined }>();
+const opNumbers: Record<BranchOp, number> = {
+  eq: 0,
+  ne: 1,
+  set: 2,
+  gt: 3,
+  ge: 4,
+  lt: 5,
+  le: 6,
+  sgt: 7,
+  sge: 8,
+  slt: 9,
+  sle: 10,
+};
+
+function tagOf(op: BranchOp, width: Width): number {
+  return 2 * opNumbers[op] + (width === 64 ? 1 : 0);
+}
+
+function compare(op: BranchOp, width: Width, a: ScalarRange, b: ScalarRange): boolean | undefined {
   switch (op) {
     case "eq":
       return equal(width, a, b);
@@ -116,6 +143,21 @@ export function refine(
   b: ScalarRange,
   holds: boolean,
 ): Refined | undefined {
+  const tag = 2 * tagOf(op, width) + (holds ? 1 : 0);
+  return (
+    refinements.find(tag, a, b) ?? refinements.keep(tag, a, b, workOut(op, width, a, b, holds))
+  );
+}
+
+const refinements = new OperationMemo<Refined>();
+
+function workOut(
+  op: BranchOp,
+  width: Width,
+  a: ScalarRange,
+  b: ScalarRange,
+  holds: boolean,
+): Refined {
   const x = draftOf(a);
   const y = draftOf(b);
   if (op === "set") refineBits(width, x, b, holds);

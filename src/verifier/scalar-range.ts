@@ -17,6 +17,8 @@ export interface ScalarRange extends Tnum {
   readonly u32max: number;
   readonly s32min: number;
   readonly s32max: number;
+  /** Another for each range, for tables of them. 32 bits: it may come round. */
+  readonly serial: number;
 }
 
 export const u64max = 0xffff_ffff_ffff_ffffn;
@@ -25,6 +27,13 @@ export const s64max = (1n << 63n) - 1n;
 export const u32max = 0xffff_ffff;
 export const s32min = -0x8000_0000;
 export const s32max = 0x7fff_ffff;
+
+let lastSerial = 0;
+
+function nextSerial(): number {
+  lastSerial = (lastSerial + 1) | 0;
+  return lastSerial;
+}
 
 /** A range while it is worked out; one shape for all, made from another or from nothing known. */
 export class RangeDraft implements ScalarRange {
@@ -38,6 +47,7 @@ export class RangeDraft implements ScalarRange {
   u32max = u32max;
   s32min = s32min;
   s32max = s32max;
+  readonly serial = nextSerial();
 
   setBits({ value, mask }: Tnum): this {
     this.value = value;

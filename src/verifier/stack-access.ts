@@ -60,13 +60,19 @@ export function stackSpan(
       "STACK_BOUNDS",
       `${size} bytes at stack offset ${low === high ? low : `${low} to ${high}`} are outside of the frame, which is -${frameBytes} to -1`,
       high + size > 0
-        ? "use negative offsets from r10"
+        ? beyondFix(base, high, size)
         : `use at most ${frameBytes} bytes of stack a function, or keep the data in a map`,
       [base],
     );
   const frame = a.state.frames[pointer.frame] as Frame;
   a.facts.usesStack(frame.entry, -low);
   return { frame, number: pointer.frame, low, high };
+}
+
+function beyondFix(base: number, high: number, size: number): string {
+  return high < 0
+    ? `what r${base} points to has ${-high} bytes up to the frame's end: make it ${size} bytes`
+    : "use negative offsets from r10";
 }
 
 /** What a load of `size` bytes gives. */

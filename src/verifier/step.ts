@@ -6,6 +6,7 @@ import { checkArguments, constantTarget, finishCall } from "./call-helper.ts";
 import { type GlobalFunction, returnsNumber } from "./global-function.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { load, modify, store } from "./memory-access.ts";
+import { heldText } from "./path-state.ts";
 import { pointerAlu } from "./pointer-arithmetic.ts";
 import {
   constantScalar,
@@ -17,6 +18,7 @@ import {
 } from "./register-state.ts";
 import { alu, byteOrdered, negated, signExtended, zeroExtended } from "./scalar-alu.ts";
 import { isConstant, unsignedRange } from "./scalar-range.ts";
+import { refuseUnderLock } from "./spin-lock.ts";
 import { linked, loaded } from "./stack-access.ts";
 
 type Alu = Extract<Instruction, { kind: "alu" }>;
@@ -97,6 +99,8 @@ export function doInstruction(
       const target = next + instruction.offset;
       const global = globals.get(target);
       if (global === undefined) return enterFunction(a, target);
+      refuseUnderLock(a, `global function ${global.name}`);
+      a.facts.bounded = false;
       callGlobal(a, global);
       return next;
     }
@@ -114,9 +118,25 @@ export function doInstruction(
 function callHelper(a: Analysis, helper: HelperSignature | undefined): number {
   if (helper === undefined || !helper.types.includes(a.program.type))
     a.refuse("CALL_REGISTER", "the helper called is none that this program type may call");
-  if (helper.callback !== undefined) return callWithCallback(a, helper);
+  checkHeld(a, helper);
+  if (helper.callback !== undefined) {
+    a.facts.bounded = false;
+    return callWithCallback(a, helper);
+  }
   finishCall(a, helper, checkArguments(a, helper));
   return a.slot + 1;
+}
+
+/** What may not be called while something is held: another program would never give it back. */
+function checkHeld(a: Analysis, helper: HelperSignature): void {
+  if (helper.spinLock !== "unlock") refuseUnderLock(a, `bpf_${helper.name}`);
+  const held = a.state.references[0];
+  if (held !== undefined && helper.tailCall)
+    a.refuse(
+      "REFERENCE_LEAK",
+      `a tail call may end the program, and ${heldText(held)}`,
+      "submit or discard it first",
+    );
 }
 
 function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
@@ -252,8 +272,8 @@ function loadPacket(a: Analysis, index: number | undefined): void {
   if (held !== undefined)
     a.refuse(
       "REFERENCE_LEAK",
-      `a packet load may end the program, and what the call at ${held.slot} reserved is not given back`,
-      "submit or discard it first",
+      `a packet load may end the program, and ${heldText(held)}`,
+      held.lock === undefined ? "submit or discard it first" : "call bpf_spin_unlock first",
     );
   for (let r = 1; r <= 5; r++) a.write(r, uninitialised);
   a.write(0, unknownScalar);

@@ -1,19 +1,14 @@
-import { err, ok, type Result } from "../common/result.ts";
-import { UserError } from "../common/user-error.ts";
-import { disassemble } from "../isa/disassembler.ts";
 import type { Instruction } from "../isa/instruction.ts";
-import type { MapType, ProgramType, SourceLine } from "../object/object-spec.ts";
+import type { MapType, ProgramType } from "../object/object-spec.ts";
+import { unavailableHelpers } from "./unavailable-helpers.ts";
 
 /** A program as far as its structure goes. */
 export interface StructuredProgram {
-  readonly name: string;
   readonly type: ProgramType;
   /** By slot, as the codec decodes them. */
   readonly instructions: readonly Instruction[];
   /** What its map operands index. */
   readonly maps: readonly MapShape[];
-  /** For messages; sorted by slot, and empty where there is no source. */
-  readonly lines: readonly SourceLine[];
 }
 
 /** What the check asks of a map. */
@@ -51,23 +46,12 @@ const packetLoadTypes: readonly ProgramType[] = ["socket", "tc", "tcx", "action"
 /**
  * What must hold before any engine may look at a program, whatever its values turn out to be: jumps
  * and calls stay in their function and hit no second half of a 16-byte instruction, no function
- * runs off its end, r10 stays what it is, map operands and helpers exist. The first fault is
- * returned, as `PROGRAM_*` with the program, the instruction and its text.
- */
-export function checkStructure(
-  program: StructuredProgram,
-  helpers: HelperRules,
-): Result<undefined, UserError> {
-  const problem = findStructureProblem(program, helpers);
-  return problem === undefined ? ok(undefined) : err(errorAt(program, problem));
-}
-
-/**
- * The same, with the first fault as data. Without `helpers` only what holds the program together is
- * looked at: code that is never reached may call what it likes.
+ * runs off its end, map operands exist. The first fault, or undefined. With `helpers` also what an
+ * instruction may not do wherever it stands (`forbiddenInstruction`); without, code that is never
+ * reached may call what it likes.
  */
 export function findStructureProblem(
-  program: Omit<StructuredProgram, "lines">,
+  program: StructuredProgram,
   helpers: HelperRules | undefined,
 ): StructureProblem | undefined {
   const { instructions } = program;
@@ -101,7 +85,7 @@ function functionStarts(instructions: readonly Instruction[]): number[] {
 }
 
 function checkShape(
-  program: Omit<StructuredProgram, "lines">,
+  program: StructuredProgram,
   slot: number,
   range: FunctionRange,
 ): Problem | undefined {
@@ -253,10 +237,17 @@ function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Probl
       code: "PROGRAM_HELPER_NOT_ALLOWED",
       what: `calls bpf_${name} (helper ${id}), which programs of type ${type} may not call`,
     };
+  const unavailable = unavailableHelpers.get(id);
+  if (unavailable !== undefined)
+    return {
+      code: "PROGRAM_HELPER_UNAVAILABLE",
+      what: `calls bpf_${unavailable.name} (helper ${id}), which ${unavailable.reason}: it is not available in user space`,
+      fix: "weir feature lists the helpers there are",
+    };
   return {
     code: "PROGRAM_HELPER_UNKNOWN",
-    what: `calls helper ${id}, which is not available in user space`,
-    fix: `available: ${[...helpers.allowed].map((known) => helpers.names.get(known)).join(", ")}`,
+    what: `calls helper ${id}, and Linux has no helper of that number`,
+    fix: "build the program against the linux/bpf.h of Linux 6.18 or older",
   };
 }
 
@@ -279,21 +270,4 @@ function writtenRegister(instruction: Instruction): number | undefined {
     default:
       return undefined;
   }
-}
-
-function errorAt(
-  program: StructuredProgram,
-  { slot, code, what, fix }: StructureProblem,
-): UserError {
-  // The second half of a 16-byte instruction has no text of its own.
-  const shown = program.instructions[slot]!.kind === "second_slot" ? slot - 1 : slot;
-  const text = disassemble(program.instructions[shown]!, {});
-  const line = program.lines.findLast((candidate) => candidate.slot <= slot);
-  const source = line === undefined ? "" : `, ${line.file}:${line.line}`;
-  return new UserError(
-    code,
-    `program ${program.name}, instruction ${shown} (${text}${source})`,
-    what,
-    fix,
-  );
 }

@@ -25,6 +25,11 @@ export interface Verified {
   readonly mapOfCall: Int32Array;
   /** By slot: 1 where a value was read from the stack that was perhaps never written. */
   readonly readsUnwritten: Uint8Array;
+  /**
+   * A run takes no more instructions than were visited. Not so where helpers call back or global
+   * functions are called: what they do is visited once, however often it is done.
+   */
+  readonly bounded: boolean;
   /** Bytes of stack each function uses, by its first slot. */
   readonly stackBytes: ReadonlyMap<number, number>;
   /** Instructions visited over all paths, and states kept at the end. */
@@ -39,6 +44,7 @@ export class Facts implements Verified {
   readonly mapOfCall: Int32Array;
   readonly readsUnwritten: Uint8Array;
   readonly stackBytes = new Map<number, number>();
+  bounded = true;
   visited = 0;
   checkpoints = 0;
 

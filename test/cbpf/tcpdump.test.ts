@@ -164,3 +164,23 @@ for (const [linkType, expression] of samples)
         expect(parseListing(theirs!, "tcpdump")).toEqual(compiled);
       }
   });
+
+test("listings for NULL packets of a big-endian capture are tcpdump's", async () => {
+  const header = Buffer.alloc(24);
+  header.writeUInt32BE(0xa1b2c3d4, 0);
+  header.writeUInt16BE(2, 4);
+  header.writeUInt16BE(4, 6);
+  header.writeUInt32BE(262_144, 16);
+  const file = join(folder.path, "big-endian.pcap");
+  writeFileSync(file, header);
+  for (const expression of ["ip", "ip6", "arp", "udp port 53", "host ::1 or host 10.0.0.1"]) {
+    const options = { linkType: "NULL", bigEndian: true } as const;
+    const compiled = compileExpression(expression, options);
+    const theirs = await run("tcpdump", ["-d", "-r", file, "--", expression]).catch(
+      () => undefined,
+    );
+    expect(compiled.ok ? listClassic(compiled.value, "assembly") : undefined).toBe(theirs?.stdout);
+    const little = compileExpression(expression, { linkType: "NULL" });
+    if (compiled.ok && expression !== "arp") expect(little).not.toEqual(compiled);
+  }
+});

@@ -2,6 +2,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { ClassicWriter } from "../../src/pcap/classic-writer.ts";
+import { build } from "../object/clang.ts";
+import { needing } from "../support/needing.ts";
 import { temporaryFolder, weir } from "../support/processes.ts";
 
 const blocklist = fileURLToPath(new URL("../../filters/blocklist.o", import.meta.url));
@@ -65,9 +67,22 @@ test("prog run --global sets a variable before the program is loaded", async () 
   expect(JSON.parse(stdout.split("\n")[0]!)).toMatchObject({ ret: 2, verdict: "pass" });
 });
 
-test("prog run --engine jit gives what the interpreter gives", async () => {
+test("prog dump wasm prints what a program is compiled to, and refuses as prog run does", async () => {
+  const { stdout, stderr, code } = await weir(["prog", "dump", "wasm", "filters/size-limit.o"]);
+  expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+  expect(stdout).toMatch(/^\(module\n/);
+  expect(stdout).toContain('(export "run")');
+  const wrong = await weir(["prog", "dump", "wasm", "filters/size-limit.o", "--program", "nine"]);
+  expect(wrong).toMatchObject({ stdout: "", code: 1 });
+  expect(wrong.stderr).toContain('has no program "nine"');
+});
+
+test("prog run gives with the JIT, the default, what the interpreter gives", async () => {
   const run = ["prog", "run", blocklist, "--json", "--data", datagram, "--map", listed];
-  const [interpreted, compiled] = await Promise.all([weir(run), weir([...run, "--engine", "jit"])]);
+  const [interpreted, compiled] = await Promise.all([
+    weir([...run, "--engine", "interpreter"]),
+    weir(run),
+  ]);
   const timeless = (text: string): string => text.replace(/"run_time_ns":\d+/, "");
   expect(compiled.code).toBe(0);
   expect(timeless(compiled.stdout)).toBe(timeless(interpreted.stdout));
@@ -94,13 +109,47 @@ test("prog run --asm reads assembly text from a file and from standard input", a
   folder.remove();
 });
 
-test("prog run names the instruction and the cause of a run that ended as ABORTED", async () => {
+needing("clang")(
+  "prog run names the instruction and the cause of a run that ended as ABORTED",
+  async () => {
+    const object = build(fileURLToPath(new URL("../system/programs/long-run.c", import.meta.url)));
+    const run = ["prog", "run", object, "--data", `${ethernet}${"00".repeat(28)}73`, "--json"];
+    const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
+    expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BUDGET_EXCEEDED" } });
+    expect(line.fault.message).toMatch(/^instruction \d+: .*268435456/);
+  },
+);
+
+test("prog run refuses a program that cannot be proven safe, with all that mends it", async () => {
   // r0 = *(u32 *)(r1 + 0); r0 = *(u8 *)(r0 + 14); exit: one byte beyond the frame.
   const insns = "611000000000000071000e00000000009500000000000000";
-  const run = ["prog", "run", "--insns", insns, "--type", "xdp", "--data", ethernet, "--json"];
-  const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
-  expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BAD_ACCESS" } });
-  expect(line.fault.message).toMatch(/^instruction 1: read of 1 byte at 0x[0-9a-f]+/);
+  const run = ["prog", "run", "--insns", insns, "--type", "xdp", "--data", ethernet];
+  const where = "program insns, instruction 1 (r0 = *(u8 *)(r0 + 14))";
+  const what = "packet bytes 14 to 14 are accessed, and none is known to be there";
+  const fix = "compare r0 + 15 with data_end before this, and leave where it is greater";
+  const register = "r0: packet data, not compared with data_end yet";
+  const stderr = `weir prog run: ${where}: ${what}; ${fix}\n    ${register}\n`;
+  expect(await weir(run)).toMatchObject({ code: 1, stdout: "", stderr });
+  const asJson = await weir([...run, "--json"]);
+  expect(asJson).toMatchObject({ code: 1, stderr });
+  expect(JSON.parse(asJson.stdout)).toEqual({
+    error: { code: "PACKET_BOUNDS", where, what, fix, detail: [register] },
+  });
+});
+
+test("prog run proves a raw program for the length of each packet", async () => {
+  // r0 = *(u8 *)(r1 + 1); exit
+  const insns = "71100100000000009500000000000000";
+  const run = ["prog", "run", "--insns", insns, "--type", "raw", "--json"];
+  const data = ["--data", "0a0b", "--data", "0c0d0e", "--data", "0f10"];
+  const { code, stdout } = await weir([...run, ...data]);
+  expect(code).toBe(0);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.slice(0, 3).map((line) => JSON.parse(line).ret)).toEqual(["b", "d", "10"]);
+  const short = await weir([...run, ...data, "--data", "ff"]);
+  expect(short.code).toBe(1);
+  // Nothing ran: what is refused is refused before the first packet.
+  expect(JSON.parse(short.stdout)).toMatchObject({ error: { code: "MEMORY_BOUNDS" } });
 });
 
 test("prog run --batch answers each line in order, the refused ones with a named error", async () => {
@@ -133,7 +182,10 @@ test("prog run --batch answers each line in order, the refused ones with a named
     { id: 4, error: { code: "PROGRAM_LENGTH", message: expect.any(String) } },
     {
       id: 5,
-      error: { code: "BATCH_ITEM", message: expect.stringContaining("xdp, socket or raw") },
+      error: {
+        code: "BATCH_ITEM",
+        message: expect.stringContaining("xdp, tc, tcx, action, socket, cgroup_skb, raw"),
+      },
     },
     { id: 6, ret: "5" },
     { id: null, error: { code: "BATCH_LINE", message: expect.any(String) } },
@@ -178,7 +230,7 @@ for (const { title, args, code, error } of [
     title: "an unknown type",
     args: ["--insns", "95", "--type", "tp"],
     code: 2,
-    error: /xdp, socket, raw/,
+    error: /xdp, tc, tcx, action, socket, cgroup_skb, raw/,
   },
   {
     title: "an unknown option",
@@ -304,7 +356,8 @@ test("prog run --pcap runs the packets of captures, and names the byte where one
   expect(verdicts).toEqual(["drop", "pass", undefined]);
   writeFileSync(file, whole.subarray(0, -1));
   const cut = await weir([...run, file]);
-  expect(cut).toMatchObject({ code: 1, stdout: "" });
+  expect(cut.code).toBe(1);
+  expect(JSON.parse(cut.stdout)).toMatchObject({ error: { code: "CAPTURE_TRUNCATED" } });
   expect(cut.stderr).toMatch(/two\.pcap, byte \d+: /);
   folder.remove();
 });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
+import { build } from "../object/clang.ts";
 import { needing } from "../support/needing.ts";
 import {
   command,
@@ -134,32 +135,15 @@ needing("clang")(
   async () => {
     const [port, metrics] = [await freePort(), await freePort()];
     const place = folder();
-    // Reads payload byte 8 without asking whether it is there: what a verifier would refuse.
-    const source = place.write(
-      "peek.c",
-      `struct xdp_md { unsigned int data, data_end; };
-__attribute__((section("xdp"), used)) int peek(struct xdp_md *ctx) {
-  return *((volatile char *)(long)ctx->data + 50) == 'x' ? 1 : 2;
-}`,
-    );
-    const built = await command("clang", [
-      "-O2",
-      "-target",
-      "bpf",
-      "-c",
-      source,
-      "-o",
-      `${place.path}/peek.o`,
-    ]);
-    expect(built).toMatchObject({ code: 0, stderr: "" });
+    const object = build(fileURLToPath(new URL("../system/programs/long-run.c", import.meta.url)));
     const running = await startWeir(
       place,
       `version: 1
 metrics: { listen: "127.0.0.1:${metrics}" }
 upstreams: { app: { echo: true } }
-filters: { peek: { object: peek.o } }
+filters: { long: { object: ${object} } }
 listeners:
-  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: app, ingress: [peek] }
+  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: app, ingress: [long] }
 `,
     );
     cleanups.push(() => running.stop());
@@ -169,21 +153,21 @@ listeners:
     const [, logged] = await running.printed(/({.*"msg":"filter aborted"})/);
     expect(JSON.parse(logged!)).toMatchObject({
       level: "warn",
-      filter: "peek",
-      program: "peek",
-      code: "bad_access",
+      filter: "long",
+      program: "xdp_long_run",
+      code: "budget_exceeded",
       slot: expect.any(Number),
-      message: expect.stringMatching(/^read of 1 byte/),
+      message: expect.stringMatching(/no exit within 268435456 instructions/),
     });
-    // The listener goes on: a datagram that is long enough comes back.
+    // The listener goes on: a datagram that takes not as long comes back.
     client.send("long enough", port, "127.0.0.1");
     expect(String((await once(client, "message"))[0])).toBe("long enough");
     const counted = await scrape(metrics);
     const aborted = { listener: "echo", direction: "ingress" };
     expect(series(counted, "weir_packets_total", { ...aborted, verdict: "aborted" })).toBe(1);
-    expect(series(counted, "weir_drops_total", { ...aborted, reason: "filter_aborted" })).toBe(1);
+    expect(series(counted, "weir_drops_total", { ...aborted, reason: "budget_exceeded" })).toBe(1);
     expect(
-      series(counted, "weir_filter_verdicts_total", { filter: "peek", verdict: "aborted" }),
+      series(counted, "weir_filter_verdicts_total", { filter: "long", verdict: "aborted" }),
     ).toBe(1);
   },
 );

@@ -95,6 +95,7 @@ listeners:
       metricsListen: { host: "127.0.0.1", port: 9464 },
       upstreams: [{ name: "app", addresses: "echo", where: "t.yaml:2:14" }],
       ports: [],
+      routes: [],
       filters: [],
       listeners: [
         {
@@ -191,7 +192,7 @@ listeners:
     name: "block",
     where: "config/t.yaml:10:3",
     continueOn: ["pass", "drop"],
-    engine: "interpreter",
+    engine: "jit",
     programs: [{ name: "xdp_blocklist", type: "xdp" }],
   });
   const blocked = filters[0]!.object.maps.findIndex((map) => map.name === "blocked");

@@ -4,6 +4,7 @@ import { copyEntries, MapEdits } from "../../src/config/map-edits.ts";
 import { successionOf } from "../../src/config/map-succession.ts";
 import { createMap } from "../../src/maps/create-map.ts";
 import { MapAccess } from "../../src/maps/map-access.ts";
+import { unplacedMap } from "../../src/maps/map-handle.ts";
 import type { MapSpec, MapType } from "../../src/object/object-spec.ts";
 import { mapSpec, openArena } from "../maps/open-map.ts";
 
@@ -147,7 +148,7 @@ for (const { name, next, before, result } of [
   },
 ])
   test(`a map with ${name} before it: ${result}`, () => {
-    const handle = before && { ...before, cpus: 1, descriptor: 0 };
+    const handle = before && unplacedMap(before);
     const succession = successionOf(next, handle);
     expect(succession.ok ? succession.value : succession.error).toBe(result);
   });

@@ -3,8 +3,10 @@ import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/load-config.ts";
 import { memoryNeed } from "../../src/config/memory-need.ts";
 import { needsEcho, preparePlan } from "../../src/config/prepare-plan.ts";
+import type { LinkedProgram } from "../../src/engine/engine.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
 import { Counters, placeBytes } from "../../src/filter/counters.ts";
+import { type Instruction, register } from "../../src/isa/instruction.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
 
 function configOf(text: string): Config {
@@ -57,8 +59,8 @@ test("a plan names filters, upstreams and ports by their places in its lists", a
     { ifindex: 3, upstream: 2 },
   ]);
   expect(plan.filters.map(({ name, engine, program }) => [name, engine, program.name])).toEqual([
-    ["count", "interpreter", "xdp_count_by_protocol"],
-    ["block", "interpreter", "xdp_blocklist"],
+    ["count", "jit", "xdp_count_by_protocol"],
+    ["block", "jit", "xdp_blocklist"],
   ]);
   for (const { counters } of plan.workers)
     expect(Object.values(counters).map((places) => places.length)).toEqual([2, 2, 4, 0]);
@@ -99,6 +101,28 @@ test("maps hold what the config says, on every CPU, and globals are set", async 
   expect(block.plans[0]!.program.maps.map(({ descriptor }) => descriptor)).toEqual(
     block.maps.map(({ handle }) => handle.descriptor),
   );
+});
+
+test("a filter with a program that is too large for the JIT runs on the interpreter, and that is said", async () => {
+  const config = configOf(text);
+  const [count, ...others] = config.filters;
+  const [program] = count!.programs;
+  const swap: Instruction = { kind: "byte_order", to: "be", bits: 64, dst: register(2) };
+  const instructions = [...new Array<Instruction>(200_000).fill(swap), ...program.instructions];
+  const large = { ...count!, programs: [withoutProof(program, instructions)] as const };
+  const prepared = await preparePlan({ ...config, filters: [large, ...others] }, { echo, resolve });
+  if (!prepared.ok) throw new Error(prepared.error.map(String).join("\n"));
+  const { plan, fallbacks } = prepared.value;
+  expect(plan.filters.map(({ name, engine }) => [name, engine])).toEqual([
+    ["count", "interpreter"],
+    ["block", "jit"],
+  ]);
+  expect(fallbacks).toMatchObject([
+    {
+      filter: "count",
+      refusal: { code: "JIT_PROGRAM_TOO_LARGE", what: expect.stringContaining("V8 takes") },
+    },
+  ]);
 });
 
 test("each worker has a stack, slots and counters that nothing else uses", async () => {
@@ -158,3 +182,11 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }]
     },
   ]);
 });
+
+/** The program with other instructions, of which nothing is proven. */
+function withoutProof(
+  { name, type, maps }: LinkedProgram,
+  instructions: readonly Instruction[],
+): LinkedProgram {
+  return { name, type, maps, instructions };
+}

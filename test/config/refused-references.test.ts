@@ -74,6 +74,30 @@ listeners:
 `,
     },
     {
+      title: "routes name ports that there are, and keys that belong together",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+ports: { 2: app }
+listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }]
+routes:
+  - { to: 192.0.2.0/24 }
+  - { to: 192.0.2.1/24, port: 2 }
+  - { to: 0.0.0.0/0, port: 3 }
+  - { to: 10.0.0.0/8, action: blackhole, gateway: 10.0.0.1 }
+  - { to: "2001:db8::/32", port: 2, gateway: 10.0.0.1, source: 10.0.0.2, mac: "02:00" }
+  - { to: 198.51.100.0/24, port: 2, gateway: "2001:db8::1" }
+`,
+      problems: `
+6:5: routes[0]: no port; name the port that packets leave by
+7:11: routes[1].to: "192.0.2.1/24" has bits set beyond its length; write 192.0.2.0/24, or the address alone
+8:28: routes[2].port: no port 3; add it under ports; there is 2
+9:42: routes[3].gateway: has no effect on a route of action blackhole; remove it
+10:46: routes[4].gateway: 10.0.0.1 is IPv4, and the route is for IPv6; write an IPv6 address
+10:64: routes[4].source: 10.0.0.2 is IPv4, and the route is for IPv6; write an IPv6 address
+10:79: routes[4].mac: "02:00" is no hardware address; write one as 02:00:00:00:00:01
+`,
+    },
+    {
       title: "a listener does not send to itself",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
@@ -235,7 +259,7 @@ filters:
 16:13: filters.a.maps.blocked.entries[6]: a prefix of 40 bits is longer than the key of map blocked, which has 32; write a prefix length from 0 to 32
 17:20: filters.a.maps.blocked.entries[7].key: struct ipv4_prefix has no member "adress"; its members are prefixlen, address
 17:63: filters.a.maps.blocked.entries[7].value: [] is no __u32; write a whole number from 0 to 4294967295, or an address such as 192.0.2.1
-18:13: filters.a.maps.blocked.entries[8]: key is missing; add key: … (The key, typed by the map's BTF: a number, address, CIDR, list or block of members, or hex: and its bytes)
+18:13: filters.a.maps.blocked.entries[8]: the key is missing; add key:
 19:15: filters.a.maps.blocked.file: there is no file config/nosuch.csv; check the path
 `,
     },

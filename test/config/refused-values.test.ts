@@ -151,7 +151,6 @@ listeners:
 4:20: metrics.listen: ":9464" names no address; write "0.0.0.0:9464" for all IPv4 addresses, "[::]:9464" for IPv6, or "127.0.0.1:9464" for this machine only
 5:9: memory: "512MB" is not a size; write a whole number and a unit: 64KiB, 512MiB or 1GiB
 6:15: drainTimeout: expected a duration, found 30; for example 60s
-7:1: stateDir: not available in this version; remove it
 8:15: log.level: expected trace, debug, info, warn, error, fatal or silent, found "inof"; did you mean info?
 10:21: upstreams.app.addresses: expected a list, found "127.0.0.1:5353"; write [127.0.0.1:5353]
 11:3: upstreams["b c"]: "b c" is not a name: letters, digits, _ and -, beginning with a letter, at most 63
@@ -164,7 +163,6 @@ listeners:
 16:5: filters.f: the filter has no program; add object: FILE, expression: TEXT or bytecode: TEXT
 17:13: filters.f.engine: expected interpreter or jit, found "jitt"; did you mean jit?
 18:19: filters.f.globals.a: the value is missing; write a number, an address, a list or a block
-19:18: filters.f.maps.m.pin: not available in this version; remove it
 19:40: filters.f.maps.m.entries[0]: value is missing; add value: … (The value, in the same forms)
 19:55: filters.f.maps.m.entrees: no such key; did you mean entries?
 22:17: filters.f.metrics.counters[0].name: expected a text, found 9; write "9" in quotes
@@ -265,22 +263,18 @@ listeners:
       title: "what later versions will have is told apart from misspelt keys",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
-stateDir: x
-routes: []
 drain: refuse
 filters:
   dns: { expression: udp port 53 }
-  code: { bytecode: exit, shadow: true }
+  code: { bytecode: "r0 = 2\\nexit", shadow: true }
 listeners:
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, proxyProtocol: {}, io: dgram }
 `,
       problems: `
-3:1: stateDir: not available in this version; remove it
-4:1: routes: not available in this version; remove it
-5:1: drain: not available in this version; remove it
-8:27: filters.code.shadow: not available in this version; remove it
-10:69: listeners[0].proxyProtocol: not available in this version; remove it
-10:88: listeners[0].io: not available in this version; remove it
+3:1: drain: not available in this version; remove it
+6:37: filters.code.shadow: not available in this version; remove it
+8:69: listeners[0].proxyProtocol: not available in this version; remove it
+8:88: listeners[0].io: not available in this version; remove it
 `,
     },
   ],

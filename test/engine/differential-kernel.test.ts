@@ -2,18 +2,21 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect } from "vitest";
 import { toHex } from "../../src/common/bytes.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
-import { linkProgram } from "../../src/engine/link.ts";
 import { encodeProgram } from "../../src/isa/codec.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
+import type { MapHandle } from "../../src/maps/map-handle.ts";
 import { mapTypes } from "../../src/object/object-spec.ts";
 import { Random } from "../packet/random.ts";
 import { needing } from "../support/needing.ts";
 import { temporaryFolder } from "../support/processes.ts";
 import { arithmeticProgram, edgyBytes } from "./arithmetic-program.ts";
 import { EngineBench, spec, unwrap } from "./engine-bench.ts";
-import { shown } from "./engine-pair.ts";
+import { prove, shown } from "./engine-pair.ts";
 import { structuredMaps, structuredProgram } from "./structured-program.ts";
+import { linkUnverified } from "./unverified.ts";
 
 const test = needing("clang", "kernel bpf()");
 const folder = temporaryFolder();
@@ -27,45 +30,107 @@ interface Case {
 /** Maps of a structured program that is made for the kernel. */
 const mapNames = structuredMaps.slice(0, 3);
 
-/** r0's low word and the packet as the kernel's JIT leaves them; "-" and why where it refused. */
+const runner = `${folder.path}/run-in-kernel`;
+
+/** r0's low word, the packet and the maps as the kernel's JIT leaves them; "-" and why where it refused. */
 function kernelRuns(cases: readonly Case[]): string[] {
-  const runner = `${folder.path}/run-in-kernel`;
-  const source = fileURLToPath(new URL("run-in-kernel.c", import.meta.url));
-  const built = spawnSync("clang", ["-O1", source, "-o", runner], { encoding: "utf8" });
-  expect(built.status, built.stderr).toBe(0);
   const maps = mapNames.map((type) => `${mapTypes[type]}:4:8:4`).join(",");
   const input = cases.map(
     ({ program, packet }) => `xdp ${maps} ${toHex(encodeProgram(program))} ${toHex(packet)}\n`,
   );
-  const run = spawnSync(runner, { input: input.join(""), encoding: "utf8", maxBuffer: 1 << 28 });
+  const run = spawnSync(runner, ["maps"], {
+    input: input.join(""),
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
   expect(run.status, run.stderr).toBe(0);
-  return run.stdout.trimEnd().split("\n");
+  return run.stdout.trimEnd().split("\n").map(normalized);
 }
 
-/** The same of the JIT, on maps of this program's own. */
-function ourRun({ program, packet }: Case, verified: boolean): string {
-  const bench = new EngineBench(jit, 1 << 20);
-  const maps = mapNames.map((type) => bench.map(type));
-  const linked = unwrap(linkProgram(spec(program), maps, "xdp"));
-  const run = bench.run(bench.prepareLinked({ ...linked, verified }), packet);
-  if (run.fault !== undefined) return `fault at ${run.fault.slot}: ${run.fault.message}`;
-  return `${BigInt.asUintN(32, run.r0).toString(16)} ${toHex(run.meta)}${toHex(run.data)}`;
+/** Entries in order of their keys; of a per-CPU value the sum of its CPUs', for it ran on any one. */
+function normalized(answer: string): string {
+  if (answer.startsWith("-")) return answer;
+  const [returned, packet, maps] = answer.split(" ") as [string, string, string];
+  const sorted = maps
+    .split("/")
+    .slice(0, -1)
+    .map((entries) =>
+      entries
+        .split(",")
+        .slice(0, -1)
+        .map((entry) => {
+          const [key, value] = entry.split("=") as [string, string];
+          return `${key}=${value.match(/.{16}/g)!.reduce((sum, one) => sum + BigInt(`0x${one}`), 0n)}`;
+        })
+        .sort()
+        .join(),
+    );
+  return `${returned} ${packet} ${sorted.join("/")}`;
 }
 
-test("the JIT gives what the kernel's JIT gives, with checks and without, for what the kernel accepts", () => {
-  const random = new Random(618);
-  const cases = Array.from({ length: 800 }, (_, i) => ({
-    program: i % 2 === 0 ? structuredProgram(random, true) : arithmeticProgram(random),
-    packet: edgyBytes(random),
-  }));
-  const answers = kernelRuns(cases);
-  expect(answers).toHaveLength(cases.length);
-  let accepted = 0;
-  for (const [i, one] of cases.entries()) {
-    if (answers[i]!.startsWith("-")) continue;
-    accepted++;
-    const text = shown({ ...one, type: "xdp" });
-    for (const verified of [false, true]) expect(ourRun(one, verified), text).toBe(answers[i]);
+/** An engine whose maps are as new for each program. */
+class FreshBench {
+  readonly #bench: EngineBench;
+  readonly #maps: readonly MapHandle[];
+  readonly #clean: Uint8Array;
+
+  constructor(engine: Engine) {
+    this.#bench = new EngineBench(engine, 1 << 20);
+    this.#maps = mapNames.map((type) => this.#bench.map(type));
+    this.#clean = this.#bench.arena.bytes.slice(0, this.#bench.arena.usedBytes);
   }
-  expect(accepted).toBeGreaterThan(cases.length * 0.9);
-}, 120_000);
+
+  /** The same as of the kernel. */
+  run({ program, packet }: Case, mode: "checked" | "verified" | "proven"): string {
+    const bench = this.#bench;
+    bench.arena.bytes.set(this.#clean);
+    const linked = unwrap(linkUnverified(spec(program), this.#maps, "xdp"));
+    const proof = mode === "proven" ? { proof: prove(program, "xdp", this.#maps) } : {};
+    const run = bench.run(
+      bench.prepareLinked({ ...linked, verified: mode !== "checked", ...proof }),
+      packet,
+    );
+    if (run.fault !== undefined) return `fault at ${run.fault.slot}: ${run.fault.message}`;
+    const maps = this.#maps.map((map) =>
+      [...bench.access(map).entries()]
+        .map(({ key, values }) => `${toHex(key)}=${values.map(toHex).join("")},`)
+        .join(""),
+    );
+    const returned = BigInt.asUintN(32, run.r0).toString(16);
+    return normalized(`${returned} ${toHex(run.meta)}${toHex(run.data)} ${maps.join("/")}/`);
+  }
+}
+
+const total = 20_000;
+/** Every so many programs run with the verifier's proof, which takes as long as all the rest. */
+const provenEvery = 10;
+
+test(`${total} programs: interpreter and JIT, with checks and without, do what the kernel's JIT does with what the kernel accepts`, () => {
+  const source = fileURLToPath(new URL("run-in-kernel.c", import.meta.url));
+  const built = spawnSync("clang", ["-O1", source, "-o", runner], { encoding: "utf8" });
+  expect(built.status, built.stderr).toBe(0);
+  const random = new Random(618);
+  const ours = { interpreter: new FreshBench(interpreter), jit: new FreshBench(jit) };
+  let accepted = 0;
+  for (let done = 0; done < total; done += 1000) {
+    const cases = Array.from({ length: 1000 }, (_, i) => ({
+      program: i % 2 === 0 ? structuredProgram(random, true) : arithmeticProgram(random),
+      packet: edgyBytes(random),
+    }));
+    const answers = kernelRuns(cases);
+    expect(answers).toHaveLength(cases.length);
+    for (const [i, one] of cases.entries()) {
+      const answer = answers[i]!;
+      if (answer.startsWith("-")) continue;
+      accepted++;
+      const found = [
+        ours.interpreter.run(one, "checked"),
+        ours.jit.run(one, "checked"),
+        ours.jit.run(one, i % provenEvery === 0 ? "proven" : "verified"),
+      ];
+      for (const result of found)
+        if (result !== answer) expect(result, shown({ ...one, type: "xdp" })).toBe(answer);
+    }
+  }
+  expect(accepted).toBeGreaterThan(total * 0.9);
+}, 300_000);

@@ -7,7 +7,6 @@ import {
   type LinkedProgram,
   stackBytes,
 } from "../../src/engine/engine.ts";
-import { linkProgram } from "../../src/engine/link.ts";
 import { placeFrame } from "../../src/engine/packet-slot.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import { encodeProgram } from "../../src/isa/codec.ts";
@@ -29,6 +28,7 @@ import {
   SLOT_RETURN_LOW,
   SLOT_WROTE,
 } from "../../src/runtime/wasm/layout.ts";
+import { linkUnverified } from "./unverified.ts";
 
 /** What one run left behind. */
 export interface Run {
@@ -102,7 +102,7 @@ export class EngineBench {
     maps: readonly MapHandle[] = [],
     cpu = 0,
   ): Executable {
-    return this.prepareLinked(unwrap(linkProgram(spec(program), maps, type)), cpu);
+    return this.prepareLinked(unwrap(linkUnverified(spec(program), maps, type)), cpu);
   }
 
   prepareLinked(program: LinkedProgram, cpu = 0): Executable {

@@ -2,16 +2,18 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseHex } from "../../src/common/bytes.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { linkProgram } from "../../src/engine/link.ts";
 import { type Instruction, register } from "../../src/isa/instruction.ts";
 import { sampleInstructions } from "../../src/isa/opcodes.ts";
 import { corpus } from "../support/corpora.ts";
 import { arithmeticCases } from "./arithmetic-cases.ts";
+import { callbackCases } from "./callback-cases.ts";
 import { runCases } from "./case-table.ts";
 import { controlCases } from "./control-cases.ts";
 import { EngineBench, spec, unwrap } from "./engine-bench.ts";
 import { helperCases } from "./helper-cases.ts";
 import { memoryCases } from "./memory-cases.ts";
+import { skbCases } from "./skb-cases.ts";
+import { linkUnverified } from "./unverified.ts";
 
 /** What every engine must do, whatever it is inside. Call it from a test file of that engine. */
 export function engineContract(label: string, engine: Engine): void {
@@ -20,6 +22,8 @@ export function engineContract(label: string, engine: Engine): void {
   runCases(label, bench, memoryCases);
   runCases(label, bench, controlCases);
   helperCases(label, bench);
+  runCases(label, bench, skbCases);
+  callbackCases(label, bench);
   everyRow(label, bench);
   conformance(label, engine, bench);
 }
@@ -41,7 +45,7 @@ function everyRow(label: string, bench: EngineBench): void {
         ...Array.from({ length: 6 }, () => exit),
       ];
       const type = kind === "load_packet" ? "socket" : "raw";
-      const linked = linkProgram(spec(program), maps, type);
+      const linked = linkUnverified(spec(program), maps, type);
       if (refused.includes(kind)) {
         expect(linked.ok, row.name).toBe(false);
         continue;
@@ -87,7 +91,7 @@ function conformance(label: string, engine: Engine, bench: EngineBench): void {
   for (const { file, result, mem, insns } of cases)
     test(`${label}: gives the conformance suite's result for ${file}`, () => {
       const bytecode = parseHex(insns)!;
-      const linked = unwrap(linkProgram({ ...spec("exit"), bytecode }, [], "raw"));
+      const linked = unwrap(linkUnverified({ ...spec("exit"), bytecode }, [], "raw"));
       const run = bench.run(unwrap(engine(linked, bench.context)), parseHex(mem)!);
       expect(run.fault).toBeUndefined();
       expect(run.r0.toString(16)).toBe(result);

@@ -1,13 +1,16 @@
 import { toHex } from "../../src/common/bytes.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
-import { linkProgram } from "../../src/engine/link.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
+import type { Verified } from "../../src/verifier/verified.ts";
+import { verify } from "../../src/verifier/verify.ts";
 import { EngineBench, type Run, spec } from "./engine-bench.ts";
+import { linkUnverified } from "./unverified.ts";
 
 /** One program and its packet. */
 export interface PairedCase {
@@ -16,6 +19,8 @@ export interface PairedCase {
   readonly packet: Uint8Array;
   /** Runs the JIT's code without checks: only for programs that need none. */
   readonly verified?: boolean;
+  /** With what the verifier, which must accept the program, proved of it. */
+  readonly proven?: boolean;
 }
 
 /**
@@ -65,14 +70,17 @@ export class EnginePair {
     return `the arenas differ at 0x${at.toString(16)}`;
   }
 
-  #run(which: number, { program, type, packet, verified }: PairedCase): Run {
+  #run(which: number, { program, type, packet, verified, proven }: PairedCase): Run {
     const bench = this.#benches[which]!;
     bench.traced.length = 0;
     if (verified !== true)
       return bench.run(bench.prepare(program, type, this.#maps[which]), packet);
-    const linked = linkProgram(spec(program), this.#maps[which]!, type);
+    const linked = linkUnverified(spec(program), this.#maps[which]!, type);
     if (!linked.ok) throw linked.error;
-    return bench.run(bench.prepareLinked({ ...linked.value, verified }), packet);
+    if (proven !== true)
+      return bench.run(bench.prepareLinked({ ...linked.value, verified }), packet);
+    const proof = prove(program, type, this.#maps[which]!);
+    return bench.run(bench.prepareLinked({ ...linked.value, verified, proof }), packet);
   }
 
   #firstDifference(): number | undefined {
@@ -94,6 +102,18 @@ export class EnginePair {
   #alignArenas(): void {
     this.#benches[1].arena.bytes.set(this.#benches[0].arena.bytes);
   }
+}
+
+/** What the verifier proves of a program; throws where it refuses it. */
+export function prove(
+  instructions: readonly Instruction[],
+  type: ProgramType,
+  maps: readonly MapHandle[],
+): Verified {
+  const program = { object: "test", name: "test", functions: [], lines: [] };
+  const proof = verify({ ...program, type, instructions, maps }, helpers);
+  if (!proof.ok) throw new Error(`${proof.error.cause}\n${disassembleProgram(instructions)}`);
+  return proof.value;
 }
 
 function describe(run: Run): string {

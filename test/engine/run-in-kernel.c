@@ -3,7 +3,8 @@
 // In:  TYPE MAPS BYTECODE PACKET   TYPE is xdp or socket; MAPS is - or TYPE:KEY:VALUE:ENTRIES,...
 //                                  which `lddw` names by index; the rest is hex.
 // Out: the return value and the packet afterwards from its metadata on, in hex; or - and why it was
-//      not run.
+//      not run. With the argument `maps` behind that the maps' entries, KEY=VALUE in hex, per-CPU
+//      values all after one another; `,` behind each entry and `/` behind each map.
 //
 // A device map holds the loopback device (ifindex 1) under key 1.
 #include <errno.h>
@@ -91,15 +92,52 @@ static void run(int program, unsigned char *packet, size_t length) {
   attr.test.data_out = (unsigned long)out;
   attr.test.data_size_out = sizeof out;
   if (bpf(BPF_PROG_TEST_RUN, &attr) < 0) {
-    printf("- %s\n", strerror(errno));
+    printf("- %s", strerror(errno));
     return;
   }
   printf("%x ", attr.test.retval);
   for (unsigned i = 0; i < attr.test.data_size_out; i++) printf("%02x", out[i]);
-  putchar('\n');
 }
 
-int main(void) {
+static long cpus;
+
+static void dump(int map, unsigned type, unsigned key_size, unsigned value_size) {
+  static unsigned char key[512], next[512], value[1 << 16];
+  int per_cpu = type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH;
+  size_t bytes = per_cpu ? (value_size + 7) / 8 * 8 * (size_t)cpus : value_size;
+  if (bytes > sizeof value) exit(8);
+  union bpf_attr attr;
+  for (void *last = NULL;; last = key) {
+    memset(&attr, 0, sizeof attr);
+    attr.map_fd = (unsigned)map;
+    attr.key = (unsigned long)last;
+    attr.next_key = (unsigned long)next;
+    if (bpf(BPF_MAP_GET_NEXT_KEY, &attr) < 0) break;
+    memcpy(key, next, key_size);
+    memset(&attr, 0, sizeof attr);
+    attr.map_fd = (unsigned)map;
+    attr.key = (unsigned long)key;
+    attr.value = (unsigned long)value;
+    if (bpf(BPF_MAP_LOOKUP_ELEM, &attr) < 0) exit(9);
+    for (unsigned i = 0; i < key_size; i++) printf("%02x", key[i]);
+    putchar('=');
+    for (size_t i = 0; i < bytes; i++) printf("%02x", value[i]);
+    putchar(',');
+  }
+  putchar('/');
+}
+
+static void dump_maps(char *text, const int *maps) {
+  unsigned type, key, value, entries;
+  for (char *one = strtok(text, ","); one != NULL; one = strtok(NULL, ",")) {
+    if (sscanf(one, "%u:%u:%u:%u", &type, &key, &value, &entries) != 4) exit(7);
+    dump(*maps++, type, key, value);
+  }
+}
+
+int main(int argc, char **argv) {
+  int with_maps = argc > 1 && strcmp(argv[1], "maps") == 0;
+  cpus = sysconf(_SC_NPROCESSORS_CONF);
   static unsigned char bytecode[1 << 20], packet[1 << 16];
   char *line = NULL;
   size_t capacity = 0;
@@ -108,6 +146,7 @@ int main(void) {
     char *type = strsep(&rest, " "), *map_text = strsep(&rest, " ");
     char *program_text = strsep(&rest, " "), *packet_text = strsep(&rest, "\n");
     int maps[16];
+    char *map_specs = strdup(map_text);
     int map_count = create_maps(map_text, maps);
     size_t bytes = parse_hex(program_text, bytecode, sizeof bytecode);
     size_t length = parse_hex(packet_text, packet, sizeof packet);
@@ -118,9 +157,15 @@ int main(void) {
       printf("- %s: %s\n", strerror(errno), log_text);
     } else {
       run(program, packet, length);
+      if (with_maps) {
+        putchar(' ');
+        dump_maps(map_specs, maps);
+      }
+      putchar('\n');
       close(program);
     }
     for (int i = 0; i < map_count; i++) close(maps[i]);
+    free(map_specs);
   }
   free(line);
   return 0;

@@ -44,6 +44,8 @@ const counterAt = -64;
 /** A call of the function with this number, until it is known where that lies. */
 interface Call {
   readonly callee: number;
+  /** Its address into r2 instead; a second slot follows. */
+  readonly address?: true;
 }
 type Draft = Instruction | Call;
 
@@ -132,7 +134,7 @@ function statements(scope: Scope, count: number): Draft[] {
 
 function statement(scope: Scope): Draft[] {
   const { random } = scope;
-  switch (random.below(18)) {
+  switch (random.below(19)) {
     case 0:
     case 1:
       return conditional(scope);
@@ -158,6 +160,9 @@ function statement(scope: Scope): Draft[] {
       return unary(random);
     case 12:
       return scope.forKernel ? [arithmetic(random)] : global(random);
+    case 13:
+      // The kernel wants type information of functions that are called back.
+      return scope.forKernel ? [arithmetic(random)] : callBack(scope);
     default:
       return [arithmetic(random)];
   }
@@ -332,6 +337,19 @@ function localCall({ random, functions }: Scope): Draft[] {
   return [{ callee: random.below(functions) }, ...afterCall];
 }
 
+/** A loop over a function, or a map's entries given to it: numbers to it, whatever they are. */
+function callBack({ random, functions }: Scope): Draft[] {
+  if (functions === 0) return [arithmetic(random)];
+  const walks = random.below(2) === 0;
+  return [
+    ...assembled(walks ? `r1 = map_by_fd(${random.below(4)}) ll` : `r1 = ${random.below(4)}`),
+    { callee: random.below(functions), address: true },
+    { kind: "second_slot" },
+    ...assembled(`r3 = r9\nr4 = ${random.below(8) === 0 ? 1 : 0}\ncall ${walks ? 164 : 181}`),
+    ...afterCall,
+  ];
+}
+
 /** Reads and writes a global variable through its address. */
 function global(random: Random): Instruction[] {
   const offset = 8 * random.below(4);
@@ -353,6 +371,9 @@ function link(bodies: readonly Draft[][]): Instruction[] {
   }
   return bodies.flat().map((draft, slot) => {
     if (!("callee" in draft)) return draft;
-    return { kind: "call_local", offset: starts.at(-1 - draft.callee)! - slot - 1 };
+    const offset = starts.at(-1 - draft.callee)! - slot - 1;
+    return draft.address === true
+      ? { kind: "load_function", dst: register(2), offset }
+      : { kind: "call_local", offset };
   });
 }

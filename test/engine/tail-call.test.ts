@@ -1,7 +1,14 @@
 import { expect, test } from "vitest";
 import { putU32le } from "../../src/common/bytes.ts";
-import { type Executable, maxFrames, maxSteps, maxTailCalls } from "../../src/engine/engine.ts";
+import {
+  type Engine,
+  type Executable,
+  maxFrames,
+  maxSteps,
+  maxTailCalls,
+} from "../../src/engine/engine.ts";
 import { interpreter, observedInterpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { jit } from "../../src/engine/jit/jit.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
 import { MAP_VALUES } from "../../src/runtime/wasm/layout.ts";
@@ -14,8 +21,9 @@ class TailCallBench {
   readonly programs: Executable[] = [];
 
   constructor(
+    engine: Engine,
     texts: readonly string[],
-    { type = "xdp" as ProgramType, slots = 8, engine = interpreter } = {},
+    { type = "xdp" as ProgramType, slots = 8 } = {},
   ) {
     this.engine = new EngineBench(engine);
     const maps = [
@@ -63,65 +71,75 @@ const count = `r1 = map_val(map_by_fd(1)) ll
   lock *(u64 *)(r1 + 0) += r2
 `;
 
-for (const type of ["xdp", "socket"] as const)
-  test(`a ${type} program that calls another never goes on, and the other's return is the run's`, () => {
-    const bench = new TailCallBench(
-      [`r6 = r1\n${call(2)}r0 = 1\nexit`, "r0 = *(u32 *)(r1 + 0)\nr0 = 42\nexit"],
-      { type },
-    );
-    expect(bench.run()).toMatchObject({ r0: 42n, fault: undefined });
-  });
+/** Two steps a turn, and one before. */
+const loop = (turns: number): string => `r2 = ${turns}\nloop:\nr2 += -1\nif r2 != 0 goto loop\n`;
 
-for (const { name, index, slots } of [
-  { name: "an empty slot", index: "3" },
-  { name: "an index of max_entries", index: "8" },
-  { name: "the largest index", index: "0xffffffff" },
-  { name: "a value no program has", index: "2", slots: [[2, 99]] },
-])
-  test(`${name} lets the program go on with its registers as they were`, () => {
-    const bench = new TailCallBench([
-      `r6 = r1\nr0 = 1\nr4 = 10\nr5 = 100\n${call(index)}r3 <<= 32\nr3 >>= 32\nr2 -= 2\nr0 += r4\nr0 += r5\nif r1 == r6 goto same\nr0 = 0\nsame:\nexit`,
+tailCallContract("interpreter", interpreter);
+tailCallContract("jit", jit);
+
+/** What tail calls do, whatever the engine. */
+function tailCallContract(label: string, engine: Engine): void {
+  for (const type of ["xdp", "socket"] as const)
+    test(`${label}: a ${type} program that calls another never goes on, and the other's return is the run's`, () => {
+      const bench = new TailCallBench(
+        engine,
+        [`r6 = r1\n${call(2)}r0 = 1\nexit`, "r0 = *(u32 *)(r1 + 0)\nr0 = 42\nexit"],
+        { type },
+      );
+      expect(bench.run()).toMatchObject({ r0: 42n, fault: undefined });
+    });
+
+  for (const { name, index, slots } of [
+    { name: "an empty slot", index: "3" },
+    { name: "an index of max_entries", index: "8" },
+    { name: "the largest index", index: "0xffffffff" },
+    { name: "a value no program has", index: "2", slots: [[2, 99]] },
+  ])
+    test(`${label}: ${name} lets the program go on with its registers as they were`, () => {
+      const bench = new TailCallBench(engine, [
+        `r6 = r1\nr0 = 1\nr4 = 10\nr5 = 100\n${call(index)}r3 <<= 32\nr3 >>= 32\nr2 -= 2\nr0 += r4\nr0 += r5\nif r1 == r6 goto same\nr0 = 0\nsame:\nexit`,
+      ]);
+      const map = bench.programs[0]!.program.maps[0]!;
+      for (const [at, value] of slots ?? [])
+        bench.engine.access(map).update(word(at!), word(value!));
+      expect(bench.run()).toMatchObject({ r0: 111n, fault: undefined });
+    });
+
+  test(`${label}: only the low 32 bits of the index count`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1\n${call("0xffffffff00000002")}r0 = 1\nexit`,
+      "r0 = 42\nexit",
     ]);
-    const map = bench.programs[0]!.program.maps[0]!;
-    for (const [at, value] of slots ?? []) bench.engine.access(map).update(word(at!), word(value!));
-    expect(bench.run()).toMatchObject({ r0: 111n, fault: undefined });
+    expect(bench.run().r0).toBe(42n);
   });
 
-test("only the low 32 bits of the index count", () => {
-  const bench = new TailCallBench([
-    `r6 = r1\n${call("0xffffffff00000002")}r0 = 1\nexit`,
-    "r0 = 42\nexit",
-  ]);
-  expect(bench.run().r0).toBe(42n);
-});
+  test(`${label}: a run makes 33 tail calls, and the next finds nothing`, () => {
+    const bench = new TailCallBench(engine, [`r6 = r1\n${count}${call(1)}r0 = 7\nexit`]);
+    for (let runs = 1; runs <= 3; runs++) {
+      expect(bench.run()).toMatchObject({ r0: 7n, fault: undefined });
+      expect(bench.count).toBe(BigInt(runs * (maxTailCalls + 1)));
+    }
+  });
 
-test("a run makes 33 tail calls, and the next finds nothing", () => {
-  const bench = new TailCallBench([`r6 = r1\n${count}${call(1)}r0 = 7\nexit`]);
-  for (let runs = 1; runs <= 3; runs++) {
-    expect(bench.run()).toMatchObject({ r0: 7n, fault: undefined });
-    expect(bench.count).toBe(BigInt(runs * (maxTailCalls + 1)));
-  }
-});
+  test(`${label}: calls that find nothing do not count towards the 33`, () => {
+    const bench = new TailCallBench(engine, [`r6 = r1\n${count}${call(5)}${call(1)}r0 = 7\nexit`]);
+    expect(bench.run().r0).toBe(7n);
+    expect(bench.count).toBe(34n);
+  });
 
-test("calls that find nothing do not count towards the 33", () => {
-  const bench = new TailCallBench([`r6 = r1\n${count}${call(5)}${call(1)}r0 = 7\nexit`]);
-  expect(bench.run().r0).toBe(7n);
-  expect(bench.count).toBe(34n);
-});
+  test(`${label}: the 33 are for all programs and functions of a run together`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1\ncall again\nr7 = r0\nr1 = r6\ncall again\nr0 += r7\nexit\nagain:\nr6 = r1\n${call(2)}r0 = 1000\nexit`,
+      `r6 = r1\n${count}${call(2)}r0 = 5\nexit`,
+    ]);
+    // The first function's calls take all 33; the second falls through at once.
+    expect(bench.run()).toMatchObject({ r0: 1005n, fault: undefined });
+    expect(bench.count).toBe(33n);
+  });
 
-test("the 33 are for all programs and functions of a run together", () => {
-  const bench = new TailCallBench([
-    `r6 = r1\ncall again\nr7 = r0\nr1 = r6\ncall again\nr0 += r7\nexit\nagain:\nr6 = r1\n${call(2)}r0 = 1000\nexit`,
-    `r6 = r1\n${count}${call(2)}r0 = 5\nexit`,
-  ]);
-  // The first function's calls take all 33; the second falls through at once.
-  expect(bench.run()).toMatchObject({ r0: 1005n, fault: undefined });
-  expect(bench.count).toBe(33n);
-});
-
-test("a target called from a function returns to that function's caller, whose r6 to r9 and stack are kept", () => {
-  const bench = new TailCallBench([
-    `r6 = r1
+  test(`${label}: a target called from a function returns to that function's caller, whose r6 to r9 and stack are kept`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1
      r7 = 7
      r8 = 8
      r9 = 9
@@ -139,8 +157,8 @@ test("a target called from a function returns to that function's caller, whose r
      ${call(2)}
      r0 = 1
      exit`,
-    // Its own frame is the inner function's, zeroed.
-    `r7 = 1000
+      // Its own frame is the inner function's, zeroed.
+      `r7 = 1000
      r9 = 3000
      r0 = *(u64 *)(r10 - 8)
      *(u64 *)(r10 - 8) = 6
@@ -153,14 +171,14 @@ test("a target called from a function returns to that function's caller, whose r
      r6 = 1
      r0 = 200000
      exit`,
-  ]);
-  expect(bench.run()).toMatchObject({ r0: 200_124n, fault: undefined });
-});
+    ]);
+    expect(bench.run()).toMatchObject({ r0: 200_124n, fault: undefined });
+  });
 
-test("programs that call each other out of nested functions all return to the right callers", () => {
-  const bench = new TailCallBench([
-    // program1 → its inner → program2 → its inner → program1 again, which then finds r9 = 0.
-    `r6 = r1
+  test(`${label}: programs that call each other out of nested functions all return to the right callers`, () => {
+    const bench = new TailCallBench(engine, [
+      // program1 → its inner → program2 → its inner → program1 again, which then finds r9 = 0.
+      `r6 = r1
      r8 = 1
      call inner
      r0 *= 10
@@ -171,7 +189,7 @@ test("programs that call each other out of nested functions all return to the ri
      ${call(2)}
      r0 = 9
      exit`,
-    `r6 = r1
+      `r6 = r1
      r8 = 2
      call inner
      r0 *= 10
@@ -182,7 +200,7 @@ test("programs that call each other out of nested functions all return to the ri
      ${call(3)}
      r0 = 8
      exit`,
-    `r6 = r1
+      `r6 = r1
      ${count}
      r1 = map_val(map_by_fd(1)) ll
      r2 = *(u64 *)(r1 + 0)
@@ -191,59 +209,62 @@ test("programs that call each other out of nested functions all return to the ri
      end:
      r0 = 3
      exit`,
-  ]);
-  // 1 → 2 → 3 → 1 → 2 → 3: each of 1 and 2 is entered twice, two functions deep each time.
-  expect(bench.run()).toMatchObject({ r0: 32121n, fault: undefined });
-});
+    ]);
+    // 1 → 2 → 3 → 1 → 2 → 3: each of 1 and 2 is entered twice, two functions deep each time.
+    expect(bench.run()).toMatchObject({ r0: 32121n, fault: undefined });
+  });
 
-test("a target at the deepest frame may not call a function more", () => {
-  const nested = Array.from({ length: maxFrames - 1 }, (_, i) => `call f${i}\nexit\nf${i}:`).join(
-    "\n",
-  );
-  const bench = new TailCallBench([
-    `${nested}\nr6 = r1\n${call(2)}r0 = 1\nexit`,
-    "call f\nexit\nf:\nr0 = 1\nexit",
-  ]);
-  expect(bench.run().fault).toMatchObject({ code: "call_depth", slot: 0, program: "program2" });
-});
+  test(`${label}: a target at the deepest frame may not call a function more`, () => {
+    const nested = Array.from({ length: maxFrames - 1 }, (_, i) => `call f${i}\nexit\nf${i}:`).join(
+      "\n",
+    );
+    const bench = new TailCallBench(engine, [
+      `${nested}\nr6 = r1\n${call(2)}r0 = 1\nexit`,
+      "call f\nexit\nf:\nr0 = 1\nexit",
+    ]);
+    expect(bench.run().fault).toMatchObject({ code: "call_depth", slot: 0, program: "program2" });
+  });
 
-test("a target's stack is zeroed though the same frame was full", () => {
-  const fill = Array.from({ length: 64 }, (_, i) => `*(u64 *)(r10 - ${8 * (i + 1)}) = -1`);
-  const sum = Array.from({ length: 64 }, (_, i) => `r2 = *(u64 *)(r10 - ${8 * (i + 1)})\nr0 |= r2`);
-  const bench = new TailCallBench([
-    `r6 = r1\n${fill.join("\n")}\n${call(2)}r0 = 1\nexit`,
-    `r0 = 0\n${sum.join("\n")}\nexit`,
-  ]);
-  expect(bench.run()).toMatchObject({ r0: 0n, fault: undefined });
-});
+  test(`${label}: a target's stack is zeroed though the same frame was full`, () => {
+    const fill = Array.from({ length: 64 }, (_, i) => `*(u64 *)(r10 - ${8 * (i + 1)}) = -1`);
+    const sum = Array.from(
+      { length: 64 },
+      (_, i) => `r2 = *(u64 *)(r10 - ${8 * (i + 1)})\nr0 |= r2`,
+    );
+    const bench = new TailCallBench(engine, [
+      `r6 = r1\n${fill.join("\n")}\n${call(2)}r0 = 1\nexit`,
+      `r0 = 0\n${sum.join("\n")}\nexit`,
+    ]);
+    expect(bench.run()).toMatchObject({ r0: 0n, fault: undefined });
+  });
 
-test("registers but r1 and r10 are 0 in a target", () => {
-  const bench = new TailCallBench([
-    `r6 = r1\nr7 = -1\nr8 = -1\nr9 = -1\nr0 = -1\nr4 = -1\nr5 = -1\n${call(2)}exit`,
-    "r0 |= r2\nr0 |= r3\nr0 |= r4\nr0 |= r5\nr0 |= r6\nr0 |= r7\nr0 |= r8\nr0 |= r9\nexit",
-  ]);
-  expect(bench.run().r0).toBe(0n);
-});
+  test(`${label}: registers but r1 and r10 are 0 in a target`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1\nr7 = -1\nr8 = -1\nr9 = -1\nr0 = -1\nr4 = -1\nr5 = -1\n${call(2)}exit`,
+      "r0 |= r2\nr0 |= r3\nr0 |= r4\nr0 |= r5\nr0 |= r6\nr0 |= r7\nr0 |= r8\nr0 |= r9\nexit",
+    ]);
+    expect(bench.run().r0).toBe(0n);
+  });
 
-test("a target reaches its own maps and not its caller's", () => {
-  const bench = new TailCallBench([`r6 = r1\n${call(2)}exit`, `${count}r0 = 2\nexit`]);
-  expect(bench.run().r0).toBe(2n);
-  expect(bench.count).toBe(1n);
-  const { view } = bench.engine.arena;
-  const address = view.getUint32(bench.counts.descriptor + MAP_VALUES, true);
-  // The same layout again: the address is right, and the target has no such map.
-  const hostile = new TailCallBench([
-    `r6 = r1\n${count}${call(2)}exit`,
-    `r2 = ${address} ll\nr0 = *(u64 *)(r2 + 0)\nexit`,
-  ]);
-  expect(hostile.counts.descriptor).toBe(bench.counts.descriptor);
-  expect(hostile.run().fault).toMatchObject({ code: "bad_access", program: "program2", slot: 2 });
-  expect(hostile.count).toBe(1n);
-});
+  test(`${label}: a target reaches its own maps and not its caller's`, () => {
+    const bench = new TailCallBench(engine, [`r6 = r1\n${call(2)}exit`, `${count}r0 = 2\nexit`]);
+    expect(bench.run().r0).toBe(2n);
+    expect(bench.count).toBe(1n);
+    const { view } = bench.engine.arena;
+    const address = view.getUint32(bench.counts.descriptor + MAP_VALUES, true);
+    // The same layout again: the address is right, and the target has no such map.
+    const hostile = new TailCallBench(engine, [
+      `r6 = r1\n${count}${call(2)}exit`,
+      `r2 = ${address} ll\nr0 = *(u64 *)(r2 + 0)\nexit`,
+    ]);
+    expect(hostile.counts.descriptor).toBe(bench.counts.descriptor);
+    expect(hostile.run().fault).toMatchObject({ code: "bad_access", program: "program2", slot: 2 });
+    expect(hostile.count).toBe(1n);
+  });
 
-test("a packet that a target has shortened is as short for the function it returns to", () => {
-  const bench = new TailCallBench([
-    `r6 = r1
+  test(`${label}: a packet that a target has shortened is as short for the function it returns to`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1
      call inner
      r1 = *(u32 *)(r6 + 0)
      r0 = *(u8 *)(r1 + 60)
@@ -253,32 +274,87 @@ test("a packet that a target has shortened is as short for the function it retur
      ${call(2)}
      r0 = 1
      exit`,
-    "r2 = -10\ncall 65\nexit",
-  ]);
-  expect(bench.run().fault).toMatchObject({ code: "bad_access", slot: 3, program: "program1" });
-  expect(bench.run(frame(80))).toMatchObject({ r0: 60n, fault: undefined });
-});
+      "r2 = -10\ncall 65\nexit",
+    ]);
+    expect(bench.run().fault).toMatchObject({ code: "bad_access", slot: 3, program: "program1" });
+    expect(bench.run(frame(80))).toMatchObject({ r0: 60n, fault: undefined });
+  });
 
-test("what a caller has written and chosen stays after a tail call", () => {
-  const bench = new TailCallBench([
-    `r6 = r1\nr2 = *(u32 *)(r6 + 0)\n*(u8 *)(r2 + 0) = 99\nr1 = 5\nr2 = 0\ncall 23\n${call(2)}exit`,
-    "r0 = 4\nexit",
-  ]);
-  const run = bench.run();
-  expect(run).toMatchObject({ r0: 4n, wrote: true, redirect: { ifindex: 5, flags: 0 } });
-  expect(run.data[0]).toBe(99);
-});
+  test(`${label}: what a caller has written and chosen stays after a tail call`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1\nr2 = *(u32 *)(r6 + 0)\n*(u8 *)(r2 + 0) = 99\nr1 = 5\nr2 = 0\ncall 23\n${call(2)}exit`,
+      "r0 = 4\nexit",
+    ]);
+    const run = bench.run();
+    expect(run).toMatchObject({ r0: 4n, wrote: true, redirect: { ifindex: 5, flags: 0 } });
+    expect(run.data[0]).toBe(99);
+  });
 
-test("a socket program's cb survives a tail call", () => {
-  const bench = new TailCallBench(
-    [`r6 = r1\nr2 = 4321\n*(u32 *)(r6 + 48) = r2\n${call(2)}exit`, "r0 = *(u32 *)(r1 + 48)\nexit"],
-    { type: "socket" },
-  );
-  expect(bench.run().r0).toBe(4321n);
-});
+  test(`${label}: a socket program's cb survives a tail call`, () => {
+    const bench = new TailCallBench(
+      engine,
+      [
+        `r6 = r1\nr2 = 4321\n*(u32 *)(r6 + 48) = r2\n${call(2)}exit`,
+        "r0 = *(u32 *)(r1 + 48)\nexit",
+      ],
+      { type: "socket" },
+    );
+    expect(bench.run().r0).toBe(4321n);
+  });
 
-/** Two steps a turn, and one before. */
-const loop = (turns: number): string => `r2 = ${turns}\nloop:\nr2 += -1\nif r2 != 0 goto loop\n`;
+  test(`${label}: a function's caller goes on with what its target has left of the budget`, () => {
+    const bench = new TailCallBench(engine, [
+      `r6 = r1\ncall inner\n${loop(maxSteps / 4)}r0 = 1\nexit\ninner:\nr6 = r1\n${call(2)}exit`,
+      `${loop(maxSteps / 4)}r0 = 2\nexit`,
+    ]);
+    expect(bench.run().fault).toMatchObject({ code: "budget_exceeded", program: "program1" });
+  });
+
+  test(`${label}: a fault without a tail call names no program, and is forgotten by the next run`, () => {
+    const bench = new TailCallBench(engine, ["r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 63)\nexit"]);
+    expect(bench.run(frame(20)).fault).not.toHaveProperty("program");
+    const calling = new TailCallBench(engine, [
+      `r6 = r1\n${call(2)}exit`,
+      "r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 63)\nexit",
+    ]);
+    expect(calling.run(frame(20)).fault).toMatchObject({ code: "bad_access", program: "program2" });
+    expect(calling.run(frame(64))).toMatchObject({ r0: 63n, fault: undefined });
+  });
+
+  for (const { name, program, message } of [
+    {
+      name: "a context that is none",
+      program: "r1 += 8\nr2 = map_by_fd(0) ll\nr3 = 1\ncall 12\nexit",
+      message: "tail_call, argument r1: not the program's context",
+    },
+    {
+      name: "a map of another type",
+      program: "r2 = map_by_fd(1) ll\nr3 = 1\ncall 12\nexit",
+      message:
+        "tail_call, argument r2: map array is of type array, which this helper does not take",
+    },
+    {
+      name: "a call by register",
+      program: "r2 = map_by_fd(0) ll\nr3 = 1\nr6 = 12\ncallx r6\nexit",
+      message: "tail_call cannot be called by a register",
+    },
+  ])
+    test(`${label}: a tail call with ${name} ends the run`, () => {
+      const { r0, fault } = new TailCallBench(engine, [program, "r0 = 1\nexit"]).run();
+      expect({ r0, fault }).toMatchObject({ r0: 0n, fault: { code: "bad_argument", message } });
+    });
+
+  test(`${label}: without a table of programs every tail call goes on`, () => {
+    const bench = new EngineBench(engine);
+    const map = bench.map("prog_array", { valueSize: 4 });
+    bench.access(map).update(word(1), word(1));
+    const run = bench.run(
+      bench.prepare(`r6 = r1\n${call(1)}r0 = 7\nexit`, "xdp", [map]),
+      frame(14),
+    );
+    expect(run).toMatchObject({ r0: 7n, fault: undefined });
+  });
+}
 
 for (const [name, engine] of [
   ["interpreter", interpreter],
@@ -288,10 +364,10 @@ for (const [name, engine] of [
     const half = maxSteps / 4;
     // Of the call 6 steps: a wide instruction takes two.
     const ends = (turns: number) =>
-      new TailCallBench(
-        [`r6 = r1\n${loop(half)}${call(2)}r0 = 1\nexit`, `${loop(turns)}r0 = 2\nexit`],
-        { engine },
-      ).run();
+      new TailCallBench(engine, [
+        `r6 = r1\n${loop(half)}${call(2)}r0 = 1\nexit`,
+        `${loop(turns)}r0 = 2\nexit`,
+      ]).run();
     const turns = (maxSteps - (2 + 2 * half + 6) - 3) / 2;
     expect(ends(Math.floor(turns))).toMatchObject({ r0: 2n, fault: undefined });
     expect(ends(Math.floor(turns) + 1).fault).toMatchObject({
@@ -299,52 +375,3 @@ for (const [name, engine] of [
       program: "program2",
     });
   });
-
-test("a function's caller goes on with what its target has left of the budget", () => {
-  const bench = new TailCallBench([
-    `r6 = r1\ncall inner\n${loop(maxSteps / 4)}r0 = 1\nexit\ninner:\nr6 = r1\n${call(2)}exit`,
-    `${loop(maxSteps / 4)}r0 = 2\nexit`,
-  ]);
-  expect(bench.run().fault).toMatchObject({ code: "budget_exceeded", program: "program1" });
-});
-
-test("a fault without a tail call names no program, and is forgotten by the next run", () => {
-  const bench = new TailCallBench(["r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 63)\nexit"]);
-  expect(bench.run(frame(20)).fault).not.toHaveProperty("program");
-  const calling = new TailCallBench([
-    `r6 = r1\n${call(2)}exit`,
-    "r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 63)\nexit",
-  ]);
-  expect(calling.run(frame(20)).fault).toMatchObject({ code: "bad_access", program: "program2" });
-  expect(calling.run(frame(64))).toMatchObject({ r0: 63n, fault: undefined });
-});
-
-for (const { name, program, message } of [
-  {
-    name: "a context that is none",
-    program: "r1 += 8\nr2 = map_by_fd(0) ll\nr3 = 1\ncall 12\nexit",
-    message: "tail_call, argument r1: not the program's context",
-  },
-  {
-    name: "a map of another type",
-    program: "r2 = map_by_fd(1) ll\nr3 = 1\ncall 12\nexit",
-    message: "tail_call, argument r2: map array is of type array, which this helper does not take",
-  },
-  {
-    name: "a call by register",
-    program: "r2 = map_by_fd(0) ll\nr3 = 1\nr6 = 12\ncallx r6\nexit",
-    message: "tail_call cannot be called by a register",
-  },
-])
-  test(`a tail call with ${name} ends the run`, () => {
-    const { r0, fault } = new TailCallBench([program, "r0 = 1\nexit"]).run();
-    expect({ r0, fault }).toMatchObject({ r0: 0n, fault: { code: "bad_argument", message } });
-  });
-
-test("without a table of programs every tail call goes on", () => {
-  const bench = new EngineBench(interpreter);
-  const map = bench.map("prog_array", { valueSize: 4 });
-  bench.access(map).update(word(1), word(1));
-  const run = bench.run(bench.prepare(`r6 = r1\n${call(1)}r0 = 7\nexit`, "xdp", [map]), frame(14));
-  expect(run).toMatchObject({ r0: 7n, fault: undefined });
-});

@@ -86,6 +86,19 @@ test("a chain whose last filter goes on passes, as libxdp's dispatcher does", ()
   expect(judge()).toEqual({ kind: "pass" });
 });
 
+test("the filter that ended a chain is known until the next frame; where all went on, none did", () => {
+  const ended = setUp([{ returns: PASS }, { returns: DROP }, { returns: PASS }]);
+  expect(ended.chain.decider).toBeUndefined();
+  ended.judge();
+  expect(ended.chain.decider?.name).toBe("filter1");
+  const faulted = setUp([{ returns: PASS, fault: "bad_access" }, { returns: PASS }]);
+  faulted.judge();
+  expect(faulted.chain.decider?.name).toBe("filter0");
+  const passing = setUp([{ returns: PASS }, { returns: PASS }]);
+  passing.judge();
+  expect(passing.chain.decider).toBeUndefined();
+});
+
 test("the shortest cut of several socket filters holds", () => {
   const { judge } = setUp([
     { type: "socket", returns: 80 },

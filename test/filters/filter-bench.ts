@@ -59,7 +59,10 @@ export async function openObject(file: string, settings: Settings = {}): Promise
     }
   }
   const executables = new Map<string, Executable>(
-    object.programs.map((program) => [program.name, value(bench.prepare(program, maps))]),
+    object.programs.map((program) => [
+      program.name,
+      value(bench.prepare(program, maps, program.type, "interpreter", { object })),
+    ]),
   );
   return {
     judge(frame, program) {

@@ -6,7 +6,25 @@ import { bytesOf } from "./numbers.ts";
 import { mapSpec, openArena, openMap } from "./open-map.ts";
 
 for (const { spec, code, says } of [
-  { spec: mapSpec("ringbuf", 0, 0, 4096), code: "MAP_TYPE_UNSUPPORTED", says: "ringbuf" },
+  { spec: mapSpec("sockmap", 4, 4, 1), code: "MAP_TYPE_UNSUPPORTED", says: "sockmap" },
+  { spec: mapSpec("ringbuf", 0, 0, 4095), code: "MAP_MAX_ENTRIES", says: "a power of two" },
+  { spec: mapSpec("ringbuf", 0, 0, 12288), code: "MAP_MAX_ENTRIES", says: "12288" },
+  { spec: mapSpec("ringbuf", 0, 4, 4096), code: "MAP_VALUE_SIZE", says: "make it 0 bytes" },
+  { spec: mapSpec("queue", 4, 4, 1), code: "MAP_KEY_SIZE", says: "make it 0 bytes" },
+  { spec: mapSpec("hash", 4, 4, 1, { extra: 3 }), code: "MAP_EXTRA", says: "take no map_extra" },
+  { spec: mapSpec("bloom_filter", 0, 4, 1, { extra: 16 }), code: "MAP_EXTRA", says: "1 to 15" },
+  { spec: mapSpec("lru_hash", 4, 8, 1, { spinLock: 0 }), code: "MAP_SPIN_LOCK", says: "lru_hash" },
+  { spec: mapSpec("hash_of_maps", 4, 4, 1), code: "MAP_INNER", says: "what its maps are like" },
+  {
+    spec: mapSpec("array_of_maps", 4, 4, 1, { inner: mapSpec("prog_array", 4, 4, 1) }),
+    code: "MAP_INNER",
+    says: "cannot hold maps of type prog_array",
+  },
+  {
+    spec: mapSpec("array_of_maps", 4, 4, 1, { inner: mapSpec("hash", 0, 4, 1) }),
+    code: "MAP_KEY_SIZE",
+    says: "(type hash) is 0 bytes",
+  },
   { spec: mapSpec("array", 8, 4, 1), code: "MAP_KEY_SIZE", says: "make it 4 bytes" },
   { spec: mapSpec("hash", 0, 4, 1), code: "MAP_KEY_SIZE", says: "is 0 bytes" },
   { spec: mapSpec("lpm_trie", 4, 4, 1), code: "MAP_KEY_SIZE", says: "make it 5 to 260 bytes" },
@@ -79,11 +97,14 @@ const shapes: readonly MapSpec[] = [
   mapSpec("prog_array", 4, 4, 5),
   mapSpec("devmap", 4, 8, 5),
   mapSpec("devmap_hash", 4, 4, 5),
+  mapSpec("cpumap", 4, 8, 5),
+  mapSpec("xskmap", 4, 4, 5),
 ];
 
 for (const spec of shapes)
   test(`a full ${spec.type} stays within the bytes that were computed for it`, () => {
-    for (const cpus of [1, 3]) {
+    // A cpumap takes only CPUs there are.
+    for (const cpus of spec.type === "cpumap" ? [5, 7] : [1, 3]) {
       const place = openArena(2 ** 20);
       const guard = place.arena.allocate(64, "guard");
       const map = openMap(spec, cpus, place);
@@ -97,7 +118,7 @@ for (const spec of shapes)
             spec.type === "lpm_trie"
               ? new Uint8Array([20, 0, 0, 0, i, i, i])
               : bytesOf(i, spec.keySize);
-          const value = spec.type.startsWith("devmap")
+          const value = ["devmap", "devmap_hash", "cpumap", "xskmap"].includes(spec.type)
             ? bytesOf(1, spec.valueSize)
             : new Uint8Array(spec.valueSize).fill(255);
           expect(map.access.update(key, value)).toBe(0);
@@ -109,6 +130,45 @@ for (const spec of shapes)
       expect(isZero(guard.value) && isZero(behind.value)).toBe(true);
       expect(storageBytes(spec, cpus + 1)).toBeGreaterThanOrEqual(bytes);
     }
+  });
+
+for (const spec of [
+  mapSpec("queue", 0, 13, 5),
+  mapSpec("stack", 0, 13, 5),
+  mapSpec("bloom_filter", 0, 13, 500, { extra: 15 }),
+])
+  test(`a full ${spec.type} stays within the bytes that were computed for it`, () => {
+    const place = openArena(2 ** 20);
+    const { access, handle } = openMap(spec, 2, place);
+    const behind = place.arena.allocate(64, "guard");
+    if (!behind.ok) throw behind.error;
+    expect(handle.descriptor + storageBytes(spec, 2)).toBeLessThanOrEqual(behind.value);
+    for (let i = 0; i < 1000; i++)
+      access.update(new Uint8Array(0), bytesOf(i, 13).fill(255, 4), spec.type === "queue" ? 2 : 0);
+    const guard = place.arena.bytes.subarray(behind.value, behind.value + 64);
+    expect(guard.every((byte) => byte === 0)).toBe(true);
+  });
+
+for (const spec of [mapSpec("ringbuf", 0, 0, 4096), mapSpec("perf_event_array", 4, 4, 2)])
+  test(`the rings of a ${spec.type} stay within the bytes that were computed for them`, () => {
+    const place = openArena(2 ** 21);
+    const { arena, runtime } = place;
+    const { handle } = openMap(spec, 2, place);
+    const behind = arena.allocate(64, "guard");
+    if (!behind.ok) throw behind.error;
+    expect(handle.descriptor + storageBytes(spec, 2)).toBeLessThanOrEqual(behind.value);
+    const last = spec.type === "ringbuf" ? 0 : 1;
+    for (let i = 0; i < 2000; i++) {
+      const size = 1 + ((i * 397) % 2900);
+      const sample = runtime.reserve(handle.descriptor, last, size, last);
+      if (sample === 0) throw new Error(`no room for ${size} bytes`);
+      arena.bytes.fill(255, sample, sample + size);
+      runtime.commit(sample, i % 3);
+      while (runtime.nextRecord(handle.descriptor, last) !== 0)
+        runtime.releaseRecord(handle.descriptor, last);
+    }
+    const guard = arena.bytes.subarray(behind.value, behind.value + 64);
+    expect(guard.every((byte) => byte === 0)).toBe(true);
   });
 
 test("a released map's memory serves the next one of its size, empty", () => {

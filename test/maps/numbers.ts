@@ -16,3 +16,10 @@ export function bytesOf(n: number, size: number): Uint8Array {
   for (let i = 0; i < Math.min(size, 4); i++) bytes[i] = n >>> (8 * i);
   return bytes;
 }
+
+/** What `bytesOf` put into the first bytes. */
+export function numberOf(bytes: Uint8Array): number {
+  let n = 0;
+  for (let i = 0; i < Math.min(bytes.length, 4); i++) n += bytes[i]! * 2 ** (8 * i);
+  return n;
+}

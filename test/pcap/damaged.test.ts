@@ -104,6 +104,33 @@ for (const { name, bytes, cuts, packetEnds } of captures()) {
       expect(brief(await readInChunks(bytes, sizes))).toEqual(whole);
   });
 
+  test(`${name} with a bogus length at any byte ends in an error with its place, or in packets`, () => {
+    const whole = readAll(bytes).packets.length;
+    const outcomes = { errors: 0, packets: 0 };
+    for (let at = 0; at + 4 <= bytes.length; at++)
+      for (const bogus of [
+        [0xff, 0xff, 0xff, 0xff],
+        [0, 0, 0, 4],
+        [4, 0, 0, 0],
+        [0, 0, 0, 0],
+      ]) {
+        const damaged = bytes.slice();
+        damaged.set(bogus, at);
+        const { packets, error } = readAll(damaged);
+        // A length in the middle may take in what follows, and no more packets come of it than bytes.
+        expect(packets.reduce((sum, one) => sum + one.data.length, 0)).toBeLessThan(bytes.length);
+        if (error === undefined) outcomes.packets++;
+        else {
+          outcomes.errors++;
+          expect(error.message).toMatch(/, byte \d+: /);
+          expect(error.offset).toBeLessThanOrEqual(bytes.length);
+        }
+      }
+    expect(whole).toBe(packetEnds.length);
+    expect(outcomes.errors).toBeGreaterThan(50);
+    expect(outcomes.packets).toBeGreaterThan(50);
+  });
+
   test(`${name} mutated at random ends in an error or in packets, the same in any chunks`, async () => {
     const random = new Random(name.length);
     let errors = 0;
@@ -233,6 +260,46 @@ test("a bogus length ends the reading at once: no more of the source is asked fo
   ).rejects.toMatchObject({ code: "CAPTURE_BAD_LENGTH", offset: 24 });
   expect(asked).toBe(0);
 });
+
+const huge = 64 * 1024 * 1024;
+
+for (const { name, start, offset } of [
+  {
+    name: "pcap",
+    start: concat(classicHeader(false), words(1, 0, huge, huge)),
+    offset: 24,
+  },
+  {
+    name: "pcapng",
+    start: concat(
+      sectionHeader(false),
+      interfaceBlock(false),
+      words(6, huge + 32, 0, 0, 0, huge, huge),
+    ),
+    offset: sectionHeader(false).length + interfaceBlock(false).length,
+  },
+])
+  test(`a packet of 64 MB in ${name} is refused at its byte before any of it is held`, () => {
+    const decoder = new CaptureDecoder("huge");
+    const copied = copiedBytes(() => {
+      decoder.push(start);
+      expect(decoder.next()).toBeUndefined();
+      // More of it may come: it is not kept.
+      for (let i = 0; i < 64; i++) {
+        decoder.push(new Uint8Array(1024));
+        expect(decoder.next()).toBeUndefined();
+      }
+    });
+    expect(decoder.error).toMatchObject({ code: "CAPTURE_BAD_LENGTH", offset });
+    expect(copied).toBe(0);
+  });
+
+function words(...numbers: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(numbers.length * 4);
+  const view = new DataView(bytes.buffer);
+  for (const [i, number] of numbers.entries()) view.setUint32(i * 4, number, true);
+  return bytes;
+}
 
 test("a slow taker holds the source back", async () => {
   const writer = new ClassicWriter(1);

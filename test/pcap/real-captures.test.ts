@@ -28,6 +28,9 @@ const oddTimes = new Set([
   "tcpdump/rx_serviceid_oobr.pcap",
 ]);
 
+/** Wireshark takes the pseudo-header of ATM packets off their lengths. */
+const oddCounts = new Set(["tcpdump/atm-oam-loopback-print-overrun.pcap"]);
+
 if (captures === undefined)
   test.skip("every capture reads as tcpdump reads it [skipped: needs the corpora]", () => {});
 else {
@@ -68,6 +71,41 @@ else {
       expect(seen.same).toBeGreaterThan(400);
       // The folder's licence text is the one file that is no capture.
       expect(seen.refused).toBe(1);
+    },
+  );
+
+  needing("capinfos")(
+    "every capture has the packets and bytes that Wireshark counts",
+    { timeout: 60_000 },
+    () => {
+      const { stdout } = spawnSync(
+        "capinfos",
+        ["-TmQ", "-c", "-d", ...files.map((name) => join(captures, name))],
+        { encoding: "utf8", maxBuffer: 2 ** 24 },
+      );
+      const counted = new Map(
+        stdout
+          .trim()
+          .split("\n")
+          .slice(1)
+          .map((line) => {
+            const [file, packets, bytes] = line.replaceAll('"', "").split(",");
+            return [file!, [Number(packets), Number(bytes)]] as const;
+          }),
+      );
+      const wrong: string[] = [];
+      let same = 0;
+      for (const name of files) {
+        const expected = counted.get(join(captures, name));
+        if (expected === undefined || oddCounts.has(name)) continue;
+        const { packets } = readAll(readFileSync(join(captures, name)));
+        const bytes = packets.reduce((sum, packet) => sum + packet.originalLength, 0);
+        if (expected[0] === packets.length && expected[1] === bytes) same++;
+        else
+          wrong.push(`${name}: ${packets.length} packets, ${bytes} bytes; capinfos: ${expected}`);
+      }
+      expect(wrong).toEqual([]);
+      expect(same).toBeGreaterThan(400);
     },
   );
 

@@ -82,9 +82,10 @@ export class PlanBench {
 
 export async function planOf(
   options: PlanOptions,
-): Promise<{ plan: ProxyPlan; counters: readonly Counters[] }> {
+): Promise<{ plan: ProxyPlan; counters: readonly Counters[]; arena: Arena }> {
   const bench = new PlanBench(options.workers);
-  return { plan: await bench.plan(options), counters: bench.counters };
+  const { counters, arena } = bench;
+  return { plan: await bench.plan(options), counters, arena };
 }
 
 export async function echoUpstream(): Promise<UpstreamPlan> {

@@ -29,6 +29,7 @@ import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
 import { UdpListener } from "../../src/proxy/udp-listener.ts";
+import { WorkerNetwork } from "../../src/proxy/worker-network.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiate.ts";
 import {
@@ -156,7 +157,25 @@ export async function startRig(
   const slotsAt = value(arena.allocate(SLOT_BYTES * slotCount, "slots"));
   const countersAt = value(arena.allocate(counterBytes(shape), "counters"));
   const clock = new TurnClock();
+  const plan: ListenerPlan = {
+    name: "test",
+    protocol,
+    listen: { host: "127.0.0.1", port: 0 },
+    ifindex: 1000,
+    upstream: 0,
+    ingress: [],
+    egress: [],
+    idleTimeoutMs: 60_000,
+    maxSessions: 1000,
+    localAddress: "127.0.0.1",
+    onDrop: "reset",
+    onSegmentDrop: "reset",
+    ...options.plan,
+  };
+  const ports = options.ports ?? [];
+  const network = new WorkerNetwork({ listeners: [plan], ports }, arena);
   const context: EngineContext = {
+    network,
     arena,
     runtime: instantiateRuntime(runtimeModule, arena),
     cpu: 0,
@@ -181,21 +200,6 @@ export async function startRig(
         return { filter: new LoadedFilter(parts, arena, counters, reporter) };
       }),
     );
-  const plan: ListenerPlan = {
-    name: "test",
-    protocol,
-    listen: { host: "127.0.0.1", port: 0 },
-    ifindex: 1000,
-    upstream: 0,
-    ingress: [],
-    egress: [],
-    idleTimeoutMs: 60_000,
-    maxSessions: 1000,
-    localAddress: "127.0.0.1",
-    onDrop: "reset",
-    onSegmentDrop: "reset",
-    ...options.plan,
-  };
   const upstreams = options.upstreams.map((upstream, i) =>
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
@@ -205,12 +209,13 @@ export async function startRig(
     index: 0,
     ingress: chain(options.ingress),
     egress: chain(options.egress),
-    destinations: new Destinations({ upstreams, ports: options.ports ?? [] }, plan),
-    peerPorts: new PeerPorts(options.ports ?? []),
+    destinations: new Destinations({ upstreams, ports }, plan),
+    peerPorts: new PeerPorts(ports),
     counters,
     arena,
     captures: new CaptureTap(arena, 0, () => clock.nowMs()),
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
+    network,
     clock,
     cpu: 0,
     onHeard: ({ upstream, key }, up) => {

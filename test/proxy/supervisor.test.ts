@@ -5,6 +5,9 @@ import type { FaultReport } from "../../src/filter/fault-reporter.ts";
 import { startEcho } from "../../src/proxy/echo.ts";
 import { withinFileLimit } from "../../src/proxy/file-limit.ts";
 import { startProxy } from "../../src/proxy/supervisor.ts";
+import { instantiateRuntime } from "../../src/runtime/instantiate.ts";
+import { MAP_LOCK } from "../../src/runtime/wasm/layout.ts";
+import { mapSpec, openMap } from "../maps/open-map.ts";
 import { needing } from "../support/needing.ts";
 import { echoUpstream, planOf, silent, stopping } from "./plan-of.ts";
 import { cleanUp, onCleanUp, TcpClient, udpSocket, until, value } from "./rig.ts";
@@ -148,6 +151,37 @@ test("a worker that cannot start for a bug is an error, not a crash", async () =
     ok: false,
     error: { code: "WORKER_DIED", what: expect.stringContaining("upstream none has no address") },
   });
+});
+
+test("a worker that dies lets go of the maps it held, and of none that others hold", async () => {
+  const { plan, arena } = await planOf({
+    upstreams: [await echoUpstream()],
+    listeners: [{}],
+    filters: [{ assembly: "r0 = 2\nexit" }],
+  });
+  const runtime = instantiateRuntime(plan.runtime, arena);
+  const maps = (["hash", "lpm_trie"] as const).map(
+    (type) => openMap(mapSpec(type, 8, 8, 4), 2, { arena, runtime }).handle,
+  );
+  const locks = maps.map(({ descriptor }) => descriptor + MAP_LOCK);
+  const [filter] = plan.filters;
+  const died: number[] = [];
+  const proxy = value(
+    await startProxy(
+      {
+        ...plan,
+        filters: [{ ...filter!, program: { ...filter!.program, maps } }],
+        workers: plan.workers.map((worker) => ({ ...worker, slots: 2 ** 30 })),
+      },
+      { ...silent, onWorkerDied: (worker) => died.push(worker) },
+    ),
+  );
+  for (const [holder, lock] of locks.entries()) arena.view.setUint32(lock, holder + 1, true);
+  const client = await udpSocket();
+  client.send("x", proxy.listeners[0]!.address);
+  await until(() => died.length > 0);
+  expect(locks.map((lock) => arena.view.getUint32(lock, true))).toEqual([0, 2]);
+  await proxy.stop(0);
 });
 
 test("stop ends every worker and frees its ports", async () => {

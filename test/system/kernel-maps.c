@@ -4,9 +4,11 @@
 //
 // First prints the number of possible CPUs. Then one operation a line, one answer a line:
 //
-//   create TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES FLAGS   result; the map is the current one from here
-//   update KEY VALUE FLAGS                              result
+//   create TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES FLAGS EXTRA   result; the current map from here on
+//   update KEY VALUE FLAGS                              result; - for the key of a map without keys
 //   lookup KEY                                          result value
+//   pop                                                 result value
+//   holds VALUE                                         result
 //   delete KEY                                          result
 //   next KEY|-                                          result key
 //   dump                                                "key value" of each entry, then "end"
@@ -86,7 +88,7 @@ static void print_hex(const unsigned char *bytes, __u32 size)
 		printf("%02x", bytes[i]);
 }
 
-static int create(__u32 type, __u32 keys, __u32 values, __u32 entries, __u32 flags)
+static int create(__u32 type, __u32 keys, __u32 values, __u32 entries, __u32 flags, __u64 extra)
 {
 	union bpf_attr attr = {
 		.map_type = type,
@@ -94,6 +96,7 @@ static int create(__u32 type, __u32 keys, __u32 values, __u32 entries, __u32 fla
 		.value_size = values,
 		.max_entries = entries,
 		.map_flags = flags,
+		.map_extra = extra,
 	};
 	if (map >= 0)
 		close(map);
@@ -108,7 +111,7 @@ static int element(enum bpf_cmd command, void *out, __u64 flags)
 {
 	union bpf_attr attr = {
 		.map_fd = map,
-		.key = (unsigned long)key,
+		.key = key_size ? (unsigned long)key : 0,
 		.value = (unsigned long)out,
 		.flags = flags,
 	};
@@ -163,7 +166,8 @@ static void run(const char *operation)
 	int result;
 	if (!strcmp(operation, "create")) {
 		__u32 type = number(), keys = number(), values = number(), entries = number();
-		printf("%d\n", create(type, keys, values, entries, number()));
+		__u32 flags = number();
+		printf("%d\n", create(type, keys, values, entries, flags, number()));
 	} else if (!strcmp(operation, "update")) {
 		parse(word(), key);
 		parse(word(), value);
@@ -176,6 +180,14 @@ static void run(const char *operation)
 		printf("%d ", result);
 		print_hex(value, result == 0 ? value_bytes() : 0);
 		printf("\n");
+	} else if (!strcmp(operation, "pop")) {
+		result = element(BPF_MAP_LOOKUP_AND_DELETE_ELEM, value, 0);
+		printf("%d ", result);
+		print_hex(value, result == 0 ? value_bytes() : 0);
+		printf("\n");
+	} else if (!strcmp(operation, "holds")) {
+		parse(word(), value);
+		printf("%d\n", element(BPF_MAP_LOOKUP_ELEM, value, 0));
 	} else if (!strcmp(operation, "delete")) {
 		parse(word(), key);
 		printf("%d\n", element(BPF_MAP_DELETE_ELEM, NULL, 0));

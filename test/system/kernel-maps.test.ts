@@ -57,6 +57,8 @@ for (const { type, keySize, valueSize, maxEntries } of [
   { type: "devmap_hash", keySize: 4, valueSize: 4, maxEntries: 9 },
   { type: "devmap_hash", keySize: 4, valueSize: 8, maxEntries: 9 },
   { type: "prog_array", keySize: 4, valueSize: 4, maxEntries: 9 },
+  { type: "cpumap", keySize: 4, valueSize: 4, maxEntries: 9 },
+  { type: "cpumap", keySize: 4, valueSize: 8, maxEntries: 1 },
 ] as const)
   test(`${type} with keys of ${keySize} and values of ${valueSize} bytes does as the kernel's`, () => {
     for (let seed = 1; seed <= 8; seed++) {
@@ -71,6 +73,64 @@ for (const { type, keySize, valueSize, maxEntries } of [
       expect(contents(access), `seed ${seed}`).toEqual(answers.contents);
     }
   });
+
+for (const { type, valueSize, maxEntries, extra } of [
+  { type: "queue", valueSize: 8, maxEntries: 5 },
+  { type: "queue", valueSize: 13, maxEntries: 1 },
+  { type: "stack", valueSize: 4, maxEntries: 5 },
+  { type: "stack", valueSize: 3, maxEntries: 64 },
+  { type: "bloom_filter", valueSize: 8, maxEntries: 40 },
+  { type: "bloom_filter", valueSize: 12, maxEntries: 300, extra: 1 },
+  { type: "bloom_filter", valueSize: 13, maxEntries: 40, extra: 15 },
+  { type: "bloom_filter", valueSize: 3, maxEntries: 1, extra: 2 },
+] as const satisfies readonly KeylessMap[])
+  test(`${type} with values of ${valueSize} bytes and map_extra ${extra ?? 0} does as the kernel's`, () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      // With a seed of 0 even what a bloom filter takes for another is the same.
+      const flags = type === "bloom_filter" ? 64 : 0;
+      const spec = mapSpec(type, 0, valueSize, maxEntries, { flags, extra });
+      const operations = keylessOperations(spec, seed);
+      const lines = [createLine(spec), ...operations.map(({ line }) => line)];
+      const [, created, ...results] = runJudge(`${lines.join("\n")}\n`);
+      expect(created).toBe("0");
+      const { access } = openMap(spec, cpus);
+      for (const [i, { line, run }] of operations.entries())
+        expect(`${line} → ${run(access)}`, `seed ${seed}, operation ${i}`).toBe(
+          `${line} → ${results[i]!.trim()}`,
+        );
+    }
+  });
+
+interface KeylessMap {
+  readonly type: MapType;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly extra?: number;
+}
+
+function keylessOperations(spec: MapSpec, seed: number): readonly Operation[] {
+  const random = seeded(seed * 104_729 + mapTypes[spec.type]);
+  const noKey = new Uint8Array(0);
+  const shown = (value: Uint8Array | undefined): string =>
+    value === undefined ? "-2" : `0 ${toHex(value)}`;
+  return Array.from({ length: everything.operations }, (): Operation => {
+    const value = new Uint8Array(spec.valueSize);
+    for (let i = 0; i < value.length; i++) value[i] = i < 2 ? random(12) : 0;
+    const kind = random(4);
+    if (kind < 2) {
+      const flags = randomFlags(random);
+      return {
+        line: `update - ${toHex(value)} ${flags}`,
+        run: (map) => String(map.update(noKey, value, flags)),
+      };
+    }
+    if (spec.type === "bloom_filter")
+      return { line: `holds ${toHex(value)}`, run: (map) => (map.mayHold(value) ? "0" : "-2") };
+    return kind === 2
+      ? { line: "pop", run: (map) => shown(map.pop()) }
+      : { line: "lookup -", run: (map) => shown(map.lookup(noKey)?.[0]) };
+  });
+}
 
 test("maps are created or refused as the kernel does", () => {
   const specs = creations();
@@ -96,13 +156,20 @@ function creations(): readonly MapSpec[] {
     "prog_array",
     "devmap",
     "devmap_hash",
+    "cpumap",
+    "xskmap",
+    "queue",
+    "stack",
+    "bloom_filter",
+    "perf_event_array",
   ];
   const specs: MapSpec[] = [];
   for (const type of types) {
     const base = type === "lpm_trie" ? 1 : 0;
+    // Without a number libbpf gives a perf_event_array one; the kernel would refuse it.
     for (const keySize of [0, 1, 3, 4, 5, 8, 16, 260, 261])
       for (const valueSize of [0, 1, 4, 5, 8, 12])
-        for (const maxEntries of [0, 1, 3])
+        for (const maxEntries of type === "perf_event_array" ? [1, 3] : [0, 1, 3])
           specs.push(mapSpec(type, keySize, valueSize, maxEntries, { flags: base }));
     // Flags beyond 1 << 12 need a token, a BTF object or a VMA: they change what is asked for.
     for (let bit = 0; bit <= 12; bit++)
@@ -114,6 +181,20 @@ function creations(): readonly MapSpec[] {
     specs.push(mapSpec(type, type === "lpm_trie" ? 8 : 4, 32_768, 1, { flags: base }));
     specs.push(mapSpec(type, type === "lpm_trie" ? 8 : 4, 32_769, 1, { flags: base }));
   }
+  for (const maxEntries of [0, 1, 2048, 4095, 4096, 8192, 12_288, 2 ** 20])
+    for (const [keySize, valueSize] of [
+      [0, 0],
+      [4, 0],
+      [0, 4],
+    ] as const)
+      specs.push(mapSpec("ringbuf", keySize, valueSize, maxEntries));
+  for (let bit = 0; bit <= 12; bit++)
+    specs.push(mapSpec("ringbuf", 0, 0, 4096, { flags: 1 << bit }));
+  for (const type of ["queue", "stack", "bloom_filter"] as const)
+    for (let bit = 0; bit <= 12; bit++) specs.push(mapSpec(type, 0, 4, 2, { flags: 1 << bit }));
+  for (const type of ["hash", "bloom_filter", "queue"] as const)
+    for (const extra of [1, 15, 16])
+      specs.push(mapSpec(type, type === "hash" ? 4 : 0, 4, 2, { extra }));
   return specs;
 }
 
@@ -121,7 +202,8 @@ function randomOperations(spec: MapSpec, seed: number): readonly Operation[] {
   const random = seeded(seed * 7919 + mapTypes[spec.type]);
   const operations: Operation[] = [];
   // The order in hashes is each implementation's own.
-  const hasOrder = spec.type.includes("array") || ["lpm_trie", "devmap"].includes(spec.type);
+  const hasOrder =
+    spec.type.includes("array") || ["lpm_trie", "devmap", "cpumap"].includes(spec.type);
   for (let i = 0; i < everything.operations; i++) {
     const key = randomKey(spec, random);
     const kind = random(hasOrder ? 10 : 9);
@@ -161,6 +243,19 @@ function randomValue(spec: MapSpec, random: (below: number) => number): Uint8Arr
       // Interface 0 or the loopback; a program that is none, or absent. Others depend on the host.
       value.fill(0);
       value[0] = random(4) === 0 ? 0 : loopback();
+      if (spec.valueSize === 8 && random(3) === 0) value.fill(0xff, 4);
+    }
+    if (spec.type === "cpumap") {
+      // Queues of 0, some, the most and too many; a program that is none, or absent.
+      value.fill(0);
+      value.set(
+        [
+          [0, 0],
+          [192, 0],
+          [0, 64],
+          [1, 64],
+        ][random(4)]!,
+      );
       if (spec.valueSize === 8 && random(3) === 0) value.fill(0xff, 4);
     }
     if (spec.type === "prog_array") value.set([1, 0, 0, 0]);
@@ -207,8 +302,8 @@ function padTo8(value: Uint8Array): string {
 }
 
 function createLine(spec: MapSpec): string {
-  const { type, keySize, valueSize, maxEntries, flags } = spec;
-  return `create ${mapTypes[type]} ${keySize} ${valueSize} ${maxEntries} ${flags}`;
+  const { type, keySize, valueSize, maxEntries, flags, extra = 0 } = spec;
+  return `create ${mapTypes[type]} ${keySize} ${valueSize} ${maxEntries} ${flags} ${extra}`;
 }
 
 function runJudge(input: string): string[] {

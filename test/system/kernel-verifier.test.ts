@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test as vitestTest } from "vitest";
 import { parseHex } from "../../src/common/bytes.ts";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { decodeProgram } from "../../src/isa/codec.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import { loadObject } from "../../src/object/load-object.ts";
@@ -16,7 +17,6 @@ import { corpus } from "../support/corpora.ts";
 import { needing } from "../support/needing.ts";
 import { kernelVerdicts } from "../verifier/kernel-verdicts.ts";
 import { fuzzMapSpecs, mutated, randomProgram } from "../verifier/random-program.ts";
-import { signatures } from "../verifier/signatures.ts";
 
 const test = needing("clang", "kernel bpf()");
 const folder = mkdtempSync(join(tmpdir(), "weir-kernel-verifier-"));
@@ -27,6 +27,10 @@ const knownlyAccepted: readonly [log: RegExp, reason: string][] = [
   [
     /LD_ABS is not allowed in subprogs/,
     "it stands in a function that is never called, and so is never run",
+  ],
+  [
+    /r\d = \(s(8|16|32)\)r\d .*makes pkt pointer be out of bounds/,
+    "of a sign extension the kernel forgets what was known of the low half, and we do not",
   ],
   [/fd_idx without fd_array/, "lddw names its map by index, and the test's loader passes no array"],
 ];
@@ -59,6 +63,19 @@ function fuzzPrograms(seed: number, count: number, mutate: boolean): VerifiableP
   return programs;
 }
 
+/** WEIR_FUZZ_PROGRAMS and WEIR_FUZZ_SEED ask for other programs, and more than CI has time for. */
+const asked = process.env.WEIR_FUZZ_PROGRAMS;
+const seedOffset = Number(process.env.WEIR_FUZZ_SEED ?? 0);
+const longRunMs = 3_600_000;
+
+function report(what: string, count: number, { bothAccept, onlyWeRefuse }: Comparison): void {
+  if (asked === undefined) return;
+  const lost = onlyWeRefuse.length;
+  console.log(
+    `${count} ${what}: both accept ${bothAccept}, only the kernel does ${lost}, only we 0`,
+  );
+}
+
 interface Comparison {
   readonly bothAccept: number;
   /** Programs that only the kernel refuses, and that only we refuse, but for those listed above. */
@@ -73,7 +90,7 @@ function compare(programs: readonly VerifiableProgram[]): Comparison {
   const onlyWeRefuse: string[] = [];
   for (const [i, program] of programs.entries()) {
     const { accepted, log } = answers[i]!;
-    const ours = verify(program, signatures, { maxVisited: 200_000 });
+    const ours = verify(program, helpers, { maxVisited: 200_000 });
     if (accepted && ours.ok) bothAccept++;
     else if (ours.ok && !knownlyAccepted.some(([known]) => known.test(log)))
       onlyKernelRefuses.push(`${log}\n${disassembleProgram(program.instructions)}`);
@@ -87,20 +104,34 @@ function compare(programs: readonly VerifiableProgram[]): Comparison {
   return { bothAccept, onlyKernelRefuses, onlyWeRefuse };
 }
 
-test("random programs that keep the rules, or nearly, get the kernel's verdict", () => {
-  const { bothAccept, onlyKernelRefuses, onlyWeRefuse } = compare(fuzzPrograms(11, 2000, false));
-  expect(onlyKernelRefuses).toEqual([]);
-  expect(onlyWeRefuse).toEqual([]);
-  expect(bothAccept).toBeGreaterThan(1000);
-});
+test(
+  "random programs that keep the rules, or nearly, get the kernel's verdict",
+  () => {
+    const count = Number(asked ?? 2000);
+    const comparison = compare(fuzzPrograms(11 + seedOffset, count, false));
+    const { bothAccept, onlyKernelRefuses, onlyWeRefuse } = comparison;
+    expect(onlyKernelRefuses).toEqual([]);
+    if (asked === undefined) expect(onlyWeRefuse).toEqual([]);
+    expect(bothAccept).toBeGreaterThan(count / 2);
+    report("programs", count, comparison);
+  },
+  longRunMs,
+);
 
-test("random programs with changed bits are accepted only where the kernel accepts them", () => {
-  const { bothAccept, onlyKernelRefuses, onlyWeRefuse } = compare(fuzzPrograms(12, 3000, true));
-  expect(onlyKernelRefuses).toEqual([]);
-  // Each is a loss for somebody, and none a danger; more than these would be a change for the worse.
-  expect(onlyWeRefuse.length, onlyWeRefuse.join("\n")).toBeLessThanOrEqual(3);
-  expect(bothAccept).toBeGreaterThan(500);
-});
+test(
+  "random programs with changed bits are accepted only where the kernel accepts them",
+  () => {
+    const count = Number(asked ?? 3000);
+    const comparison = compare(fuzzPrograms(12 + seedOffset, count, true));
+    const { bothAccept, onlyKernelRefuses, onlyWeRefuse } = comparison;
+    expect(onlyKernelRefuses).toEqual([]);
+    // Each is a loss for somebody, and none a danger; more than these would be a change for the worse.
+    expect(onlyWeRefuse.length, onlyWeRefuse.join("\n")).toBeLessThanOrEqual(count / 1000);
+    expect(bothAccept).toBeGreaterThan(count / 6);
+    report("mutated programs", count, comparison);
+  },
+  longRunMs,
+);
 
 /** All of an object, as the verifier takes it. */
 function verifiable(object: ObjectSpec, program: ProgramSpec): VerifiableProgram {
@@ -128,22 +159,16 @@ for (const file of readdirSync(filters).filter((name) => name.endsWith(".o")))
     const object = load(join(filters, file));
     expect(object?.programs.length).toBeGreaterThan(0);
     for (const program of object?.programs ?? []) {
-      const verdict = verify(verifiable(object!, program), signatures);
+      const verdict = verify(verifiable(object!, program), helpers);
       expect(verdict.ok ? "accepted" : verdict.error.message).toBe("accepted");
     }
   });
 
-/** Debian's, in libxdp1 and xdp-tools. Why some are refused. */
+/** Debian's, in libxdp1 and xdp-tools. */
 const debianFolders = ["x86_64-linux-gnu", "aarch64-linux-gnu"].map(
   (name) => `/usr/lib/${name}/bpf`,
 );
 const debianFolder = debianFolders.find((path) => existsSync(path));
-const debianRefusals: Readonly<Record<string, RegExp>> = {
-  "xdpdump_xdp.o": /calls helper 25/,
-  "xsk_def_xdp_prog.o": /of type xskmap/,
-  "xsk_def_xdp_prog_5.3.o": /of type xskmap/,
-};
-
 vitestTest.skipIf(debianFolder === undefined)(
   `Debian's XDP objects are accepted${debianFolder === undefined ? " [skipped: needs libxdp1, xdp-tools]" : ""}`,
   () => {
@@ -153,12 +178,7 @@ vitestTest.skipIf(debianFolder === undefined)(
       // xdpdump_bpf.o asks for a running kernel's types, which the loader says.
       if (object === undefined) expect(file).toBe("xdpdump_bpf.o");
       for (const program of object?.programs ?? []) {
-        const verdict = verify(verifiable(object!, program), signatures);
-        const expected = debianRefusals[file];
-        if (expected !== undefined) {
-          expect(verdict.ok ? "accepted" : verdict.error.message).toMatch(expected);
-          continue;
-        }
+        const verdict = verify(verifiable(object!, program), helpers);
         expect(verdict.ok ? "accepted" : verdict.error.message).toBe("accepted");
         accepted++;
       }
@@ -192,7 +212,7 @@ vitestTest.skipIf(conformance === undefined)(
           lines: [],
           dataBytes: mem.length / 2,
         },
-        signatures,
+        helpers,
       );
       const callx = decoded.value.some((one) => one.kind === "call_register");
       // A helper called by a number in a register that is known: safe, and the suite asks for it.
@@ -328,7 +348,7 @@ for (const [i, { name, accepted, code }] of cPrograms.entries())
     );
     if (built.status !== 0) throw new Error(String(built.stderr));
     const spec = load(object)!;
-    const verdict = verify(verifiable(spec, spec.programs[0]!), signatures);
+    const verdict = verify(verifiable(spec, spec.programs[0]!), helpers);
     expect(verdict.ok, verdict.ok ? "" : verdict.error.message).toBe(accepted);
     if (!verdict.ok) expect(verdict.error.source?.line).toBeGreaterThan(0);
     const pin = `/sys/fs/bpf/weir-verifier-test-${process.pid}-${i}`;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import { decodeProgram } from "../../src/isa/codec.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
@@ -7,11 +8,10 @@ import { verify } from "../../src/verifier/verify.ts";
 import { Random } from "../packet/random.ts";
 import { mutated, randomProgram } from "./random-program.ts";
 import { programOf, testMaps } from "./rule-cases.ts";
-import { signatures } from "./signatures.ts";
 
 function verdictOf(instructions: readonly Instruction[], type: "xdp" | "socket" | "raw") {
   const program = { object: "f", name: "f", type, maps: testMaps, functions: [], lines: [] };
-  return verify({ ...program, instructions, dataBytes: 64 }, signatures, { maxVisited: 20_000 });
+  return verify({ ...program, instructions, dataBytes: 64 }, helpers, { maxVisited: 20_000 });
 }
 
 test("any bytes that decode end in a verdict or a named rejection (20,000 programs)", () => {
@@ -50,33 +50,53 @@ test("programs with changed bits end in a verdict or a named rejection", () => {
 });
 
 test("a program without instructions is refused", () => {
-  const verdict = verify({ ...programOf("exit"), instructions: [] }, signatures);
+  const verdict = verify({ ...programOf("exit"), instructions: [] }, helpers);
   expect(verdict.ok ? "" : verdict.error.code).toBe("PROGRAM_EMPTY");
 });
 
 test("a program is followed over no more instructions than it may be", () => {
   const loop = programOf("r6 = 0\nl: r6 += 1\nif r6 != 100 goto l\nr0 = 0\nexit");
-  const verdict = verify(loop, signatures, { maxVisited: 100 });
+  const verdict = verify(loop, helpers, { maxVisited: 100 });
   if (verdict.ok) return expect.fail("accepted");
   expect(verdict.error.code).toBe("TOO_COMPLEX");
   expect(verdict.error.cause).toBe(
     "100 instructions were followed over all paths, and there are more",
   );
-  expect(verify(loop, signatures, { maxVisited: 300 }).ok).toBe(true);
+  expect(verify(loop, helpers, { maxVisited: 300 }).ok).toBe(true);
+  return undefined;
+});
+
+test("a loop whose every round leaves a branch open ends where too many are open", () => {
+  const loop = programOf(`r2 = *(u32 *)(r1 + 0)
+    r3 = *(u32 *)(r1 + 4)
+    r6 = 0
+    l: r5 = r2
+    r5 += r6
+    r4 = r5
+    r4 += 1
+    if r4 > r3 goto out
+    r6 += 1
+    r5 = *(u8 *)(r5 + 0)
+    if r5 != 0 goto l
+    out: r0 = 2
+    exit`);
+  const verdict = verify(loop, helpers);
+  if (verdict.ok) return expect.fail("accepted");
+  expect(verdict.error.cause).toBe("8192 branches are open on one path");
   return undefined;
 });
 
 test("a function that calls itself is refused", () => {
-  const verdict = verify(programOf("call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit"), signatures);
+  const verdict = verify(programOf("call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit"), helpers);
   expect(verdict.ok ? "" : verdict.error.code).toBe("CALL_DEPTH");
 });
 
 test("100,000 instructions in a row, and a loop around 90,000, are within the limit", () => {
   const straight = `r0 = 0\n${"r0 += 1\n".repeat(99_998)}exit`;
-  expect(verify(programOf(straight), signatures).ok).toBe(true);
+  expect(verify(programOf(straight), helpers).ok).toBe(true);
   const looped = `r0 = 0\nr6 = 0\nl: ${"r0 ^= 1\n".repeat(90_000)}r6 += 1\nif r6 s> 8 goto o\ngoto l\no: exit`;
   const assembled = assemble(looped.replace("goto l\no", "gotol l\no"));
   if (!assembled.ok) throw assembled.error[0];
-  const verdict = verify({ ...programOf("exit"), instructions: assembled.value }, signatures);
+  const verdict = verify({ ...programOf("exit"), instructions: assembled.value }, helpers);
   expect(verdict.ok ? verdict.value.visited : verdict.error.message).toBeGreaterThan(800_000);
 });

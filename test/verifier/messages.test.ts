@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { formatRejection } from "../../src/verifier/rejection.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { programOf } from "./rule-cases.ts";
-import { signatures } from "./signatures.ts";
 
 const unchecked = programOf(
   "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr0 = *(u8 *)(r2 + 13)\nexit",
@@ -16,7 +16,7 @@ const unchecked = programOf(
 );
 
 test("a rejection says where, what the registers hold, why, and what would mend it", () => {
-  const verdict = verify(unchecked, signatures);
+  const verdict = verify(unchecked, helpers);
   if (verdict.ok) return expect.fail("accepted");
   expect(formatRejection(verdict.error).split("\n")).toEqual([
     "test.o: program test is refused (PACKET_BOUNDS)",
@@ -38,7 +38,7 @@ test("a rejection says where, what the registers hold, why, and what would mend 
 
 test("the log has the kernel's form", () => {
   const lines: string[] = [];
-  verify(unchecked, signatures, { log: (line) => lines.push(line) });
+  verify(unchecked, helpers, { log: (line) => lines.push(line) });
   expect(lines).toEqual([
     "0: R1=ctx() R10=fp0",
     "; void *data = ctx->data; @ filter.c:11",
@@ -55,7 +55,7 @@ test("the log shows where paths part and where an earlier one covers the rest", 
   const lines: string[] = [];
   const text =
     "r6 = *(u32 *)(r1 + 12)\nr7 = 0\nr8 = 0\nif r6 > 1 goto l\nr7 = 1\nl: if r6 > 2 goto m\nr8 = 1\nr8 = 2\nr8 = 3\nm: r0 = 0\nexit";
-  const verdict = verify(programOf(text), signatures, { log: (line) => lines.push(line) });
+  const verdict = verify(programOf(text), helpers, { log: (line) => lines.push(line) });
   expect(verdict.ok).toBe(true);
   expect(lines.filter((line) => line.startsWith("from ")).length).toBeGreaterThan(0);
   expect(lines.some((line) => line.endsWith(": safe"))).toBe(true);
@@ -75,7 +75,7 @@ test("what was proven is told by instruction", () => {
       r1 = 5
     out: r0 = 0
       exit`),
-    signatures,
+    helpers,
   );
   if (!verdict.ok) return expect.fail(verdict.error.message);
   const { reached, regionsOf, mapOfCall, stackBytes, readsUnwritten } = verdict.value;

@@ -1,15 +1,15 @@
 import { expect, test } from "vitest";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { needing } from "../support/needing.ts";
 import { kernelVerdicts } from "./kernel-verdicts.ts";
 import { programOf, ruleCases } from "./rule-cases.ts";
-import { signatures } from "./signatures.ts";
 
 for (const { rule, type, accepted, refused, code, says } of ruleCases)
   test(`the verifier sees to it that ${rule}`, () => {
-    const good = verify(programOf(accepted, type), signatures);
+    const good = verify(programOf(accepted, type), helpers);
     expect(good.ok ? "accepted" : good.error.message).toBe("accepted");
-    const bad = verify(programOf(refused, type), signatures);
+    const bad = verify(programOf(refused, type), helpers);
     if (bad.ok) return expect.fail(`accepted:\n${refused}`);
     expect(bad.error.code, bad.error.message).toBe(code);
     expect(bad.error.message).toMatch(says);

@@ -16,6 +16,7 @@ export interface GenerateOptions {
   readonly netmask: number | undefined;
   /** Whether the packets carry Linux's metadata: VLAN tags out of the frame, direction, interface. */
   readonly linuxExtensions: boolean;
+  readonly bigEndian: boolean;
   /** Headers that `protochain` walks over at most, without a loop; undefined for a loop. */
   readonly maxChainedHeaders: number | undefined;
 }

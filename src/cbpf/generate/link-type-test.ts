@@ -106,8 +106,9 @@ function cookedTest(context: Context, protocol: number): Fragment {
 
 function loopbackTest(context: Context, protocol: number): Fragment {
   const family = (number: number): Fragment => {
-    // NULL has the number in the byte order of the capturing machine: little-endian here.
-    const value = context.linkType === "NULL" ? number << 24 : number;
+    // NULL has the number in the byte order of the capturing machine, LOOP in network order.
+    const isSwapped = context.linkType === "NULL" && !context.options.bigEndian;
+    const value = isSwapped ? number << 24 : number;
     return compare(context, "link_header", 0, size.word, value);
   };
   if (protocol === etherType.ip) return family(familyIp);

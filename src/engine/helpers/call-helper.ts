@@ -44,14 +44,36 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
       return checkReadable(run, low, high, run.map!.keySize);
     case "map_value":
       return checkReadable(run, low, high, run.map!.valueSize);
+    case "writable_map_value":
+      run.work += run.map!.valueSize / stepBytes;
+      return memory.writable(low, high, run.map!.valueSize) ? undefined : memory.problem.message;
+    case "reserved_memory":
+      return high === 0 && memory.holdings.hasRecord(low)
+        ? undefined
+        : "no record that the program has reserved";
+    case "spin_lock":
+      return checkSpinLock(helper, low, high, run);
     case "context":
       return high === 0 && low === memory.contextAddress ? undefined : "not the program's context";
     case "readable_memory":
     case "readable_memory_or_null":
     case "writable_memory":
+    case "writable_memory_or_null":
+    case "updated_memory":
       return checkMemory(helper, index, run);
+    case "updated_u32":
+      return checkReadable(run, low, high, 4) ?? checkWritable(run, low, high, 4);
+    case "writable_u64":
+      return checkWritable(run, low, high, 8);
+    case "constant_string":
+      return checkConstantString(run, low, high);
+    case "callback":
+      return high === 0 && run.callbacks.has(low) ? undefined : "not a function of this program";
     case "size":
     case "size_or_zero":
+    case "allocation_size":
+    // The callback gets it, and what that does with it is checked there.
+    case "stack_or_null":
     case "anything":
       return undefined;
     default:
@@ -70,9 +92,23 @@ function checkMap(helper: Helper, low: number, high: number, run: HelperRun): st
   return undefined;
 }
 
+/** What the verifier proves: one lock at a time, freed through the same pointer. */
+function checkSpinLock(
+  { spinLock }: Helper,
+  low: number,
+  high: number,
+  { memory }: HelperRun,
+): string | undefined {
+  if (memory.spinLockAt(low, high) === undefined)
+    return "not the address of a struct bpf_spin_lock in a map's value";
+  const { lock } = memory.holdings;
+  if (spinLock === "lock") return lock === 0 ? undefined : "a spin lock is held already";
+  return lock === low ? undefined : "not the spin lock that is held";
+}
+
 /** A pointer and the size in the register after it. */
 function checkMemory(helper: Helper, index: number, run: HelperRun): string | undefined {
-  const { memory, registers } = run;
+  const { registers } = run;
   const at = 2 * index + 2;
   const size = registers[at + 2]!;
   if (registers[at + 3] !== 0 || size < 0 || size >= maxArgumentBytes)
@@ -81,9 +117,32 @@ function checkMemory(helper: Helper, index: number, run: HelperRun): string | un
     return helper.arguments[index + 1] === "size" ? `its size in r${index + 2} is 0` : undefined;
   const low = registers[at]!;
   const high = registers[at + 1]!;
-  if (helper.arguments[index] !== "writable_memory") return checkReadable(run, low, high, size);
+  const kind = helper.arguments[index]!;
+  const unread = kind.startsWith("writable") ? undefined : checkReadable(run, low, high, size);
+  return unread ?? (kind.startsWith("readable") ? undefined : checkWritable(run, low, high, size));
+}
+
+function checkWritable(
+  run: HelperRun,
+  low: number,
+  high: number,
+  size: number,
+): string | undefined {
   run.work += size / stepBytes;
-  return memory.writable(low, high, size) ? undefined : memory.problem.message;
+  return run.memory.writable(low, high, size) ? undefined : run.memory.problem.message;
+}
+
+/** Of a map that no program writes, up to a zero byte within its value. */
+function checkConstantString(run: HelperRun, low: number, high: number): string | undefined {
+  const { memory, context } = run;
+  if (!memory.isConstant(low, high)) return "no string constant of the program";
+  const { bytes } = context.arena;
+  for (let at = low; memory.readable(at, high, 1); at++) {
+    if (bytes[at] !== 0) continue;
+    run.work += (at - low) / stepBytes;
+    return undefined;
+  }
+  return "a string without a zero byte at its end";
 }
 
 function checkReadable(

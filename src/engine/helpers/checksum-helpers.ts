@@ -1,4 +1,4 @@
-import { type Helper, R1, R2, R3, R4, R5, xdpOnly } from "./helper.ts";
+import { type Helper, R1, R2, R3, R4, R5, xdpAndTc } from "./helper.ts";
 
 const maxWord = 0xffff_ffff;
 const wordValues = 2 ** 32;
@@ -15,7 +15,7 @@ export const checksumHelpers: readonly Helper[] = [
       "size_or_zero",
       "anything",
     ],
-    types: xdpOnly,
+    types: xdpAndTc,
     packetMemory: true,
     /**
      * seed + sum(to) - sum(from), folded to 16 bits, for any sizes: as Linux 6.18 does. Older

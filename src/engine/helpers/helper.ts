@@ -14,6 +14,8 @@ export interface HelperRun {
   readonly context: EngineContext;
   /** The map of this call, for helpers that take one. */
   map: MapHandle | undefined;
+  /** First slots of the functions whose addresses the program takes: what may be called back. */
+  readonly callbacks: ReadonlySet<number>;
   /** What helpers have done since the engine last looked, in steps: it takes them off its budget. */
   work: number;
 }
@@ -39,9 +41,13 @@ export const R3 = 6;
 export const R4 = 8;
 export const R5 = 10;
 
-/** Every program type that runs here: what the kernel's `bpf_base_func_proto` gives to all. */
-export const anyType: readonly ProgramType[] = ["xdp", "socket", "raw"];
-/** Types whose r1 is a context: all that the kernel has. */
-export const contextTypes: readonly ProgramType[] = ["xdp", "socket"];
 export const xdpOnly: readonly ProgramType[] = ["xdp"];
-export const socketOnly: readonly ProgramType[] = ["socket"];
+/** Programs of the traffic control: `tc_cls_act_func_proto`. */
+export const tcTypes: readonly ProgramType[] = ["tc", "tcx", "action"];
+export const xdpAndTc: readonly ProgramType[] = [...xdpOnly, ...tcTypes];
+/** Types whose context is `__sk_buff`. */
+export const skbTypes: readonly ProgramType[] = [...tcTypes, "socket", "cgroup_skb"];
+/** Types whose r1 is a context: all that the kernel has. */
+export const contextTypes: readonly ProgramType[] = [...xdpOnly, ...skbTypes];
+/** Every program type that runs here: what the kernel's `bpf_base_func_proto` gives to all. */
+export const anyType: readonly ProgramType[] = [...contextTypes, "raw"];

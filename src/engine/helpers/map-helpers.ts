@@ -1,4 +1,5 @@
 import { errno } from "../../common/errno.ts";
+import { holdsMaps } from "../../maps/map-rules.ts";
 import type { MapType } from "../../object/object-spec.ts";
 import { anyType, type Helper, R2, R3, R4 } from "./helper.ts";
 
@@ -22,10 +23,15 @@ export const mapHelpers: readonly Helper[] = [
     types: anyType,
     returns: "map_value_or_null",
     packetMemory: true,
-    maps: [...valueMaps, "devmap", "devmap_hash"],
+    maps: [...valueMaps, "devmap", "devmap_hash", "xskmap", "array_of_maps", "hash_of_maps"],
     call(run) {
-      const { runtime, cpu } = run.context;
-      return runtime.lookup(run.map!.descriptor, run.registers[R2]!, cpu);
+      const { arena, runtime, cpu } = run.context;
+      const map = run.map!;
+      const value = runtime.lookup(map.descriptor, run.registers[R2]!, cpu);
+      if (value === 0 || !holdsMaps(map.type)) return value;
+      const inner = arena.words[value >> 2]!;
+      if (inner !== 0) run.memory.reachInner(map, inner);
+      return inner;
     },
   },
   {
@@ -55,6 +61,22 @@ export const mapHelpers: readonly Helper[] = [
     call(run) {
       const { runtime, cpu } = run.context;
       return runtime.remove(run.map!.descriptor, run.registers[R2]!, cpu);
+    },
+  },
+  {
+    id: 195,
+    name: "map_lookup_percpu_elem",
+    arguments: ["map", "map_key", "anything"],
+    types: anyType,
+    returns: "map_value_or_null",
+    packetMemory: true,
+    maps: ["percpu_array", "percpu_hash", "lru_percpu_hash"],
+    /** The number of a CPU is 32 bits wide, as in the kernel. */
+    call(run) {
+      const map = run.map!;
+      const cpu = run.registers[R3]! >>> 0;
+      if (cpu >= map.cpus) return 0;
+      return run.context.runtime.lookup(map.descriptor, run.registers[R2]!, cpu);
     },
   },
 ];

@@ -18,17 +18,23 @@ export const tailCall: Helper = {
   },
 };
 
+/** The cause of a fault: a callback's caller could not go on from another program's end. */
+export const tailCallInCallback = "tail_call cannot be called in a callback";
+
 /**
- * The program that a tail call's arguments name, once they have been checked: that in the map's
- * slot of r3's low word. Undefined where the slot is empty or beyond the map: then the call does
- * nothing, and the program goes on behind it with all registers as they were (kernel/bpf/core.c,
- * JMP_TAIL_CALL).
+ * The program that a tail call's arguments name, once they have been checked. Undefined where there
+ * is none: then the call does nothing, and the program goes on behind it with all registers as they
+ * were (kernel/bpf/core.c, JMP_TAIL_CALL).
  */
 export function tailCallTarget(run: HelperRun): Executable | undefined {
-  const { arena, runtime, cpu, programs } = run.context;
-  if (programs === undefined) return undefined;
+  return run.context.programs?.[tailCallNumber(run) - 1];
+}
+
+/** Its number, from 1: that in the map's slot of r3's low word. 0: the slot is empty, or beyond the map. */
+export function tailCallNumber(run: HelperRun): number {
+  const { arena, runtime, cpu } = run.context;
   const key = run.memory.slot + SLOT_SCRATCH;
   arena.view.setInt32(key, run.registers[R3]!, true);
   const value = runtime.lookup(run.map!.descriptor, key, cpu);
-  return value === 0 ? undefined : programs[arena.view.getUint32(value, true) - 1];
+  return value === 0 ? 0 : arena.view.getUint32(value, true);
 }

@@ -24,7 +24,18 @@ export interface TraceLine {
 }
 
 /** Kernel: BPF_TRACE_PRINTK_SIZE with the closing zero, and MAX_BPRINTF_BIN_ARGS for strings. */
-const maxLineBytes = 1023;
+const maxTraceBytes = 1023;
+
+/** How `formatTrace` does it. */
+export interface FormatOptions {
+  /** Longest text that is kept. */
+  readonly maxBytes: number;
+  /** Strings as they are: for a program, not for people. */
+  readonly verbatim: boolean;
+}
+
+const forTrace: FormatOptions = { maxBytes: maxTraceBytes, verbatim: false };
+
 const maxStringBytes = 511;
 /** What is neither space nor punctuation to the kernel's lib/ctype.c: letters of Latin-1 too. */
 const inWord = /[A-Za-z0-9\x80-\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]/;
@@ -42,6 +53,7 @@ export function formatTrace(
   format: string,
   values: readonly TraceArgument[],
   read: ByteSource,
+  options = forTrace,
 ): TraceLine | undefined {
   if (!/^[\t-\r -~\x80-\xff]*$/.test(format)) return undefined;
   let text = "";
@@ -50,8 +62,9 @@ export function formatTrace(
   const put = (piece: string, flags: string, width: number): void => {
     const padding = Math.max(0, width - piece.length);
     length += piece.length + padding;
-    if (text.length >= maxLineBytes) return;
-    text = `${text}${pad(piece, flags, Math.min(padding, maxLineBytes))}`.slice(0, maxLineBytes);
+    const { maxBytes } = options;
+    if (text.length >= maxBytes) return;
+    text = `${text}${pad(piece, flags, Math.min(padding, maxBytes))}`.slice(0, maxBytes);
   };
   let i = 0;
   while (i < format.length) {
@@ -69,7 +82,7 @@ export function formatTrace(
       if (value === undefined || conversion === undefined) return undefined;
       const zeroPads = /[diuxX]$/.test(conversion.type);
       const flags = zeroPads ? conversion.flags : conversion.flags.replaceAll("0", "");
-      put(convert(conversion, value, read), flags, conversion.width);
+      put(convert(conversion, value, read, options.verbatim), flags, conversion.width);
       i = conversion.end;
     }
   }
@@ -95,14 +108,19 @@ function parseConversion(format: string, start: number): Conversion | undefined 
   return { flags, width, type, end };
 }
 
-function convert({ type, flags }: Conversion, value: TraceArgument, read: ByteSource): string {
+function convert(
+  { type, flags }: Conversion,
+  value: TraceArgument,
+  read: ByteSource,
+  verbatim: boolean,
+): string {
   switch (type) {
     case "c":
-      return printable(value.low & 0xff);
+      return character(value.low & 0xff, verbatim);
     case "s":
     case "pks":
     case "pus":
-      return readString(value, read);
+      return readString(value, read, verbatim);
     case "p":
     case "pK":
     case "px":
@@ -143,20 +161,20 @@ function number({ low, high }: TraceArgument, wide: boolean): bigint {
 }
 
 /** A string that cannot be read is empty, as in the kernel. */
-function readString({ low, high }: TraceArgument, read: ByteSource): string {
+function readString({ low, high }: TraceArgument, read: ByteSource, verbatim: boolean): string {
   let text = "";
   while (text.length < maxStringBytes) {
     const byte = read(low, high, text.length);
     if (byte === undefined) return "";
     if (byte === 0) break;
-    text += printable(byte);
+    text += character(byte, verbatim);
   }
   return text;
 }
 
 /** Control characters would reach a terminal or a log from whoever sent the packet. */
-function printable(byte: number): string {
-  return byte < 32 || byte === 127 ? "?" : String.fromCharCode(byte);
+function character(byte: number, verbatim: boolean): string {
+  return !verbatim && (byte < 32 || byte === 127) ? "?" : String.fromCharCode(byte);
 }
 
 /** An address that cannot be read is all zeros, as in the kernel. */

@@ -2,6 +2,7 @@ import { maxFrames } from "../engine.ts";
 import { callHelper } from "../helpers/call-helper.ts";
 import { ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import { atomic32, atomic64 } from "./atomic.ts";
+import { callBack } from "./call-back.ts";
 import type { Machine } from "./machine.ts";
 import { loadPacket } from "./packet-load.ts";
 import { slotWords } from "./translate.ts";
@@ -505,6 +506,19 @@ export function execute(machine: Machine): number {
         if (problem !== undefined) return machine.stop(pc, "bad_argument", problem);
         if (machine.target !== undefined)
           return machine.leave(observer === undefined ? steps : observedSteps + steps);
+        break;
+      }
+      case 84: {
+        // call_back
+
+        machine.steps = observer === undefined ? steps : observedSteps + steps;
+        callBack(machine, helpers[x]!, depth, pc, execute);
+        if (machine.fault !== undefined) return 0;
+        if (observer === undefined) steps = machine.steps;
+        else {
+          observedSteps = machine.steps;
+          steps = 0;
+        }
         break;
       }
 

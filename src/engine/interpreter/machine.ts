@@ -7,21 +7,25 @@ import {
   SLOT_RETURN_HIGH,
   SLOT_RETURN_LOW,
 } from "../../runtime/wasm/layout.ts";
+import { addressedFunctions } from "../callbacks.ts";
 import {
   type EngineContext,
   type Executable,
   type Fault,
   type LinkedProgram,
+  maxCallbacks,
   maxFrames,
-  maxSteps,
   maxTailCalls,
+  stepLimit,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
+import { callbacksExceeded } from "../helpers/callback-helpers.ts";
 import type { HelperRun } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
-import { tailCall, tailCallTarget } from "../helpers/tail-call.ts";
+import { tailCall, tailCallInCallback, tailCallTarget } from "../helpers/tail-call.ts";
+import { endAllWalks } from "../map-walk.ts";
 import { ProgramMemory } from "../program-memory.ts";
-import { fillSocketContext } from "../socket-context.ts";
+import { fillSocketContext, hasSocketContext } from "../socket-context.ts";
 import { firstConstant, slotWords, type Translation, translate } from "./translate.ts";
 
 /**
@@ -32,6 +36,8 @@ export type Observer = (slot: number, registers: Int32Array) => void;
 
 /** Words a saved frame takes: r6 to r9 and where to go on. */
 const savedWords = 9;
+/** What a callback finds instead of its caller's: r0 to r9, in 64-bit words. */
+export const callerRegisters = 10;
 const r6 = 12;
 const r10 = 20;
 
@@ -62,12 +68,19 @@ export class Machine implements HelperRun {
   /** The depth whose function's exit ends this machine's part of the run. */
   floor = 0;
   /** Steps the run has left where `execute` starts, and where it ended. */
-  steps = maxSteps;
+  steps = 0;
   /** Tail calls the run has made. */
   tailCalls = 0;
   /** What goes on in place of this machine's function. */
   target: Executable | undefined;
+  /** Times that helpers may still call back in the run. */
+  callbacksLeft = maxCallbacks;
+  /** Callbacks that the machine is in. */
+  calledBack = 0;
+  readonly callbacks: ReadonlySet<number>;
   readonly #saved = new Int32Array(maxFrames * savedWords);
+  /** By depth: r0 to r9 of a function that is being called back. */
+  readonly #callers = Array.from({ length: maxFrames }, () => new BigInt64Array(callerRegisters));
   #arenaBytes: Uint8Array;
 
   constructor(program: LinkedProgram, context: EngineContext, observer: Observer | undefined) {
@@ -75,6 +88,7 @@ export class Machine implements HelperRun {
     this.context = context;
     this.observer = observer;
     this.memory = new ProgramMemory(program, context);
+    this.callbacks = addressedFunctions(program.instructions);
     this.translation = translate(program, context.arena.view);
     const { constants } = this.translation;
     this.registers = new Int32Array(firstConstant * 2 + constants.length);
@@ -88,8 +102,9 @@ export class Machine implements HelperRun {
   begin(slot: number): void {
     const { memory, registers } = this;
     const { words, view } = this.context.arena;
-    this.steps = maxSteps;
+    this.steps = stepLimit(this.program);
     this.tailCalls = 0;
+    this.callbacksLeft = maxCallbacks;
     memory.enter(slot);
     this.#start(0);
     words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
@@ -100,7 +115,7 @@ export class Machine implements HelperRun {
       registers[2] = data;
       registers[4] = words[(slot + SLOT_DATA_END) >> 2]! - data;
     } else {
-      if (type === "socket") fillSocketContext(view, words, slot);
+      if (hasSocketContext(type)) fillSocketContext(view, words, slot, type);
       registers[2] = memory.contextAddress;
     }
   }
@@ -115,6 +130,7 @@ export class Machine implements HelperRun {
     this.fault = undefined;
     this.target = undefined;
     this.work = 0;
+    this.calledBack = 0;
     this.pc = 0;
     this.depth = depth;
     this.floor = depth;
@@ -129,6 +145,7 @@ export class Machine implements HelperRun {
     const { slot, cleanFrames } = from.memory;
     this.steps = steps;
     this.tailCalls = tailCalls;
+    this.callbacksLeft = from.callbacksLeft;
     memory.enter(slot);
     memory.resumeFrames(depth, cleanFrames & ~(1 << depth));
     this.#start(depth);
@@ -141,6 +158,7 @@ export class Machine implements HelperRun {
     const depth = from.floor - 1;
     this.steps = from.steps;
     this.tailCalls = from.tailCalls;
+    this.callbacksLeft = from.callbacksLeft;
     registers[0] = from.registers[0]!;
     registers[1] = from.registers[1]!;
     memory.refresh();
@@ -157,6 +175,7 @@ export class Machine implements HelperRun {
   tailCall(depth: number): string | undefined {
     const problem = checkArguments(tailCall, this);
     if (problem !== undefined) return problem;
+    if (this.calledBack > 0) return tailCallInCallback;
     if (this.tailCalls === maxTailCalls) return undefined;
     this.target = tailCallTarget(this);
     if (this.target === undefined) return undefined;
@@ -181,6 +200,13 @@ export class Machine implements HelperRun {
     this.memory.pushFrame(depth + 1);
   }
 
+  /** Keeps r0 to r9 of the function at `depth` while a helper calls back: a copy, until the next. */
+  saveAll(depth: number): BigInt64Array {
+    const saved = this.#callers[depth]!;
+    for (let i = 0; i < callerRegisters; i++) saved[i] = this.registers64[i]!;
+    return saved;
+  }
+
   /** Leaves a function for its caller at `depth`; where that goes on. */
   restore(depth: number): number {
     const r = this.registers;
@@ -196,8 +222,8 @@ export class Machine implements HelperRun {
     const { type } = this.program;
     const helper = high === 0 ? helperFor(low, type) : undefined;
     if (helper === undefined) return `${low >>> 0} is no helper that ${type} programs may call`;
-    if (helper === tailCall)
-      return checkArguments(helper, this) ?? "tail_call cannot be called by a register";
+    if (helper === tailCall || helper.callback !== undefined)
+      return checkArguments(helper, this) ?? `${helper.name} cannot be called by a register`;
     return callHelper(helper, this);
   }
 
@@ -211,6 +237,7 @@ export class Machine implements HelperRun {
   /** Ends the run with what r0 holds, and `steps` left; its low word. */
   finish(steps: number): number {
     this.steps = steps;
+    this.memory.leave();
     const { view } = this.context.arena;
     const { slot } = this.memory;
     const low = this.registers[0]!;
@@ -221,6 +248,7 @@ export class Machine implements HelperRun {
 
   /** Ends the run with 0 at the instruction before `pc`. */
   stop(pc: number, code: Fault["code"], message: string): number {
+    endAllWalks(this.context.arena, this.context.stack);
     this.fault = { code, slot: pc / slotWords - 1, message };
     this.registers[0] = 0;
     this.registers[1] = 0;
@@ -246,8 +274,16 @@ export class Machine implements HelperRun {
     return this.stop(pc, "bad_pointer", "r6 does not hold the context of this packet load");
   }
 
+  stopAtCallbacks(pc: number): number {
+    return this.stop(pc, "budget_exceeded", callbacksExceeded);
+  }
+
   /** Unlike the others before the instruction at `pc` was begun. */
   stopAtBudget(pc: number): number {
-    return this.stop(pc + slotWords, "budget_exceeded", `no exit within ${maxSteps} instructions`);
+    return this.stop(
+      pc + slotWords,
+      "budget_exceeded",
+      `no exit within ${stepLimit(this.program)} instructions`,
+    );
   }
 }

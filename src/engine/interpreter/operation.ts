@@ -91,6 +91,7 @@ const operations = [
   "load_packet",
   "load_packet_indexed",
   "tail_call",
+  "call_back",
 ] as const;
 
 export type Operation = (typeof operations)[number];

@@ -1,5 +1,6 @@
 import type { Instruction, Operand } from "../../isa/instruction.ts";
 import { MAP_VALUES } from "../../runtime/wasm/layout.ts";
+import { callsBack } from "../callbacks.ts";
 import type { LinkedProgram } from "../engine.ts";
 import type { Helper } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
@@ -109,7 +110,7 @@ function translateOne(
       return constant(instruction.dst, values + instruction.offset, 0);
     }
     case "load_function":
-      // Only a helper that calls back could use it, and it names the function by its slot.
+      // Only helpers that call back use it: they know the function by its slot.
       return constant(instruction.dst, slot + 1 + instruction.offset, 0);
     case "second_slot":
       return { operation: "nothing" };
@@ -143,9 +144,11 @@ function translateOne(
       return { operation: `${op}${width}`, dst, src: source(src), extra: target(offset) };
     }
     case "call_helper":
-      return instruction.id === tailCall.id
-        ? { operation: "tail_call" }
-        : { operation: "call_helper", extra: addHelper(instruction.id) };
+      if (instruction.id === tailCall.id) return { operation: "tail_call" };
+      return {
+        operation: callsBack(instruction) ? "call_back" : "call_helper",
+        extra: addHelper(instruction.id),
+      };
     case "call_local":
       return { operation: "call_local", extra: target(instruction.offset) };
     case "call_register":

@@ -1,4 +1,5 @@
 import type { Instruction } from "../../isa/instruction.ts";
+import { callsBack } from "../callbacks.ts";
 
 /** Slots of one function: from `start` up to, not including, `end`. */
 export interface FunctionRange {
@@ -7,17 +8,18 @@ export interface FunctionRange {
 }
 
 /**
- * The functions of a linked program: slot 0 and whatever is called. (One whose address is taken and
- * that is never called is left out: nothing calls back yet.)
+ * The functions of a linked program: slot 0 and whatever is called, by instructions or, where some
+ * helper calls back, by that.
  */
 export function functionRanges(instructions: readonly Instruction[]): FunctionRange[] {
   const called = new Set([0]);
+  const callbacks = instructions.some(callsBack);
   const starts = new Set([0]);
   for (const [slot, instruction] of instructions.entries()) {
     if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
     const target = slot + 1 + instruction.offset;
     starts.add(target);
-    if (instruction.kind === "call_local") called.add(target);
+    if (callbacks || instruction.kind === "call_local") called.add(target);
   }
   const sorted = [...starts].sort((a, b) => a - b);
   return sorted

@@ -1,22 +1,19 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
-import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
-import { emitInlineHelper } from "./inline-helpers.ts";
 import { limitsBytes, scratch } from "./scratch.ts";
-import { STOP_DEPTH } from "./unit.ts";
+import { needsZeroFrames, STOP_DEPTH } from "./unit.ts";
 import { i32, i64, V128, v128 } from "./wasm-operation.ts";
-
-const r0 = 0;
-/** Instructions of callx: any of r1 to r5 may be an argument. */
-const mostArguments = 5;
 
 /** What a function does before its first instruction. */
 export function emitEntry(to: FunctionEmitter): void {
-  if (to.checks(to.start)) {
+  if (to.checks) {
     enterFrame(to);
     to.loadFuel();
-  } else if (to.frame.lowest < 0) zeroFrame(to, to.frame.lowest);
+    return;
+  }
+  if (to.counts) to.charge(to.slots, to.start);
+  if (to.frame.lowest < 0 && needsZeroFrames(to.unit.program)) zeroFrame(to, to.frame.lowest);
 }
 
 /**
@@ -61,7 +58,7 @@ function zeroFrame(to: FunctionEmitter, lowest: number): void {
 
 /** Returns from the function at `slot`. */
 export function emitExit(to: FunctionEmitter, slot: number): void {
-  if (to.checks(slot) && to.start !== 0) {
+  if (to.chargesExit) {
     to.charge(slot - to.start + 1, slot);
     to.storeFuel();
   }
@@ -77,27 +74,37 @@ export function emitLocalCall(
 ): void {
   const { code } = to;
   const callee = to.unit.functions.get(slot + 1 + instruction.offset)!;
-  const checks = to.checks(slot);
-  if (checks) {
-    to.getFrame();
-    code.i32(to.unit.context.stack);
-    code.emit(i32.eq);
-    code.if();
-    to.stop(STOP_DEPTH, slot);
-    code.end();
-    to.storeFuel();
-  }
+  const checks = to.checks;
+  if (checks) prepareCall(to, slot);
   to.getFrame();
   code.i32(frameBytes);
   code.emit(i32.sub);
   for (const register of callee.needs) to.get(register);
   code.call(callee.reference);
   for (const register of callee.gives.toReversed()) to.set(register);
-  if (!checks) return;
+  // Another program may have gone on in the callee's place.
+  if (to.unit.imports.tailCalls !== undefined) to.storeWord(scratch.entered, 0);
+  if (checks) goOnAfterCall(to);
+}
+
+/** Behind a call that checked code may have been run by. */
+export function goOnAfterCall(to: FunctionEmitter): void {
   to.loadFuel();
   // The callee's frame is out of reach again.
   to.storeWord(scratch.frame, () => to.getFrame());
   forgetBounds(to);
+}
+
+/** Before a call of a function: there must be a frame for it, and it takes the budget over. */
+export function prepareCall(to: FunctionEmitter, slot: number): void {
+  const { code } = to;
+  to.getFrame();
+  code.i32(to.unit.context.stack);
+  code.emit(i32.eq);
+  code.if();
+  to.stop(STOP_DEPTH, slot);
+  code.end();
+  to.storeFuel();
 }
 
 /** No object was hit last. */
@@ -108,54 +115,4 @@ export function forgetBounds(to: Pick<FunctionEmitter, "code" | "unit">): void {
     code.i64(0);
     code.access(i64.store, unit.scratch + scratch.readLimits + at);
   }
-}
-
-export function emitHelperCall(
-  to: FunctionEmitter,
-  { id }: Extract<Instruction, { kind: "call_helper" }>,
-  slot: number,
-): void {
-  const general = (): void => {
-    spillArguments(to, registersReadBy(helperFor(id, to.unit.program.type)!));
-    to.code.i32(id);
-    to.code.i32(slot);
-    to.code.call(to.unit.imports.helper);
-    takeResult(to, slot);
-  };
-  emitInlineHelper(to, id, slot, general);
-}
-
-/** `callx`: the helper whose number is in a register. */
-export function emitRegisterCall(
-  to: FunctionEmitter,
-  { target }: Extract<Instruction, { kind: "call_register" }>,
-  slot: number,
-): void {
-  spillArguments(to, mostArguments);
-  to.getLow(target);
-  to.getHigh(target);
-  to.code.i32(slot);
-  to.code.call(to.unit.imports.numberedHelper);
-  takeResult(to, slot);
-}
-
-function spillArguments(to: FunctionEmitter, count: number): void {
-  for (let register = 1; register <= count; register++) {
-    to.code.i32(0);
-    to.get(register);
-    to.code.access(i64.store, registerAt(to, register));
-  }
-}
-
-/** Behind a helper: its work comes off the budget, and r0 is where helpers leave it. */
-function takeResult(to: FunctionEmitter, slot: number): void {
-  if (to.checks(slot)) to.chargePushed(slot);
-  else to.code.drop();
-  to.code.i32(0);
-  to.code.access(i64.load, registerAt(to, r0));
-  to.set(r0);
-}
-
-function registerAt(to: FunctionEmitter, register: number): number {
-  return to.unit.scratch + scratch.registers + 8 * register;
 }

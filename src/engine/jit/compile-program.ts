@@ -7,14 +7,19 @@ import {
   SLOT_RETURN_LOW,
   SLOT_SKB,
 } from "../../runtime/wasm/layout.ts";
+import { addressedFunctions, callsBack } from "../callbacks.ts";
 import {
   type EngineContext,
   frameBytes,
   framesBytes,
   type LinkedProgram,
-  maxSteps,
+  maxCallbacks,
+  stepLimit,
 } from "../engine.ts";
+import { tailCall } from "../helpers/tail-call.ts";
+import { hasSocketContext, hiddenBytes } from "../socket-context.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
+import { CallbackLoops } from "./callbacks.ts";
 import { forgetBounds } from "./calls.ts";
 import { FunctionBody } from "./emit-function.ts";
 import { graphOf } from "./flow-graph.ts";
@@ -27,7 +32,14 @@ import { usesSlot } from "./memory-access.ts";
 import { ModuleBuilder } from "./module-builder.ts";
 import { makeReducible } from "./reducible.ts";
 import { scratch, scratchAddress, sizeIndex } from "./scratch.ts";
-import { type CompiledFunction, type Imports, needsCheck, type Unit } from "./unit.ts";
+import { declareTailCalls } from "./tail-calls.ts";
+import {
+  type CompiledFunction,
+  countsProvenSteps,
+  type Imports,
+  needsCheck,
+  type Unit,
+} from "./unit.ts";
 import { I32, I64, i32, i64, type ValueType } from "./wasm-operation.ts";
 
 /** A program as WebAssembly, for one worker: its addresses are constants in the code. */
@@ -35,6 +47,7 @@ export interface CompiledProgram {
   /** Imports `env.memory`, functions of `host` (host.ts) and of `runtime`; exports `run`, `batch`. */
   readonly bytes: Uint8Array;
   readonly largestBody: number;
+  /** It, or what it tail-calls, may ask for the time. */
   readonly usesClock: boolean;
 }
 
@@ -42,13 +55,14 @@ export interface CompiledProgram {
 export function compileProgram(program: LinkedProgram, context: EngineContext): CompiledProgram {
   const { instructions, type } = program;
   const module = new ModuleBuilder();
-  const imports = declareImports(module, instructions);
+  const { imports, ...uses } = declareImports(module, program);
   const bodies = functionRanges(instructions).map((range) => ({
     range,
     blocks: findBlocks(instructions, range),
   }));
   const functions = new Map<number, CompiledFunction>();
-  for (const [i, { needs, gives }] of signatures(instructions, type, bodies).entries()) {
+  const callbacks = uses.callbacks ? addressedFunctions(instructions) : noFunctions;
+  for (const [i, { needs, gives }] of signatures(instructions, type, bodies, callbacks).entries()) {
     const parameters: ValueType[] = [I32, ...registersOf(needs).map((): ValueType => I64)];
     const results = registersOf(gives).map((): ValueType => I64);
     functions.set(bodies[i]!.range.start, {
@@ -57,25 +71,36 @@ export function compileProgram(program: LinkedProgram, context: EngineContext): 
       gives: registersOf(gives),
     });
   }
-  const unit: Unit = {
-    program,
-    context,
-    scratch: scratchAddress(context.stack),
-    imports,
-    functions,
-  };
+  const parts = { program, context, scratch: scratchAddress(context.stack), imports, functions };
+  const loops = uses.callbacks ? new CallbackLoops(module, parts, callbacks) : undefined;
+  const unit: Unit = { ...parts, callbacks: loops };
   for (const { range, blocks } of bodies) compileFunction(module, unit, range, blocks);
+  loops?.finish();
   const run = emitRun(module, unit);
   emitBatch(module, run);
+  if (type !== "raw") emitEnter(module, unit);
   return {
     bytes: module.finish(),
     largestBody: module.largestBody,
-    usesClock: instructions.some((one) => one.kind === "call_helper" && readsClock(one.id)),
+    usesClock: instructions.some(
+      (one) => one.kind === "call_helper" && (readsClock(one.id) || one.id === tailCall.id),
+    ),
   };
 }
 
-function declareImports(module: ModuleBuilder, instructions: readonly Instruction[]): Imports {
+const noFunctions: ReadonlySet<number> = new Set();
+
+interface Uses {
+  readonly imports: Imports;
+  /** Some helper calls back. */
+  readonly callbacks: boolean;
+}
+
+function declareImports(module: ModuleBuilder, { instructions }: LinkedProgram): Uses {
   module.importSharedMemory("env", "memory");
+  const callbacks = instructions.some(callsBack);
+  const calls = (wanted: (id: number) => boolean): boolean =>
+    instructions.some((one) => one.kind === "call_helper" && wanted(one.id));
   const host = (name: string, parameters: number, results: ValueType[] = []): FunctionReference =>
     module.importFunction("host", name, new Array(parameters).fill(I32), results);
   const runtime = new Map<string, FunctionReference>();
@@ -86,15 +111,20 @@ function declareImports(module: ModuleBuilder, instructions: readonly Instructio
     helper: host("helper", 2, [I32]),
     numberedHelper: host("numberedHelper", 3, [I32]),
     begin: host("begin", 1),
+    tailCalls: calls((id) => id === tailCall.id) ? declareTailCalls(module, host) : undefined,
+    checkCallback: callbacks ? host("checkCallback", 2) : undefined,
     runtime,
   };
-  if (instructions.some((one) => one.kind === "call_helper" && callsRuntime(one.id)))
-    for (const [name, parameters] of runtimeFunctions)
-      runtime.set(
-        name,
-        module.importFunction("runtime", name, new Array(parameters).fill(I32), [I32]),
-      );
-  return imports;
+  const needed = [
+    ...(calls(callsRuntime) ? runtimeFunctions : []),
+    ...(callbacks ? walkFunctions : []),
+  ];
+  for (const [name, parameters] of needed)
+    runtime.set(
+      name,
+      module.importFunction("runtime", name, new Array(parameters).fill(I32), [I32]),
+    );
+  return { imports, callbacks };
 }
 
 /** Of map-runtime.ts, by name and number of parameters. */
@@ -113,6 +143,8 @@ const runtimeFunctions: readonly (readonly [string, number])[] = [
   ["lookupTrie", 3],
 ];
 
+const walkFunctions: typeof runtimeFunctions = [["walk", 3]];
+
 function compileFunction(
   module: ModuleBuilder,
   unit: Unit,
@@ -127,9 +159,12 @@ function compileFunction(
   const use = frameUse(instructions, blocks, states);
   const code = module.define(self.reference);
   const own = instructions.slice(range.start, range.end);
-  const usesFuel =
-    needsCheck(unit.program, range.start) && (range.start !== 0 || own.some(mayTakeFuel));
-  const to = new FunctionEmitter(unit, code, self, use, range.start, usesFuel);
+  const checks = needsCheck(unit.program);
+  // The program itself may be another's successor by a tail call, and be returned from.
+  const chargedAtExit =
+    checks && (range.start !== 0 || unit.program.type !== "raw" || isCalled(instructions, 0));
+  const used = chargedAtExit || (checks && own.some(mayTakeFuel));
+  const to = new FunctionEmitter(unit, code, self, use, range, { used, chargedAtExit });
   if (own.some(usesSlot)) to.loadSlot();
   new FunctionBody(to, blocks, flow, states).emit(instructions);
 }
@@ -143,7 +178,9 @@ function mayTakeFuel(instruction: Instruction): boolean {
 
 function isCalled(instructions: readonly Instruction[], target: number): boolean {
   return instructions.some(
-    (one, slot) => one.kind === "call_local" && slot + 1 + one.offset === target,
+    (one, slot) =>
+      (one.kind === "call_local" || one.kind === "load_function") &&
+      slot + 1 + one.offset === target,
   );
 }
 
@@ -168,13 +205,20 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
     code.i32(0);
     code.access(i32.store, at);
   }
-  if (needsCheck(program, 0)) {
-    store(scratch.clean, 0);
-    store(scratch.fuel, maxSteps);
+  if (unit.imports.tailCalls !== undefined || unit.callbacks !== undefined) {
+    store(scratch.tailCalls, 0);
+    store(scratch.callbacksLeft, maxCallbacks);
+    store(scratch.calledBack, 0);
+  }
+  // Another program that a tail call leads to may have checks where this one has none.
+  if (needsCheck(program) || unit.imports.tailCalls !== undefined) store(scratch.clean, 0);
+  if (needsCheck(program) || unit.imports.tailCalls !== undefined || countsProvenSteps(program))
+    store(scratch.fuel, stepLimit(program));
+  if (needsCheck(program)) {
     forgetBounds({ code, unit });
     if (program.type !== "socket") showPacket(code, unit);
   }
-  if (program.type === "socket") {
+  if (hasSocketContext(program.type) && program.instructions.some(mayUseContext)) {
     code.get(slot);
     code.call(unit.imports.begin);
   }
@@ -211,18 +255,70 @@ function emitRun(module: ModuleBuilder, unit: Unit): FunctionReference {
   return reference;
 }
 
+/**
+ * Whether an instruction may get at the `__sk_buff`. Translated expressions mostly do not: LD_ABS
+ * finds the packet without it, and to fill it takes longer than all else they do.
+ */
+function mayUseContext(instruction: Instruction): boolean {
+  switch (instruction.kind) {
+    case "load":
+    case "store":
+    case "atomic":
+      return instruction.base !== framePointer;
+    case "call_helper":
+    case "call_local":
+    case "call_register":
+      return true;
+    default:
+      return false;
+  }
+}
+
+const framePointer = 10;
+
+/**
+ * `enter(frame)`: the program in place of a function that has made a tail call. Gives r0, 64 bits.
+ * What belongs to the run as a whole goes on.
+ */
+function emitEnter(module: ModuleBuilder, unit: Unit): void {
+  const reference = module.declare([I32], [I64]);
+  module.export("enter", reference);
+  const code = module.define(reference);
+  const frame = 0;
+  code.i32(0);
+  code.i32(0);
+  code.access(i32.store, unit.scratch + scratch.entered);
+  if (needsCheck(unit.program)) forgetBounds({ code, unit });
+  code.get(frame);
+  const entry = unit.functions.get(0)!;
+  for (const register of entry.needs) {
+    if (register === 1) {
+      code.i32(0);
+      code.access(i64.load32_u, unit.scratch + scratch.slot);
+      if (unit.program.type !== "xdp") {
+        code.i64(SLOT_SKB);
+        code.emit(i64.add);
+      }
+    } else code.i64(0);
+  }
+  if (entry.gives.length === 1) {
+    code.returnCall(entry.reference);
+    return;
+  }
+  code.call(entry.reference);
+  for (let i = 1; i < entry.gives.length; i++) code.drop();
+}
+
 /** Most programs read the packet first: its bounds are there as if it had been hit already. */
 function showPacket(code: FunctionBuilder, unit: Unit): void {
   const slot = 0;
   const length = code.local(I32);
   code.i32(0);
-  code.get(slot);
-  code.access(i32.load, SLOT_DATA);
+  pushPacket(code, unit, slot);
   code.access(i32.store, unit.scratch + scratch.readLow);
   code.get(slot);
   code.access(i32.load, SLOT_DATA_END);
-  code.get(slot);
-  code.access(i32.load, SLOT_DATA);
+  pushPacket(code, unit, slot);
   code.emit(i32.sub);
   code.set(length);
   for (const size of [1, 2, 4, 8]) {
@@ -237,6 +333,16 @@ function showPacket(code: FunctionBuilder, unit: Unit): void {
     code.select(I32);
     code.access(i32.store, unit.scratch + scratch.readLimits + 4 * sizeIndex(size));
   }
+}
+
+/** The address of the packet's first byte, as this type of program has it. */
+function pushPacket(code: FunctionBuilder, { program }: Unit, slot: number): void {
+  const hidden = hiddenBytes(program.type);
+  code.get(slot);
+  code.access(i32.load, SLOT_DATA);
+  if (hidden === 0) return;
+  code.i32(hidden);
+  code.emit(i32.add);
 }
 
 /** `batch(first, stride, end)`: `run` on each slot before `end`. */

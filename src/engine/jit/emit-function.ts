@@ -2,13 +2,15 @@ import type { Instruction } from "../../isa/instruction.ts";
 import { MAP_VALUES } from "../../runtime/wasm/layout.ts";
 import { emitArithmetic, emitCondition } from "./arithmetic.ts";
 import type { Blocks } from "./blocks.ts";
-import { emitEntry, emitExit, emitHelperCall, emitLocalCall, emitRegisterCall } from "./calls.ts";
+import { emitEntry, emitExit, emitLocalCall } from "./calls.ts";
 import type { Label } from "./function-builder.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
+import { emitHelperCall, emitRegisterCall } from "./helper-calls.ts";
 import { type KnownValues, step } from "./known-values.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory-access.ts";
 import { emitPacketLoad } from "./packet-load.ts";
 import type { ReducibleFlow } from "./reducible.ts";
+import { proofOf, STOP_UNREACHED } from "./unit.ts";
 import { I32, i32 } from "./wasm-operation.ts";
 
 /** Work that is left: compile a node with its subtree, go from one block to another, end a block. */
@@ -103,11 +105,16 @@ export class FunctionBody {
   #block(block: number, instructions: readonly Instruction[]): void {
     const to = this.#to;
     const { starts, ends, next, taken } = this.#blocks;
+    const proof = proofOf(to.unit.program);
     to.known = this.#states[block]!.slice();
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {
       const instruction = instructions[slot]!;
+      if (proof?.reached[slot] === 0 && instruction.kind !== "second_slot") {
+        to.stop(STOP_UNREACHED, slot);
+        return;
+      }
       emitInstruction(to, instruction, slot);
-      step(to.known, instruction);
+      step(to.known, instruction, slot);
     }
     if (next[block]! < 0) return;
     if (taken[block]! < 0) {
@@ -174,7 +181,7 @@ export class FunctionBody {
   #isCharged(from: number, block: number): boolean {
     const last = this.#blocks.ends[from]! - 1;
     const target = this.#blocks.starts[block]!;
-    return target <= last && this.#to.checks(last);
+    return target <= last && this.#to.counts;
   }
 
   #charge(from: number, block: number): void {
@@ -218,7 +225,7 @@ function emitInstruction(to: FunctionEmitter, instruction: Instruction, slot: nu
       return;
     }
     case "load_function":
-      // Only a helper that calls back could use it, and it names the function by its slot.
+      // Only helpers that call back use it: they know the function by its slot.
       code.i64(slot + 1 + instruction.offset);
       to.set(instruction.dst);
       return;

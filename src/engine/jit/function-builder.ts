@@ -20,6 +20,9 @@ const codes = {
   brTable: 0x0e,
   return: 0x0f,
   call: 0x10,
+  callIndirect: 0x11,
+  returnCall: 0x12,
+  returnCallIndirect: 0x13,
   drop: 0x1a,
   select: 0x1b,
   localGet: 0x20,
@@ -31,12 +34,15 @@ const codes = {
 const v128Const = [0xfd, 0x0c] as const;
 const emptyType = 0x40;
 
-/** What a call of a function must know. */
-export interface FunctionReference {
+/** What calls through a table name: `index` is that of the type. */
+export interface FunctionType {
   readonly index: number;
   readonly parameters: readonly ValueType[];
   readonly results: readonly ValueType[];
 }
+
+/** What a call of a function must know: `index` is the function's. */
+export interface FunctionReference extends FunctionType {}
 
 /** A block, loop or if that is open or was. Branches name it, and their distance follows. */
 export interface Label {
@@ -147,10 +153,30 @@ export class FunctionBuilder {
   }
 
   call(target: FunctionReference): void {
-    for (let i = target.parameters.length - 1; i >= 0; i--) this.#pop(target.parameters[i]!);
+    this.#popAll(target.parameters);
     for (const result of target.results) this.#push(result);
     this.#code.byte(codes.call);
     this.#code.unsigned(target.index);
+  }
+
+  /** Calls the function of table 0 that the topmost operand numbers. */
+  callIndirect(type: FunctionType): void {
+    this.#callThrough(type, codes.callIndirect);
+    for (const result of type.results) this.#push(result);
+  }
+
+  /** The same in place of this function, whose results are the other's. */
+  returnCallIndirect(type: FunctionType): void {
+    this.#callThrough(type, codes.returnCallIndirect);
+    this.#leave(type);
+  }
+
+  /** Another function goes on in place of this one. */
+  returnCall(target: FunctionReference): void {
+    this.#popAll(target.parameters);
+    this.#code.byte(codes.returnCall);
+    this.#code.unsigned(target.index);
+    this.#leave(target);
   }
 
   block(): Label {
@@ -215,7 +241,7 @@ export class FunctionBuilder {
   }
 
   return(): void {
-    for (let i = this.#results.length - 1; i >= 0; i--) this.#pop(this.#results[i]!);
+    this.#popAll(this.#results);
     this.#code.byte(codes.return);
     this.#cut();
   }
@@ -230,7 +256,7 @@ export class FunctionBuilder {
     if (this.#ended) throw new Error("the function has been finished before");
     if (this.#labels.length !== 1)
       throw new Error(`${this.#labels.length - 1} blocks are open at the function's end`);
-    for (let i = this.#results.length - 1; i >= 0; i--) this.#pop(this.#results[i]!);
+    this.#popAll(this.#results);
     if (this.#stack.length !== 0)
       throw new Error(`${this.#stack.length} operands are left at the function's end`);
     this.#code.byte(codes.end);
@@ -283,7 +309,7 @@ export class FunctionBuilder {
   }
 
   #apply(takes: readonly ValueType[], gives: ValueType | undefined): void {
-    for (let i = takes.length - 1; i >= 0; i--) this.#pop(takes[i]!);
+    this.#popAll(takes);
     if (gives !== undefined) this.#push(gives);
   }
 
@@ -296,6 +322,24 @@ export class FunctionBuilder {
     const type = this.#popAny();
     if (type !== undefined && type !== expected)
       throw new Error(`operand of type 0x${type.toString(16)}, not 0x${expected.toString(16)}`);
+  }
+
+  #popAll(types: readonly ValueType[]): void {
+    for (let i = types.length - 1; i >= 0; i--) this.#pop(types[i]!);
+  }
+
+  #callThrough(type: FunctionType, code: number): void {
+    this.#pop(I32);
+    this.#popAll(type.parameters);
+    this.#code.byte(code);
+    this.#code.unsigned(type.index);
+    this.#code.unsigned(0);
+  }
+
+  #leave({ results }: FunctionType): void {
+    if (`${results}` !== `${this.#results}`)
+      throw new Error("a function with other results goes on in place of this one");
+    this.#cut();
   }
 
   #popAny(): ValueType | undefined {

@@ -1,8 +1,15 @@
 import { frameBytes } from "../engine.ts";
+import type { FunctionRange } from "./blocks.ts";
 import type { FunctionBuilder } from "./function-builder.ts";
 import type { FrameUse, KnownValues } from "./known-values.ts";
 import { scratch } from "./scratch.ts";
-import { type CompiledFunction, needsCheck, STOP_BUDGET, type Unit } from "./unit.ts";
+import {
+  type CompiledFunction,
+  countsProvenSteps,
+  needsCheck,
+  STOP_BUDGET,
+  type Unit,
+} from "./unit.ts";
 import { I32, I64, i32, i64 } from "./wasm-operation.ts";
 
 /** Parameter 0 of every function: the lowest address of its frame. */
@@ -20,9 +27,13 @@ export class FunctionEmitter {
   readonly frame: FrameUse;
   /** First slot of the function. */
   readonly start: number;
+  /** How many it has. */
+  readonly slots: number;
   /** Of the instruction that is being compiled. */
   known: KnownValues = new Int32Array(11);
   readonly #registers: number[] = [];
+  /** Some caller goes on after this function's exit, with what is left of the budget. */
+  readonly chargesExit: boolean;
   readonly #usesFuel: boolean;
   #fuel: number | undefined;
   #slot: number | undefined;
@@ -33,20 +44,23 @@ export class FunctionEmitter {
     code: FunctionBuilder,
     self: CompiledFunction,
     frame: FrameUse,
-    start: number,
-    usesFuel: boolean,
+    range: FunctionRange,
+    fuel: { readonly used: boolean; readonly chargedAtExit: boolean },
   ) {
     this.unit = unit;
     this.code = code;
     this.self = self;
     this.frame = frame;
-    this.start = start;
-    this.#usesFuel = usesFuel;
+    this.start = range.start;
+    this.slots = range.end - range.start;
+    this.#usesFuel = fuel.used;
+    this.chargesExit = fuel.chargedAtExit;
     for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
   }
 
-  checks(slot: number): boolean {
-    return needsCheck(this.unit.program, slot);
+  /** Whether its accesses, calls and jumps are checked. */
+  get checks(): boolean {
+    return needsCheck(this.unit.program);
   }
 
   /** Pushes a register. */
@@ -155,10 +169,34 @@ export class FunctionEmitter {
     if (fuel !== undefined) this.storeWord(scratch.fuel, () => this.code.get(fuel));
   }
 
+  /** Whether its steps are counted, by checks or beside what is proven. */
+  get counts(): boolean {
+    return this.checks || countsProvenSteps(this.unit.program);
+  }
+
   /** Takes `steps` from the budget; without enough the run ends at `slot`. */
   charge(steps: number, slot: number): void {
-    this.code.i32(steps);
-    this.chargePushed(slot);
+    if (this.checks) {
+      this.code.i32(steps);
+      this.chargePushed(slot);
+    } else this.#chargeRun(steps, slot);
+  }
+
+  /** Without checks no function takes the budget over: it stays where all of the run find it. */
+  #chargeRun(steps: number, slot: number): void {
+    const { code } = this;
+    const left = this.temporary(I32);
+    this.loadWord(scratch.fuel);
+    code.i32(steps);
+    code.emit(i32.sub);
+    code.set(left);
+    this.storeWord(scratch.fuel, () => code.get(left));
+    code.get(left);
+    code.i32(0);
+    code.emit(i32.lt_s);
+    code.if();
+    this.stop(STOP_BUDGET, slot);
+    code.end();
   }
 
   /** Takes the number on the stack from the budget. */

@@ -1,4 +1,5 @@
 import type { MapHandle } from "../../maps/map-handle.ts";
+import { addressedFunctions } from "../callbacks.ts";
 import {
   type EngineContext,
   type Fault,
@@ -6,20 +7,40 @@ import {
   framesBytes,
   type LinkedProgram,
   maxFrames,
-  maxSteps,
+  stepLimit,
 } from "../engine.ts";
-import { callHelper } from "../helpers/call-helper.ts";
+import { callHelper, checkArguments } from "../helpers/call-helper.ts";
+import { callbacksExceeded } from "../helpers/callback-helpers.ts";
 import { type Helper, type HelperRun, R1 } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
-import { tailCall } from "../helpers/tail-call.ts";
+import { tailCall, tailCallInCallback, tailCallNumber } from "../helpers/tail-call.ts";
+import { endAllWalks } from "../map-walk.ts";
 import { ATOMIC, ProgramMemory } from "../program-memory.ts";
 import { fillSocketContext } from "../socket-context.ts";
 import { unpackAccess } from "./memory-access.ts";
+import { type ProgramTable, programTable } from "./program-table.ts";
 import { scratch, scratchAddress } from "./scratch.ts";
-import { needsCheck, STOP_BUDGET, STOP_DEPTH } from "./unit.ts";
+import {
+  needsCheck,
+  STOP_BUDGET,
+  STOP_CALLBACKS,
+  STOP_DEPTH,
+  STOP_TAIL_CALL,
+  STOP_UNREACHED,
+} from "./unit.ts";
 
-/** Thrown through generated code to end a run: cheaper than an Error, and never seen outside. */
-const runEnded = Symbol("run ended");
+/**
+ * Thrown through generated code to end a run: cheaper than an Error, and never seen outside. Each
+ * program has one, since it may end the run of another that has called it.
+ */
+class RunEnd {
+  readonly program: string;
+  fault: Fault | undefined;
+
+  constructor(program: string) {
+    this.program = program;
+  }
+}
 
 const sizes = [1, 2, 4, 8] as const;
 const atomicSizes = [4, 8] as const;
@@ -34,11 +55,14 @@ export class Host implements HelperRun {
   readonly registers: Int32Array;
   map: MapHandle | undefined;
   work = 0;
+  readonly callbacks: ReadonlySet<number>;
   readonly #program: LinkedProgram;
   readonly #checks: boolean;
   /** The scratch in words. It lies in memory that was there from the start: growth leaves it valid. */
   readonly #words: Int32Array;
-  #fault: Fault | undefined;
+  readonly #end: RunEnd;
+  readonly #table: ProgramTable;
+  readonly #makesTailCalls: boolean;
   /** The frame that ProgramMemory was last told of; 0: none in this run. */
   #frame = 0;
 
@@ -46,7 +70,13 @@ export class Host implements HelperRun {
     this.context = context;
     this.memory = new ProgramMemory(program, context);
     this.#program = program;
-    this.#checks = needsCheck(program, 0);
+    this.#checks = needsCheck(program);
+    this.#end = new RunEnd(program.name);
+    this.#table = programTable(context.programs);
+    this.#makesTailCalls = program.instructions.some(
+      (one) => one.kind === "call_helper" && one.id === tailCall.id,
+    );
+    this.callbacks = addressedFunctions(program.instructions);
     const { buffer } = context.arena.memory;
     const at = scratchAddress(context.stack);
     this.#words = new Int32Array(buffer, at, scratchWords);
@@ -56,7 +86,7 @@ export class Host implements HelperRun {
   readonly imports = {
     begin: (slot: number): void => {
       const { view, words } = this.context.arena;
-      fillSocketContext(view, words, slot);
+      fillSocketContext(view, words, slot, this.#program.type);
     },
 
     /** An access outside the object hit last: remembers its object, or ends the run. */
@@ -65,7 +95,7 @@ export class Host implements HelperRun {
       const { size, access, slot } = unpackAccess(packed);
       this.#synchronise();
       if (!memory.locate(address, high, size, access))
-        this.#end(slot, memory.problem.code, memory.problem.message);
+        this.#stop(slot, memory.problem.code, memory.problem.message);
       this.#words[scratch.clean >> 2] = memory.cleanFrames;
       this.#publishBounds();
       if (access === ATOMIC) this.#publishAtomic(memory.writeLow, memory.writeHigh);
@@ -73,15 +103,23 @@ export class Host implements HelperRun {
 
     misaligned: (address: number, size: number, slot: number): void => {
       const at = `0x${(address >>> 0).toString(16)}`;
-      this.#end(slot, "misaligned_atomic", `atomic operation of ${size} bytes at ${at}`);
+      this.#stop(slot, "misaligned_atomic", `atomic operation of ${size} bytes at ${at}`);
     },
 
     stop: (reason: number, slot: number): void => {
       if (reason === STOP_DEPTH)
-        this.#end(slot, "call_depth", `more than ${maxFrames} nested functions`);
+        this.#stop(slot, "call_depth", `more than ${maxFrames} nested functions`);
       if (reason === STOP_BUDGET)
-        this.#end(slot, "budget_exceeded", `no exit within ${maxSteps} instructions`);
-      this.#end(slot, "bad_pointer", "r6 does not hold the context of this packet load");
+        this.#stop(
+          slot,
+          "budget_exceeded",
+          `no exit within ${stepLimit(this.#program)} instructions`,
+        );
+      if (reason === STOP_CALLBACKS) this.#stop(slot, "budget_exceeded", callbacksExceeded);
+      if (reason === STOP_UNREACHED)
+        this.#stop(slot, "bad_access", "the verifier has proven that nothing gets here");
+      if (reason === STOP_TAIL_CALL) this.#stop(slot, "bad_argument", tailCallInCallback);
+      this.#stop(slot, "bad_pointer", "r6 does not hold the context of this packet load");
     },
 
     helper: (id: number, slot: number): number => {
@@ -91,12 +129,36 @@ export class Host implements HelperRun {
     numberedHelper: (low: number, high: number, slot: number): number => {
       const { type } = this.#program;
       const helper = high === 0 ? helperFor(low, type) : undefined;
-      // A tail call changes what runs: it is no helper that a register can name.
-      if (helper === undefined || helper === tailCall)
-        this.#end(slot, "bad_argument", `${low >>> 0} is no helper that ${type} programs may call`);
+      if (helper === undefined)
+        this.#stop(
+          slot,
+          "bad_argument",
+          `${low >>> 0} is no helper that ${type} programs may call`,
+        );
+      if (helper === tailCall || helper.callback !== undefined) {
+        this.#checkArguments(helper, slot);
+        this.#stop(slot, "bad_argument", `${helper.name} cannot be called by a register`);
+      }
       return this.#call(helper, slot);
     },
+
+    /** The number of the program that a tail call's arguments name, from 1, or 0. */
+    tailCallNumber: (slot: number): number => {
+      this.#checkArguments(tailCall, slot);
+      return tailCallNumber(this);
+    },
+
+    /** Whether there is a program of this number; from now on it is in the table. */
+    isProgram: (number: number): number => (this.#table.fill(number >>> 0) ? 1 : 0),
+
+    checkCallback: (id: number, slot: number): void =>
+      this.#checkArguments(helperFor(id, this.#program.type)!, slot),
   };
+
+  /** For tail calls of this program. */
+  get table(): WebAssembly.Table {
+    return this.#table.functions;
+  }
 
   /** A word of the scratch. */
   word(at: number): number {
@@ -115,12 +177,30 @@ export class Host implements HelperRun {
    * is thrown on.
    */
   faultOf(cause: unknown): Fault {
-    const fault = this.#fault;
-    this.#fault = undefined;
-    if (cause === runEnded && fault !== undefined) return fault;
+    endAllWalks(this.context.arena, this.context.stack);
+    if (cause instanceof RunEnd && cause.fault !== undefined)
+      return this.#hasMadeTailCalls ? { ...cause.fault, program: cause.program } : cause.fault;
     if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
     const code = cause.message.includes("unaligned") ? "misaligned_atomic" : "bad_access";
     return { code, slot: 0, message: `the compiled program trapped: ${cause.message}` };
+  }
+
+  get #hasMadeTailCalls(): boolean {
+    return this.#makesTailCalls && this.word(scratch.tailCalls) > 0;
+  }
+
+  /** Ends the run where r1 to r5 do not fit; in verified programs they do. */
+  #checkArguments(helper: Helper, slot: number): void {
+    this.#synchronise();
+    if (!this.#checks) {
+      this.map = mapArgument(helper, this);
+      return;
+    }
+    const problem = checkArguments(helper, this);
+    this.#words[scratch.clean >> 2] = this.memory.cleanFrames;
+    if (problem !== undefined) this.#stop(slot, "bad_argument", problem);
+    this.#publishBounds();
+    this.#publishAtomic(0, 0);
   }
 
   /** The steps it took of the budget. */
@@ -133,7 +213,7 @@ export class Host implements HelperRun {
     this.work = 0;
     const problem = callHelper(helper, this);
     this.#words[scratch.clean >> 2] = this.memory.cleanFrames;
-    if (problem !== undefined) this.#end(slot, "bad_argument", problem);
+    if (problem !== undefined) this.#stop(slot, "bad_argument", problem);
     this.#publishBounds();
     // The helper may have moved the packet's ends.
     this.#publishAtomic(0, 0);
@@ -186,9 +266,9 @@ export class Host implements HelperRun {
       words[(limitsAt >> 2) + i] = Math.max(0, high - low - ofSizes[i]! + 1);
   }
 
-  #end(slot: number, code: Fault["code"], message: string): never {
-    this.#fault = { code, slot, message };
-    throw runEnded;
+  #stop(slot: number, code: Fault["code"], message: string): never {
+    this.#end.fault = { code, slot, message };
+    throw this.#end;
   }
 }
 
@@ -196,13 +276,16 @@ const registerWords = 22;
 const scratchWords = 64;
 const allFrames = (1 << maxFrames) - 1;
 
+/** The map of a call whose arguments are proven. */
+function mapArgument(helper: Helper, { memory, registers }: Host): MapHandle | undefined {
+  const at = 2 * helper.arguments.indexOf("map") + R1;
+  return at < R1 ? undefined : memory.mapAt(registers[at]!, registers[at + 1]!);
+}
+
 /** A helper of a verified program: its arguments are proven. */
 function callUnchecked(helper: Helper, run: Host): void {
   const { registers } = run;
-  run.map =
-    helper.arguments[0] === "map"
-      ? run.memory.mapAt(registers[R1]!, registers[R1 + 1]!)
-      : undefined;
+  run.map = mapArgument(helper, run);
   const result = helper.call(run);
   if (result === undefined) return;
   registers[0] = result;

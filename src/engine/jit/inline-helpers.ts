@@ -1,5 +1,6 @@
 import { errno } from "../../common/errno.ts";
 import type { MapHandle } from "../../maps/map-handle.ts";
+import { holdsMaps } from "../../maps/map-rules.ts";
 import type { MapType } from "../../object/object-spec.ts";
 import {
   F_RDONLY_PROG,
@@ -13,6 +14,7 @@ import type { FunctionEmitter } from "./function-emitter.ts";
 import { detailOf, kindOf, MAP } from "./known-values.ts";
 import { pushOutside, staysInFrame } from "./memory-access.ts";
 import { scratch } from "./scratch.ts";
+import { proofOf } from "./unit.ts";
 import { I32, i32, i64 } from "./wasm-operation.ts";
 
 /** Helpers that have a form without JavaScript: enum bpf_func_id. */
@@ -57,23 +59,33 @@ export function emitInlineHelper(
 }
 
 function emitMapHelper(to: FunctionEmitter, id: number, slot: number, general: () => void): void {
-  const known = to.known[r1]!;
-  const map = kindOf(known) === MAP ? to.unit.program.maps[detailOf(known)]! : undefined;
-  if (map === undefined || !allowed(id, map)) {
+  const map = mapOfCall(to, r1, slot);
+  // What a map of maps holds is a map that the host must know of.
+  if (map === undefined || !allowed(id, map) || holdsMaps(map.type)) {
     general();
     return;
   }
   if (id === mapLookup) {
-    withKey(to, map, slot, general, () => emitLookup(to, map));
+    withKey(to, map, general, () => emitLookup(to, map));
     return;
   }
   const valueIsGood =
-    id === mapDelete || !to.checks(slot) || staysInFrame(to.known[r3]!, 0, map.valueSize);
+    id === mapDelete || !to.checks || staysInFrame(to.known[r3]!, 0, map.valueSize);
   if (!valueIsGood) general();
   else
-    withKey(to, map, slot, general, () =>
-      id === mapUpdate ? emitUpdate(to, map) : emitDelete(to, map),
-    );
+    withKey(to, map, general, () => (id === mapUpdate ? emitUpdate(to, map) : emitDelete(to, map)));
+}
+
+/** The one map that the call at `slot` takes in this register, as far as it is known. */
+export function mapOfCall(
+  to: FunctionEmitter,
+  register: number,
+  slot: number,
+): MapHandle | undefined {
+  const known = to.known[register]!;
+  const { program } = to.unit;
+  const index = kindOf(known) === MAP ? detailOf(known) : (proofOf(program)?.mapOfCall[slot] ?? -1);
+  return program.maps[index];
 }
 
 function allowed(id: number, map: MapHandle): boolean {
@@ -87,12 +99,11 @@ function allowed(id: number, map: MapHandle): boolean {
 function withKey(
   to: FunctionEmitter,
   map: MapHandle,
-  slot: number,
   general: () => void,
   inline: () => void,
 ): void {
   const { keySize } = map;
-  if (!to.checks(slot) || staysInFrame(to.known[r2]!, 0, keySize)) inline();
+  if (!to.checks || staysInFrame(to.known[r2]!, 0, keySize)) inline();
   else if (keySize === 1 || keySize === 2 || keySize === 4 || keySize === 8) {
     pushOutside(to, r2, 0, keySize, READ);
     to.code.if();

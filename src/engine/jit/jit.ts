@@ -10,11 +10,14 @@ import type {
   Fault,
   LinkedProgram,
 } from "../engine.ts";
-import { tailCall } from "../helpers/tail-call.ts";
 import { compileProgram } from "./compile-program.ts";
 import { Host } from "./host.ts";
 import { maxFunctionBytes } from "./module-builder.ts";
+import { addEntry, type Enter } from "./program-table.ts";
 import { scratch } from "./scratch.ts";
+
+/** The code of the one error that `jit` gives. */
+export const jitTooLarge = "JIT_PROGRAM_TOO_LARGE";
 
 /**
  * The engine that compiles programs to WebAssembly, which V8 compiles to machine code. Refuses what
@@ -22,20 +25,11 @@ import { scratch } from "./scratch.ts";
  */
 export const jit: Engine = (program, context) => {
   const where = `program ${program.name}`;
-  if (program.instructions.some((one) => one.kind === "call_helper" && one.id === tailCall.id))
-    return err(
-      new UserError(
-        "JIT_NO_TAIL_CALLS",
-        where,
-        "calls bpf_tail_call (helper 12), which the JIT does not compile",
-        "set engine: interpreter for this filter",
-      ),
-    );
   const { bytes, largestBody, usesClock } = compileProgram(program, context);
   const tooLarge = (what: string) =>
     err(
       new UserError(
-        "JIT_PROGRAM_TOO_LARGE",
+        jitTooLarge,
         where,
         what,
         "set engine: interpreter for this filter, or split it into functions",
@@ -52,26 +46,58 @@ export const jit: Engine = (program, context) => {
     // The emitter has checked every instruction: what is left are limits.
     return tooLarge(`V8 refuses it (${(cause as Error).message})`);
   }
-  const host = new Host(program, context);
-  const { exports } = new WebAssembly.Instance(module, {
-    env: { memory: context.arena.memory },
-    host: host.imports,
-    runtime: context.runtime as unknown as Record<string, unknown>,
-  });
-  return ok(new Compiled(program, context, host, exports as unknown as Exports, usesClock));
+  const code: Code = { program, module, usesClock };
+  const { host, exports } = instantiate(code, context);
+  return ok(new Compiled(code, context, host, exports));
 };
 
 /**
- * Runs a program until V8 has replaced its first, slow code: some thousand runs, some milliseconds.
- * They are runs like any other, on the packet in `slot`: a program that counts will have counted.
+ * A second instance of a compiled program, on the same machine code: what V8 does for one it has done
+ * for both. `context` has the same addresses, in a memory of its own.
  */
-export function warmUp(executable: Executable, slot: number, runs: number): void {
-  for (let i = 0; i < runs; i++) executable.run(slot);
+export function twin(executable: Executable, context: EngineContext): Twin {
+  if (!(executable instanceof Compiled)) throw new Error("only a compiled program has a twin");
+  const { host, exports } = instantiate(executable.code, context);
+  const instance = new Compiled(executable.code, context, host, exports);
+  // A call of its own: V8 compiles `Compiled.run` for the instances it has seen there.
+  const run = (slot: number): void => {
+    try {
+      exports.run(slot);
+    } catch (cause) {
+      host.faultOf(cause);
+    }
+  };
+  return { executable: instance, run };
+}
+
+export interface Twin {
+  /** For tail calls of other twins. */
+  readonly executable: Executable;
+  readonly run: (slot: number) => void;
+}
+
+/** What instances of one program share. */
+interface Code {
+  readonly program: LinkedProgram;
+  readonly module: WebAssembly.Module;
+  readonly usesClock: boolean;
+}
+
+function instantiate(code: Code, context: EngineContext): { host: Host; exports: Exports } {
+  const host = new Host(code.program, context);
+  const { exports } = new WebAssembly.Instance(code.module, {
+    env: { memory: context.arena.memory, programs: host.table },
+    host: host.imports,
+    runtime: context.runtime as unknown as Record<string, unknown>,
+  });
+  return { host, exports: exports as unknown as Exports };
 }
 
 interface Exports {
   run(slot: number): number;
   batch(first: number, stride: number, end: number): void;
+  /** Of programs that tail calls can lead to. */
+  readonly enter?: Enter;
 }
 
 const noFaults: readonly BatchFault[] = [];
@@ -82,28 +108,27 @@ class Compiled implements Executable {
   fault: Fault | undefined;
   readonly #context: EngineContext;
   readonly #host: Host;
+  readonly code: Code;
   readonly #exports: Exports;
   readonly #usesClock: boolean;
 
-  constructor(
-    program: LinkedProgram,
-    context: EngineContext,
-    host: Host,
-    exports: Exports,
-    usesClock: boolean,
-  ) {
-    this.program = program;
+  constructor(code: Code, context: EngineContext, host: Host, exports: Exports) {
+    this.program = code.program;
+    this.code = code;
     this.#context = context;
     this.#host = host;
     this.#exports = exports;
-    this.#usesClock = usesClock;
+    this.#usesClock = code.usesClock;
+    if (exports.enter !== undefined) addEntry(this, exports.enter);
   }
 
   run(slot: number): number {
     this.fault = undefined;
     if (this.#usesClock) this.#host.setClock();
     try {
-      return this.#exports.run(slot) >>> 0;
+      const returned = this.#exports.run(slot) >>> 0;
+      this.#host.memory.leave();
+      return returned;
     } catch (cause) {
       this.fault = this.#host.faultOf(cause);
       this.#return0(slot);
@@ -133,6 +158,7 @@ class Compiled implements Executable {
   }
 
   #return0(slot: number): void {
+    this.#host.memory.leave();
     const { words } = this.#context.arena;
     words[(slot + SLOT_RETURN_LOW) >> 2] = 0;
     words[(slot + SLOT_RETURN_HIGH) >> 2] = 0;

@@ -1,4 +1,5 @@
 import type { Instruction } from "../../isa/instruction.ts";
+import { callsBack } from "../callbacks.ts";
 import { frameBytes } from "../engine.ts";
 import type { Blocks } from "./blocks.ts";
 
@@ -19,6 +20,8 @@ export const CONTEXT = 2;
 export const MAP = 3;
 /** In a verified program: null, or somewhere in the stack or in a map's value, never the packet. */
 export const OBJECT = 4;
+/** The address of a function; above the kind its first slot. */
+export const FUNCTION = 5;
 
 /** bpf_map_lookup_elem. */
 const mapLookup = 1;
@@ -58,8 +61,8 @@ export interface FrameUse {
   readonly direct: boolean;
 }
 
-/** Changes `known` from before an instruction to after it. */
-export function step(known: KnownValues, instruction: Instruction): void {
+/** Changes `known` from before the instruction at `slot` to after it. */
+export function step(known: KnownValues, instruction: Instruction, slot: number): void {
   switch (instruction.kind) {
     case "alu":
       known[instruction.dst] = afterArithmetic(known, instruction);
@@ -74,8 +77,12 @@ export function step(known: KnownValues, instruction: Instruction): void {
     case "negate":
     case "byte_order":
     case "load_immediate":
-    case "load_variable":
+      known[instruction.dst] = UNKNOWN;
+      return;
     case "load_function":
+      known[instruction.dst] = know(FUNCTION, slot + 1 + instruction.offset);
+      return;
+    case "load_variable":
     case "load":
       known[instruction.dst] = UNKNOWN;
       return;
@@ -107,7 +114,8 @@ function afterArithmetic(
   if (op === "mov") return "register" in src ? known[src.register]! : UNKNOWN;
   const before = known[dst]!;
   const kind = kindOf(before);
-  if ((op !== "add" && op !== "sub") || kind === UNKNOWN || kind === MAP) return UNKNOWN;
+  if ((op !== "add" && op !== "sub") || kind === UNKNOWN || kind === MAP || kind === FUNCTION)
+    return UNKNOWN;
   if (kind === OBJECT) return before;
   if ("register" in src) return kind === FRAME ? know(OBJECT, 0) : UNKNOWN;
   return know(kind, detailOf(before) + (op === "add" ? src.immediate : -src.immediate));
@@ -131,7 +139,7 @@ export function knownAtBlocks(
       if (state === undefined) continue;
       current.set(state);
       for (let slot = blocks.starts[block]!; slot < blocks.ends[block]!; slot++)
-        step(current, instructions[slot]!);
+        step(current, instructions[slot]!, slot);
       for (const successor of [blocks.next[block]!, blocks.taken[block]!])
         if (successor >= 0 && meet(states, successor, current)) changed = true;
     }
@@ -200,6 +208,9 @@ export function frameUse(
         if (kind === "store" && "register" in instruction.src)
           escapes(current[instruction.src.register]!);
         if (kind === "atomic") escapes(current[instruction.src]!);
+      } else if (callsBack(instruction)) {
+        // What a callback makes of its context is unknown.
+        for (let register = 1; register <= 5; register++) escapes(current[register]!);
       } else if (kind === "call_helper" || kind === "call_register") {
         // Helpers reach upwards from what they are given.
         for (let register = 1; register <= 5; register++)
@@ -207,7 +218,7 @@ export function frameUse(
       } else if (kind === "call_local") {
         for (let register = 0; register <= 5; register++) escapes(current[register]!);
       } else if (kind === "alu" && lost(current, instruction)) lowest = -frameBytes;
-      step(current, instruction);
+      step(current, instruction, slot);
     }
     for (const successor of [blocks.next[block]!, blocks.taken[block]!])
       if (successor >= 0)

@@ -1,5 +1,6 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import type { ProgramType } from "../../object/object-spec.ts";
+import { tailCall } from "../helpers/tail-call.ts";
 import type { Blocks, FunctionRange } from "./blocks.ts";
 import {
   allWritable,
@@ -23,7 +24,8 @@ interface Body {
 }
 
 /**
- * Which registers each function takes and gives back, by their position in `bodies`.
+ * Which registers each function takes and gives back, by their position in `bodies`. `callbacks`:
+ * first slots of those that helpers call.
  *
  * A verified program reads nothing but r1 to r5 in a function and r0 behind a call. Others may read
  * whatever was left in a register, and must find there what the interpreter leaves.
@@ -32,11 +34,13 @@ export function signatures(
   instructions: readonly Instruction[],
   type: ProgramType,
   bodies: readonly Body[],
+  callbacks: ReadonlySet<number>,
 ): Signature[] {
   const functionAt = new Map(bodies.map(({ range }, i) => [range.start, i]));
   const needs = new Int32Array(bodies.length);
   const gives = new Int32Array(bodies.length);
-  gives[0] = 1;
+  for (const [i, { range }] of bodies.entries())
+    if (i === 0 || callbacks.has(range.start)) gives[i] = 1;
   const liveIn = bodies.map(({ blocks }) => new Int32Array(blocks.count));
   // Sets only grow, and there are few bits: this ends after a few rounds.
   for (let changed = true; changed; ) {
@@ -57,8 +61,8 @@ export function signatures(
             }
             set = (set & ~callerSaved) | needs[callee]!;
           } else {
-            // A packet load that fails leaves the function with the rest as it is.
-            if (instruction.kind === "load_packet") set |= gives[i]! & ~1;
+            // A packet load that fails, and a tail call, leave the function with the rest as it is.
+            if (mayLeave(instruction)) set |= gives[i]! & ~1;
             set = (set & ~registersWritten(instruction)) | registersRead(instruction, type);
           }
         }
@@ -72,6 +76,11 @@ export function signatures(
     }
   }
   return bodies.map((_, i) => ({ needs: needs[i]!, gives: gives[i]! }));
+}
+
+function mayLeave(instruction: Instruction): boolean {
+  const { kind } = instruction;
+  return kind === "load_packet" || (kind === "call_helper" && instruction.id === tailCall.id);
 }
 
 function liveOut(blocks: Blocks, live: Int32Array, block: number): RegisterSet {

@@ -1,11 +1,13 @@
 import type { AtomicOp, Instruction, Size } from "../../isa/instruction.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../../runtime/wasm/layout.ts";
-import { contextAccessOf } from "../../verifier/context-rules.ts";
+import { contextAccessOf, mayWritePacket } from "../../verifier/context-rules.ts";
+import { regions } from "../../verifier/verified.ts";
 import { frameBytes } from "../engine.ts";
 import { type Access, ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { CONTEXT, detailOf, FRAME, kindOf, UNKNOWN } from "./known-values.ts";
 import { scratch, sizeIndex } from "./scratch.ts";
+import { proofOf } from "./unit.ts";
 import { I32, i32, i64, type MemoryOperation } from "./wasm-operation.ts";
 
 const loads: Record<Size, MemoryOperation> = {
@@ -60,7 +62,7 @@ export function emitAtomic(
   const { code } = to;
   noteWrite(to, base, offset, slot);
   let at = pushAddress(to, base, offset, size, ATOMIC, slot);
-  if (to.checks(slot) && !alignedInFrame(to.known[base]!, offset, size))
+  if (to.checks && !alignedInFrame(to.known[base]!, offset, size))
     at = checkAlignment(to, at, size, slot);
   const push = (register: number): void => (size === 8 ? to.get(register) : to.getLow(register));
   if (op === "cmpxchg") push(0);
@@ -124,7 +126,7 @@ function pushAddress(
     to.getFrame();
     return frameBytes + detailOf(known) + offset;
   }
-  if (to.checks(slot) && !contextAllows(to, known, offset, size, access))
+  if (to.checks && !contextAllows(to, known, offset, size, access))
     checkAccess(to, base, offset, size, access, slot);
   to.getLow(base);
   if (offset >= 0) return offset;
@@ -212,14 +214,23 @@ export function unpackAccess(packed: number): { size: number; access: Access; sl
   return { size: packed & 15, access: ((packed >> 4) & 3) as Access, slot: packed >> 6 };
 }
 
+const anywhere = 255;
+
 /**
  * Where nothing is checked nothing tells that the packet was written: a store that may hit it
  * compares, and notes it in the slot.
  */
 function noteWrite(to: FunctionEmitter, base: number, offset: number, slot: number): void {
-  const { type } = to.unit.program;
-  if (to.checks(slot) || type === "socket" || kindOf(to.known[base]!) !== UNKNOWN) return;
+  const { program } = to.unit;
+  if (to.checks || !mayWritePacket(program.type) || kindOf(to.known[base]!) !== UNKNOWN) return;
+  const reached = proofOf(program)?.regionsOf[slot] ?? anywhere;
+  // What a function is given as memory may be the packet.
+  if ((reached & (regions.packet | regions.memory)) === 0) return;
   const { code } = to;
+  if (reached === regions.packet) {
+    noteWritten(to);
+    return;
+  }
   to.getLow(base);
   code.i32(offset);
   code.emit(i32.add);
@@ -233,13 +244,18 @@ function noteWrite(to: FunctionEmitter, base: number, offset: number, slot: numb
   code.emit(i32.sub);
   code.emit(i32.lt_u);
   code.if();
+  noteWritten(to);
+  code.end();
+}
+
+function noteWritten(to: FunctionEmitter): void {
+  const { code } = to;
   to.getSlot();
   to.getSlot();
   code.access(i32.load, SLOT_FLAGS);
   code.i32(SLOT_WROTE);
   code.emit(i32.or);
   code.access(i32.store, SLOT_FLAGS);
-  code.end();
 }
 
 /** Whether compiling this instruction asks for the packet slot's address. */

@@ -1,14 +1,17 @@
 import { ByteWriter } from "./byte-writer.ts";
-import { FunctionBuilder, type FunctionReference } from "./function-builder.ts";
-import type { ValueType } from "./wasm-operation.ts";
+import { FunctionBuilder, type FunctionReference, type FunctionType } from "./function-builder.ts";
+import { FUNCTION, type ValueType } from "./wasm-operation.ts";
 
 /** Section numbers. WebAssembly core specification, 5.5.2. */
 const sections = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
 const functionKind = 0;
+const tableKind = 1;
 const memoryKind = 2;
 const functionType = 0x60;
 /** Limits of a memory that is shared and has a maximum. */
 const sharedLimits = 3;
+/** Limits without a maximum. */
+const openLimits = 0;
 /** Of a 32-bit memory, in pages of 64 KiB. */
 const maxPages = 65_536;
 
@@ -17,7 +20,7 @@ export const maxFunctionBytes = 7_654_321;
 
 /**
  * Writes a WebAssembly module: declare imports, then functions, give each its body, then `finish`.
- * Its one memory is imported.
+ * Its one memory is imported, and so is its table, if it has one.
  */
 export class ModuleBuilder {
   readonly #types = new Map<string, number>();
@@ -35,6 +38,19 @@ export class ModuleBuilder {
     this.#importBytes.byte(sharedLimits);
     this.#importBytes.unsigned(1);
     this.#importBytes.unsigned(maxPages);
+  }
+
+  /** A table of functions of whatever size. */
+  importTable(module: string, name: string): void {
+    this.#import(module, name, tableKind);
+    this.#importBytes.byte(FUNCTION);
+    this.#importBytes.byte(openLimits);
+    this.#importBytes.unsigned(0);
+  }
+
+  /** A type for calls through the table. */
+  functionType(parameters: readonly ValueType[], results: readonly ValueType[]): FunctionType {
+    return { index: this.#type(parameters, results), parameters, results };
   }
 
   importFunction(

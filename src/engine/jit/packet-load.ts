@@ -28,7 +28,7 @@ export function emitPacketLoad(
   slot: number,
 ): void {
   const { code } = to;
-  if (to.checks(slot)) checkContext(to, slot);
+  if (to.checks) checkContext(to, slot);
   const at = to.temporary(I32);
   if (index === undefined) code.i32(fromStart(offset));
   else pushFromStart(to, index, offset);

@@ -1,6 +1,7 @@
 import type { Instruction, Operand } from "../../isa/instruction.ts";
 import type { ProgramType } from "../../object/object-spec.ts";
 import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
+import { tailCall } from "../helpers/tail-call.ts";
 
 /** Sets of registers: bit n is rn. */
 export type RegisterSet = number;
@@ -73,8 +74,10 @@ export function registersWritten(instruction: Instruction): RegisterSet {
     case "atomic":
       if (!instruction.fetch) return 0;
       return instruction.op === "cmpxchg" ? r0 : 1 << instruction.src;
-    case "load_packet":
     case "call_helper":
+      // A tail call that finds nothing leaves all as it was.
+      return instruction.id === tailCall.id ? 0 : r0;
+    case "load_packet":
     case "call_register":
       return r0;
     case "call_local":

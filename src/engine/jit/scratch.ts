@@ -9,7 +9,7 @@ export const scratch = {
   registers: 0,
   /** The packet slot of this run. */
   slot: 88,
-  /** 0 until ProgramMemory has taken over this run's slot. */
+  /** 0 until the running program's ProgramMemory has taken over this run's slot. */
   entered: 92,
   /** Lowest address of the frame of the function that runs. */
   frame: 96,
@@ -29,6 +29,11 @@ export const scratch = {
   readLimits: 136,
   writeLimits: 152,
   atomicLimits: 168,
+  /** Tail calls that the run has made, and callbacks that it may still make. */
+  tailCalls: 176,
+  callbacksLeft: 180,
+  /** Callbacks that the run is in. */
+  calledBack: 184,
 } as const;
 
 /** All limits together are forgotten at once, by 64-bit stores. */

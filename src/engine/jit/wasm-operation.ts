@@ -2,7 +2,9 @@
 export const I32 = 0x7f;
 export const I64 = 0x7e;
 export const V128 = 0x7b;
-export type ValueType = typeof I32 | typeof I64 | typeof V128;
+/** A function of a table, or null. */
+export const FUNCTION = 0x70;
+export type ValueType = typeof I32 | typeof I64 | typeof V128 | typeof FUNCTION;
 
 /** One instruction without immediates: its encoding and what it does to the operand stack. */
 export interface Operation {
@@ -14,6 +16,14 @@ export interface Operation {
 /** An access to memory; `align` is the exponent that its encoding states. */
 export interface MemoryOperation extends Operation {
   readonly align: number;
+}
+
+function operationOf(
+  code: readonly number[],
+  takes: readonly ValueType[],
+  gives: ValueType,
+): Operation {
+  return { code, takes, gives };
 }
 
 function operation(
@@ -153,6 +163,13 @@ export const i64 = {
     cmpxchg: compareExchange(I64, 0x49),
   },
 } as const;
+
+/** On table 0, the only one. */
+export const table = {
+  size: operationOf([0xfc, 0x10, 0], [], I32),
+  get: operationOf([0x25, 0], [I32], FUNCTION),
+} as const;
+export const isNull = operationOf([0xd1], [FUNCTION], I32);
 
 export const v128 = {
   store: { code: [vectorPrefix, 0x0b], takes: [I32, V128], gives: undefined, align: 0 },

@@ -1,5 +1,6 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { describeFrame, frameOffset } from "../../engine/packet-slot.ts";
+import { hasVlanTag } from "../../engine/socket-context.ts";
 import type { CapturePlace } from "../../filter/capture-ring.ts";
 import type { Chain } from "../../filter/chain.ts";
 import type { Verdict } from "../../filter/verdict.ts";
@@ -13,6 +14,7 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
+  SLOT_OUTGOING,
   SLOT_WROTE,
 } from "../../runtime/wasm/layout.ts";
 import type { JudgeParts } from "../frame-judge.ts";
@@ -80,6 +82,7 @@ export class TunnelJudge {
     arena.bytes.set(payloadAt === 0 ? datagram : datagram.subarray(payloadAt), at + missingBytes);
     if (missingBytes > 0) writeEthernet(arena.bytes, at, arrival.etherType);
     describeFrame(arena, slot, judgement.frameBytes, arrival.peer.ifindex, cpu);
+    if (this.#place.direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     refreshClock();
     const place = this.#place;
     place.tunnel = arrival;
@@ -101,6 +104,11 @@ export class TunnelJudge {
     const verdict = this.#judgement.verdict;
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
     const { bytes, words } = this.#parts.arena;
+    // A tag beside the frame is one that the frame's bytes do not have.
+    if (hasVlanTag(words, slot)) {
+      this.#drop("not_routable");
+      return;
+    }
     const wrote = (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) !== 0;
     const cutTo = verdict.kind === "pass" ? verdict.cutTo : undefined;
     if (!wrote && cutTo === undefined) return;

@@ -7,14 +7,14 @@ import {
   CURSOR_POSITION,
   MAP_KEY_SIZE,
   MAP_MAX_ENTRIES,
-  TYPE_DEVMAP,
-  TYPE_PROG_ARRAY,
+  TYPE_ARRAY,
+  TYPE_PERCPU_ARRAY,
 } from "./layout";
 import { put } from "./memory";
 import { entryBytes, readValue } from "./value";
 
 export function scanArray(map: usize, type: u32, cursor: usize, out: usize, capacity: u32): i32 {
-  const skipsGaps = type === TYPE_PROG_ARRAY || type === TYPE_DEVMAP;
+  const skipsGaps = type !== TYPE_ARRAY && type !== TYPE_PERCPU_ARRAY;
   const entries = load<u32>(map, MAP_MAX_ENTRIES);
   const size = entryBytes(map);
   const keyBytes = roundUp(load<u32>(map, MAP_KEY_SIZE), 8) as u32;

@@ -1,19 +1,21 @@
 /** array and percpu_array: kernel/bpf/arraymap.c. */
-import { E2BIG, EEXIST, EINVAL, ENOENT } from "./error";
+import { E2BIG, EBUSY, EEXIST, EINVAL, ENOENT } from "./error";
 import { arrayBytes, cpuStride, valueStride } from "./geometry";
 import {
   MAP_CPU_STRIDE,
   MAP_CPUS,
   MAP_MAX_ENTRIES,
+  MAP_SPIN_LOCK,
   MAP_VALUE_COUNT,
   MAP_VALUE_SIZE,
   MAP_VALUE_STRIDE,
   MAP_VALUES,
   UPDATE_EXIST,
+  UPDATE_LOCK,
   UPDATE_NOEXIST,
 } from "./layout";
 import { put } from "./memory";
-import { writeValue } from "./value";
+import { ALL_CPUS, writeLocked, writeValue } from "./value";
 
 export function initializeArray(map: usize, storage: u32, perCpu: boolean): void {
   const entries = load<u32>(map, MAP_MAX_ENTRIES);
@@ -37,11 +39,18 @@ export function valueAt(map: usize, index: u32): usize {
 }
 
 export function updateArray(map: usize, key: usize, value: usize, flags: u32, cpu: u32): i32 {
-  if (flags > (UPDATE_EXIST as u32)) return -EINVAL;
+  const underLock = (flags & UPDATE_LOCK) !== 0;
+  const isRefused = underLock && load<u32>(map, MAP_SPIN_LOCK) === 0;
+  if ((flags & ~(UPDATE_LOCK as u32)) > (UPDATE_EXIST as u32)) return -EINVAL;
+  // The system call looks for the lock first; so do per-CPU arrays, which have none.
+  if (isRefused && (cpu === ALL_CPUS || load<u32>(map, MAP_CPU_STRIDE) !== 0)) return -EINVAL;
   const index = load<u32>(key);
   if (index >= load<u32>(map, MAP_MAX_ENTRIES)) return -E2BIG;
-  if (flags === UPDATE_NOEXIST) return -EEXIST;
-  writeValue(map, valueAt(map, index), value, cpu, false);
+  if ((flags & UPDATE_NOEXIST) !== 0) return -EEXIST;
+  if (isRefused) return -EINVAL;
+  const at = valueAt(map, index);
+  if (underLock) return writeLocked(map, at, value, cpu) ? 0 : -EBUSY;
+  writeValue(map, at, value, cpu, false);
   return 0;
 }
 

@@ -99,3 +99,35 @@ export function trieBytes(
     maxEntries * forkStride(keySize)
   );
 }
+
+/** One slot more than entries, so that a full queue is told from an empty one. */
+export function queueBytes(maxEntries: number, valueSize: number): number {
+  return (maxEntries + 1) * valueStride(valueSize);
+}
+
+const WORD_BITS = 64;
+const MOST_BLOOM_BITS = 2147483648;
+
+/**
+ * Bits of a bloom filter: kernel/bpf/bloom_filter.c takes 7 for 5 of entries × hash functions,
+ * rounded up to a power of two.
+ */
+export function bloomBits(maxEntries: number, hashes: number): number {
+  const wanted = Math.floor((maxEntries * hashes) / 5) * 7;
+  // The kernel goes on to 2³² bits, whose indexes u32 arithmetic would not hold here.
+  if (wanted > MOST_BLOOM_BITS) return MOST_BLOOM_BITS;
+  let bits: number = WORD_BITS;
+  while (bits < wanted) bits *= 2;
+  return bits;
+}
+
+export function bloomBytes(maxEntries: number, hashes: number): number {
+  return bloomBits(maxEntries, hashes) / 8;
+}
+
+const RING_HEADER = 128;
+
+/** A ring with `dataBytes`, a power of two: its header, and its data twice. layout.ts, RING_*. */
+export function ringBytes(dataBytes: number): number {
+  return RING_HEADER + 2 * dataBytes;
+}

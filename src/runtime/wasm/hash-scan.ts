@@ -67,6 +67,29 @@ function moveCursor(map: usize, cursor: usize, element: usize): void {
   put(cursor + CURSOR_HAS_KEY, 1);
 }
 
+/** Moves the cursor to the next entry; its element, or 0 at the end. As a worker: it waits for the lock. */
+export function nextEntry(map: usize, cursor: usize, cpu: u32): usize {
+  const mask = load<u32>(map, MAP_BUCKET_MASK);
+  const key = cursor + CURSOR_KEY;
+  let bucket = load<u32>(cursor, CURSOR_POSITION);
+  let element: usize = 0;
+  while (element === 0 && bucket <= mask) {
+    if (!lock(map, cpu)) return 0;
+    for (let turns: u32 = 0; bucket <= mask && turns < BUCKETS_A_TURN; turns++, bucket++) {
+      const hasKey = load<u32>(cursor, CURSOR_HAS_KEY) !== 0;
+      element = nextInBucket(map, bucket, hasKey, hasKey ? hashOf(map, key) : 0, key);
+      if (element !== 0) {
+        moveCursor(map, cursor, element);
+        break;
+      }
+      put(cursor + CURSOR_HAS_KEY, 0);
+    }
+    unlock(map);
+  }
+  put(cursor + CURSOR_POSITION, bucket);
+  return element;
+}
+
 /** The least element after (`hash`, `key`), or of all, or 0. Chains are short. */
 function nextInBucket(map: usize, bucket: u32, hasKey: bool, hash: u32, key: usize): usize {
   let best: usize = 0;

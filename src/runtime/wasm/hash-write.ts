@@ -29,6 +29,7 @@ import {
   MAP_MAX_ENTRIES,
   MAP_REFERENCED,
   MAP_SPARES,
+  MAP_SPIN_LOCK,
   MAP_STATES,
   MAP_VALUE_OFFSET,
   MAP_VALUE_STRIDE,
@@ -36,26 +37,32 @@ import {
   STATE_FREE,
   STATE_LIVE,
   UPDATE_EXIST,
+  UPDATE_LOCK,
   UPDATE_NOEXIST,
 } from "./layout";
 import { lock, spareIndex, unlock, warnReaders } from "./lock";
 import { copy, publish, put, putByte } from "./memory";
-import { ALL_CPUS, writeValue } from "./value";
+import { ALL_CPUS, writeLocked, writeValue } from "./value";
 
 /** `cpu`: the caller's, or ALL_CPUS for user space, which gives every CPU's value. */
 export function updateHash(map: usize, key: usize, value: usize, flags: u32, cpu: u32): i32 {
-  if (flags > (UPDATE_EXIST as u32)) return -EINVAL;
+  const choice: u32 = flags & ~(UPDATE_LOCK as u32);
+  if (choice > (UPDATE_EXIST as u32)) return -EINVAL;
+  const underLock = choice !== flags;
+  if (underLock && load<u32>(map, MAP_SPIN_LOCK) === 0) return -EINVAL;
   if (!lock(map, cpu === ALL_CPUS ? MAIN_CPU : cpu)) return -EBUSY;
-  const result = place(map, key, value, flags, cpu);
+  const result = place(map, key, value, choice, underLock, cpu);
   unlock(map);
   return result;
 }
 
-function place(map: usize, key: usize, value: usize, flags: u32, cpu: u32): i32 {
+function place(map: usize, key: usize, value: usize, flags: u32, underLock: bool, cpu: u32): i32 {
   const hash = hashOf(map, key);
   const link = findLink(map, key, hash);
   if (link !== 0) {
     if (flags === UPDATE_NOEXIST) return -EEXIST;
+    if (underLock)
+      return writeLocked(map, valueAddress(map, load<u32>(link)), value, cpu) ? 0 : -EBUSY;
     const element = replace(map, link, key, value, cpu);
     if (load<u32>(map, MAP_REFERENCED) !== 0) refer(map, element);
     return 0;

@@ -44,6 +44,12 @@ export const MAP_FORK_STRIDE = 100;
 export const MAP_WORKERS = 104;
 /** Where the main thread puts keys and values that it passes to map operations. */
 export const MAP_SCRATCH = 108;
+/** Where `struct bpf_spin_lock` lies in a value, plus 1; 0 where there is none. */
+export const MAP_SPIN_LOCK = 112;
+/** Rings of perf_event_array (one a worker) and ringbuf (one): ring i lies at RINGS + i × RING_STRIDE. */
+export const MAP_RINGS = 116;
+export const MAP_RING_STRIDE = 120;
+export const MAP_RING_COUNT = 124;
 /** Owner of the map's write lock (0: free, else worker id + 1). */
 export const MAP_LOCK = 128;
 /** Not 0: some thread sleeps until the lock is free. */
@@ -63,7 +69,32 @@ export const MAP_FREE_FORK = 164;
 export const MAP_FRESH_FORK = 168;
 /** LRU maps: the element that eviction looks at next. */
 export const MAP_HAND = 172;
+/** Queue and stack: the slot that the next push fills, and that of the oldest element. */
+export const MAP_HEAD = 176;
+export const MAP_TAIL = 180;
+/** Bloom filter: hash functions a value goes through. Its bits are BUCKETS, BUCKET_MASK their mask. */
+export const MAP_HASHES = 184;
 export const MAP_DESCRIPTOR_BYTES = 192;
+
+// A ring: 128 bytes, then its data, twice as long as RING_MASK says: a record that begins near the
+// end goes on behind it, where a kernel maps the first pages again. Positions only ever grow.
+/** 64-bit positions in bytes; the low word tells where in the data. Writers' line first. */
+export const RING_PRODUCER = 0;
+/** The oldest record that was not committed when space was last sought. */
+export const RING_PENDING = 8;
+/** Records that found no room, 64 bits. */
+export const RING_LOST = 16;
+export const RING_MASK = 24;
+export const RING_CONSUMER = 64;
+export const RING_HEADER_BYTES = 128;
+/** Data of one worker's ring of a perf_event_array: room for two of the longest events. */
+export const PERF_RING_BYTES = 131072;
+/** A record: its length with RECORD_BUSY or RECORD_DISCARDED, the writer's worker id + 1, its data. */
+export const RECORD_LENGTH = 0;
+export const RECORD_OWNER = 4;
+export const RECORD_HEADER_BYTES = 8;
+export const RECORD_BUSY = 0x80000000;
+export const RECORD_DISCARDED = 0x40000000;
 
 export const STATE_FREE = 0;
 export const STATE_LIVE = 1;
@@ -90,6 +121,18 @@ export const SLOT_XDP_MD_BYTES = 24;
 /** Bit 0 (SLOT_WROTE): a program wrote to the frame or moved its ends. */
 export const SLOT_FLAGS = 24;
 export const SLOT_WROTE = 1;
+/** SLOT_FLAGS: the slot's `__sk_buff` describes this frame; its fields stay from program to program. */
+export const SLOT_SKB_READY = 0x100;
+/** SLOT_FLAGS: the frame goes to the client: its source is this side's. */
+export const SLOT_OUTGOING = 0x200;
+/** SLOT_FLAGS: `__sk_buff.hash` is the packet's, even where it is 0. */
+export const SLOT_HASH_KNOWN = 0x400;
+/** SLOT_FLAGS: a program has put an outer header around the packet (skb->encapsulation). */
+export const SLOT_ENCAPSULATED = 0x800;
+/** SLOT_FLAGS, three bits: 0, or one more than the checksums a program says are right (csum_level + 1). */
+export const SLOT_CHECKSUMS_SHIFT = 12;
+/** SLOT_FLAGS, the bits from here up: copies of the packet that programs have sent. */
+export const SLOT_CLONES_SHIFT = 16;
 /** Lowest address `data_meta` and `data` may take. */
 export const SLOT_FRAME_START = 28;
 /** One past the highest address `data_end` may take. */
@@ -99,10 +142,14 @@ export const SLOT_RETURN_LOW = 36;
 export const SLOT_RETURN_HIGH = 40;
 /** Target of the redirect helpers: an ifindex, 0 for none. Cleared before each program. */
 export const SLOT_REDIRECT_IFINDEX = 44;
+/** In its place: redirected to a worker, by a cpumap. No port has this number. */
+export const REDIRECT_TO_WORKER = 0xffffffff;
 /** Flags given to the redirect helpers. */
 export const SLOT_REDIRECT_FLAGS = 48;
 /** 8 bytes for a helper's own use during a call: a key that a program passed in a register. */
 export const SLOT_SCRATCH = 52;
+/** Address of the network header, for programs of the skb types: it follows changes of the frame. */
+export const SLOT_NETWORK = 60;
 /** `struct __sk_buff` for programs of the skb types: 192 bytes, linux/bpf.h. */
 export const SLOT_SKB = 64;
 export const SLOT_SKB_BYTES = 192;
@@ -129,7 +176,13 @@ export const TYPE_LPM_TRIE = 11;
 export const TYPE_ARRAY_OF_MAPS = 12;
 export const TYPE_HASH_OF_MAPS = 13;
 export const TYPE_DEVMAP = 14;
+export const TYPE_CPUMAP = 16;
+export const TYPE_XSKMAP = 17;
+export const TYPE_QUEUE = 22;
+export const TYPE_STACK = 23;
 export const TYPE_DEVMAP_HASH = 25;
+export const TYPE_RINGBUF = 27;
+export const TYPE_BLOOM_FILTER = 30;
 
 // Map flags (map_flags) and update flags, linux/bpf.h.
 export const F_NO_PREALLOC = 1;
@@ -138,3 +191,5 @@ export const F_WRONLY_PROG = 256;
 export const UPDATE_ANY = 0;
 export const UPDATE_NOEXIST = 1;
 export const UPDATE_EXIST = 2;
+/** BPF_F_LOCK: copies under the value's spin lock. */
+export const UPDATE_LOCK = 4;

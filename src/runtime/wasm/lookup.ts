@@ -8,12 +8,15 @@ import {
   MAP_REFERENCED,
   MAP_TYPE,
   TYPE_ARRAY,
+  TYPE_ARRAY_OF_MAPS,
+  TYPE_CPUMAP,
   TYPE_DEVMAP,
   TYPE_LPM_TRIE,
   TYPE_PERCPU_ARRAY,
   TYPE_PROG_ARRAY,
+  TYPE_XSKMAP,
 } from "./layout";
-import { lookupReference } from "./references";
+import { lookupReference, SOCKET_QUEUE } from "./references";
 import { lookupTrie } from "./trie";
 
 export { lookupArray, lookupTrie };
@@ -50,7 +53,9 @@ export function lookupLruN(map: usize, key: usize, cpu: u32): usize {
   return lookupLru<u8>(map, key, cpu);
 }
 
-/** The main thread sees CPU 0's value, and leaves an LRU entry's age alone. */
+/**
+ * The main thread sees CPU 0's value, and leaves an LRU entry's age alone. For maps that have keys.
+ */
 export function lookup(map: usize, key: usize, cpu: u32): usize {
   switch (load<u32>(map, MAP_TYPE)) {
     case TYPE_ARRAY:
@@ -59,8 +64,14 @@ export function lookup(map: usize, key: usize, cpu: u32): usize {
     case TYPE_LPM_TRIE:
       return lookupTrie(map, key, cpu);
     case TYPE_DEVMAP:
+    case TYPE_CPUMAP:
     case TYPE_PROG_ARRAY:
+    case TYPE_ARRAY_OF_MAPS:
       return lookupReference(map, key);
+    case TYPE_XSKMAP: {
+      const slot = lookupReference(map, key);
+      return slot === 0 || cpu === MAIN_CPU ? slot : slot + SOCKET_QUEUE;
+    }
     default:
       break;
   }

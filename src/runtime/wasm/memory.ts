@@ -8,6 +8,10 @@ export function shared(at: usize): u32 {
   return atomic.load<u32>(at);
 }
 
+export function shared64(at: usize): u64 {
+  return atomic.load<u64>(at);
+}
+
 /** Makes everything written before visible to a thread that reads this word by `shared`. */
 export function publish(at: usize, value: u32): void {
   atomic.store<u32>(at, value);
@@ -27,6 +31,11 @@ export function put64(at: usize, value: u64): void {
 
 export function putByte(at: usize, value: u32): void {
   store<u8>(at, value);
+}
+
+/** Sets bits of a word that other threads may be setting others of. */
+export function setBits(at: usize, bits: u32): void {
+  atomic.or<u32>(at, bits);
 }
 
 /** Copies by 8-byte words, as the kernel does, so that counters of up to 64 bits never tear. */

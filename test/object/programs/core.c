@@ -23,7 +23,11 @@ int program(struct xdp_md *context)
 
 	if (data + 20 > end)
 		return XDP_DROP;
-#ifdef STABLE
+#if defined(EXISTS)
+	if (__builtin_preserve_field_info(((struct sk_buff *)data)->data_len, 2))
+		return XDP_ABORTED;
+	return __builtin_preserve_field_info(((struct iphdr *)data)->total_length, 2) ? XDP_PASS : XDP_DROP;
+#elif defined(STABLE)
 	return ((struct iphdr *)data)->total_length ? XDP_PASS : XDP_DROP;
 #else
 	return ((struct sk_buff *)data)->data_len ? XDP_PASS : XDP_DROP;

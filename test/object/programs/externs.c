@@ -3,7 +3,6 @@
 
 #include <bpf/bpf_helpers.h>
 
-extern unsigned int LINUX_KERNEL_VERSION __kconfig;
 extern const void jiffies_symbol __ksym;
 extern const void missing_symbol __ksym __weak;
 extern int kernel_function(int) __ksym;
@@ -12,9 +11,7 @@ extern int nowhere(int);
 SEC("xdp")
 int program(struct xdp_md *context)
 {
-#ifdef KCONFIG
-	return LINUX_KERNEL_VERSION > 5 ? XDP_PASS : XDP_DROP;
-#elif defined(KSYM)
+#if defined(KSYM)
 	return (long)&jiffies_symbol & 1 ? XDP_PASS : XDP_DROP;
 #elif defined(WEAK)
 	return &missing_symbol ? XDP_PASS : XDP_DROP;

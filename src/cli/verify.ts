@@ -1,0 +1,155 @@
+import { err, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { readBounded } from "../config/read-file.ts";
+import { helpers } from "../engine/helpers/helper-table.ts";
+import { verifiableProgram } from "../engine/link.ts";
+import { checkMap } from "../maps/map-rules.ts";
+import { maxObjectBytes } from "../object/elf.ts";
+import { loadObject } from "../object/load-object.ts";
+import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
+import type { VerifiableProgram } from "../verifier/program.ts";
+import { formatRejection, type Rejection } from "../verifier/rejection.ts";
+import type { Verified } from "../verifier/verified.ts";
+import { verify as prove } from "../verifier/verify.ts";
+import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from "./terminal.ts";
+
+export interface VerifyOptions {
+  /** Only this program of each object. */
+  readonly program?: string;
+  /** The verifier's trace before each verdict. */
+  readonly log?: boolean;
+  readonly json?: boolean;
+}
+
+/**
+ * `weir verify`: the verifier's verdict on each program of each object, without running anything. A
+ * refusal is told whole and does not keep the others from being looked at; it makes the exit code 1.
+ */
+export function verify(
+  files: readonly string[],
+  options: VerifyOptions,
+  terminal: Terminal,
+): ExitCode {
+  const verdicts = files.flatMap((file) => verifyObject(file, options, terminal));
+  return verdicts.every(Boolean) ? exitCodes.done : exitCodes.failed;
+}
+
+/** Whether each of the object's programs is accepted; an object that cannot be used counts as one. */
+function verifyObject(file: string, options: VerifyOptions, terminal: Terminal): boolean[] {
+  const object = readObject(file);
+  if (!object.ok) return [refuse({ object: file }, object.error, options, terminal)];
+  const { programs } = object.value;
+  const chosen = programs.filter(({ name }) => name === (options.program ?? name));
+  if (chosen.length > 0)
+    return chosen.map((program) => verifyOne(object.value, program, options, terminal));
+  const what =
+    options.program === undefined ? "has no program" : `has no program "${options.program}"`;
+  const names = programs.map(({ name }) => name).join(", ");
+  const error = new UserError(
+    "OBJECT_NO_PROGRAM",
+    file,
+    what,
+    names === "" ? undefined : `it has ${names}`,
+  );
+  return [refuse({ object: file }, error, options, terminal)];
+}
+
+/** The object, if its maps can be made: a program is proven for the maps that it will have. */
+function readObject(file: string): Result<ObjectSpec, UserError> {
+  const bytes = readBounded(file, maxObjectBytes);
+  if (!bytes.ok)
+    return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
+  const object = loadObject(bytes.value, file);
+  if (!object.ok) return object;
+  for (const map of object.value.maps) {
+    const refusal = checkMap(map);
+    if (refusal === undefined) continue;
+    const { code, where, what, fix } = refusal;
+    return err(new UserError(code, `${file}, ${where}`, what, fix));
+  }
+  return object;
+}
+
+/** What a line of output is about. */
+interface Subject {
+  readonly object: string;
+  readonly program?: string;
+}
+
+function verifyOne(
+  object: ObjectSpec,
+  spec: ProgramSpec,
+  options: VerifyOptions,
+  terminal: Terminal,
+): boolean {
+  const subject: Subject = { object: object.file, program: spec.name };
+  const program = verifiableProgram(spec, object.maps, spec.type, { object });
+  if (!program.ok) return refuse(subject, program.error, options, terminal);
+  const log = (line: string): void =>
+    terminal.out(options.json === true ? `${JSON.stringify({ log: line })}\n` : `${line}\n`);
+  const from = performance.now();
+  const verdict = prove(program.value, helpers, options.log === true ? { log } : {});
+  const milliseconds = performance.now() - from;
+  if (options.json === true) {
+    const { type } = program.value;
+    const rest = verdict.ok
+      ? acceptedObject(program.value, verdict.value, milliseconds)
+      : rejectedObject(verdict.error);
+    terminal.out(`${JSON.stringify({ ...subject, type, accepted: verdict.ok, ...rest })}\n`);
+  } else if (verdict.ok)
+    terminal.out(`${acceptedText(subject, program.value, verdict.value, milliseconds)}\n`);
+  else terminal.out(`${formatRejection(verdict.error)}\n`);
+  return verdict.ok;
+}
+
+function acceptedText(
+  { object, program }: Subject,
+  { instructions }: VerifiableProgram,
+  { visited, stackBytes }: Verified,
+  milliseconds: number,
+): string {
+  const stack = [...stackBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  const functions = stackBytes.size > 1 ? ` in ${stackBytes.size} functions` : "";
+  return `${object}: program ${program} is accepted: ${instructions.length} instructions, ${visited} visited, ${stack} bytes of stack${functions}, ${milliseconds.toFixed(1)} ms`;
+}
+
+function acceptedObject(
+  { instructions }: VerifiableProgram,
+  { visited, checkpoints, stackBytes }: Verified,
+  milliseconds: number,
+): object {
+  const stack = [...stackBytes].map(([slot, bytes]) => ({ slot, bytes }));
+  return {
+    instructions: instructions.length,
+    visited,
+    states: checkpoints,
+    stack,
+    time_ms: Number(milliseconds.toFixed(3)),
+  };
+}
+
+/** All that a rejection says, apart from what names the program. */
+function rejectedObject({
+  code,
+  slot,
+  instruction,
+  source,
+  registers,
+  cause,
+  fix,
+}: Rejection): object {
+  return { error: { code, slot, instruction, source, registers, cause, fix } };
+}
+
+/** Tells of an object or program that the verifier does not even get. */
+function refuse(
+  subject: Subject,
+  error: UserError,
+  options: VerifyOptions,
+  terminal: Terminal,
+): false {
+  terminal.error(`weir verify: ${errorText(error)}`);
+  if (options.json === true)
+    terminal.out(`${JSON.stringify({ ...subject, accepted: false, error: errorObject(error) })}\n`);
+  return false;
+}

@@ -1,0 +1,202 @@
+import type { DropReason } from "../common/drop-reason.ts";
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
+import type { Chain } from "../filter/chain.ts";
+import type { Direction, Verdict } from "../filter/verdict.ts";
+import { dropFor, passed } from "../filter/verdict-of.ts";
+import { ethernet } from "../packet/ethernet.ts";
+import { FrameView } from "../packet/frame-view.ts";
+import type { LinkFraming } from "../packet/link-framing.ts";
+import type { Arena } from "../runtime/arena.ts";
+import {
+  FRAME_CAPACITY,
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_FLAGS,
+  SLOT_WROTE,
+} from "../runtime/wasm/layout.ts";
+import { CaptureClock } from "./capture-clock.ts";
+import { Destinations } from "./destinations.ts";
+import { loadChains, type WorkerEvents, workerParts, workerPlan } from "./load-chains.ts";
+import type { ListenerPlan, ProxyPlan } from "./plan.ts";
+import { Tally } from "./tally.ts";
+
+/** What became of a packet. Valid until the next one: one object serves all. */
+export interface Replayed {
+  verdict: Verdict;
+  /** The filter that decided; undefined where every filter went on, or none was asked. */
+  filter: string | undefined;
+  /** Length of the frame that the filters saw first; of the packet where none could be made of it. */
+  frameBytes: number;
+  /** Bytes of the frame as the filters left it, cut where they said so. Part of the packet slot. */
+  frame: Uint8Array;
+}
+
+/** What replaying takes of a captured packet: `pcap`'s `CapturedPacket` is one. */
+export interface ReplayPacket {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  readonly data: Uint8Array;
+}
+
+/** A packet that no frame could be made of leaves nothing. */
+const noFrame = new Uint8Array(0);
+
+/**
+ * One listener's chain over the packets of a capture, as if they came in: in the first worker's
+ * place, at the packets' own times, counted as the listener counts. A replay of the same packets
+ * gives the same: random numbers come from a fixed seed.
+ *
+ * The chain sees every frame, also those that no socket would deliver (ARP, a fragment). What it
+ * may do with a frame that the listener could have carried is what the listener would let it:
+ * redirects lead to configured ports, rewritten addresses to configured destinations.
+ */
+export class CaptureReplay {
+  readonly #direction: Direction;
+  readonly #listener: ListenerPlan;
+  readonly #arena: Arena;
+  readonly #chain: Chain;
+  readonly #clock: CaptureClock;
+  readonly #tally: Tally;
+  readonly #slot: number;
+  readonly #destinations: Destinations;
+  readonly #before = new FrameView();
+  readonly #after = new FrameView();
+  /** A frame as it came, made again where a filter wrote to it. */
+  readonly #original = new Uint8Array(FRAME_CAPACITY);
+  readonly #replayed: Replayed = {
+    verdict: passed,
+    filter: undefined,
+    frameBytes: 0,
+    frame: noFrame,
+  };
+
+  private constructor(
+    plan: ProxyPlan,
+    listener: number,
+    direction: Direction,
+    parts: { arena: Arena; chain: Chain; clock: CaptureClock; tally: Tally; slot: number },
+  ) {
+    this.#direction = direction;
+    this.#listener = plan.listeners[listener]!;
+    this.#arena = parts.arena;
+    this.#chain = parts.chain;
+    this.#clock = parts.clock;
+    this.#tally = parts.tally;
+    this.#slot = parts.slot;
+    this.#destinations = new Destinations(plan, this.#listener);
+  }
+
+  /** Loads the filters for listener number `listener` of a plan; nothing is bound or sent. */
+  static async create(
+    plan: ProxyPlan,
+    listener: number,
+    direction: Direction,
+    events: WorkerEvents,
+  ): Promise<Result<CaptureReplay, UserError>> {
+    const clock = new CaptureClock();
+    const parts = workerParts(plan, 0, events, clock, seededRandom());
+    const loaded = await loadChains(plan, parts);
+    if (!loaded.ok) return loaded;
+    const { counters, chain } = loaded.value;
+    const { arena } = parts.context;
+    const slot = workerPlan(plan, 0).slots;
+    const tally = new Tally(counters, listener, direction);
+    const filters = plan.listeners[listener]![direction];
+    return ok(
+      new CaptureReplay(plan, listener, direction, {
+        arena,
+        chain: chain(filters),
+        clock,
+        tally,
+        slot,
+      }),
+    );
+  }
+
+  /** Judges one packet; `framing` is that of its link type. */
+  judge(packet: ReplayPacket, framing: LinkFraming): Replayed {
+    const replayed = this.#replayed;
+    replayed.filter = undefined;
+    replayed.frame = noFrame;
+    this.#clock.advance(packet.seconds, packet.nanoseconds);
+    replayed.verdict = this.#judge(packet, framing);
+    const { verdict, frameBytes } = replayed;
+    if (verdict.kind === "drop" || verdict.kind === "aborted")
+      this.#tally.ended(verdict, frameBytes);
+    else this.#tally.forwarded(verdict.kind, frameBytes);
+    return replayed;
+  }
+
+  #judge({ data }: ReplayPacket, framing: LinkFraming): Verdict {
+    const replayed = this.#replayed;
+    const { bytes, words } = this.#arena;
+    const slot = this.#slot;
+    replayed.frameBytes = data.length;
+    if (data.length > FRAME_CAPACITY - ethernet.headerBytes) return dropFor("frame_too_large");
+    const length = framing(data, bytes, slot + frameOffset);
+    if (typeof length === "string") return dropFor(length);
+    replayed.frameBytes = length;
+    describeFrame(this.#arena, slot, length, this.#listener.ifindex, 0);
+    let verdict = this.#chain.judge(slot);
+    replayed.filter = this.#chain.decider?.name;
+    if (verdict.kind !== "drop" && verdict.kind !== "aborted") {
+      const wrote = (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) !== 0;
+      const refused =
+        this.#refuse(verdict) ?? (wrote ? this.#reread(data, framing, verdict) : undefined);
+      if (refused !== undefined) verdict = dropFor(refused);
+    }
+    const start = words[(slot + SLOT_DATA) >> 2]!;
+    const end = words[(slot + SLOT_DATA_END) >> 2]!;
+    const cut = verdict.kind === "pass" ? (verdict.cutTo ?? end - start) : end - start;
+    replayed.frame = bytes.subarray(start, Math.min(start + cut, end));
+    return verdict;
+  }
+
+  /** Why the listener would not send a packet where its verdict says. */
+  #refuse(verdict: Verdict): DropReason | undefined {
+    if (verdict.kind === "pass") return undefined;
+    // Replies go to the client and nowhere else.
+    if (this.#direction === "egress") return "not_routable";
+    if (verdict.kind !== "redirect") return undefined;
+    return this.#destinations.port(verdict.ifindex) === undefined
+      ? "redirect_unknown_port"
+      : undefined;
+  }
+
+  /** Why the listener would not send a frame as a filter rewrote it. */
+  #reread(data: Uint8Array, framing: LinkFraming, verdict: Verdict): DropReason | undefined {
+    const { bytes, words } = this.#arena;
+    const before = this.#before;
+    const length = framing(data, this.#original, 0) as number;
+    // What no socket would have delivered has no destination of the listener's either.
+    if (before.bind(this.#original, 0, length) !== undefined || !before.routable) return undefined;
+    const after = this.#after;
+    const start = words[(this.#slot + SLOT_DATA) >> 2]!;
+    const bad = after.bind(bytes, start, words[(this.#slot + SLOT_DATA_END) >> 2]!);
+    if (bad !== undefined) return bad;
+    if (!after.routable || after.protocol !== before.protocol) return "not_routable";
+    if (verdict.kind === "tx") return undefined;
+    if (after.sourcePort !== before.sourcePort || after.sourceAddress() !== before.sourceAddress())
+      return "source_not_allowed";
+    if (verdict.kind === "redirect" || this.#direction === "egress") return undefined;
+    const host = after.destinationAddress();
+    const port = after.destinationPort;
+    if (port === before.destinationPort && host === before.destinationAddress()) return undefined;
+    return this.#destinations.named(host, port) === undefined
+      ? "destination_not_allowed"
+      : undefined;
+  }
+}
+
+/** Marsaglia's xorshift32: 32 random bits, the same in every replay. */
+function seededRandom(): () => number {
+  let state = 0x9e37_79b9;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+}

@@ -1,0 +1,171 @@
+import { fileURLToPath } from "node:url";
+import { afterAll, expect, test } from "vitest";
+import { build } from "../object/clang.ts";
+import { needing } from "../support/needing.ts";
+import { temporaryFolder, weir } from "../support/processes.ts";
+
+const filter = (name: string): string =>
+  fileURLToPath(new URL(`../../filters/${name}`, import.meta.url));
+const clang = needing("clang");
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
+
+/** Two programs, the second of which reads a byte that may not be there. */
+const source = `#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("xdp") int good(struct xdp_md *ctx) { return XDP_PASS; }
+SEC("xdp") int bad(struct xdp_md *ctx) {
+  return *((volatile char *)(long)ctx->data + 50) == 'x' ? XDP_DROP : XDP_PASS;
+}
+`;
+const object = (): string => build(folder.write("peek.c", source), "-mcpu=v3");
+
+test("verify has a line for each program of several objects, exit 0", async () => {
+  const objects = [filter("blocklist.o"), filter("dns-guard.o")];
+  const { code, stdout, stderr } = await weir(["verify", ...objects]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const measured =
+    /^(.*): program (\w+) is accepted: \d+ instructions, \d+ visited, \d+ bytes of stack.*, [\d.]+ ms$/;
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.map((line) => measured.exec(line)?.slice(1, 3))).toEqual([
+    [objects[0], "xdp_blocklist"],
+    [objects[1], "xdp_dns_guard"],
+    [objects[1], "xdp_dns_learn"],
+  ]);
+});
+
+clang("verify tells a refusal whole, goes on with other programs, exit 1", async () => {
+  const file = object();
+  const { code, stdout } = await weir(["verify", file, filter("blocklist.o")]);
+  expect(code).toBe(1);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines[0]).toMatch(/: program good is accepted/);
+  expect(lines.slice(1, 7)).toEqual([
+    `${file}: program bad is refused (PACKET_BOUNDS)`,
+    expect.stringMatching(/^ {2}\S*peek\.c:5: return \*\(\(volatile char \*\)/),
+    "  instruction 1: r1 = *(u8 *)(r1 + 50)",
+    "    r1: packet data, not compared with data_end yet",
+    "  Packet bytes 50 to 50 are accessed, and none is known to be there.",
+    "  To mend it: compare r1 + 51 with data_end before this, and leave where it is greater.",
+  ]);
+  expect(lines[7]).toMatch(/: program xdp_blocklist is accepted/);
+});
+
+clang("verify --program looks at one program, --json gives the verdict in parts", async () => {
+  const file = object();
+  const json = async (program: string) => {
+    const { code, stdout } = await weir(["verify", file, "--program", program, "--json"]);
+    return {
+      code,
+      lines: stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line)),
+    };
+  };
+  expect(await json("good")).toEqual({
+    code: 0,
+    lines: [
+      {
+        object: file,
+        program: "good",
+        type: "xdp",
+        accepted: true,
+        instructions: 2,
+        visited: 2,
+        states: 0,
+        stack: [],
+        time_ms: expect.any(Number),
+      },
+    ],
+  });
+  const bad = await json("bad");
+  expect(bad.code).toBe(1);
+  expect(bad.lines).toEqual([
+    expect.objectContaining({
+      object: file,
+      program: "bad",
+      accepted: false,
+      error: {
+        code: "PACKET_BOUNDS",
+        slot: 1,
+        instruction: "r1 = *(u8 *)(r1 + 50)",
+        source: expect.objectContaining({
+          line: 5,
+          text: expect.stringContaining("ctx->data + 50"),
+        }),
+        registers: ["r1: packet data, not compared with data_end yet"],
+        cause: expect.any(String),
+        fix: expect.any(String),
+      },
+    }),
+  ]);
+});
+
+clang("verify --log prints the trace before the verdict, --json line by line", async () => {
+  const run = ["verify", object(), "--program", "bad", "--log"];
+  const { code, stdout } = await weir(run);
+  expect(code).toBe(1);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines[0]).toBe("0: R1=ctx() R10=fp0");
+  expect(lines.some((line) => /^1: \(71\) r1 = \*\(u8 \*\)\(r1 \+50\)/.test(line))).toBe(true);
+  const asJson = await weir([...run, "--json"]);
+  const objects = asJson.stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(objects[0]).toEqual({ log: "0: R1=ctx() R10=fp0" });
+  expect(objects.at(-1)).toMatchObject({ program: "bad", accepted: false });
+});
+
+for (const { title, args, code, error } of [
+  { title: "no object", args: [], code: 2, error: /missing required argument 'object'/ },
+  { title: "an unknown option", args: ["x.o", "--verbose"], code: 2, error: /unknown option/ },
+  { title: "a file that is not there", args: ["no.o"], code: 1, error: /there is no file no\.o/ },
+  {
+    title: "a program that is not there",
+    args: [filter("blocklist.o"), "--program", "x"],
+    code: 1,
+    error: /has no program "x"; it has xdp_blocklist/,
+  },
+  {
+    title: "a file that is no object",
+    args: [filter("blocklist.c")],
+    code: 1,
+    error: /blocklist\.c: .*not an ELF object/,
+  },
+])
+  test(`verify refuses ${title}, exit ${code}`, async () => {
+    const result = await weir(["verify", ...args]);
+    expect(result).toMatchObject({ code, stdout: "" });
+    expect(result.stderr).toMatch(error);
+    expect(result.stderr).not.toMatch(/\n\s+at /);
+  });
+
+clang(
+  "check shows the line of C and the registers of a filter that is refused, exit 1",
+  async () => {
+    const config = folder.write(
+      "bad.yaml",
+      `version: 1
+upstreams: { app: { echo: true } }
+filters: { peek: { object: ${object()}, program: bad } }
+listeners:
+  - { name: echo, protocol: udp, listen: "127.0.0.1:1", upstream: app, ingress: [peek] }
+`,
+    );
+    for (const command of ["check", "run"]) {
+      const { code, stdout, stderr } = await weir([command, "-c", config]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      const [message, ...detail] = stderr.trimEnd().split("\n");
+      expect(message).toMatch(
+        /bad\.yaml:3:28: filters\.peek\.object: .*: program bad, instruction 1 /,
+      );
+      expect(message).toMatch(/; compare r1 \+ 51 with data_end before this/);
+      expect(detail).toEqual([
+        expect.stringMatching(/^ {4}\S*peek\.c:5: return /),
+        "    r1: packet data, not compared with data_end yet",
+      ]);
+    }
+  },
+);

@@ -1,0 +1,112 @@
+import { join } from "node:path";
+import { afterAll, expect } from "vitest";
+import { parseConfig } from "../../src/config/load-config.ts";
+import { memoryNeed } from "../../src/config/memory-need.ts";
+import { preparePlan } from "../../src/config/prepare-plan.ts";
+import { isShared, sharingProblem } from "../../src/config/shared-maps.ts";
+import { mapSpec, openMap } from "../maps/open-map.ts";
+import { needing } from "../support/needing.ts";
+import { temporaryFolder } from "../support/processes.ts";
+import { buildProgram } from "../system/truth-rig.ts";
+
+/** What a config says of maps without keys, maps of maps, and pinned ones. */
+const test = needing("clang");
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
+
+function configOf(maps: string, more = ""): string {
+  return `version: 1
+${more}
+upstreams: { app: { addresses: ["127.0.0.1:9"] } }
+filters:
+  a:
+    object: ${buildProgram("events")}
+    maps: ${maps}
+listeners: [ { name: l, protocol: udp, listen: "127.0.0.1:0", upstream: app, ingress: [a] } ]
+`;
+}
+
+function problemsOf(maps: string, more = ""): string[] {
+  const config = parseConfig(configOf(maps, more), join(folder.path, "weir.yaml"));
+  return config.ok ? [] : config.error.map(({ message }) => message.replace(/^.*?: /, ""));
+}
+
+for (const { maps, says } of [
+  {
+    maps: "{ tokens: { entries: [ { key: 1, value: 1 } ] } }",
+    says: /tokens.entries\[0\].key: map tokens is a queue, which has no keys; remove the key/,
+  },
+  {
+    maps: "{ ports: { entries: [ { value: 1 } ] } }",
+    says: /ports.entries\[0\]: the key is missing; add key:/,
+  },
+  {
+    maps: "{ ring: { entries: [ { value: 1 } ] } }",
+    says: /ring.entries\[0\].value: a map of type ringbuf has no entries to be written/,
+  },
+  {
+    maps: `{ tokens: { entries: [ ${"{ value: 1 }, ".repeat(9)} ] } }`,
+    says: /map tokens takes 8 entries, and this is one more/,
+  },
+  {
+    maps: "{ tenants: { entries: [ { key: 1, value: prots } ] } }",
+    says: /no map "prots" in .*; did you mean "?ports/,
+  },
+  {
+    maps: "{ tenants: { entries: [ { key: 1, value: 7 } ] } }",
+    says: /the value of a map of maps is the name of a map/,
+  },
+  {
+    maps: "{ tenants: { entries: [ { key: 1, value: seen } ] } }",
+    says: /map "seen" is not such a map as tenants is declared to hold; write ports/,
+  },
+  { maps: "{ seen: { pin: true } }", says: /map "seen" has no place to be kept; add stateDir:/ },
+])
+  test(`a config is refused: ${says.source}`, () => {
+    const problems = problemsOf(maps);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(says);
+  });
+
+test("maps that mean nothing after a restart are not pinned", () => {
+  for (const map of ["ring", "events", "tenants"])
+    expect(problemsOf(`{ ${map}: { pin: true } }`, "stateDir: pins")[0]).toMatch(
+      /cannot be kept across restarts; remove pin/,
+    );
+});
+
+test("the memory a config needs is what it takes, and a shared map is counted once", async () => {
+  const text = configOf("{}").replace(
+    "listeners:",
+    `  b: { object: ${buildProgram("events")} }\nlisteners:`,
+  );
+  const config = parseConfig(text, join(folder.path, "weir.yaml"));
+  if (!config.ok) throw config.error[0];
+  const prepared = await preparePlan(config.value);
+  if (!prepared.ok) throw prepared.error[0];
+  const { arena, filters } = prepared.value;
+  const shape = { listeners: 1, addresses: 1 };
+  expect(memoryNeed(config.value.filters, shape, 1).bytes).toBe(arena.usedBytes);
+  const [first, second] = filters.map(({ maps }) => new Map(maps.map((map) => [map.name, map])));
+  expect(second!.get("shared")!.handle).toBe(first!.get("shared")!.handle);
+  expect(second!.get("seen")!.handle).not.toBe(first!.get("seen")!.handle);
+});
+
+test("a map pinned by a name that another filter uses for one of another kind is refused", () => {
+  const { handle } = openMap(mapSpec("hash", 4, 8, 10, { name: "m" }));
+  const known = { handle, filter: "first" };
+  const pinned = { name: "m", pinning: "by_name" } as const;
+  expect(sharingProblem(mapSpec("hash", 4, 8, 10, pinned), known)).toBeUndefined();
+  for (const [spec, says] of [
+    [mapSpec("array", 4, 8, 10, pinned), "of type hash where this one's is array"],
+    [mapSpec("hash", 8, 8, 10, pinned), "of key size 4 where this one's is 8"],
+    [mapSpec("hash", 4, 4, 10, pinned), "of value size 8 where this one's is 4"],
+    [mapSpec("hash", 4, 8, 11, pinned), "of max_entries 10 where this one's is 11"],
+    [mapSpec("hash", 4, 8, 10, { ...pinned, flags: 1 }), "of map_flags 0 where this one's is 1"],
+  ] as const) {
+    const problem = sharingProblem(spec, known);
+    expect(problem?.code).toBe("MAP_PIN_MISMATCH");
+    expect(problem?.message).toContain(`filter first has pinned a map by, ${says}`);
+  }
+  expect(isShared(mapSpec("prog_array", 4, 4, 1, pinned))).toBe(false);
+});
