@@ -1,11 +1,13 @@
 /**
  * Writes config/weir.schema.json (JSON Schema, for editors) and config/README.md (the reference of
- * all keys) from the schema that Weir reads configs with. `--check` writes nothing and fails where a
+ * all keys) from the schema that Weir reads configs with, and config/control-api.openapi.json from the
+ * schemas that the control API checks requests with. `--check` writes nothing and fails where a
  * file is not what would be written.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { openApiDocument } from "../src/admin/openapi.ts";
 import { configSchema } from "../src/config/schema.ts";
 import { type JsonSchema, referencePage } from "./reference-page.ts";
 
@@ -23,6 +25,7 @@ export function schemaFiles(): Readonly<Record<string, string>> {
   return {
     "weir.schema.json": `${JSON.stringify(schema, null, 2)}\n`,
     "README.md": referencePage(schema as JsonSchema),
+    "control-api.openapi.json": `${JSON.stringify(openApiDocument(), null, 2)}\n`,
   };
 }
 

@@ -34,7 +34,8 @@ completion and help in editors: begin a file with
   \`1GiB\`.
 - Addresses to listen on are an IP address and a port: \`127.0.0.1:5300\`, \`[::1]:5300\`. \`0.0.0.0\` is
   every IPv4 address, \`[::]\` every IPv6 and IPv4 address. \`:53\` is refused: write which is meant.
-- Addresses to send to may be host names: \`nginx:80\`. They are looked up once, at the start.
+- Addresses to send to may be host names: \`nginx:80\`. They are looked up at the start
+  and at each reload.
 - Paths are relative to the config file's folder.
 - In a value, \`\${NAME}\` is the environment variable NAME, \`\${NAME:-text}\` has a default for where it
   is not set or empty, \`\${file:PATH}\` is what a file holds, without its last line end; \`$\${\` is a
@@ -42,10 +43,33 @@ completion and help in editors: begin a file with
   number); between \`{ }\` YAML itself wants quotes around it. What is filled in is not searched again.
 - Some environment variables stand in for a value whatever the file says: ${overrideList()}. Others that
   begin with \`WEIR_\` mean nothing.
+- A running proxy reads its config again on SIGHUP and on \`weir reload\`; with
+  \`reload: { watch: true }\` also when it or a file that it names changes. A config with an error
+  changes nothing: the log and \`weir reload\` tell why.
 - Keys and values of map entries take the form of their BTF type: numbers, addresses, CIDR for the
   keys of LPM tries, names for enums, lists for arrays, blocks for structs; or \`hex:\` and all bytes. On a per-CPU
   map each CPU gets the value. A device map's value may be the name of a port's upstream. In an entry
   file a line is \`key,value\`.
+
+## Reload
+
+Nothing changes until the new config is checked, its programs are compiled and its sockets bound;
+then every worker swaps between two packets.
+
+- A listener with the protocol and address that it had keeps its socket, UDP sessions and TCP
+  connections. Their next packet meets the new chains; destinations hold for new sessions. One that is
+  gone lets its connections end for \`drainTimeout\`, with the filters that they had.
+- Maps keep their contents where filter, map name, type, key size, value size and flags are the same;
+  a larger \`max_entries\` takes them over (what programs write while they are copied may be lost).
+  Else the config is refused, unless the filter says \`onSchemaChange: reset\`. \`.rodata\`, \`.data\`,
+  \`.bss\` and prog_arrays start fresh.
+- Entries and entry files: what is gone from the config is deleted (in arrays: zeroed), what is new or
+  changed there is written. An entry that the config has as before keeps what a program made of it;
+  entries made at run time stay.
+- A tunnel keeps its counts and the sessions behind peers that stay. Its \`mode\` and \`healthCheck\`,
+  and peers of an address family that a bridge had none of, need a restart or another port.
+- Counters go on by name; a filter that was disabled stays so. Captures go on. \`workers\`, \`memory\`
+  and \`admin\` need a restart. While both are there, old and new maps share \`memory\`.
 
 This page and the schema are generated: \`npm run build:schema\`.
 `;

@@ -1,6 +1,7 @@
 import { loadConfig } from "../config/load-config.ts";
 import { preparePlan } from "../config/prepare-plan.ts";
 import { createMetrics } from "../metrics/registry.ts";
+import type { ListenerPlan, ProxyPlan } from "../proxy/plan.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { hostPort } from "./host-port.ts";
 import { metricSources } from "./metric-sources.ts";
@@ -39,13 +40,13 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
     );
   const names = (indexes: readonly number[]): string[] =>
     indexes.map((index) => plan.filters[index]!.name);
-  const listeners = plan.listeners.map(({ name, protocol, listen, upstream, ingress, egress }) => ({
-    name,
-    protocol,
-    listen: hostPort(listen.host, listen.port),
-    upstream: plan.upstreams[upstream]!.name,
-    ingress: names(ingress),
-    egress: names(egress),
+  const listeners = plan.listeners.map((listener) => ({
+    name: listener.name,
+    protocol: listener.protocol,
+    listen: hostPort(listener.listen.host, listener.listen.port),
+    upstream: beyond(listener, plan),
+    ingress: names(listener.ingress),
+    egress: names(listener.egress),
   }));
   const programs = plan.filters.map(({ name, engine, program }) => ({
     filter: name,
@@ -66,6 +67,13 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
   const summary = { file: options.config, listeners, programs, maps, memory: arena.usedBytes };
   terminal.out(options.json === true ? `${JSON.stringify(summary)}\n` : text(summary));
   return exitCodes.done;
+}
+
+/** Where a listener's packets go: its upstream, or a tunnel's mode and peers. */
+function beyond({ upstream, tunnel }: ListenerPlan, { upstreams }: ProxyPlan): string {
+  if (upstream !== undefined) return upstreams[upstream]!.name;
+  const peers = tunnel?.peers.map(({ name }) => name) ?? [];
+  return `${tunnel?.mode}: ${peers.length === 0 ? "any peer" : peers.join(", ")}`;
 }
 
 interface Summary {

@@ -1,5 +1,7 @@
 import { Command, Option } from "commander";
+
 import { programTypes } from "../object/object-spec.ts";
+import { addControlCommands } from "./control-commands.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -29,7 +31,7 @@ Examples:
 
   weir
     .command("run")
-    .description("run the proxy until SIGTERM or SIGINT")
+    .description("run the proxy until SIGTERM or SIGINT; SIGHUP reads its config again")
     .requiredOption("-c, --config <file>", "the config (YAML); its keys: config/README.md")
     .option("--hints", "print commands to try once it is up")
     .action(async (options: { config: string; hints?: boolean }) => {
@@ -110,17 +112,6 @@ A program that faults in a batch is an error; else its verdict is aborted, and t
       const { progRun } = await import("./prog-run.ts");
       done(await progRun(object, options, terminal));
     });
-  const dump = prog.command("dump").description("what a program became");
-  dump
-    .command("wasm")
-    .description("the WebAssembly that the JIT makes of an object's program, as text")
-    .argument("<object>", "ELF file that clang built with -target bpf")
-    .option("--program <name>", "program of the object; needed where it holds several")
-    .action(async (object: string, options) => {
-      const { progDumpWasm } = await import("./prog-dump-wasm.ts");
-      done(await progDumpWasm(object, options, terminal));
-    });
-
   weir
     .command("replay")
     .description("run the packets of a capture through a listener's filters, as if they came in")
@@ -155,7 +146,9 @@ Examples:
       const { replay } = await import("./replay.ts");
       done(await replay(file, options, terminal));
     });
-  const filter = weir.command("filter").description("tcpdump expressions");
+  const filter = weir
+    .command("filter")
+    .description("tcpdump expressions; filters of a running proxy");
   filter
     .command("compile")
     .description("show the program that an expression compiles to, as tcpdump -d does")
@@ -179,6 +172,7 @@ Examples:
       const { filterMatch } = await import("./filter-match.ts");
       done(await filterMatch(args, options, terminal));
     });
+  addControlCommands({ weir, prog, filter }, terminal, done);
   return weir;
 }
 

@@ -12,6 +12,8 @@ export function hints(
 ): string {
   const lines: [command: string, comment: string][] = [];
   for (const { name, protocol, address } of listeners) {
+    // What speaks to a tunnel is no one-line command.
+    if (protocol !== "udp" && protocol !== "tcp") continue;
     const flags = protocol === "udp" ? "-u -w1" : "-N";
     const target = `${reachable(address.host)} ${address.port}`;
     lines.push([`echo hello | nc ${flags} ${target}`, `${name}, over ${protocol.toUpperCase()}`]);

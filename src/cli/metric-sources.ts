@@ -3,19 +3,25 @@ import { programTag } from "../engine/program-tag.ts";
 import { Counters } from "../filter/counters.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
-import type { EventPump } from "../proxy/event-pump.ts";
+import type { EventPump, EventSource } from "../proxy/event-pump.ts";
+import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { hostPort } from "./host-port.ts";
 
 /** What the metrics of a prepared proxy are read from: its counters and maps, where they lie. */
 export function metricSources(
   { plan, filters }: PreparedProxy,
   kernelDrops: (listener: number) => number,
-  pump?: EventPump,
+  events?: { readonly pump: EventPump; readonly sources: readonly EventSource[] },
 ): MetricSources {
   return {
     listeners: plan.listeners.map((listener) => listener.name),
     addresses: plan.upstreams.flatMap(({ name, addresses }) =>
       addresses.map(({ host, port }) => ({ upstream: name, address: hostPort(host, port) })),
+    ),
+    lanes: plan.listeners.flatMap(({ name, tunnel }) =>
+      tunnel === undefined
+        ? []
+        : laneNames(tunnel).map(({ peer, vni }) => ({ listener: name, peer, vni })),
     ),
     kernelDrops,
     filters: plan.filters.map(({ name, engine, program }) => ({
@@ -24,17 +30,17 @@ export function metricSources(
       type: program.type,
       tag: programTag(program.instructions),
     })),
-    counters: plan.workers.map((worker) => new Counters(plan.memory, worker.counters, plan.shape)),
+    counters: plan.workers.map((worker) => new Counters(plan.memory, worker.counters)),
     maps: filters.flatMap((filter) =>
       filter.maps
         .filter((map) => map.dataSection === undefined)
         .map((map) => ({ filter: filter.name, map: map.name, source: map.source })),
     ),
-    events: (pump?.sources ?? []).map(({ filter, reader }, i) => ({
-      filter,
-      map: reader.handle.name,
-      total: () => pump!.total(i),
-      lost: () => pump!.lost(i),
+    events: (events?.sources ?? []).map((source) => ({
+      filter: source.filter,
+      map: source.reader.handle.name,
+      total: () => events!.pump.total(source),
+      lost: () => events!.pump.lost(source),
     })),
     mapMetrics: filters.flatMap(({ metrics, maps, where }) => {
       if (metrics === undefined) return [];

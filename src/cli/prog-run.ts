@@ -123,10 +123,10 @@ function wrongUsage(object: string | undefined, options: ProgRunOptions): string
 const ethernet = 1;
 
 /** What --data gives, then what --pcap files hold; where there is neither, one empty packet. */
-async function packetsOf({
+export async function packetsOf({
   data,
   pcap,
-}: ProgRunOptions): Promise<Result<readonly Uint8Array[], UserError>> {
+}: Pick<ProgRunOptions, "data" | "pcap">): Promise<Result<readonly Uint8Array[], UserError>> {
   const packets: Uint8Array[] = [];
   for (const [i, hex] of data.entries()) {
     const bytes = parseHex(hex);

@@ -9,7 +9,7 @@ import { namesOf } from "../metrics/exposition.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
 import { createMetrics, type Metrics } from "../metrics/registry.ts";
 import { CaptureReplay } from "../proxy/capture-replay.ts";
-import type { WorkerEvents } from "../proxy/data-worker.ts";
+import type { WorkerEvents } from "../proxy/load-chains.ts";
 import type { ProxyPlan } from "../proxy/plan.ts";
 import { unwritable } from "./byte-sink.ts";
 import { reportConfigErrors } from "./config-errors.ts";
@@ -181,7 +181,7 @@ async function run(
     progress?.clear();
     terminal.error(`${line}\n`);
   };
-  const replaying = CaptureReplay.create(plan, listener, direction, eventsFor(summary, say));
+  const replaying = await CaptureReplay.create(plan, listener, direction, eventsFor(summary, say));
   if (!replaying.ok) return replaying;
   const ending = waitForEnding();
   let interrupted = false;
@@ -236,9 +236,12 @@ function eventsFor(summary: ReplaySummary, say: (line: string) => void): WorkerE
   };
 }
 
-function portName({ ports, upstreams }: ProxyPlan, ifindex: number): string {
+function portName({ listeners, ports, upstreams }: ProxyPlan, ifindex: number): string {
   const port = ports.find((one) => one.ifindex === ifindex);
-  return port === undefined ? `port ${ifindex}` : upstreams[port.upstream]!.name;
+  if (port === undefined) return `port ${ifindex}`;
+  if ("upstream" in port) return upstreams[port.upstream]!.name;
+  const { name, tunnel } = listeners[port.listener]!;
+  return `${name}.${tunnel!.peers[port.peer]!.name}`;
 }
 
 const inOrder = new Intl.Collator("en-US", { numeric: true });

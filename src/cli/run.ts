@@ -1,21 +1,27 @@
+import type { AdminServer } from "../admin/server.ts";
 import { toHex } from "../common/bytes.ts";
+import { err, ok } from "../common/result.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { type Keeping, PinKeeper, pinsOf, startKeeping } from "../config/pinned-maps.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
+import { type Follower, LiveConfig, type ReloadResult } from "../config/reload.ts";
+import { FileWatch } from "../config/watch-files.ts";
 import { ProcessMetrics } from "../metrics/process-metrics.ts";
-import { createMetrics } from "../metrics/registry.ts";
-import { type MetricsServer, startMetricsServer } from "../metrics/server.ts";
+import { createMetrics, type Metrics } from "../metrics/registry.ts";
+import type { MetricsServer } from "../metrics/server.ts";
 import { type Echo, startEcho } from "../proxy/echo.ts";
-import { EventPump } from "../proxy/event-pump.ts";
+import { EventPump, type EventSource } from "../proxy/event-pump.ts";
 import { KernelDrops } from "../proxy/kernel-drops.ts";
 import { type RunningProxy, startProxy } from "../proxy/supervisor.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { waitForEnding } from "./ending.ts";
 import { eventSources } from "./event-sources.ts";
+import { FollowingServer, onCommit } from "./followers.ts";
 import { hints } from "./hints.ts";
 import { hostPort } from "./host-port.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Log } from "./log.ts";
 import { metricSources } from "./metric-sources.ts";
+import { controlOf, startAdmin } from "./start-admin.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -28,18 +34,30 @@ export interface RunOptions {
 export async function run(options: RunOptions, terminal: Terminal): Promise<ExitCode> {
   const config = loadConfig(options.config, terminal.environment);
   if (!config.ok) return reportConfigErrors(config.error, terminal);
-  const { drainTimeoutMs, logLevel, metricsListen } = config.value;
-  const log = createLog(logLevel);
-  const ending = waitForEnding();
+  const log = createLog(config.value.logLevel);
+  let live: LiveConfig | undefined;
+  let isReloadAsked = false;
+  const reload = (): void => {
+    // Before there is anything to reload it waits: the config that was read may be an old one by then.
+    isReloadAsked = live === undefined;
+    // A bug, if it throws: what is in force works on.
+    live?.reload().catch((error: Error) => log.error({ error: error.stack }, "reload failed"));
+  };
+  const ending = waitForEnding(reload);
+  const watch = new FileWatch(reload);
+  if (config.value.watch) watch.follow(config.value.files);
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
-  let server: MetricsServer | undefined;
+  let server: FollowingServer | undefined;
+  let admin: AdminServer | undefined;
   let kernelDrops: KernelDrops | undefined;
   let events: EventPump | undefined;
   let keepPins: Keeping | undefined;
   let stopping = false;
   const stop = async (code: ExitCode): Promise<ExitCode> => {
-    await proxy?.stop(drainTimeoutMs);
+    watch.stop();
+    await proxy?.stop((live?.current.config ?? config.value).drainTimeoutMs);
+    await admin?.stop();
     events?.stop();
     await keepPins?.stop();
     await server?.stop();
@@ -51,23 +69,28 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     terminal.error(`weir run: ${message}\n`);
     return stop(exitCodes.failed);
   };
+  const echoAddress = async () => {
+    echo ??= await startEcho();
+    return echo.address;
+  };
 
-  if (needsEcho(config.value)) echo = await startEcho();
   const prepared = await preparePlan(
     config.value,
-    echo === undefined ? {} : { echo: echo.address },
+    needsEcho(config.value) ? { echo: await echoAddress() } : {},
   );
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
-  events = new EventPump(eventSources(prepared.value));
-  events.subscribe(({ filter, map, cpu, bytes }) => {
+  const eventPump = new EventPump(eventSources(prepared.value));
+  events = eventPump;
+  eventPump.subscribe(({ filter, map, cpu, bytes }) => {
     if (log.isLevelEnabled("debug")) log.debug({ filter, map, cpu, data: toHex(bytes) }, "event");
   });
-  for (const { filter, refusal } of prepared.value.fallbacks)
-    log.warn({ filter, reason: `${refusal.where}: ${refusal.what}` }, "runs on the interpreter");
+  logFallbacks(prepared.value, log);
+  const sourcesOf = (of: PreparedProxy, sources: readonly EventSource[]) =>
+    // No listener has lost anything before it is bound.
+    metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0, { pump: eventPump, sources });
   const metrics = createMetrics({
     version,
-    // No listener has lost anything before it is bound.
-    sources: metricSources(prepared.value, (listener) => kernelDrops?.of(listener) ?? 0, events),
+    sources: sourcesOf(prepared.value, eventPump.sources),
     process: new ProcessMetrics(),
     now: Date.now,
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
@@ -78,39 +101,117 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     onFault: (fault) => log.warn(fault, "filter aborted"),
     onTrace: (line) => log.info({ line }, "bpf_trace_printk"),
     onWarning: (message) => log.warn(message),
-    onWorkerDied: (worker, cause) => ending.fail(`worker ${worker} died: ${cause}`),
+    onWorkerRestart: (worker, cause) => {
+      metrics.value.workerRestarted();
+      log.error({ worker, cause }, "worker died and is started again");
+    },
+    onWorkerDied: (worker, cause) =>
+      ending.fail(`worker ${worker} died, the third death in 10 s: ${cause}`),
   });
   if (!started.ok) return refuse(started.error.message);
-  proxy = started.value;
-  events.start();
-  keepPins = startKeeping(new PinKeeper(pinsOf(prepared.value.filters)), (error) =>
-    log.error({ error: error.message }, "pinned map"),
-  );
+  const runningProxy = started.value;
+  proxy = runningProxy;
+  eventPump.start();
+  const pins = new PinKeeper(pinsOf(prepared.value.filters));
+  const pinFailed = (error: Error): void => log.error({ error: error.message }, "pinned map");
+  keepPins = startKeeping(pins, pinFailed);
   kernelDrops = new KernelDrops(proxy.listeners);
-  if (metricsListen !== undefined) {
-    const serving = await startMetricsServer({
-      listen: metricsListen,
-      metrics: metrics.value,
-      notReady: () => (stopping ? "shutting down" : undefined),
-      onError: (error) => log.error({ error: String(error) }, "metrics server"),
+  const serving = await FollowingServer.start(config.value.metricsListen, {
+    metrics: metrics.value,
+    notReady: () => (stopping ? "shutting down" : undefined),
+    onError: (error) => log.error({ error: String(error) }, "metrics server"),
+  });
+  if (!serving.ok) return refuse(serving.error.message);
+  server = serving.value;
+
+  const followMetrics: Follower = async ({ prepared: next }) => {
+    const sources = eventSources(next, eventPump.sources);
+    const replace = metrics.value.prepare(sourcesOf(next, sources));
+    if (!replace.ok) return err([replace.error]);
+    return ok({
+      commit: () => {
+        eventPump.follow(sources);
+        kernelDrops = new KernelDrops(runningProxy.listeners);
+        replace.value();
+      },
+      abort: () => {},
     });
-    if (!serving.ok) return refuse(serving.error.message);
-    server = serving.value;
-  }
-  for (const { name, protocol, address } of proxy.listeners)
-    log.info(
-      { listener: name, protocol, address: hostPort(address.host, address.port) },
-      "listening",
-    );
-  log.info(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }, "ready");
+  };
+  const followFiles = onCommit((next) => watch.follow(next.config.watch ? next.config.files : []));
+  const followPins = onCommit(({ prepared: next }) => {
+    void pins.follow(pinsOf(next.filters)).then((errors) => errors.forEach(pinFailed));
+  });
+  const controlled = controlOf({ config: config.value, prepared: prepared.value }, proxy, log, () =>
+    liveConfig.reload(),
+  );
+  const liveConfig = new LiveConfig({
+    config: config.value,
+    prepared: prepared.value,
+    proxy,
+    echo: echoAddress,
+    environment: terminal.environment,
+    followers: [
+      followMetrics,
+      server.follow,
+      followFiles,
+      followPins,
+      controlled.follow,
+      onCommit((next) => {
+        log.level = next.config.logLevel;
+        logFallbacks(next.prepared, log);
+      }),
+    ],
+    onReload: (result) => reportReload(result, log, metrics.value),
+  });
+  live = liveConfig;
+  const admitted = await startAdmin(config.value, controlled.control, log);
+  if (!admitted.ok) return refuse(admitted.error.message);
+  admin = admitted.value;
+  logListening(proxy, server.server, admin, log);
   if (options.hints === true || terminal.interactive)
-    terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server));
+    terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server.server));
+
+  if (isReloadAsked) reload();
 
   const cause = await ending.cause;
   stopping = true;
   if (cause.code === exitCodes.done) log.info({ cause: cause.text }, "stopping");
   else log.fatal({ cause: cause.text }, "stopping");
   return stop(cause.code);
+}
+
+function logListening(
+  { listeners }: RunningProxy,
+  server: MetricsServer | undefined,
+  admin: AdminServer | undefined,
+  log: Log,
+) {
+  for (const { name, protocol, address } of listeners)
+    log.info(
+      { listener: name, protocol, address: hostPort(address.host, address.port) },
+      "listening",
+    );
+  log.info(
+    {
+      ...(server && { metrics: `http://${hostPort(server.host, server.port)}/metrics` }),
+      ...(admin && { admin: admin.address }),
+    },
+    "ready",
+  );
+}
+
+function logFallbacks({ fallbacks }: PreparedProxy, log: Log): void {
+  for (const { filter, refusal } of fallbacks)
+    log.warn({ filter, reason: `${refusal.where}: ${refusal.what}` }, "runs on the interpreter");
+}
+
+function reportReload(result: ReloadResult, log: Log, metrics: Metrics): void {
+  metrics.reloaded(result.ok ? "success" : "error");
+  if (result.ok) log.info(result.value, "config reloaded");
+  else {
+    for (const { message } of result.error) log.error({ error: message }, "config refused");
+    log.error({ errors: result.error.length }, "config not reloaded: the one before stays");
+  }
 }
 
 /** A loopback source that one of the filters' LPM maps lists: what a user can see dropped. */

@@ -20,6 +20,19 @@ export const dropReasons = [
   "frame_too_large",
   // More VLAN tags (8) or IPv6 extension headers (16) than Weir walks.
   "frame_too_deep",
+  // Longer than the way to its receiver takes.
+  "mtu_exceeded",
+  // What came to a tunnel, and what its mode does not do.
+  "tunnel_unknown_peer",
+  "tunnel_truncated",
+  "tunnel_bad_header",
+  "tunnel_bad_option",
+  "tunnel_critical_option",
+  "tunnel_control",
+  "tunnel_unknown_protocol",
+  "tunnel_unknown_vni",
+  "tunnel_no_destination",
+  "tunnel_mirror_only",
   // Sessions and sockets.
   "session_limit",
   "upstream_unreachable",

@@ -6,6 +6,7 @@ import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
 import type { HostPort } from "./scalars.ts";
+import { defaultPorts, isTunnel } from "./tunnel.ts";
 
 /** Systems whose sockets share a port among threads. Node's documentation, dgram `reusePort`. */
 const reusePortPlatforms: readonly string[] = ["linux", "freebsd", "aix", "sunos"];
@@ -33,18 +34,24 @@ function checkBinds({ listeners, top }: ReadableConfig, problems: ProblemList): 
   const binds: Bind[] = [];
   if (top.metrics !== undefined && top.metrics.listen !== "off")
     binds.push({ ...top.metrics.listen, protocol: "tcp", path: ["metrics", "listen"] });
-  for (const [i, { protocol, listen }] of listeners.entries()) {
-    if (protocol === undefined || listen === undefined) continue;
-    const bind: Bind = { ...listen, protocol, path: ["listeners", i, "listen"] };
-    const other = binds.find((one) => one.protocol === protocol && overlap(one, bind));
+  const add = (bind: Bind): void => {
+    const other = binds.find((one) => one.protocol === bind.protocol && overlaps(one, bind));
     if (other !== undefined)
       problems.value(
         "CONFIG_CONFLICT",
         bind.path,
-        `${protocol} ${formatEndpoint(listen.host, listen.port)} is taken by ${takenBy(other, problems)}`,
+        `${bind.protocol} ${formatEndpoint(bind.host, bind.port)} is taken by ${takenBy(other, problems)}`,
         "choose another port or address",
       );
     binds.push(bind);
+  };
+  for (const [i, { protocol, listen, healthCheck }] of listeners.entries()) {
+    if (protocol === undefined) continue;
+    const socket = protocol === "tcp" ? "tcp" : "udp";
+    if (listen !== undefined)
+      add({ ...listen, protocol: socket, path: ["listeners", i, "listen"] });
+    if (healthCheck !== undefined)
+      add({ ...healthCheck, protocol: "tcp", path: ["listeners", i, "healthCheck"] });
   }
 }
 
@@ -55,7 +62,7 @@ function takenBy(bind: Bind, problems: ProblemList): string {
 }
 
 /** One would fail with EADDRINUSE after the other. `[::]` takes IPv4 as well. */
-function overlap(a: HostPort, b: HostPort): boolean {
+export function overlaps(a: HostPort, b: HostPort): boolean {
   if (a.port !== b.port || a.port === 0) return false;
   if (sameAddress(a.host, b.host)) return true;
   return covers(a.host, b.host) || covers(b.host, a.host);
@@ -91,7 +98,7 @@ function checkWorkers({ top }: ReadableConfig, problems: ProblemList): void {
 
 function checkLocalAddresses({ listeners }: ReadableConfig, problems: ProblemList): void {
   for (const [i, { listen, localAddress, protocol }] of listeners.entries()) {
-    if (localAddress === undefined || listen === undefined || protocol === "tcp") continue;
+    if (localAddress === undefined || listen === undefined || protocol !== "udp") continue;
     const path = ["listeners", i, "localAddress"];
     if (!isWildcard(listen.host))
       problems.key(
@@ -120,17 +127,24 @@ function checkLocalAddresses({ listeners }: ReadableConfig, problems: ProblemLis
   }
 }
 
-/** A listener whose upstream is the listener: every packet would go round for ever. */
+/** A listener whose upstream or peer is the listener: every packet would go round for ever. */
 function checkLoops({ listeners, upstreams }: ReadableConfig, problems: ProblemList): void {
+  for (const [i, { listen, protocol, peers }] of listeners.entries()) {
+    if (listen === undefined || !isTunnel(protocol)) continue;
+    for (const [name, { host, port }] of Object.entries(peers ?? {}))
+      if ((port ?? defaultPorts[protocol]) === listen.port && leadsTo(listen.host, host))
+        problems.value(
+          "CONFIG_CONFLICT",
+          ["listeners", i, "peers", name],
+          `${formatEndpoint(host, listen.port)} is this tunnel itself`,
+          "write the address of the other end",
+        );
+  }
   for (const [i, { listen, upstream }] of listeners.entries()) {
     if (listen === undefined || upstream === undefined || listen.port === 0) continue;
-    const itself = upstreams.get(upstream)?.addresses?.find(
-      ({ host, port }) =>
-        port === listen.port &&
-        (sameAddress(host, listen.host) ||
-          // On a wildcard only loopback is known to be this machine.
-          (covers(listen.host, host) && (host === "::1" || host.startsWith("127.")))),
-    );
+    const itself = upstreams
+      .get(upstream)
+      ?.addresses?.find(({ host, port }) => port === listen.port && leadsTo(listen.host, host));
     if (itself !== undefined)
       problems.value(
         "CONFIG_CONFLICT",
@@ -139,4 +153,13 @@ function checkLoops({ listeners, upstreams }: ReadableConfig, problems: ProblemL
         "give the upstream or the listener another port",
       );
   }
+}
+
+/** What is sent to `host` comes to a socket bound to `bound`, as far as a config can tell. */
+function leadsTo(bound: string, host: string): boolean {
+  return (
+    sameAddress(host, bound) ||
+    // On a wildcard only loopback is known to be this machine.
+    (covers(bound, host) && (host === "::1" || host.startsWith("127.")))
+  );
 }

@@ -1,6 +1,7 @@
 import { suggestion } from "./closest.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
+import { bridgePeers, isTunnel } from "./tunnel.ts";
 
 /** A chain item in its parts: `filter`, or `filter:program`. */
 export function splitChainItem(item: string): { filter: string; program: string | undefined } {
@@ -51,15 +52,24 @@ function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): v
   }
 }
 
-function checkPorts({ ports, upstreams }: ReadableConfig, problems: ProblemList): void {
-  for (const [ifindex, upstream] of ports)
-    if (!upstreams.has(upstream))
-      problems.value(
-        "CONFIG_REFERENCE",
-        ["ports", ifindex],
-        `no upstream ${JSON.stringify(upstream)}`,
-        suggestion(upstream, [...upstreams.keys()], "add it under upstreams"),
-      );
+function checkPorts(config: ReadableConfig, problems: ProblemList): void {
+  const { ports, upstreams, listeners } = config;
+  const peers = bridgePeers(config);
+  for (const [ifindex, target] of ports) {
+    if (upstreams.has(target) || peers.has(target)) continue;
+    const dot = target.indexOf(".");
+    const tunnel = listeners.find(({ name }) => dot > 0 && name === target.slice(0, dot));
+    // Peers that cannot be read have been told of.
+    if (isTunnel(tunnel?.protocol) && tunnel?.peers === undefined) continue;
+    problems.value(
+      "CONFIG_REFERENCE",
+      ["ports", ifindex],
+      `no ${dot < 0 ? "upstream" : "bridge's peer"} ${JSON.stringify(target)}`,
+      dot < 0
+        ? suggestion(target, [...upstreams.keys()], "add it under upstreams")
+        : suggestion(target, [...peers], "name a peer of a bridge as listener.peer"),
+    );
+  }
 }
 
 function checkListeners(config: ReadableConfig, problems: ProblemList): void {
@@ -97,7 +107,14 @@ function checkListeners(config: ReadableConfig, problems: ProblemList): void {
           "choose another",
         );
     }
-    if (upstream !== undefined && !config.upstreams.has(upstream))
+    if (!isTunnel(listener.protocol) && !problems.source.has(["listeners", i, "upstream"]))
+      problems.value(
+        "CONFIG_VALUE",
+        ["listeners", i],
+        "upstream is missing",
+        "add upstream: app (The upstream that packets and connections go to)",
+      );
+    if (upstream !== undefined && !isTunnel(listener.protocol) && !config.upstreams.has(upstream))
       problems.value(
         "CONFIG_REFERENCE",
         ["listeners", i, "upstream"],
@@ -127,13 +144,23 @@ function checkProtocolKeys(
   problems: ProblemList,
 ): void {
   const only = (
-    key: "onDrop" | "onSegmentDrop" | "localAddress" | "proxyProtocol",
-    protocol: "udp" | "tcp",
+    key:
+      | "onDrop"
+      | "onSegmentDrop"
+      | "localAddress"
+      | "proxyProtocol"
+      | "upstream"
+      | "mode"
+      | "vni"
+      | "peers"
+      | "mtu"
+      | "healthCheck",
+    ...protocols: NonNullable<typeof listener.protocol>[]
   ): void => {
     if (
       listener[key] !== undefined &&
       listener.protocol !== undefined &&
-      listener.protocol !== protocol
+      !protocols.includes(listener.protocol)
     )
       problems.key(
         "CONFIG_CONFLICT",
@@ -145,6 +172,9 @@ function checkProtocolKeys(
   only("onDrop", "tcp");
   only("onSegmentDrop", "tcp");
   only("localAddress", "udp");
+  only("upstream", "udp", "tcp");
+  for (const key of ["mode", "vni", "peers", "mtu", "healthCheck"] as const)
+    only(key, "vxlan", "geneve");
   only("proxyProtocol", "tcp");
   const { accept, trust } = listener.proxyProtocol ?? {};
   if (accept !== undefined && accept !== "off" && trust?.length === 0)

@@ -5,7 +5,7 @@ import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
 import type { ProxyProtocolPlan } from "../proxy/plan.ts";
-import type { AddressRange, HostPort } from "./scalars.ts";
+import type { AddressRange, AdminListen, HostPort } from "./scalars.ts";
 
 /** A config that holds: every name in it exists, every object is read, every entry is bytes. */
 export interface Config {
@@ -17,13 +17,25 @@ export interface Config {
   /** Where pinned maps are kept: a path. Undefined: no map is pinned. */
   readonly stateDir: string | undefined;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  /** Whether a change of one of `files` is a reload. */
+  readonly watch: boolean;
+  /** The config file and all that it names: objects, entry files. */
+  readonly files: readonly string[];
   /** Undefined: no metrics server. */
   readonly metricsListen: HostPort | undefined;
+  readonly admin: AdminConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly ports: readonly PortConfig[];
   readonly routes: readonly Route[];
   readonly filters: readonly FilterConfig[];
   readonly listeners: readonly ListenerConfig[];
+}
+
+export interface AdminConfig {
+  /** Undefined: the user's own socket, and none where that cannot be. */
+  readonly listen: AdminListen | "off" | undefined;
+  /** The token file's path. */
+  readonly tokenFile: string | undefined;
 }
 
 export interface UpstreamConfig {
@@ -36,15 +48,16 @@ export interface UpstreamConfig {
 
 export interface PortConfig {
   readonly ifindex: number;
-  /** Its upstream's name. */
-  readonly upstream: string;
+  /** Its upstream's name, or `listener.peer` for a bridge's peer. */
+  readonly target: string;
 }
 
 export interface ListenerConfig {
   readonly name: string;
-  readonly protocol: "udp" | "tcp";
+  readonly protocol: "udp" | "tcp" | "vxlan" | "geneve";
   readonly listen: HostPort;
-  readonly upstream: string;
+  /** Undefined for tunnels. */
+  readonly upstream: string | undefined;
   readonly ingress: readonly ChainItem[];
   readonly egress: readonly ChainItem[];
   readonly ifindex: number;
@@ -55,6 +68,18 @@ export interface ListenerConfig {
   readonly proxyProtocol: ProxyProtocolPlan | undefined;
   readonly onDrop: "reset" | "close" | "ignore";
   readonly onSegmentDrop: "reset" | "discard";
+  /** Undefined for other protocols. */
+  readonly tunnel: TunnelConfig | undefined;
+}
+
+export interface TunnelConfig {
+  readonly mode: "bridge" | "mirror" | "gwlb";
+  /** None: all networks. */
+  readonly vnis: readonly number[];
+  /** None: anyone. */
+  readonly peers: readonly { readonly name: string; readonly address: HostPort }[];
+  readonly mtu: number;
+  readonly healthCheck: HostPort | undefined;
 }
 
 /** One program of one filter. */
@@ -67,6 +92,8 @@ export interface ChainItem {
 export interface FilterConfig {
   readonly name: string;
   readonly where: string;
+  /** Its object's file and those of map entries. */
+  readonly files: readonly string[];
   readonly object: ObjectSpec;
   /**
    * The one that the filter's bare name means in a chain, then those that chains name as
@@ -84,6 +111,8 @@ export interface FilterConfig {
   readonly continueOn: readonly VerdictKind[];
   /** For expressions: what a match and a miss mean. */
   readonly match: MatchVerdicts | undefined;
+  /** What a reload does where a map's schema is another than before. */
+  readonly onSchemaChange: "refuse" | "reset";
 }
 
 /** A map entry of the config or of an entry file, and where it stands. */

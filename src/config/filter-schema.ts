@@ -106,6 +106,11 @@ export const filterSchema = block(
       .describe(
         "What runs it: jit, which compiles it to WebAssembly, or the interpreter, which also runs what is too large to compile.",
       ),
+    onSchemaChange: choice(["refuse", "reset"])
+      .default("refuse")
+      .describe(
+        "What a reload does where the type, key size, value size or flags of one of its maps changed, or it has fewer entries: refuse the config, or let the map start empty.",
+      ),
   },
-  ["onSchemaChange", "shadow"],
+  ["shadow"],
 );

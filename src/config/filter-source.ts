@@ -1,4 +1,3 @@
-import { isAbsolute, join } from "node:path";
 import { compileExpression } from "../cbpf/compile-expression.ts";
 import { parseListing } from "../cbpf/parse-listing.ts";
 import { maxChainedHeaders, translateClassic } from "../cbpf/translate.ts";
@@ -13,7 +12,7 @@ import type { ObjectSpec, ProgramType } from "../object/object-spec.ts";
 import { sectionProgramType } from "../object/section-type.ts";
 import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
-import { readBounded } from "./read-file.ts";
+import { fileAt, readBounded } from "./read-file.ts";
 import type { ReadableFilter } from "./readable-parts.ts";
 
 /**
@@ -111,7 +110,7 @@ function readObject(
   path: KeyPath,
   problems: ProblemList,
 ): ObjectSpec | undefined {
-  const file = isAbsolute(object) ? object : join(folder, object);
+  const file = fileAt(folder, object);
   const at = [...path, "object"];
   const bytes = readBounded(file, maxObjectBytes);
   if (!bytes.ok) {

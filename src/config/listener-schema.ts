@@ -2,6 +2,7 @@ import { z } from "zod";
 import {
   addressRange,
   block,
+  blockOf,
   choice,
   cidr,
   duration,
@@ -9,6 +10,7 @@ import {
   listenAddress,
   listOf,
   name,
+  peerAddress,
   reference,
   schemaNotes,
   wholeNumber,
@@ -39,14 +41,46 @@ const proxyProtocol = block({
     .describe("Proxies whose headers are believed, by address. Needed where accept is not off."),
 });
 
+/** A network's number, of 24 bits. RFC 7348 §5, RFC 8926 §3.4. */
+const networkNumber = wholeNumber(0, 0xff_ff_ff);
+const networkNumbers = z.union([networkNumber, listOf(networkNumber).min(1).max(64)]);
+schemaNotes.add(networkNumbers, { noun: "a network's number, or a list of them" });
+
 export const listenerSchema = block(
   {
     name: name.describe("Its name in metrics and logs."),
-    protocol: choice(["udp", "tcp"], ["vxlan", "geneve"]).describe("What it speaks."),
+    protocol: choice(["udp", "tcp", "vxlan", "geneve"]).describe("What it speaks."),
     listen: listenAddress.describe(
       "IP address and port it is bound to, IPv6 in brackets. Port 0: one that the system chooses.",
     ),
-    upstream: reference.describe("The upstream that packets and connections go to."),
+    upstream: reference
+      .optional()
+      .describe("udp and tcp, required there: the upstream that packets and connections go to."),
+    mode: choice(["bridge", "mirror", "gwlb"])
+      .optional()
+      .describe(
+        "vxlan and geneve only. bridge: what comes from one of two peers goes to the other; mirror: filters count, nothing is sent; gwlb (geneve): packets go back to the AWS Gateway Load Balancer they came from. Without it: bridge.",
+      ),
+    vni: networkNumbers
+      .optional()
+      .describe(
+        "vxlan and geneve only: the networks whose frames are taken, one number or a list. Without it: all.",
+      ),
+    peers: blockOf(name, peerAddress)
+      .optional()
+      .describe(
+        "vxlan and geneve only: who may send frames, by name, and where frames to them go: address or address:port. A bridge needs two or more; without it mirror and gwlb take frames from anyone.",
+      ),
+    mtu: wholeNumber(576, 65_535)
+      .optional()
+      .describe(
+        "vxlan and geneve only: the longest IP packet on the way to peers, outer headers included. TCP frames that are longer are segmented; of others the sender is told. Without it: 1500.",
+      ),
+    healthCheck: listenAddress
+      .optional()
+      .describe(
+        "mode gwlb only: address and port where a load balancer's TCP or HTTP health checks are answered. Without it: none.",
+      ),
     ingress: listOf(chainItem)
       .default([])
       .describe(
@@ -62,7 +96,7 @@ export const listenerSchema = block(
       ),
     idleTimeout: duration
       .optional()
-      .describe("A session without packets ends after this. Without it: 60s for udp, 1h for tcp."),
+      .describe("A session without packets ends after this. Without it: 1h for tcp, else 60s."),
     maxSessions: wholeNumber(1, 1_000_000)
       .default(16_384)
       .describe(
@@ -92,5 +126,5 @@ export const listenerSchema = block(
         "tcp only: what a dropped data segment does: reset the connection, or leave its bytes out. Without it: reset.",
       ),
   },
-  ["io", "mode", "vni", "peers"],
+  ["io"],
 );

@@ -3,6 +3,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
 import { checkRoutes } from "./check-routes.ts";
+import { checkTunnels } from "./check-tunnels.ts";
 import type { ChainItem, Config, FilterConfig, ListenerConfig } from "./config.ts";
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
@@ -16,11 +17,17 @@ import { readableParts } from "./readable-parts.ts";
 import { routeOf } from "./route-schema.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
 import { type Environment, Substitution } from "./substitution.ts";
+import { tunnelConfig } from "./tunnel.ts";
 
 /** Listeners that name no ifindex are numbered from here. */
 const firstListenerIfindex = 1000;
 
-const defaultIdleTimeoutMs = { udp: 60_000, tcp: 3_600_000 } as const;
+const defaultIdleTimeoutMs = {
+  udp: 60_000,
+  tcp: 3_600_000,
+  vxlan: 60_000,
+  geneve: 60_000,
+} as const;
 
 /**
  * Reads a config file and all it names: the objects of its filters and files of map entries.
@@ -64,9 +71,11 @@ export function parseConfig(
   const problems = new ProblemList(source);
   problems.found.push(...overridden.problems);
   const values = validate(source, problems);
+  if (values !== undefined) checkAdmin(values, problems);
   const readable = readableParts(source.value);
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
+  checkTunnels(readable, problems);
   checkRoutes(readable, problems);
   const filters = loadFilters(readable, dirname(file), problems);
   if (readable.top.memory !== undefined)
@@ -83,6 +92,24 @@ function validate(source: YamlSource, problems: ProblemList): ConfigValues | und
   for (const issue of parsed.error.issues)
     problems.found.push(...explainIssue(issue, configSchema, source));
   return undefined;
+}
+
+/** A path as the config means it: relative to its file. */
+function resolvePath(path: string, { source }: ProblemList): string {
+  return resolve(dirname(source.file), path);
+}
+
+/** Anyone who reaches an address could change filters: there a token is needed. */
+function checkAdmin({ admin }: ConfigValues, problems: ProblemList): void {
+  const { listen, tokenFile } = admin;
+  if (listen === undefined || listen === "off" || "path" in listen) return;
+  if (tokenFile === undefined)
+    problems.value(
+      "CONFIG_VALUE",
+      ["admin", "listen"],
+      "an address and port need a token",
+      "add tokenFile: and a file that holds one, or write unix: and a path",
+    );
 }
 
 /** The config with names and numbers settled. Nothing is wrong with it any more. */
@@ -111,26 +138,31 @@ function resolved(
     workers: workerCount(values.workers),
     memoryBytes: values.memory,
     drainTimeoutMs: values.drainTimeout,
-    stateDir:
-      values.stateDir === undefined
-        ? undefined
-        : resolve(dirname(problems.source.file), values.stateDir),
+    stateDir: values.stateDir && resolvePath(values.stateDir, problems),
     logLevel: values.log.level,
+    watch: values.reload.watch,
+    files: [...new Set([problems.source.file, ...filters.flatMap((filter) => filter.files)])],
     metricsListen: values.metrics.listen === "off" ? undefined : values.metrics.listen,
+    admin: {
+      listen: values.admin.listen,
+      tokenFile: values.admin.tokenFile && resolvePath(values.admin.tokenFile, problems),
+    },
     upstreams: Object.entries(values.upstreams).map(([name, { addresses }]) => ({
       name,
       addresses: addresses ?? "echo",
       where: problems.place(["upstreams", name]),
     })),
-    ports: Object.entries(values.ports).map(([ifindex, upstream]) => ({
+    ports: Object.entries(values.ports).map(([ifindex, target]) => ({
       ifindex: Number(ifindex),
-      upstream,
+      target,
     })),
     routes: values.routes.map(routeOf),
     filters,
     listeners: values.listeners.map(
       ({ idleTimeout, onDrop, onSegmentDrop, ...listener }): ListenerConfig => ({
         ...listener,
+        upstream: listener.upstream,
+        tunnel: tunnelConfig(listener),
         ifindex: listener.ifindex ?? nextIfindex(),
         ingress: chain(listener.ingress),
         egress: chain(listener.egress),

@@ -15,6 +15,7 @@ import type { KeyPath } from "./config-problem.ts";
 import { readSource } from "./filter-source.ts";
 import { readMapContents, type WrittenSlot } from "./map-contents.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
+import { fileAt } from "./read-file.ts";
 import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
 
@@ -60,14 +61,16 @@ function loadFilter(
   const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
-  const { engine, continueOn } = filter;
+  const { engine, continueOn, onSchemaChange } = filter;
   const match = matchOf(filter, path, problems);
   const [own, ...others] = linked;
   if (problems.found.length > before || own === undefined) return undefined;
   if (engine === undefined || continueOn === undefined || tailCalls === undefined) return undefined;
+  if (onSchemaChange === undefined) return undefined;
   return {
     name,
     where: problems.place(path),
+    files: filesOf(filter, folder),
     object,
     programs: [own, ...others],
     tailCalls,
@@ -81,7 +84,13 @@ function loadFilter(
     engine,
     continueOn,
     match,
+    onSchemaChange,
   };
+}
+
+function filesOf(filter: ReadableFilter, folder: string): string[] {
+  const names = [filter.object, ...[...filter.maps.values()].map((map) => map.file)];
+  return names.flatMap((name) => (name === undefined ? [] : [fileAt(folder, name)]));
 }
 
 /** Indexes of the maps with `pin: true`, which must be of a type that can be kept. */

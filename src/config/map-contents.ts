@@ -1,4 +1,3 @@
-import { isAbsolute, join } from "node:path";
 import { putU32le, toHex, u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
@@ -13,6 +12,7 @@ import type { EntryBytes } from "./config.ts";
 import { ConfigProblem, type KeyPath } from "./config-problem.ts";
 import { readEntryFile } from "./entry-file.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
+import { fileAt } from "./read-file.ts";
 import type { ReadableFilter, ReadableMap } from "./readable-parts.ts";
 import { quote } from "./scalars.ts";
 
@@ -107,7 +107,7 @@ function readMap(
   }
   if (written.file !== undefined) {
     const at = [...path, "file"];
-    const file = isAbsolute(written.file) ? written.file : join(folder, written.file);
+    const file = fileAt(folder, written.file);
     const read = readEntryFile(file);
     if (!read.ok) problems.value("CONFIG_ENTRY", at, read.error.what, read.error.fix);
     else {

@@ -10,6 +10,7 @@ import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
 import { formatSize, quote } from "./scalars.ts";
 import { isShared } from "./shared-maps.ts";
+import { isTunnel, networksOf } from "./tunnel.ts";
 
 /** Packets one worker can hold at once. Each is judged before the next is read: few are needed. */
 export const slotsPerWorker = 32;
@@ -26,7 +27,7 @@ interface MemoryNeed {
 /** What `preparePlan` will allocate, to the byte. */
 export function memoryNeed(
   filters: readonly FilterConfig[],
-  { listeners, addresses }: Omit<CounterShape, "filters">,
+  { listeners, addresses, lanes = 0 }: Omit<CounterShape, "filters">,
   workers: number,
 ): MemoryNeed {
   const programs = filters.reduce((sum, filter) => sum + filter.programs.length, 0);
@@ -42,7 +43,7 @@ export function memoryNeed(
     name,
     bytes: object.maps.reduce((sum, map) => sum + mapBytes(map), 0),
   }));
-  const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs, addresses });
+  const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs, addresses, lanes });
   const bytes = needs.reduce((sum, need) => sum + need.bytes, reservedBytes + workerBytes);
   return { bytes, workerBytes, filters: needs };
 }
@@ -59,11 +60,18 @@ export function checkMemory(
     (sum, upstream) => sum + (upstream.echo === true ? 1 : (upstream.addresses?.length ?? 0)),
     0,
   );
+  const lanes = config.listeners
+    .filter(({ protocol }) => isTunnel(protocol))
+    .reduce(
+      (sum, { peers, vni }) =>
+        sum + Math.max(1, Object.keys(peers ?? {}).length) * Math.max(1, networksOf(vni).length),
+      0,
+    );
   const {
     bytes,
     workerBytes,
     filters: needs,
-  } = memoryNeed(filters, { listeners: config.listeners.length, addresses }, workers);
+  } = memoryNeed(filters, { listeners: config.listeners.length, addresses, lanes }, workers);
   if (bytes <= memoryBytes) return;
   const [largest] = needs.toSorted((a, b) => b.bytes - a.bytes);
   const most =

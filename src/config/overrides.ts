@@ -14,6 +14,9 @@ export const overrides: Readonly<Record<string, KeyPath>> = {
   WEIR_MEMORY: ["memory"],
   WEIR_DRAIN_TIMEOUT: ["drainTimeout"],
   WEIR_STATE_DIR: ["stateDir"],
+  WEIR_ADMIN_LISTEN: ["admin", "listen"],
+  WEIR_ADMIN_TOKEN_FILE: ["admin", "tokenFile"],
+  WEIR_RELOAD_WATCH: ["reload", "watch"],
   WEIR_LOG_LEVEL: ["log", "level"],
   WEIR_METRICS_LISTEN: ["metrics", "listen"],
 };
@@ -45,6 +48,7 @@ function problemsOf(name: string, path: KeyPath, value: unknown): ConfigProblem[
   const source: YamlSource = {
     file: name,
     value: alone,
+    has: () => true,
     isEmptyBlock: () => false,
     locate: () => start,
     locateKey: () => start,

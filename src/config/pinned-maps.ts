@@ -53,14 +53,29 @@ export interface Pin {
  * leaves the old contents or the new.
  */
 export class PinKeeper {
-  readonly #pins: readonly Pin[];
+  #pins: readonly Pin[];
   /** What each file holds, to write only what has changed. */
   readonly #written = new Map<string, Buffer>();
   #saving: Promise<UserError[]> = Promise.resolve([]);
 
   constructor(pins: readonly Pin[]) {
-    const byFile = new Map(pins.map((pin) => [pin.file, pin]));
-    this.#pins = [...byFile.values()];
+    this.#pins = onePerFile(pins);
+  }
+
+  /**
+   * Saves other maps from now on. What maps hold that go is taken within this call, and saved too.
+   * What could not be saved, and why.
+   */
+  follow(pins: readonly Pin[]): Promise<UserError[]> {
+    const next = onePerFile(pins);
+    const gone = this.#pins.filter(({ file }) => next.every((pin) => pin.file !== file));
+    this.#pins = next;
+    const last = gone.map(encoded);
+    this.#saving = this.#saving.then(async () => {
+      const written = await Promise.all(last.map((contents) => this.#write(contents)));
+      return written.flatMap((result) => (result.ok ? [] : [result.error]));
+    });
+    return this.#saving;
   }
 
   /** Saves all maps that have changed. What could not be saved, and why. */
@@ -72,21 +87,23 @@ export class PinKeeper {
   async #saveAll(): Promise<UserError[]> {
     const errors: UserError[] = [];
     for (const pin of this.#pins) {
-      const saved = await this.#saveOne(pin);
+      // A reload may have let go of it meanwhile.
+      if (!this.#pins.includes(pin)) continue;
+      const saved = await this.#write(encoded(pin));
       if (!saved.ok) errors.push(saved.error);
     }
     return errors;
   }
 
-  async #saveOne({ map, file }: Pin): Promise<Result<undefined, UserError>> {
+  async #write(contents: Result<Contents, UserError>): Promise<Result<undefined, UserError>> {
+    if (!contents.ok) return contents;
+    const { map, file, bytes } = contents.value;
     try {
-      const bytes = encodePinFile(map);
       if (this.#written.get(file)?.equals(digestOf(bytes))) return ok(undefined);
       await writeAtomically(file, bytes);
       this.#written.set(file, digestOf(bytes));
       return ok(undefined);
     } catch (cause) {
-      if (cause instanceof UserError) return err(cause);
       const { code, syscall } = cause as NodeJS.ErrnoException;
       if (syscall === undefined) throw cause;
       return err(
@@ -99,6 +116,25 @@ export class PinKeeper {
       );
     }
   }
+}
+
+/** What a map held, to be written to its file. */
+interface Contents extends Pin {
+  readonly bytes: Buffer;
+}
+
+/** An error where a worker holds the map's lock, and has died. */
+function encoded(pin: Pin): Result<Contents, UserError> {
+  try {
+    return ok({ ...pin, bytes: encodePinFile(pin.map) });
+  } catch (cause) {
+    if (cause instanceof UserError) return err(cause);
+    throw cause;
+  }
+}
+
+function onePerFile(pins: readonly Pin[]): Pin[] {
+  return [...new Map(pins.map((pin) => [pin.file, pin])).values()];
 }
 
 /** The maps of a prepared proxy that are kept. */

@@ -1,5 +1,4 @@
 import { u32le } from "../common/bytes.ts";
-import { errno } from "../common/errno.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
@@ -18,7 +17,9 @@ import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { UPDATE_ANY } from "../runtime/wasm/layout.ts";
 import type { EntryBytes, FilterConfig } from "./config.ts";
+import { type Succession, successionOf } from "./map-succession.ts";
 import { pinFile, restorePin } from "./pinned-maps.ts";
+import { refusedEntry } from "./refused-entry.ts";
 import { isShared, type SharedMaps, sharingProblem } from "./shared-maps.ts";
 
 /** A filter whose maps exist and hold what the config says: what the main thread reads of it. */
@@ -45,68 +46,95 @@ export interface PreparedMap extends MetricMap {
   readonly dataSection: string | undefined;
   /** Where it is kept across restarts, if it is. */
   readonly pinFile: string | undefined;
+  /** Its name stands for one map in all filters. */
+  readonly isShared: boolean;
+  /** What the config puts into it. */
+  readonly declared: readonly EntryBytes[];
+  readonly succession: Succession;
+  /** What it goes on from: the map of the plan before, which may be the same memory. */
+  readonly before: Pick<PreparedMap, "source" | "declared"> | undefined;
 }
 
-/** Where maps are made, and what filters share there. */
-export interface FilterPlace {
+/** Where a filter is prepared, and what filters share there. */
+export interface FilterBench {
   readonly arena: Arena;
   readonly runtime: MapRuntime;
   /** Number of workers. */
   readonly cpus: number;
   readonly stateDir: string | undefined;
+  /** What the filter's prog_arrays number their first program with. */
+  readonly firstCalled: number;
+  /** All filters of the plan in force. */
+  readonly before: readonly PreparedFilter[];
   readonly shared: SharedMaps;
+  /** Takes every map that was made, for whoever must give them back. */
+  readonly created: MapHandle[];
 }
 
 /**
- * Creates and fills a filter's maps and binds its programs to them. `firstCalled`: what its
- * prog_arrays number their first program with.
+ * Creates and fills a filter's maps and binds its programs to them. Maps that go on from the plan in
+ * force are not touched: `settleMaps` does that when the time has come.
  */
 export function prepareFilter(
   filter: FilterConfig,
-  place: FilterPlace,
-  firstCalled: number,
+  bench: FilterBench,
 ): Result<PreparedFilter, UserError[]> {
   const { name, where, object } = filter;
-  const { arena, runtime, stateDir } = place;
+  const { arena, runtime, stateDir } = bench;
   const errors: UserError[] = [];
   const refuse = ({ code, where: inside, what, fix }: UserError): void => {
     errors.push(new UserError(code, where, `filter ${name}: ${inside}: ${what}`, fix));
   };
-  const made = object.maps.map((spec) => sharedOrNew(spec, name, place));
-  for (const map of made) if (!map.ok) refuse(map.error);
-  const placed = made.flatMap((map) => (map.ok ? [map.value] : []));
+  const found = object.maps.map((spec) => placeMap(spec, filter, bench));
+  for (const map of found) if (!map.ok) refuse(map.error);
+  const placed = found.flatMap((map) => (map.ok ? [map.value] : []));
   if (errors.length > 0) return err(errors);
-  const misplaced = placeInnerMaps(object.maps, placed, arena, runtime);
+  const handles = placed.map(({ handle }) => handle);
+  const misplaced = placeInnerMaps(object.maps, handles, arena, runtime);
   if (misplaced !== undefined) refuse(misplaced);
 
   const maps: PreparedMap[] = [];
   for (const [i, spec] of object.maps.entries()) {
-    const handle = placed[i]!;
-    const source = new MapAccess(handle, arena, runtime);
+    const { handle, succession, before } = placed[i]!;
+    const source =
+      succession === "kept" && before ? before.source : new MapAccess(handle, arena, runtime);
     const file =
       filter.pinned.has(i) && stateDir !== undefined ? pinFile(stateDir, name, spec) : undefined;
-    const notRestored = file === undefined ? undefined : restorePin(source, file);
-    if (notRestored !== undefined) refuse(notRestored);
+    // What goes on from the plan before has what it holds from there.
+    if (
+      file !== undefined &&
+      succession === "fresh" &&
+      predecessor(spec, filter, bench) === undefined
+    ) {
+      const notRestored = restorePin(source, file);
+      if (notRestored !== undefined) refuse(notRestored);
+    }
     const slots = filter.tailCalls.slots[i] ?? [];
     const programs = slots.map(({ index, program }) => ({
-      ...slotEntry({ index, program: firstCalled + program - 1 }),
+      ...slotEntry({ index, program: bench.firstCalled + program - 1 }),
       where,
     }));
-    const entries = [...(filter.contents[i] ?? []), ...programs];
-    errors.push(...(holdsMaps(spec.type) ? nest(source, entries, placed) : fill(source, entries)));
+    const declared = filter.contents[i] ?? [];
+    // A map that grows gets its entries together with what it had.
+    const entries = succession === "fresh" ? [...declared, ...programs] : [];
+    errors.push(...(holdsMaps(spec.type) ? nest(source, entries, handles) : fill(source, entries)));
     maps.push({
       name: spec.name,
       handle,
-      pinFile: file,
       source,
+      pinFile: file,
+      isShared: isShared(spec),
       btf: object.btf,
       keyType: spec.keyType,
       valueType: spec.valueType,
       dataSection: spec.dataSection,
+      declared,
+      succession,
+      // Only what is needed of it, or each reload would hold on to all before.
+      before: before && { source: before.source, declared: before.declared },
     });
   }
   if (errors.length > 0) return err(errors);
-  const handles = maps.map((map) => map.handle);
   const { engine } = filter;
   const bound = new Map<LinkedProgram, LinkedProgram>();
   for (const program of [...filter.programs, ...filter.tailCalls.programs])
@@ -130,20 +158,86 @@ export function prepareFilter(
   return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans, tailCalled });
 }
 
-/** The map that another filter pins by the same name, or one of its own. */
-function sharedOrNew(
+/** What a map may go on from. */
+type Predecessor = Pick<PreparedMap, "handle" | "source" | "declared" | "isShared">;
+
+/** A map in its memory, and what it goes on from: of a map that starts empty, nothing. */
+interface PlacedMap {
+  readonly handle: MapHandle;
+  readonly succession: Succession;
+  readonly before: Predecessor | undefined;
+}
+
+/**
+ * The map that another filter pins by the same name, the one that the plan before has, or a new one.
+ */
+function placeMap(
   spec: MapSpec,
-  filter: string,
-  { arena, runtime, cpus, shared }: FilterPlace,
-): Result<MapHandle, UserError> {
-  const known = isShared(spec) ? shared.get(spec.name) : undefined;
-  if (known === undefined) {
-    const handle = createMap(spec, arena, runtime, cpus);
-    if (handle.ok && isShared(spec)) shared.set(spec.name, { handle: handle.value, filter });
-    return handle;
+  filter: FilterConfig,
+  bench: FilterBench,
+): Result<PlacedMap, UserError> {
+  const known = isShared(spec) ? bench.shared.get(spec.name) : undefined;
+  if (known !== undefined) {
+    const problem = sharingProblem(spec, known);
+    if (problem !== undefined) return err(problem);
+    const { handle, succession } = known;
+    const before = succession === "kept" ? predecessor(spec, filter, bench) : undefined;
+    return ok({ handle, succession, before });
   }
-  const problem = sharingProblem(spec, known);
-  return problem === undefined ? ok(known.handle) : err(problem);
+  const before = predecessor(spec, filter, bench);
+  const placed = succeed(spec, filter, before, bench);
+  if (placed.ok && isShared(spec))
+    bench.shared.set(spec.name, {
+      handle: placed.value.handle,
+      succession: placed.value.succession,
+      filter: filter.name,
+    });
+  return placed;
+}
+
+/**
+ * The map of the plan before that a map would go on from: the filter's own, or one that filters share,
+ * into which this filter has put nothing yet.
+ */
+function predecessor(
+  spec: MapSpec,
+  filter: FilterConfig,
+  { before }: FilterBench,
+): Predecessor | undefined {
+  const named = (map: PreparedMap): boolean => map.name === spec.name;
+  const own = before.find(({ name }) => name === filter.name)?.maps.find(named);
+  if (own !== undefined || !isShared(spec)) return own;
+  const others = before.flatMap(({ maps }) => maps).find((map) => map.isShared && named(map));
+  return others && { ...others, declared: [] };
+}
+
+function succeed(
+  spec: MapSpec,
+  filter: FilterConfig,
+  before: Predecessor | undefined,
+  { arena, runtime, cpus, created }: FilterBench,
+): Result<PlacedMap, UserError> {
+  let succession =
+    before === undefined || before.isShared === isShared(spec)
+      ? successionOf(spec, before?.handle)
+      : err(before.isShared ? "it is no longer pinned by name" : "it became pinned by name");
+  if (!succession.ok && filter.onSchemaChange === "reset") succession = ok("fresh");
+  if (!succession.ok)
+    return err(
+      new UserError(
+        "MAP_SCHEMA_CHANGED",
+        `map ${spec.name}`,
+        `cannot keep its contents: ${succession.error}`,
+        "write onSchemaChange: reset to let it start empty, or give the filter another name",
+      ),
+    );
+  if (succession.value === "kept" && before !== undefined)
+    return ok({ handle: before.handle, succession: "kept", before });
+  const handle = createMap(spec, arena, runtime, cpus);
+  if (!handle.ok) return handle;
+  created.push(handle.value);
+  const heritage = succession.value === "grown" ? before : undefined;
+  return ok({ handle: handle.value, succession: succession.value, before: heritage });
 }
 
 /** Entries of a map of maps: each value is the number of one of the object's maps. */
@@ -177,27 +271,12 @@ export function settleEngine(
   return { withEngine, refusal };
 }
 
-/** What a map may say to an entry that the config's checks let through. errno(3). */
-const refusals: Readonly<Record<number, string>> = {
-  [errno.EINVAL]: "the map's type does not allow it",
-  [errno.E2BIG]: "the map is full",
-  [errno.ENOSPC]: "the map is full",
-  [errno.ENOMEM]: "the map is full",
-};
-
 function fill(map: MapAccess, entries: readonly EntryBytes[]): UserError[] {
   const errors: UserError[] = [];
   for (const { key, value, where } of entries) {
     // The map's write protection is against programs and user space; these are its first contents.
     const result = map.initialize(key, value, UPDATE_ANY);
-    if (result !== 0)
-      errors.push(
-        new UserError(
-          "CONFIG_ENTRY_REFUSED",
-          where,
-          `map ${map.handle.name} refuses the entry: ${refusals[-result] ?? `error ${-result} (errno(3))`}`,
-        ),
-      );
+    if (result !== 0) errors.push(refusedEntry(map, where, result));
   }
   return errors;
 }

@@ -1,7 +1,9 @@
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { type EngineContext, stackBytes } from "../engine/engine.ts";
-import { type CounterShape, counterBytes } from "../filter/counters.ts";
+import type { CounterPlaces } from "../filter/counters.ts";
+import { releaseMap } from "../maps/create-map.ts";
+import type { MapHandle } from "../maps/map-handle.ts";
 import { addressFamily, defaultLocalAddress, isWildcard } from "../proxy/local-address.ts";
 import type {
   Address,
@@ -9,17 +11,21 @@ import type {
   ListenerPlan,
   PortPlan,
   ProxyPlan,
+  TunnelPlan,
   WorkerPlan,
 } from "../proxy/plan.ts";
+import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
-import type { ChainItem, Config, ListenerConfig } from "./config.ts";
+import type { ChainItem, Config, ListenerConfig, PortConfig } from "./config.ts";
+import { bookCounters, type CounterBook, releaseCounters } from "./counter-book.ts";
 import { slotsPerWorker } from "./memory-need.ts";
 import { type PreparedFilter, prepareFilter, settleEngine } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
 import type { SharedMaps } from "./shared-maps.ts";
+import { sharedMapChanges } from "./shared-succession.ts";
 
 /** All that a proxy needs to start: the plan for its workers, and what the main thread keeps. */
 export interface PreparedProxy {
@@ -28,6 +34,7 @@ export interface PreparedProxy {
   /** The main thread's instance. */
   readonly runtime: MapRuntime;
   readonly filters: readonly PreparedFilter[];
+  readonly counters: CounterBook;
   /** Filters that run on another engine than they ask for. */
   readonly fallbacks: readonly Fallback[];
 }
@@ -39,6 +46,8 @@ export interface Fallback {
 }
 
 export interface PrepareOptions {
+  /** What is in force: its memory is used, and its maps and counts go on. Without it all is new. */
+  readonly before?: PreparedProxy;
   /** Where the built-in echo answers, over UDP and TCP. Needed if an upstream is `echo: true`. */
   readonly echo?: Address;
   /** In place of the system's resolver. */
@@ -51,70 +60,91 @@ export function needsEcho(config: Config): boolean {
 }
 
 /**
- * Turns a config into a plan: allocates what workers and maps need in a new arena, fills the maps,
- * binds every program that a chain can name to its filter's maps, looks up host names. Nothing is
- * opened or listened on. All errors of filters and upstreams at once.
+ * Turns a config into a plan: allocates what workers and maps need, fills new maps, binds every
+ * program that a chain can name to its filter's maps, looks up host names. Nothing is opened or
+ * listened on, and nothing changes of what `before` has. All errors of filters and upstreams at
+ * once; then nothing stays allocated.
  */
 export async function preparePlan(
   config: Config,
   options: PrepareOptions = {},
 ): Promise<Result<PreparedProxy, readonly UserError[]>> {
+  const { before } = options;
   const upstreams = await resolveUpstreams(config, options.echo, options.resolve);
-  const arena = Arena.create(config.memoryBytes);
-  if (!arena.ok) return err([arena.error]);
-  const module = await compileRuntime();
-  const runtime = instantiateRuntime(module, arena.value);
+  const memory = before === undefined ? await createMemory(config) : ok(before);
+  if (!memory.ok) return memory;
+  const { arena, runtime } = memory.value;
   const errors: UserError[] = upstreams.ok ? [] : [...upstreams.error];
 
   const prepared: PreparedFilter[] = [];
+  const created: MapHandle[] = [];
   const shared: SharedMaps = new Map();
   let firstCalled = 1;
   for (const filter of config.filters) {
-    const { workers, stateDir } = config;
-    const place = { arena: arena.value, runtime, cpus: workers, stateDir, shared };
-    const one = prepareFilter(filter, place, firstCalled);
+    const one = prepareFilter(filter, {
+      arena,
+      runtime,
+      cpus: config.workers,
+      stateDir: config.stateDir,
+      firstCalled,
+      before: before?.filters ?? [],
+      shared,
+      created,
+    });
     if (one.ok) {
       prepared.push(one.value);
       firstCalled += one.value.tailCalled.length;
     } else errors.push(...one.error);
   }
-  const addresses = upstreams.ok ? upstreams.value.flatMap((upstream) => upstream.addresses) : [];
-  const shape: CounterShape = {
-    listeners: config.listeners.length,
-    filters: prepared.reduce((sum, { plans }) => sum + plans.length, 0),
-    addresses: addresses.length,
+  if (before !== undefined && errors.length === 0)
+    errors.push(...sharedMapChanges(before.filters, prepared));
+  const giveUp = (all: readonly UserError[]) => {
+    for (const map of created) releaseMap(map, arena);
+    return err(all);
   };
-  const workers: WorkerPlan[] = [];
-  for (let cpu = 0; cpu < config.workers && errors.length === 0; cpu++) {
-    const worker = prepareWorker(arena.value, shape, cpu);
-    if (worker.ok) workers.push(worker.value);
-    else errors.push(worker.error);
-  }
-  if (errors.length > 0 || !upstreams.ok) return err(errors);
+  if (errors.length > 0 || !upstreams.ok) return giveUp(errors);
 
-  const context = compileContext(arena.value, runtime, workers[0]!);
-  const fallbacks: Fallback[] = [];
-  for (const [i, filter] of prepared.entries()) {
-    const { withEngine, refusal } = settleEngine(filter, context);
-    prepared[i] = withEngine;
-    if (refusal !== undefined) fallbacks.push({ filter: filter.name, refusal });
+  const tunnels = tunnelPlans(config);
+  const names = {
+    listeners: config.listeners.map(({ name }) => name),
+    filters: prepared.flatMap(({ plans }) => plans.map(({ name }) => name)),
+    addresses: upstreams.value.flatMap(({ name, addresses }) =>
+      addresses.map(({ host, port }) => `${name} ${host} ${port}`),
+    ),
+    lanes: tunnels.lanes,
+  };
+  const counters = bookCounters(names, config.workers, arena, before?.counters);
+  if (!counters.ok) return giveUp([counters.error]);
+  const workers = prepareWorkers(counters.value.places, arena, before?.plan.workers);
+  if (!workers.ok) {
+    releaseCounters(counters.value, before?.counters, arena);
+    return giveUp([workers.error]);
   }
-  const filters = prepared.flatMap(({ plans }) => plans);
-  const tailCalled = prepared.flatMap((filter) => filter.tailCalled);
+
+  const context = compileContext(arena, runtime, workers.value[0]!);
+  const settled = prepared.map((filter) => settleEngine(filter, context));
+  const running = settled.map(({ withEngine }) => withEngine);
+  const fallbacks = settled.flatMap(({ withEngine: { name }, refusal }): Fallback[] =>
+    refusal === undefined ? [] : [{ filter: name, refusal }],
+  );
+  const filters = running.flatMap(({ plans }) => plans);
+  const tailCalled = running.flatMap((filter) => filter.tailCalled);
 
   const upstreamIndex = indexOfNames(config.upstreams);
-  const ports = config.ports.map(
-    ({ ifindex, upstream }): PortPlan => ({ ifindex, upstream: upstreamIndex(upstream) }),
-  );
+  const ports = config.ports.map((port) => portPlan(port, config, upstreamIndex));
   const filterIndex = chainIndex(filters, config);
-  const listeners = config.listeners.map((listener) =>
-    listenerPlan(listener, upstreamIndex(listener.upstream), filterIndex),
-  );
+  const listeners = config.listeners.map((listener, i) => ({
+    ...listenerPlan(
+      listener,
+      listener.upstream === undefined ? undefined : upstreamIndex(listener.upstream),
+      filterIndex,
+    ),
+    tunnel: tunnels.plans[i],
+  }));
   const plan: ProxyPlan = {
-    memory: arena.value.memory,
-    runtime: module,
-    workers,
-    shape,
+    memory: arena.memory,
+    runtime: memory.value.plan.runtime,
+    workers: workers.value,
     filters,
     tailCalled,
     listeners,
@@ -122,7 +152,7 @@ export async function preparePlan(
     ports,
     routes: config.routes,
   };
-  return ok({ plan, arena: arena.value, runtime, filters: prepared, fallbacks });
+  return ok({ plan, arena, runtime, filters: running, counters: counters.value, fallbacks });
 }
 
 /** What the programs of a worker are compiled with, as far as compiling needs it. */
@@ -138,28 +168,88 @@ function compileContext(arena: Arena, runtime: MapRuntime, worker: WorkerPlan): 
   };
 }
 
-function prepareWorker(
+/** Gives back the maps and counters of `proxy` that `kept` has not. No worker may use them any more. */
+export function releaseProxy(proxy: PreparedProxy, kept: PreparedProxy): void {
+  const handles = ({ filters }: PreparedProxy): MapHandle[] =>
+    filters.flatMap(({ maps }) => maps.map(({ handle }) => handle));
+  const others = new Set(handles(kept).map(({ descriptor }) => descriptor));
+  // Filters may share one.
+  const own = new Map(handles(proxy).map((map) => [map.descriptor, map]));
+  for (const [descriptor, map] of own) if (!others.has(descriptor)) releaseMap(map, proxy.arena);
+  releaseCounters(proxy.counters, kept.counters, proxy.arena);
+}
+
+/** What a proxy has that no plan changes. */
+type ProxyMemory = Pick<PreparedProxy, "arena" | "runtime"> & {
+  readonly plan: Pick<ProxyPlan, "runtime">;
+};
+
+async function createMemory(config: Config): Promise<Result<ProxyMemory, readonly UserError[]>> {
+  const arena = Arena.create(config.memoryBytes);
+  if (!arena.ok) return err([arena.error]);
+  const module = await compileRuntime();
+  const runtime = instantiateRuntime(module, arena.value);
+  return ok({ arena: arena.value, runtime, plan: { runtime: module } });
+}
+
+/** The workers' pieces: a stack and packet slots for each, or those that they have. */
+function prepareWorkers(
+  counters: readonly CounterPlaces[],
   arena: Arena,
-  shape: CounterShape,
-  cpu: number,
-): Result<WorkerPlan, UserError> {
-  const stack = arena.allocate(stackBytes, `worker ${cpu}: stack`);
-  if (!stack.ok) return stack;
-  const slots = arena.allocate(slotsPerWorker * SLOT_BYTES, `worker ${cpu}: packet slots`);
-  if (!slots.ok) return slots;
-  const counters = arena.allocate(counterBytes(shape), `worker ${cpu}: counters`);
-  if (!counters.ok) return counters;
-  return ok({
-    stack: stack.value,
-    slots: slots.value,
-    slotCount: slotsPerWorker,
-    counters: counters.value,
+  before: readonly WorkerPlan[] | undefined,
+): Result<WorkerPlan[], UserError> {
+  const workers: WorkerPlan[] = [];
+  for (const [cpu, places] of counters.entries()) {
+    const same = before?.[cpu];
+    if (same !== undefined) {
+      workers.push({ ...same, counters: places });
+      continue;
+    }
+    const stack = arena.allocate(stackBytes, `worker ${cpu}: stack`);
+    if (!stack.ok) return stack;
+    const slots = arena.allocate(slotsPerWorker * SLOT_BYTES, `worker ${cpu}: packet slots`);
+    if (!slots.ok) return slots;
+    workers.push({
+      stack: stack.value,
+      slots: slots.value,
+      slotCount: slotsPerWorker,
+      counters: places,
+    });
+  }
+  return ok(workers);
+}
+
+/** What each listener is as a tunnel, and the names of the lanes that all of them count. */
+function tunnelPlans(config: Config): {
+  plans: (TunnelPlan | undefined)[];
+  lanes: string[];
+} {
+  const lanes: string[] = [];
+  const plans = config.listeners.map(({ name, tunnel }): TunnelPlan | undefined => {
+    if (tunnel === undefined) return undefined;
+    const plan = { ...tunnel, firstLane: lanes.length };
+    lanes.push(...laneNames(plan).map(({ peer, vni }) => `${name} ${peer} ${vni}`));
+    return plan;
   });
+  return { plans, lanes };
+}
+
+/** A port of an upstream, or of a bridge's peer: only those have a dot in their names. */
+function portPlan(
+  { ifindex, target }: PortConfig,
+  { listeners }: Config,
+  upstreamIndex: (name: string) => number,
+): PortPlan {
+  const [listenerName, peerName] = target.split(".");
+  if (peerName === undefined) return { ifindex, upstream: upstreamIndex(target) };
+  const listener = listeners.findIndex(({ name }) => name === listenerName);
+  const peers = listeners[listener]?.tunnel?.peers ?? [];
+  return { ifindex, listener, peer: indexOfNames(peers)(peerName) };
 }
 
 function listenerPlan(
   listener: ListenerConfig,
-  upstream: number,
+  upstream: number | undefined,
   filterIndex: (item: ChainItem) => number,
 ): ListenerPlan {
   const { listen } = listener;

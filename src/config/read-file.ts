@@ -1,6 +1,12 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import type { Wrong } from "./scalars.ts";
+
+/** The path of a file that a config in `folder` names. */
+export function fileAt(folder: string, name: string): string {
+  return isAbsolute(name) ? name : join(folder, name);
+}
 
 /** The bytes of a regular file of at most `maxBytes`. A device or a pipe is refused, not read. */
 export function readBounded(file: string, maxBytes: number): Result<Uint8Array, Wrong> {

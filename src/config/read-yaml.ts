@@ -20,6 +20,8 @@ export interface YamlSource {
   readonly file: string;
   /** Objects have only own keys that stood in the text; integers beyond 2⁵³ are bigint. */
   readonly value: unknown;
+  /** Something stands at `path`. */
+  has(path: KeyPath): boolean;
   /** The value at `path` is a block without keys. */
   isEmptyBlock(path: KeyPath): boolean;
   /** Where the value at `path` stands; the nearest enclosing one where it is absent. */
@@ -163,6 +165,7 @@ export function readYaml(
   return ok({
     file,
     value,
+    has: (path) => positions.has(pathKey(path)),
     isEmptyBlock: (path) => emptyBlocks.has(pathKey(path)),
     locate: (path) => nearest(path, "value"),
     locateKey: (path) => nearest(path, "key"),

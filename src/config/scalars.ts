@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { isAbsolute } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { parseAddress } from "../packet/address.ts";
 import { maxArenaBytes } from "../runtime/arena.ts";
@@ -98,6 +99,21 @@ export function parseListenAddress(text: string): Result<HostPort, Wrong> {
   return ok({ host: parts.host, port: parts.port });
 }
 
+/** Where the control API listens: a Unix socket's path, or an address and port. */
+export type AdminListen = { readonly path: string } | HostPort;
+
+/** `unix:/run/weir/admin.sock`, an address and port as `parseListenAddress` takes them, or `off`. */
+export function parseAdminListen(text: string): Result<AdminListen | "off", Wrong> {
+  if (text === "off") return ok("off");
+  if (!text.startsWith("unix:")) return parseListenAddress(text);
+  const path = text.slice("unix:".length);
+  if (isAbsolute(path) && !path.includes("\0")) return ok({ path });
+  return err({
+    what: `${quote(text)} names no socket`,
+    fix: "write unix: and an absolute path: unix:/run/weir/admin.sock",
+  });
+}
+
 /** Letters, digits, hyphens and dots, as in /etc/hosts and container names. RFC 1123 §2.1, with underscores. */
 const hostName =
   /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/i;
@@ -121,6 +137,25 @@ export function parseUpstreamAddress(text: string): Result<HostPort, Wrong> {
   if ((family === 0 && !name) || bracketed !== (family === 6))
     return err(notAnAddress(text, upstreamFix));
   return ok({ host, port });
+}
+
+/** Where a tunnel's peer is; without a port at its protocol's own. */
+export interface PeerAddress {
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/** A tunnel's peer: an IP address, IPv6 in brackets, and a port from 1 up if it is an unusual one. */
+export function parsePeerAddress(text: string): Result<PeerAddress, Wrong> {
+  const bare = /^(?:\[([^\]]*)\]|([^[\]:]*))$/.exec(text);
+  const written = bare === null ? text : `${text}:1`;
+  const address = parseUpstreamAddress(written);
+  if (address.ok && isIP(address.value.host) !== 0)
+    return ok(bare === null ? address.value : { host: address.value.host, port: undefined });
+  return err({
+    what: `${quote(text)} is not the address of a peer`,
+    fix: 'write an IP address, with a port if it is not the usual one: "192.0.2.1", "192.0.2.1:4789" or "[2001:db8::1]"',
+  });
 }
 
 /** Addresses under a prefix, at one port or (without `port`) at any. */

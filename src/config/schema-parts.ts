@@ -7,6 +7,7 @@ import {
   parseDuration,
   parseListenAddress,
   parseMemorySize,
+  parsePeerAddress,
   parseUpstreamAddress,
   quote,
   sizePattern,
@@ -76,6 +77,9 @@ export const upstreamAddress = textOf(
   "127.0.0.1:5353",
   parseUpstreamAddress,
 );
+
+/** A port left out is the tunnel protocol's. */
+export const peerAddress = textOf("an address and port", "192.0.2.1:4789", parsePeerAddress);
 
 export const addressRange = textOf("a range of addresses", "192.0.2.0/24:53", parseAddressRange);
 

@@ -2,12 +2,18 @@ import { z } from "zod";
 import { filterSchema } from "./filter-schema.ts";
 import { listenerSchema, maxIfindex } from "./listener-schema.ts";
 import { routeSchema } from "./route-schema.ts";
-import { type HostPort, parseListenAddress } from "./scalars.ts";
+import {
+  type AdminListen,
+  type HostPort,
+  parseAdminListen,
+  parseListenAddress,
+} from "./scalars.ts";
 import {
   block,
   blockOf,
   choice,
   duration,
+  filePath,
   listOf,
   memorySize,
   name,
@@ -30,7 +36,7 @@ export const upstreamSchema = block({
     .max(64)
     .optional()
     .describe(
-      "Where it answers: address:port or name:port. Names are looked up once, at the start.",
+      "Where it answers: address:port or name:port. Names are looked up at the start and at each reload.",
     ),
   echo: z
     .literal(true)
@@ -58,6 +64,12 @@ const listenOrOff = textOf<HostPort | "off">(
   (text) => (text === "off" ? { ok: true, value: "off" as const } : parseListenAddress(text)),
 );
 
+const adminListen = textOf<AdminListen | "off">(
+  "unix: and a path, an address and port, or off",
+  "unix:/run/weir/admin.sock",
+  parseAdminListen,
+);
+
 /** The whole config: keys, types, defaults and what each means. */
 export const configSchema = block(
   {
@@ -83,6 +95,16 @@ export const configSchema = block(
     })
       .prefault({})
       .describe("Logging."),
+    reload: block({
+      watch: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Reload when the config or a file that it names changes. Without it: on SIGHUP and weir reload only.",
+        ),
+    })
+      .prefault({})
+      .describe("When the config is read again while the proxy runs."),
     metrics: block({
       listen: listenOrOff
         .prefault("127.0.0.1:9464")
@@ -90,11 +112,25 @@ export const configSchema = block(
     })
       .prefault({})
       .describe("The Prometheus endpoint."),
+    admin: block({
+      listen: adminListen
+        .optional()
+        .describe(
+          "Where weir's own commands reach it: unix: and an absolute path, an address and port, or off. Without it: weir-UID/admin.sock in $XDG_RUNTIME_DIR or /tmp, for this user only.",
+        ),
+      tokenFile: filePath
+        .optional()
+        .describe(
+          "A file with the token that clients must show. Needed where listen is an address and port, which anyone who reaches it could use. Relative to the config file.",
+        ),
+    })
+      .prefault({})
+      .describe("The control API."),
     upstreams: blockOf(name, upstreamSchema).prefault({}).describe("Where packets go, by name."),
     ports: blockOf(ifindex, reference)
       .default({})
       .describe(
-        "What a redirect's number (ifindex) stands for: an upstream's name. Any other number drops the packet.",
+        "What a redirect's number (ifindex) stands for: an upstream's name, or listener.peer for a peer of a tunnel in mode bridge. Any other number drops the packet.",
       ),
     routes: listOf(routeSchema)
       .default([])
@@ -105,7 +141,7 @@ export const configSchema = block(
       .max(256)
       .describe("Where packets come in, and which filters they pass."),
   },
-  ["admin", "drain"],
+  ["drain"],
 );
 
 /** With defaults, durations in milliseconds, sizes in bytes, addresses in parts. */

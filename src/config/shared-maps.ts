@@ -1,9 +1,17 @@
 import { UserError } from "../common/user-error.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapSpec } from "../object/object-spec.ts";
+import type { Succession } from "./map-succession.ts";
 
-/** Maps that objects pin by name, and the filter that made each: filters after it use the same. */
-export type SharedMaps = Map<string, { readonly handle: MapHandle; readonly filter: string }>;
+/** A map that objects pin by name, and the filter whose it was first: filters after it use the same. */
+interface SharedMap {
+  readonly handle: MapHandle;
+  readonly filter: string;
+  readonly succession: Succession;
+}
+
+/** Those of a plan, by name. */
+export type SharedMaps = Map<string, SharedMap>;
 
 /**
  * Whether filters share the map by its name: LIBBPF_PIN_BY_NAME, iproute2's PIN_GLOBAL_NS and
@@ -16,7 +24,7 @@ export function isShared({ pinning, type }: MapSpec): boolean {
 /** Why a map pinned by the same name cannot stand in for `spec`. libbpf: map_is_reuse_compat. */
 export function sharingProblem(
   spec: MapSpec,
-  { handle, filter }: { readonly handle: MapHandle; readonly filter: string },
+  { handle, filter }: Pick<SharedMap, "handle" | "filter">,
 ): UserError | undefined {
   for (const [key, word] of compared)
     if ((spec[key] ?? 0) !== (handle[key] ?? 0))

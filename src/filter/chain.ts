@@ -10,12 +10,14 @@ export interface ChainLink {
 }
 
 /**
- * An ordered list of filters, each asked until one ends the chain. A chain whose every filter
- * went on passes the packet, as libxdp's dispatcher does. A filter that faulted always ends it.
+ * An ordered list of filters: those not disabled are asked until one ends the chain. A chain whose
+ * every filter went on passes the packet, as libxdp's dispatcher does. A filter that faulted always
+ * ends it.
  */
 export class Chain {
   readonly #filters: readonly LoadedFilter[];
   readonly #goesOn: readonly ReadonlySet<VerdictKind>[];
+  #asked = 0;
   #decider: LoadedFilter | undefined;
 
   constructor(links: readonly ChainLink[]) {
@@ -34,6 +36,18 @@ export class Chain {
   }
 
   /**
+   * Whether the last judgement asked a program of `filter` (or that of `filter:program`), unless it
+   * has been disabled since.
+   */
+  hasAsked(filter: string): boolean {
+    for (let i = 0; i < this.#asked; i++) {
+      const { name, disabled } = this.#filters[i]!;
+      if (!disabled && name.startsWith(filter) && (name[filter.length] ?? ":") === ":") return true;
+    }
+    return false;
+  }
+
+  /**
    * The chain's verdict on the frame in `slot`. Where several socket filters cut the packet, the
    * shortest cut holds. Shared objects: allocates nothing.
    */
@@ -41,8 +55,11 @@ export class Chain {
     const filters = this.#filters;
     this.#decider = undefined;
     let keptBytes = Number.POSITIVE_INFINITY;
+    this.#asked = 0;
     for (let i = 0; i < filters.length; i++) {
       const filter = filters[i]!;
+      if (filter.disabled) continue;
+      this.#asked = i + 1;
       const verdict = filter.judge(slot);
       if (verdict.kind === "pass" && verdict.cutTo !== undefined && verdict.cutTo < keptBytes)
         keptBytes = verdict.cutTo;

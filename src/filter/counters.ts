@@ -1,4 +1,5 @@
 import { type DropReason, dropReasons } from "../common/drop-reason.ts";
+import { allocationBytes } from "../runtime/arena.ts";
 import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
 
 /**
@@ -23,20 +24,27 @@ export const runBounds = [
   1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 1e-2,
 ] as const;
 
-/** What a block of counters has cells for. */
+/** How many of what there are counters for. */
 export interface CounterShape {
   readonly listeners: number;
   readonly filters: number;
   /** Addresses of all upstreams together. */
   readonly addresses: number;
+  /** A lane is one network of one peer of a tunnel. Absent: there are none. */
+  readonly lanes?: number;
 }
+
+/** What is counted a lane. */
+const laneCells = 4;
 
 const perDirection = verdictKinds.length * 2 + dropReasons.length;
 const perListener = directions.length * perDirection + listenerCells.length + receiveErrors.length;
 /** A filter's cells: verdicts, then sampled run times by bucket (one more for above all), then their sum. */
 const runsAt = verdictKinds.length;
 const runSumAt = runsAt + runBounds.length + 1;
-const perFilter = runSumAt + 1;
+/** Not 0: the filter is taken out of its chains. Behind the counters. */
+const disabledAt = runSumAt + 1;
+const perFilter = disabledAt + 1;
 
 const directionIndex: Readonly<Record<Direction, number>> = { ingress: 0, egress: 1 };
 const verdictIndex = indexes(verdictKinds);
@@ -44,25 +52,61 @@ const reasonIndex = indexes(dropReasons);
 const cellIndex = indexes(listenerCells);
 const errorIndex = indexes(receiveErrors);
 
-/** Bytes one worker's counters take in the arena. */
+/**
+ * Where one worker's counters lie: arena offsets, by the numbers that a plan gives its listeners,
+ * filters, upstream addresses and lanes of tunnels. Each has a place of its own, so that what stays over a reload
+ * keeps its counts, whatever its number becomes.
+ */
+export interface CounterPlaces {
+  readonly listeners: readonly number[];
+  readonly filters: readonly number[];
+  readonly addresses: readonly number[];
+  readonly lanes: readonly number[];
+}
+
+/** Bytes of the arena that one place takes. */
+export const placeBytes: Readonly<Record<keyof CounterPlaces, number>> = {
+  listeners: allocationBytes(perListener * 8),
+  filters: allocationBytes(perFilter * 8),
+  addresses: allocationBytes(8),
+  lanes: allocationBytes(laneCells * 8),
+};
+
+/** Bytes of the arena that one worker's counters take. */
 export function counterBytes(shape: CounterShape): number {
-  return (shape.listeners * perListener + shape.filters * perFilter + shape.addresses) * 8;
+  return (
+    shape.listeners * placeBytes.listeners +
+    shape.filters * placeBytes.filters +
+    shape.addresses * placeBytes.addresses +
+    (shape.lanes ?? 0) * placeBytes.lanes
+  );
 }
 
 /**
  * One worker's counters: 64-bit float cells in the arena (exact to 2⁵³). The worker is the only
  * writer; the main thread reads the same cells when it is scraped, so that rendering costs the
- * worker nothing and needs no message.
+ * worker nothing and needs no message. One cell a filter goes the other way: the main thread
+ * disables filters, and the worker reads.
  */
 export class Counters {
-  readonly #cells: Float64Array;
-  readonly #filters: number;
-  readonly #addresses: number;
+  #cells: Float64Array;
+  /** Indexes of first cells. */
+  readonly #listeners: readonly number[];
+  readonly #filters: readonly number[];
+  readonly #addresses: readonly number[];
+  readonly #lanes: readonly number[];
 
-  constructor(memory: WebAssembly.Memory, offset: number, shape: CounterShape) {
-    this.#cells = new Float64Array(memory.buffer, offset, counterBytes(shape) / 8);
-    this.#filters = shape.listeners * perListener;
-    this.#addresses = this.#filters + shape.filters * perFilter;
+  constructor(memory: WebAssembly.Memory, places: CounterPlaces) {
+    this.#cells = new Float64Array(memory.buffer);
+    this.#listeners = places.listeners.map((offset) => offset / 8);
+    this.#filters = places.filters.map((offset) => offset / 8);
+    this.#addresses = places.addresses.map((offset) => offset / 8);
+    this.#lanes = places.lanes.map((offset) => offset / 8);
+  }
+
+  /** Counts nothing any more: the cells may soon be something else's. */
+  detach(): void {
+    this.#cells = new Float64Array(0);
   }
 
   /** Counts a packet of `bytes` (the frame's length) whose verdict is `kind`. */
@@ -78,22 +122,22 @@ export class Counters {
     count: number,
     bytes: number,
   ): void {
-    const at = packetsAt(listener, direction, kind);
+    const at = packetsAt(this.#listeners[listener]!, direction, kind);
     this.#cells[at]! += count;
     this.#cells[at + 1]! += bytes;
   }
 
   drop(listener: number, direction: Direction, reason: DropReason): void {
-    this.#cells[dropsAt(listener, direction, reason)]! += 1;
+    this.#cells[dropsAt(this.#listeners[listener]!, direction, reason)]! += 1;
   }
 
   filterVerdict(filter: number, kind: VerdictKind): void {
-    this.#cells[this.#filters + filter * perFilter + verdictIndex[kind]]! += 1;
+    this.#cells[this.#filters[filter]! + verdictIndex[kind]]! += 1;
   }
 
   /** A run of a filter that was timed. */
   filterRun(filter: number, seconds: number): void {
-    const at = this.#filters + filter * perFilter;
+    const at = this.#filters[filter]!;
     let bucket = 0;
     while (bucket < runBounds.length && seconds > runBounds[bucket]!) bucket++;
     this.#cells[at + runsAt + bucket]! += 1;
@@ -102,74 +146,99 @@ export class Counters {
 
   /** An upstream's address answered, or could not be reached, at `nowMs` (above 0). */
   upstream(address: number, up: boolean, nowMs: number): void {
-    this.#cells[this.#addresses + address] = up ? nowMs : -nowMs;
+    this.#cells[this.#addresses[address]!] = up ? nowMs : -nowMs;
+  }
+
+  /** A frame of `bytes` came from a lane's peer (ingress), or was sent there (egress). */
+  laneFrame(lane: number, direction: Direction, bytes: number): void {
+    const at = this.#lanes[lane]! + directionIndex[direction] * 2;
+    this.#cells[at]! += 1;
+    this.#cells[at + 1]! += bytes;
   }
 
   add(listener: number, cell: ListenerCell, by: number): void {
-    this.#cells[cellAt(listener, cell)]! += by;
+    this.#cells[cellAt(this.#listeners[listener]!, cell)]! += by;
   }
 
   receiveError(listener: number, reason: ReceiveError, by = 1): void {
-    this.#cells[errorAt(listener, reason)]! += by;
+    this.#cells[errorAt(this.#listeners[listener]!, reason)]! += by;
   }
 
   readPackets(listener: number, direction: Direction, kind: VerdictKind): number {
-    return this.#cells[packetsAt(listener, direction, kind)]!;
+    return this.#cells[packetsAt(this.#listeners[listener]!, direction, kind)]!;
   }
 
   readBytes(listener: number, direction: Direction, kind: VerdictKind): number {
-    return this.#cells[packetsAt(listener, direction, kind) + 1]!;
+    return this.#cells[packetsAt(this.#listeners[listener]!, direction, kind) + 1]!;
   }
 
   readDrops(listener: number, direction: Direction, reason: DropReason): number {
-    return this.#cells[dropsAt(listener, direction, reason)]!;
+    return this.#cells[dropsAt(this.#listeners[listener]!, direction, reason)]!;
   }
 
   readFilterVerdicts(filter: number, kind: VerdictKind): number {
-    return this.#cells[this.#filters + filter * perFilter + verdictIndex[kind]]!;
+    return this.#cells[this.#filters[filter]! + verdictIndex[kind]]!;
   }
 
   /** Timed runs of a filter in each bucket of `runBounds`, then those above all; not cumulative. */
   readFilterRuns(filter: number): Float64Array {
-    const at = this.#filters + filter * perFilter + runsAt;
+    const at = this.#filters[filter]! + runsAt;
     return this.#cells.subarray(at, at + runBounds.length + 1);
   }
 
   /** Seconds that a filter's timed runs took together. */
   readFilterRunSum(filter: number): number {
-    return this.#cells[this.#filters + filter * perFilter + runSumAt]!;
+    return this.#cells[this.#filters[filter]! + runSumAt]!;
+  }
+
+  /** Takes a filter out of its chains on this worker, or puts it back. The main thread's to call. */
+  disable(filter: number, disabled: boolean): void {
+    this.#cells[this.#filters[filter]! + disabledAt] = disabled ? 1 : 0;
+  }
+
+  /** Never once detached: filters that still run then were not disabled by that. */
+  isDisabled(filter: number): boolean {
+    return this.#cells[this.#filters[filter]! + disabledAt] === 1;
   }
 
   /** When an upstream's address was last heard of: above 0 it was up, below 0 down, 0 never tried. */
   readUpstream(address: number): number {
-    return this.#cells[this.#addresses + address]!;
+    return this.#cells[this.#addresses[address]!]!;
+  }
+
+  readLaneFrames(lane: number, direction: Direction): number {
+    return this.#cells[this.#lanes[lane]! + directionIndex[direction] * 2]!;
+  }
+
+  readLaneBytes(lane: number, direction: Direction): number {
+    return this.#cells[this.#lanes[lane]! + directionIndex[direction] * 2 + 1]!;
   }
 
   readCell(listener: number, cell: ListenerCell): number {
-    return this.#cells[cellAt(listener, cell)]!;
+    return this.#cells[cellAt(this.#listeners[listener]!, cell)]!;
   }
 
   readReceiveErrors(listener: number, reason: ReceiveError): number {
-    return this.#cells[errorAt(listener, reason)]!;
+    return this.#cells[errorAt(this.#listeners[listener]!, reason)]!;
   }
 }
 
-function packetsAt(listener: number, direction: Direction, kind: VerdictKind): number {
-  return listener * perListener + directionIndex[direction] * perDirection + verdictIndex[kind] * 2;
+function packetsAt(first: number, direction: Direction, kind: VerdictKind): number {
+  return first + directionIndex[direction] * perDirection + verdictIndex[kind] * 2;
 }
 
-function dropsAt(listener: number, direction: Direction, reason: DropReason): number {
+function dropsAt(first: number, direction: Direction, reason: DropReason): number {
   const drops = directionIndex[direction] * perDirection + verdictKinds.length * 2;
-  return listener * perListener + drops + reasonIndex[reason];
+  return first + drops + reasonIndex[reason];
 }
 
-function cellAt(listener: number, cell: ListenerCell): number {
-  return listener * perListener + directions.length * perDirection + cellIndex[cell];
+function cellAt(first: number, cell: ListenerCell): number {
+  return first + directions.length * perDirection + cellIndex[cell];
 }
 
-function errorAt(listener: number, reason: ReceiveError): number {
+function errorAt(first: number, reason: ReceiveError): number {
   const cells = directions.length * perDirection + listenerCells.length;
-  return listener * perListener + cells + errorIndex[reason];
+  return first + cells + errorIndex[reason];
 }
 
 function indexes<const Names extends readonly string[]>(

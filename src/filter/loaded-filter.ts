@@ -50,6 +50,11 @@ export class LoadedFilter {
     this.#faults = faults;
   }
 
+  /** The main thread has taken it out of its chains. */
+  get disabled(): boolean {
+    return this.#counters.isDisabled(this.#index);
+  }
+
   /** Runs the program on the frame in `slot` and counts its verdict. Allocates nothing. */
   judge(slot: number): Verdict {
     const words = this.#arena.words;

@@ -168,6 +168,11 @@ export class MapAccess {
   remove(key: Uint8Array): number {
     if ((this.handle.flags & userReadOnly) !== 0 || this.handle.frozen === true)
       return -errno.EPERM;
+    return this.discard(key);
+  }
+
+  /** `remove` that heeds no write protection: for what `initialize` put there. */
+  discard(key: Uint8Array): number {
     const result = this.#runtime.remove(this.#map, this.#putKey(key), MAIN_THREAD);
     this.#checkBusy(result);
     return result;

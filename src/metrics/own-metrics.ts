@@ -1,7 +1,7 @@
 import { dropReasons } from "../common/drop-reason.ts";
 import type { EngineKind } from "../engine/engine.ts";
 import { type Counters, receiveErrors, runBounds } from "../filter/counters.ts";
-import { directions, verdictKinds } from "../filter/verdict.ts";
+import { type Direction, directions, verdictKinds } from "../filter/verdict.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { type MetricFamily, type MetricType, renderLabels, writeHistogram } from "./exposition.ts";
 import type { MapMetric } from "./map-binding.ts";
@@ -13,6 +13,12 @@ export interface MetricSources {
   readonly listeners: readonly string[];
   /** Addresses of all upstreams, by the index that counters use. */
   readonly addresses: readonly { readonly upstream: string; readonly address: string }[];
+  /** Peers and networks of all tunnels, by the index that counters use. Absent: no tunnels. */
+  readonly lanes?: readonly {
+    readonly listener: string;
+    readonly peer: string;
+    readonly vni: string;
+  }[];
   /** Datagrams that the kernel dropped since the start because a listener was too slow to read. */
   readonly kernelDrops: (listener: number) => number;
   /** By the index that counters use. */
@@ -175,6 +181,35 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       ),
     ),
     upstreamFamily(sources),
+    ...tunnelFamilies(sources),
+  ];
+}
+
+/** What each peer of a tunnel sent and was sent, by network. */
+function tunnelFamilies({ lanes = [], counters }: MetricSources): readonly MetricFamily[] {
+  const names = ["listener", "peer", "vni", "direction"];
+  const cells = (
+    read: (worker: Counters, lane: number, direction: Direction) => number,
+  ): readonly Cell[] =>
+    lanes.flatMap(({ listener, peer, vni }, lane) =>
+      directions.map((direction) => ({
+        labels: renderLabels(names, [listener, peer, vni, direction]),
+        read: () => counters.reduce((sum, worker) => sum + read(worker, lane, direction), 0),
+      })),
+    );
+  return [
+    family(
+      "weir_tunnel_frames_total",
+      "Frames that came from a tunnel's peer (ingress) or were sent to it (egress), by network",
+      "counter",
+      cells((worker, lane, direction) => worker.readLaneFrames(lane, direction)),
+    ),
+    family(
+      "weir_tunnel_bytes_total",
+      "Bytes of those frames, without tunnel headers",
+      "counter",
+      cells((worker, lane, direction) => worker.readLaneBytes(lane, direction)),
+    ),
   ];
 }
 

@@ -29,10 +29,15 @@ export type ReloadResult = "success" | "error";
 export interface Metrics {
   /** The body of a scrape. */
   render(format: ExpositionFormat): Promise<string>;
-  /** Measures another config's listeners, filters and maps from now on; on error the old ones. */
-  replace(sources: MetricSources): Result<void, UserError>;
+  /**
+   * Makes ready to measure another config's listeners, filters and maps: from when the function that
+   * it returns is called. On error all stays as it is.
+   */
+  prepare(sources: MetricSources): Result<() => void, UserError>;
   /** Counts a reload of the config, done or refused. */
   reloaded(result: ReloadResult): void;
+  /** Counts a data worker that died and was started again. */
+  workerRestarted(): void;
 }
 
 /**
@@ -45,8 +50,10 @@ export interface Metrics {
  */
 export function createMetrics(input: MetricsInput): Result<Metrics, UserError> {
   const registry = new MetricsRegistry(input);
-  const first = registry.replace(input.sources);
-  return first.ok ? ok(registry) : first;
+  const first = registry.prepare(input.sources);
+  if (!first.ok) return first;
+  first.value();
+  return ok(registry);
 }
 
 class MetricsRegistry implements Metrics {
@@ -56,6 +63,7 @@ class MetricsRegistry implements Metrics {
   readonly #config: readonly MetricFamily[];
   #sources: readonly MetricFamily[] = [];
   readonly #reloads: Record<ReloadResult, number> = { success: 0, error: 0 };
+  #workerRestarts = 0;
   #lastResult: ReloadResult = "success";
   #lastSuccess: number;
 
@@ -87,13 +95,19 @@ class MetricsRegistry implements Metrics {
         "gauge",
         [{ labels: "", read: () => this.#lastSuccess / 1_000 }],
       ),
+      family(
+        "weir_worker_restarts_total",
+        "Data workers that died and were started again",
+        "counter",
+        [{ labels: "", read: () => this.#workerRestarts }],
+      ),
       family("weir_build_info", "Version of Weir; always 1", "gauge", [
         { labels: build, read: () => 1 },
       ]),
     ];
   }
 
-  replace(sources: MetricSources): Result<void, UserError> {
+  prepare(sources: MetricSources): Result<() => void, UserError> {
     const traffic = trafficFamilies(sources);
     const maps = mapFamilies(sources);
     const own = [...traffic, ...maps, ...this.#config];
@@ -104,8 +118,14 @@ class MetricsRegistry implements Metrics {
     ]);
     if (clash !== undefined) return err(clash);
     // What a scrape left out is told behind what it left it out of.
-    this.#sources = [...traffic, ...sources.mapMetrics.map((metric) => metric.family), ...maps];
-    return ok(undefined);
+    const families = [...traffic, ...sources.mapMetrics.map((metric) => metric.family), ...maps];
+    return ok(() => {
+      this.#sources = families;
+    });
+  }
+
+  workerRestarted(): void {
+    this.#workerRestarts++;
   }
 
   reloaded(result: ReloadResult): void {

@@ -10,6 +10,8 @@ export const etherTypes = {
   arp: 0x0806,
   /** 802.1Q customer tag. */
   vlan: 0x8100,
+  /** A whole Ethernet frame, in tunnels that carry other things too. */
+  ethernetBridging: 0x6558,
   ipv6: 0x86dd,
   /** 802.1ad service tag. */
   serviceVlan: 0x88a8,

@@ -84,6 +84,30 @@ export class FrameView {
     return undefined;
   }
 
+  /** As `bind`, for an IP packet that has no Ethernet header: `etherType` says which IP it is. */
+  bindPacket(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    etherType: typeof etherTypes.ipv4 | typeof etherTypes.ipv6,
+  ): DropReason | undefined {
+    this.#bytes = bytes;
+    this.#reset();
+    this.etherType = etherType;
+    return etherType === etherTypes.ipv4 ? this.#bindIpv4(at, end) : this.#bindIpv6(at, end);
+  }
+
+  /** Index of the IP header; 0 where `version` is 0. */
+  get networkOffset(): number {
+    if (this.version === 0) return 0;
+    return this.sourceAt - (this.version === 4 ? ipv4.source : ipv6.source);
+  }
+
+  /** Index one past the last byte of the payload. */
+  get payloadEnd(): number {
+    return this.payloadOffset + this.payloadLength;
+  }
+
   /** Whether a socket can carry this on: one whole UDP datagram or TCP segment in IP, no VLAN tag. */
   get routable(): boolean {
     return (

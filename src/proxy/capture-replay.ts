@@ -17,8 +17,8 @@ import {
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
 import { CaptureClock } from "./capture-clock.ts";
-import { DataWorker, type WorkerEvents } from "./data-worker.ts";
 import { Destinations } from "./destinations.ts";
+import { loadChains, type WorkerEvents, workerParts, workerPlan } from "./load-chains.ts";
 import type { ListenerPlan, ProxyPlan } from "./plan.ts";
 import { Tally } from "./tally.ts";
 
@@ -89,18 +89,19 @@ export class CaptureReplay {
   }
 
   /** Loads the filters for listener number `listener` of a plan; nothing is bound or sent. */
-  static create(
+  static async create(
     plan: ProxyPlan,
     listener: number,
     direction: Direction,
     events: WorkerEvents,
-  ): Result<CaptureReplay, UserError> {
+  ): Promise<Result<CaptureReplay, UserError>> {
     const clock = new CaptureClock();
-    const loaded = DataWorker.load(plan, 0, events, clock, seededRandom());
+    const parts = workerParts(plan, 0, events, clock, seededRandom());
+    const loaded = await loadChains(plan, parts);
     if (!loaded.ok) return loaded;
-    const { arena, counters, slots, chain } = loaded.value;
-    const slot = slots.acquire();
-    if (slot === undefined) throw new Error("a worker without packet slots");
+    const { counters, chain } = loaded.value;
+    const { arena } = parts.context;
+    const slot = workerPlan(plan, 0).slots;
     const tally = new Tally(counters, listener, direction);
     const filters = plan.listeners[listener]![direction];
     return ok(

@@ -1,226 +1,209 @@
 import { err, ok, type Result } from "../common/result.ts";
-import { UserError } from "../common/user-error.ts";
-import type { EngineContext, Executable, LinkedProgram } from "../engine/engine.ts";
-import { Chain } from "../filter/chain.ts";
-import { Counters } from "../filter/counters.ts";
-import { engines } from "../filter/engines.ts";
-import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
-import { LoadedFilter } from "../filter/loaded-filter.ts";
-import { warmUp } from "../filter/warm-up.ts";
-import { Arena } from "../runtime/arena.ts";
-import { instantiateRuntime } from "../runtime/instantiate.ts";
-import { type Destination, Destinations } from "./destinations.ts";
-import type { Listener } from "./listener.ts";
+import type { UserError } from "../common/user-error.ts";
+import { CaptureTap } from "../filter/capture-tap.ts";
+import type { Arena } from "../runtime/arena.ts";
+import type { Destination } from "./destinations.ts";
+import { Generation } from "./generation.ts";
+import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
+import { type WorkerEvents, type WorkerParts, workerParts, workerPlan } from "./load-chains.ts";
 import { PacketSlots } from "./packet-slots.ts";
-import type { Address, ListenerPlan, ProgramPlan, ProxyPlan } from "./plan.ts";
+import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
-import { limitTrace } from "./trace-limit.ts";
+import { TunnelListener } from "./tunnel/tunnel-listener.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
-import { WorkerNetwork } from "./worker-network.ts";
 
-/** What a worker tells as it runs. */
-export interface WorkerEvents {
-  readonly onFault: (report: FaultReport) => void;
-  /** A line of `bpf_trace_printk`. */
-  readonly onTrace: (line: string) => void;
+/** A listener, what it was asked to bind to (with the port that it got), and where it is bound. */
+interface BoundListener {
+  readonly listener: Listener;
+  readonly protocol: ListenerPlan["protocol"];
+  readonly listen: Address;
+  readonly address: Address;
 }
 
-/** What packets are judged with on one worker: filters in its own engine instances, and their memory. */
-export interface LoadedChains {
-  readonly arena: Arena;
-  readonly counters: Counters;
-  readonly slots: PacketSlots;
-  readonly network: WorkerNetwork;
-  /** Has the filters' code made fast. Changes nothing that anyone sees. */
-  readonly warmUp: () => Promise<void>;
-  /** The chain of these filters of the plan, in this order. */
-  readonly chain: (filters: readonly number[]) => Chain;
+/** The next generation: complete, and carrying nothing. */
+interface Prepared {
+  readonly generation: Generation;
+  /** By the plan's numbers. */
+  readonly listeners: readonly BoundListener[];
+  /** Those of `listeners` that are not in force yet. */
+  readonly opened: readonly Listener[];
 }
 
-/** All that one worker does: its engine, its instances of the filters, its listeners. */
+/**
+ * All that one worker does: its engine, its instances of the filters, its listeners. What it does is
+ * a plan; another is first prepared beside it, then takes over between two packets, or is given up.
+ */
 export class DataWorker {
-  readonly #listeners: readonly Listener[];
+  readonly #worker: number;
+  readonly #arena: Arena;
+  readonly #parts: WorkerParts;
+  readonly #clock = new TurnClock();
+  readonly #slots: PacketSlots;
+  readonly #captures: CaptureTap;
+  readonly #walks = new SessionWalks(() => this.#allListeners());
+  #generation: Generation | undefined;
+  #listeners: readonly BoundListener[] = [];
+  #prepared: Prepared | undefined;
+  /** Listeners that take nothing new any more. */
+  readonly #closing = new Set<Listener>();
 
-  readonly #warmUp: () => Promise<void>;
-
-  private constructor(listeners: readonly Listener[], warm: () => Promise<void>) {
-    this.#listeners = listeners;
-    this.#warmUp = warm;
-  }
-
-  /**
-   * Loads what worker number `worker` of a plan judges packets with; no listener is made. `random`
-   * gives 32 random bits, unsigned.
-   */
-  static load(
-    plan: ProxyPlan,
-    worker: number,
-    events: WorkerEvents,
-    clock: TurnClock,
-    random: () => number,
-  ): Result<LoadedChains, UserError> {
-    const own = plan.workers[worker];
-    if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
-    const arena = Arena.attach(plan.memory);
-    const programs: Executable[] = [];
-    const network = new WorkerNetwork(plan, arena);
-    const context: EngineContext = {
-      arena,
-      runtime: instantiateRuntime(plan.runtime, arena),
-      cpu: worker,
-      stack: own.stack,
-      clock,
-      random,
-      trace: limitTrace(events.onTrace, () => clock.nowMs()),
-      programs,
-      network,
-    };
-    const loader = new ProgramLoader(context);
-    for (const called of plan.tailCalled ?? []) {
-      const executable = loader.load(called);
-      if (!executable.ok) return executable;
-      programs.push(executable.value);
-    }
-    const counters = new Counters(plan.memory, own.counters, plan.shape);
-    const faults = new FaultReporter(events.onFault, () => clock.nowMs());
-    const filters: LoadedFilter[] = [];
-    for (let index = 0; index < plan.filters.length; index++) {
-      const filter = loadFilter(plan, index, loader, counters, faults);
-      if (!filter.ok) return filter;
-      filters.push(filter.value);
-    }
-    const chain = (indexes: readonly number[]): Chain =>
-      new Chain(
-        indexes.map((index) => ({
-          filter: filters[index]!,
-          continueOn: plan.filters[index]?.continueOn,
-        })),
-      );
-    const slots = new PacketSlots(own.slots, own.slotCount);
-    const warm = (): Promise<void> =>
-      warmUp(loader.executables(), context, own.slots, plan.runtime);
-    return ok({ arena, counters, slots, network, chain, warmUp: warm });
-  }
-
-  /** Makes worker number `worker` of a plan; nothing is bound yet. */
-  static create(
-    plan: ProxyPlan,
-    worker: number,
-    events: WorkerEvents,
-  ): Result<DataWorker, UserError> {
-    const clock = new TurnClock();
+  /** Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. */
+  constructor(plan: ProxyPlan, worker: number, events: WorkerEvents) {
+    const own = workerPlan(plan, worker);
+    const clock = this.#clock;
     const random = (): number => (Math.random() * 2 ** 32) >>> 0;
-    const loaded = DataWorker.load(plan, worker, events, clock, random);
-    if (!loaded.ok) return loaded;
-    const { arena, counters, slots, network, chain } = loaded.value;
-    const onHeard = (destination: Destination, up: boolean): void => {
-      if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
-    };
-    const listeners = plan.listeners.map((listener, index) =>
-      createListener({
-        plan: listener,
-        index,
-        ingress: chain(listener.ingress),
-        egress: chain(listener.egress),
-        destinations: new Destinations(plan, listener),
-        counters,
-        arena,
-        slots,
-        network,
-        clock,
-        cpu: worker,
-        onHeard,
-        maxSessions: share(listener.maxSessions, plan.workers.length),
-        reusePort: plan.workers.length > 1,
-      }),
-    );
-    return ok(new DataWorker(listeners, loaded.value.warmUp));
-  }
-
-  /** Has the filters' code made fast before packets come. Changes nothing that anyone sees. */
-  warmUp(): Promise<void> {
-    return this.#warmUp();
+    this.#parts = workerParts(plan, worker, events, clock, random);
+    this.#worker = worker;
+    this.#arena = this.#parts.context.arena;
+    this.#slots = new PacketSlots(own.slots, own.slotCount);
+    this.#captures = new CaptureTap(this.#arena, worker, () => clock.nowMs());
   }
 
   /**
-   * Binds all listeners: their addresses, in the plan's order. If one cannot be bound, those that
-   * were are closed again, and its reason is returned.
+   * Makes a plan ready beside the one in force: programs compiled, new listeners bound. Returns the
+   * addresses of all listeners, in the plan's order. Where it fails nothing of it is left.
    */
-  async listen(): Promise<Result<readonly Address[], UserError>> {
-    const results = await Promise.all(this.#listeners.map((listener) => listener.listen()));
-    const bound: Address[] = [];
-    for (const result of results) {
+  async prepare(plan: ProxyPlan): Promise<Result<readonly Address[], UserError>> {
+    // The main thread may have grown the arena for it.
+    this.#arena.renew();
+    const generation = await Generation.create(plan, this.#parts);
+    if (!generation.ok) return generation;
+    const opened: Listener[] = [];
+    const bound = await Promise.all(
+      generation.value.settings.map((settings) => this.#bind(settings, plan, opened)),
+    );
+    const listeners: BoundListener[] = [];
+    for (const result of bound) {
       if (!result.ok) {
-        await this.stop(0);
+        generation.value.counters.detach();
+        await Promise.all(opened.map((listener) => listener.stop(0)));
         return result;
       }
-      bound.push(result.value);
+      listeners.push(result.value);
     }
-    return ok(bound);
+    this.#prepared = { generation: generation.value, listeners, opened };
+    return ok(listeners.map(({ address }) => address));
+  }
+
+  /** Gives up what was prepared. */
+  async abort(): Promise<void> {
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    prepared?.generation.counters.detach();
+    await Promise.all(prepared?.opened.map((listener) => listener.stop(0)) ?? []);
+  }
+
+  /**
+   * Puts what was prepared in force, within this turn. Listeners that stay keep their sockets and
+   * sessions; new ones open; those that are gone let TCP connections end for at most
+   * `drainTimeoutMs`, with the filters that they had. Resolves when nothing uses the plan before.
+   */
+  async commit(drainTimeoutMs: number): Promise<void> {
+    const prepared = this.#prepared;
+    if (prepared === undefined) throw new Error("a commit of what was not prepared");
+    const before = this.#generation;
+    const gone = this.#listeners.filter((bound) => !prepared.listeners.includes(bound));
+    this.#prepared = undefined;
+    this.#generation = prepared.generation;
+    for (const [index, bound] of prepared.listeners.entries())
+      if (this.#listeners.includes(bound))
+        bound.listener.follow(prepared.generation.settings[index]!);
+    for (const listener of prepared.opened) listener.open();
+    this.#listeners = prepared.listeners;
+    await Promise.all(gone.map(({ listener }) => this.#close(listener, drainTimeoutMs)));
+    before?.counters.detach();
+  }
+
+  /** Answers a question of the main thread, within this turn: a question never takes long. */
+  answer(question: WorkerQuestion): WorkerAnswer {
+    switch (question.kind) {
+      case "sessions":
+        return this.#walks.next(question);
+      case "end_sessions":
+        this.#walks.end(question.walk);
+        return { kind: "done" };
+      case "start_capture":
+        this.#captures.start(question.order);
+        return { kind: "done" };
+      case "stop_capture":
+        this.#captures.stop(question.id);
+        return { kind: "done" };
+      default: {
+        const never: never = question;
+        return never;
+      }
+    }
   }
 
   /** Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. */
   async stop(drainTimeoutMs: number): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.stop(drainTimeoutMs)));
+    await this.abort();
+    await Promise.all(this.#allListeners().map((listener) => listener.stop(drainTimeoutMs)));
   }
-}
 
-function loadFilter(
-  plan: ProxyPlan,
-  index: number,
-  loader: ProgramLoader,
-  counters: Counters,
-  faults: FaultReporter,
-): Result<LoadedFilter, UserError> {
-  const { name, program, match } = plan.filters[index]!;
-  const type = program.type;
-  if (type === "raw")
-    return err(
-      new UserError(
-        "FILTER_RAW",
-        `filter ${name}`,
-        `program ${program.name} is of type raw, whose result is no verdict`,
-        "name a program of section xdp, tc, socket or cgroup_skb",
-      ),
+  /** Those in force, and those that are ending. */
+  #allListeners(): Listener[] {
+    return [...this.#listeners.map(({ listener }) => listener), ...this.#closing];
+  }
+
+  /** The listener that is bound to this address already, else a new one, which is in `opened` too. */
+  async #bind(
+    settings: ListenerSettings,
+    plan: ProxyPlan,
+    opened: Listener[],
+  ): Promise<Result<BoundListener, UserError>> {
+    const { protocol, listen } = settings.plan;
+    const same = this.#listeners.find(
+      (bound) =>
+        bound.protocol === protocol &&
+        bound.listen.host === listen.host &&
+        bound.listen.port === listen.port,
     );
-  const executable = loader.load(plan.filters[index]!);
-  if (!executable.ok) return executable;
-  const parts = { name, index, type, match, executable: executable.value };
-  return ok(new LoadedFilter(parts, loader.arena, counters, faults));
+    if (same !== undefined) {
+      const refusal = same.listener.refusal(settings);
+      return refusal === undefined ? ok(same) : err(refusal);
+    }
+    const listener = createListener({
+      ...settings,
+      arena: this.#arena,
+      slots: this.#slots,
+      clock: this.#clock,
+      cpu: this.#worker,
+      captures: this.#captures,
+      onHeard: (destination, up) => this.#onHeard(destination, up),
+      reusePort: plan.workers.length > 1,
+    });
+    const bound = await listener.listen();
+    if (!bound.ok) return bound;
+    opened.push(listener);
+    const address = bound.value;
+    return ok({ listener, protocol, listen: { host: listen.host, port: address.port }, address });
+  }
+
+  async #close(listener: Listener, drainTimeoutMs: number): Promise<void> {
+    this.#closing.add(listener);
+    await listener.stop(drainTimeoutMs);
+    this.#closing.delete(listener);
+  }
+
+  #onHeard(destination: Destination, up: boolean): void {
+    this.#generation?.heard(destination, up, this.#clock.nowMs());
+  }
 }
 
-/** Makes programs ready to run, each once, however many plans name it. */
-class ProgramLoader {
-  readonly #context: EngineContext;
-  readonly #loaded = new Map<LinkedProgram, Executable>();
-
-  constructor(context: EngineContext) {
-    this.#context = context;
+function createListener(parts: ListenerParts): Listener {
+  const { protocol, name, tunnel } = parts.plan;
+  switch (protocol) {
+    case "udp":
+      return new UdpListener(parts);
+    case "tcp":
+      return new TcpListener(parts);
+    case "vxlan":
+    case "geneve":
+      if (tunnel === undefined) throw new RangeError(`tunnel ${name} has no plan`);
+      return new TunnelListener(parts, protocol, tunnel);
   }
-
-  get arena(): Arena {
-    return this.#context.arena;
-  }
-
-  executables(): Iterable<Executable> {
-    return this.#loaded.values();
-  }
-
-  load({ program, engine }: ProgramPlan): Result<Executable, UserError> {
-    const known = this.#loaded.get(program);
-    if (known !== undefined) return ok(known);
-    const executable = engines[engine](program, this.#context);
-    if (executable.ok) this.#loaded.set(program, executable.value);
-    return executable;
-  }
-}
-
-function createListener(parts: ConstructorParameters<typeof UdpListener>[0]): Listener {
-  return parts.plan.protocol === "udp" ? new UdpListener(parts) : new TcpListener(parts);
-}
-
-/** A worker's part of a limit for all workers: their sum is at most the limit, each at least 1. */
-function share(limit: ListenerPlan["maxSessions"], workers: number): number {
-  return Math.max(1, Math.floor(limit / workers));
 }

@@ -10,8 +10,8 @@ export interface Destination {
   readonly family: 4 | 6;
   /** Equal for equal destinations. */
   readonly key: string;
-  /** Its place among the addresses of all upstreams, in the counters; undefined for any other. */
-  readonly index: number | undefined;
+  /** The name of the upstream that it is an address of; undefined for any other. */
+  readonly upstream: string | undefined;
 }
 
 /** An upstream's addresses, each a destination. */
@@ -19,11 +19,10 @@ export class Upstream {
   readonly name: string;
   readonly addresses: readonly Destination[];
 
-  /** `first` is the place of its first address among those of all upstreams. */
-  constructor(plan: UpstreamPlan, first: number) {
+  constructor(plan: UpstreamPlan) {
     if (plan.addresses.length === 0) throw new RangeError(`upstream ${plan.name} has no address`);
     this.name = plan.name;
-    this.addresses = plan.addresses.map((address, i) => destinationOf(address, first + i));
+    this.addresses = plan.addresses.map((address) => destinationOf(address, plan.name));
   }
 
   /** The address for the `choice`th user of this upstream: users are spread evenly. */
@@ -45,27 +44,26 @@ export class Upstream {
  * Nothing else, ever: a filter must not make an open relay.
  */
 export class Destinations {
-  /** The listener's own. */
-  readonly upstream: Upstream;
+  readonly #upstream: Upstream | undefined;
   readonly #ports: ReadonlyMap<number, Upstream>;
   readonly #configured: ReadonlyMap<string, Destination>;
   readonly #allowed: readonly AddressRange[];
 
   constructor(plan: Pick<ProxyPlan, "upstreams" | "ports">, listener: ListenerPlan) {
-    let addresses = 0;
-    const upstreams = plan.upstreams.map((upstream) => {
-      const first = addresses;
-      addresses += upstream.addresses.length;
-      return new Upstream(upstream, first);
-    });
+    const upstreams = plan.upstreams.map((upstream) => new Upstream(upstream));
     const byIndex = (index: number, user: string): Upstream => {
       const upstream = upstreams[index];
       if (upstream === undefined) throw new RangeError(`${user}: no upstream ${index}`);
       return upstream;
     };
-    this.upstream = byIndex(listener.upstream, listener.name);
+    this.#upstream =
+      listener.upstream === undefined ? undefined : byIndex(listener.upstream, listener.name);
     this.#ports = new Map(
-      plan.ports.map((port) => [port.ifindex, byIndex(port.upstream, `port ${port.ifindex}`)]),
+      plan.ports.flatMap((port) =>
+        "upstream" in port
+          ? [[port.ifindex, byIndex(port.upstream, `port ${port.ifindex}`)] as const]
+          : [],
+      ),
     );
     this.#configured = new Map(
       upstreams.flatMap((upstream) => upstream.addresses).map((address) => [address.key, address]),
@@ -73,7 +71,16 @@ export class Destinations {
     this.#allowed = (listener.allowDestinations ?? []).map(rangeOf);
   }
 
-  /** What a redirect to `ifindex` stands for; undefined for a number that no port has. */
+  /** The listener's own. A tunnel has none: its frames go to peers. */
+  get upstream(): Upstream {
+    if (this.#upstream === undefined) throw new Error("a listener without an upstream");
+    return this.#upstream;
+  }
+
+  /**
+   * The upstream that a redirect to `ifindex` goes to; undefined for a number that no port has, or
+   * that stands for a tunnel's peer.
+   */
   port(ifindex: number): Upstream | undefined {
     return this.#ports.get(ifindex);
   }
@@ -94,12 +101,12 @@ export class Destinations {
   }
 }
 
-function destinationOf({ host, port }: Address, index: number | undefined): Destination {
+function destinationOf({ host, port }: Address, upstream: string | undefined): Destination {
   const parsed = parseAddress(host);
   if (parsed === undefined) throw new RangeError(`destination ${host} is no IP address`);
   const address = unmapAddress(parsed);
   const family = address.length === 4 ? 4 : 6;
   // A scope id is this machine's business and has to reach connect(2).
   const text = host.includes("%") ? host : formatAddress(address, 0, family === 4 ? 4 : 16);
-  return { host: text, port, family, key: endpointKey(text, port), index };
+  return { host: text, port, family, key: endpointKey(text, port), upstream };
 }

@@ -14,7 +14,7 @@ export async function openFileLimit(): Promise<number | undefined> {
 }
 
 /** Files an open session holds: a connected socket, for TCP the client's too. */
-const filesPerSession = { udp: 1, tcp: 2 } as const;
+const filesPerSession = { udp: 1, tcp: 2, vxlan: 1, geneve: 1 } as const;
 
 /**
  * The listener with `maxSessions` lowered so that the sessions of all `listeners` together take at

@@ -1,6 +1,7 @@
 import type { DropReason } from "../common/drop-reason.ts";
 import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
 import { hasVlanTag } from "../engine/socket-context.ts";
+import type { CaptureTap } from "../filter/capture-tap.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Direction, Verdict } from "../filter/verdict.ts";
 import { dropFor, passed } from "../filter/verdict-of.ts";
@@ -54,6 +55,9 @@ export interface JudgeParts {
   /** The listener's number. */
   readonly ifindex: number;
   readonly direction: Direction;
+  /** The listener's name, for captures. */
+  readonly listener: string;
+  readonly captures: CaptureTap;
   /** Called before a chain runs: the packet's time. */
   readonly refreshClock: () => void;
 }
@@ -63,8 +67,8 @@ export interface JudgeParts {
  * One for each direction of a listener. Bytes never leave a slot but by copy: see `PacketSlots`.
  */
 export class FrameJudge {
-  readonly #chain: Chain;
-  readonly #parts: JudgeParts;
+  #chain: Chain;
+  #parts: JudgeParts;
   readonly #view = new FrameView();
   /** From the frame's start to its payload, as the filters left it. */
   #headerBytes = 0;
@@ -83,14 +87,23 @@ export class FrameJudge {
     this.#parts = parts;
   }
 
+  /**
+   * Asks another chain from the next frame on, whose filters know another network, for a listener
+   * that may have another number or name.
+   */
+  follow(chain: Chain, parts: Pick<JudgeParts, "ifindex" | "listener" | "network">): void {
+    this.#chain = chain;
+    this.#parts = { ...this.#parts, ...parts };
+  }
+
   /** Nothing looks at frames of this direction: all pass, and none is built. */
   get isBlind(): boolean {
-    return this.#chain.isEmpty;
+    return this.#chain.isEmpty && !this.#parts.captures.isActive;
   }
 
   datagram(flow: Flow, payload: Uint8Array): Judgement {
     const judgement = this.#begin(flow.headerBytes + payload.length);
-    if (this.#chain.isEmpty) return judgement;
+    if (this.isBlind) return judgement;
     if (judgement.frameBytes > FRAME_CAPACITY) return this.#drop("frame_too_large");
     const slot = this.#parts.slots.acquire();
     if (slot === undefined) return this.#drop("no_packet_slot");
@@ -117,7 +130,7 @@ export class FrameJudge {
   segment(flow: Flow, segment: TcpSegment, payload: Uint8Array): Judgement {
     const headerBytes = tcpHeaderBytes(flow, segment);
     const judgement = this.#begin(headerBytes + payload.length);
-    if (this.#chain.isEmpty) return judgement;
+    if (this.isBlind) return judgement;
     const slot = this.#parts.slots.acquire();
     if (slot === undefined) return this.#drop("no_packet_slot");
     const bytes = this.#parts.arena.bytes;
@@ -145,13 +158,19 @@ export class FrameJudge {
   }
 
   #judge(slot: number, flow: Flow): void {
-    const { arena, cpu, ifindex, direction } = this.#parts;
-    const judgement = this.#judgement;
-    describeFrame(arena, slot, judgement.frameBytes, ifindex, cpu);
+    const { arena, cpu, ifindex, direction, captures } = this.#parts;
+    describeFrame(arena, slot, this.#judgement.frameBytes, ifindex, cpu);
     if (direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     this.#parts.refreshClock();
+    const isCaptured = captures.isActive && captures.begin(slot, this.#parts);
+    this.#decide(slot, flow);
+    if (isCaptured) captures.end(slot, this.#parts, this.#chain, this.#judgement.verdict);
+  }
+
+  #decide(slot: number, flow: Flow): void {
+    const { arena, direction } = this.#parts;
     const verdict = this.#chain.judge(slot);
-    judgement.verdict = verdict;
+    this.#judgement.verdict = verdict;
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
     // Replies go to the client and nowhere else, so nothing can loop.
     if (direction === "egress" && verdict.kind !== "pass") {

@@ -6,7 +6,7 @@ import type { BoundListener } from "./supervisor.ts";
 const freshMs = 100;
 
 /**
- * Datagrams that the kernel dropped because a UDP listener's receive buffer was full, by listener:
+ * Datagrams that the kernel dropped because the receive buffer of a UDP listener or tunnel was full, by listener:
  * the `drops` column of /proc/net/udp and udp6 (proc(5)), summed over the workers' sockets. 0 where
  * the system has no such file.
  */
@@ -17,7 +17,7 @@ export class KernelDrops {
 
   constructor(listeners: readonly BoundListener[]) {
     this.#keys = listeners.map(({ protocol, address }) =>
-      protocol === "udp" ? procAddress(address.host, address.port) : undefined,
+      protocol === "tcp" ? undefined : procAddress(address.host, address.port),
     );
   }
 

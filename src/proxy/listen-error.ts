@@ -21,7 +21,10 @@ const causes: Readonly<Record<string, string>> = {
 };
 
 /** Why a listener could not be bound, and what would help. */
-export function listenError(plan: ListenerPlan, error: NodeJS.ErrnoException): UserError {
+export function listenError(
+  plan: Pick<ListenerPlan, "name" | "protocol" | "listen">,
+  error: NodeJS.ErrnoException,
+): UserError {
   const code = error.code ?? "";
   const address = formatEndpoint(plan.listen.host, plan.listen.port);
   const cause = causes[code] === undefined ? error.message : `${causes[code]} (${code})`;

@@ -1,5 +1,6 @@
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -18,15 +19,29 @@ export interface ErrorMessage {
 
 /** From a worker to the main thread. */
 export type WorkerMessage =
-  /** All listeners are bound: their addresses, in the plan's order. */
+  /** The plan that it was started with, or told to prepare, is ready: the addresses of all listeners, in its order. */
   | { readonly kind: "ready"; readonly bound: readonly Address[] }
-  /** It cannot start; it ends by itself. */
+  /** It cannot do as the plan says. One that was starting ends by itself. */
   | { readonly kind: "failed"; readonly error: ErrorMessage }
+  /** After `abort`: nothing is left of what was prepared. */
+  | { readonly kind: "aborted" }
+  /** After `commit`: the prepared plan is in force. */
+  | { readonly kind: "committed" }
+  /** Nothing uses the plan any more that commit number `commit` replaced. */
+  | { readonly kind: "released"; readonly commit: number }
   | { readonly kind: "fault"; readonly report: FaultReport }
   /** A line of `bpf_trace_printk`. */
   | { readonly kind: "trace"; readonly line: string }
+  /** To the question of that number. */
+  | { readonly kind: "answer"; readonly number: number; readonly answer: WorkerAnswer }
   /** After `stop`: everything is closed. It ends by itself. */
   | { readonly kind: "stopped" };
 
-/** From the main thread to a worker. */
-export type ControlMessage = { readonly kind: "stop"; readonly drainTimeoutMs: number };
+/** From the main thread to a worker. One of the first three is under way at a time. */
+export type ControlMessage =
+  | { readonly kind: "prepare"; readonly plan: ProxyPlan }
+  | { readonly kind: "abort" }
+  /** `commit` is its number. Listeners that are gone let connections end for `drainTimeoutMs`. */
+  | { readonly kind: "commit"; readonly commit: number; readonly drainTimeoutMs: number }
+  | { readonly kind: "question"; readonly number: number; readonly question: WorkerQuestion }
+  | { readonly kind: "stop"; readonly drainTimeoutMs: number };

@@ -1,6 +1,6 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
 import type { Route } from "../engine/network.ts";
-import type { CounterShape } from "../filter/counters.ts";
+import type { CounterPlaces } from "../filter/counters.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 
 /**
@@ -12,7 +12,6 @@ export interface ProxyPlan {
   readonly memory: WebAssembly.Memory;
   readonly runtime: WebAssembly.Module;
   readonly workers: readonly WorkerPlan[];
-  readonly shape: CounterShape;
   /** Indexed by the number chains use. */
   readonly filters: readonly FilterPlan[];
   /** Value n of the filters' prog_arrays names `tailCalled[n - 1]`. Absent: they are empty. */
@@ -30,7 +29,8 @@ export interface WorkerPlan {
   readonly stack: number;
   readonly slots: number;
   readonly slotCount: number;
-  readonly counters: number;
+  /** By the plan's numbers. */
+  readonly counters: CounterPlaces;
 }
 
 /** A program and what runs it. One that several plans name is one object in all of them. */
@@ -59,19 +59,29 @@ export interface UpstreamPlan {
   readonly addresses: readonly Address[];
 }
 
-export interface PortPlan {
+export type PortPlan = UpstreamPort | PeerPort;
+
+interface UpstreamPort {
   readonly ifindex: number;
   /** Index into `upstreams`. */
   readonly upstream: number;
 }
 
+interface PeerPort {
+  readonly ifindex: number;
+  /** Index into `listeners`: a tunnel. */
+  readonly listener: number;
+  /** Index into that tunnel's `peers`. */
+  readonly peer: number;
+}
+
 export interface ListenerPlan {
   readonly name: string;
-  readonly protocol: "udp" | "tcp";
+  readonly protocol: "udp" | "tcp" | TunnelProtocol;
   readonly listen: Address;
   readonly ifindex: number;
-  /** Index into `upstreams`. */
-  readonly upstream: number;
+  /** Index into `upstreams`. Undefined for tunnels, which have peers. */
+  readonly upstream: number | undefined;
   /** Indexes into `filters`, in order. */
   readonly ingress: readonly number[];
   readonly egress: readonly number[];
@@ -85,6 +95,8 @@ export interface ListenerPlan {
   readonly allowDestinations?: readonly DestinationRange[];
   /** TCP: PROXY protocol headers, read from clients and written to upstreams. Absent: none. */
   readonly proxyProtocol?: ProxyProtocolPlan;
+  /** What a tunnel is; undefined for other protocols. */
+  readonly tunnel?: TunnelPlan | undefined;
 }
 
 export interface ProxyProtocolPlan {
@@ -92,6 +104,27 @@ export interface ProxyProtocolPlan {
   readonly send: "off" | "v1" | "v2";
   /** Who may say whose connection it is. */
   readonly trust: readonly DestinationRange[];
+}
+
+export type TunnelProtocol = "vxlan" | "geneve";
+
+export interface TunnelPlan {
+  readonly mode: "bridge" | "mirror" | "gwlb";
+  /** Networks whose frames are taken; none: those of all. */
+  readonly vnis: readonly number[];
+  /** Who may send frames; none: anyone (never in bridge mode). */
+  readonly peers: readonly PeerPlan[];
+  /** Longest IP packet on the way to peers: outer headers and all. */
+  readonly mtu: number;
+  /** Where load balancers ask whether this one is well. */
+  readonly healthCheck?: Address | undefined;
+  /** Place of its first lane among those of all tunnels, in the counters. */
+  readonly firstLane: number;
+}
+
+export interface PeerPlan {
+  readonly name: string;
+  readonly address: Address;
 }
 
 /** `CIDR[:port]` of the config. */

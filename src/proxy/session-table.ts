@@ -30,10 +30,11 @@ const longestTimerMs = 2 ** 31 - 1;
  * ending the least recently used. Using an entry moves it to the front: a few writes.
  */
 export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
-  readonly #options: TableOptions<Entry>;
+  #options: TableOptions<Entry>;
   #newest: SessionLink<Entry> | undefined;
   #oldest: SessionLink<Entry> | undefined;
-  #size = 0;
+  /** In the order they came. Its iterators go on while entries come and go. */
+  readonly #all = new Set<Entry>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: TableOptions<Entry>) {
@@ -41,19 +42,24 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#all.size;
   }
 
   /** Adds `entry`, after making room for it. */
   add(entry: Entry): void {
-    if (this.#size >= this.#options.capacity && this.#oldest !== undefined) {
-      const evicted = this.#oldest.entry;
-      this.remove(evicted);
-      this.#options.onEvicted(evicted);
-    }
-    this.#size++;
+    if (this.#all.size >= this.#options.capacity) this.#evict();
+    this.#all.add(entry);
     entry.link.listed = true;
     this.#pushNewest(entry.link);
+    this.#arm();
+  }
+
+  /** Holds another bound from now on: entries beyond it make room, idle ones are found. */
+  limit(capacity: number, idleTimeoutMs: number): void {
+    this.#options = { ...this.#options, capacity, idleTimeoutMs };
+    while (this.#all.size > capacity) this.#evict();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#arm();
   }
 
@@ -72,12 +78,20 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   remove(entry: Entry): void {
     if (!entry.link.listed) return;
     entry.link.listed = false;
-    this.#size--;
+    this.#all.delete(entry);
     this.#unlink(entry.link);
-    if (this.#size === 0) {
+    if (this.#all.size === 0) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     }
+  }
+
+  /**
+   * All entries in the order they came, to be asked for over many turns: what is there from start to
+   * end comes once, what comes or goes meanwhile may.
+   */
+  walk(): IterableIterator<Entry> {
+    return this.#all.values();
   }
 
   /** All entries, the least recently used first. */
@@ -85,6 +99,13 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
     const all: Entry[] = [];
     for (let link = this.#oldest; link !== undefined; link = link.newer) all.push(link.entry);
     return all;
+  }
+
+  #evict(): void {
+    const evicted = this.#oldest?.entry;
+    if (evicted === undefined) return;
+    this.remove(evicted);
+    this.#options.onEvicted(evicted);
   }
 
   #pushNewest(link: SessionLink<Entry>): void {

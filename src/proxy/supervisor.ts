@@ -1,19 +1,22 @@
-import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
+import { performance } from "node:perf_hooks";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { Counters } from "../filter/counters.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
-import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
+import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
   /** A filter's run that ended in a fault. At most one a filter, worker and second. */
   readonly onFault: (report: FaultReport) => void;
   /** A line of `bpf_trace_printk`. */
   readonly onTrace?: (line: string) => void;
-  /** A worker ended that was not told to: its packets go nowhere. The others still run. */
+  /** A worker ended that was not told to. It is started again, with the maps as they are. */
+  readonly onWorkerRestart?: (worker: number, cause: string) => void;
+  /** Workers ended too often to be started again: this one's packets go nowhere. */
   readonly onWorkerDied: (worker: number, cause: string) => void;
   /** Something of the plan is done differently than it says. */
   readonly onWarning?: (message: string) => void;
@@ -26,9 +29,30 @@ export interface BoundListener {
   readonly address: Address;
 }
 
+export interface ApplyOptions {
+  /** How long connections of listeners that are gone may go on, with the filters that they had. */
+  readonly drainTimeoutMs: number;
+  /** Called when every worker is ready: the last that can refuse. */
+  readonly beforeCommit?: () => Result<undefined, readonly UserError[]>;
+}
+
+export interface Applied {
+  /** Resolves when no worker uses anything of the plans before: what only they had can go. */
+  readonly released: Promise<void>;
+}
+
 export interface RunningProxy {
-  /** In the plan's order. */
+  /** In the order of the plan in force. */
   readonly listeners: readonly BoundListener[];
+  /** What a worker (by its place in the plan) says to a question; an error where it has died. */
+  ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>>;
+  /**
+   * Puts another plan over the same memory and workers in force: on all workers, or on none. Each
+   * makes it ready beside the one that runs, and swaps between two packets. Listeners that keep
+   * protocol and address keep their sockets, sessions and connections, whose next packet meets the
+   * new filters. One plan is applied at a time, in the order of the calls.
+   */
+  apply(plan: ProxyPlan, options: ApplyOptions): Promise<Result<Applied, readonly UserError[]>>;
   /**
    * Stops taking packets and connections, lets TCP connections end for at most `drainTimeoutMs`,
    * then closes everything. Resolves when all workers have ended. Calling it again waits too.
@@ -39,41 +63,215 @@ export interface RunningProxy {
 /**
  * Starts the data workers of a plan, and resolves when every listener is bound. If one cannot be,
  * no worker is left, and the error names the listener, its address and a remedy.
- *
- * The first worker starts alone: a port that the system chose is then every worker's.
  */
 export async function startProxy(
-  asked: ProxyPlan,
+  plan: ProxyPlan,
   options: SupervisorOptions,
 ): Promise<Result<RunningProxy, UserError>> {
-  const plan = await withFilesFor(asked, options);
-  const first = await startWorker(plan, 0, options);
-  if (!first.ok) return first;
-  const shared: ProxyPlan = {
-    ...plan,
-    listeners: plan.listeners.map((listener, i) => ({
-      ...listener,
-      listen: { host: listener.listen.host, port: first.value.bound[i]!.port },
-    })),
-  };
-  const others = await Promise.all(
-    plan.workers.slice(1).map((_, i) => startWorker(shared, i + 1, options)),
-  );
-  const running = [first, ...others].flatMap((result) => (result.ok ? [result.value] : []));
-  const stopAll = async (drainTimeoutMs: number): Promise<void> => {
-    await Promise.all(running.map((worker) => worker.stop(drainTimeoutMs)));
-  };
-  const failed = others.find((result) => !result.ok);
-  if (failed !== undefined) {
-    await stopAll(0);
-    return failed;
+  return Supervisor.start(plan, options);
+}
+
+/** That many workers' deaths within `crashWindowMs` are the last. */
+const maxCrashes = 3;
+const crashWindowMs = 10_000;
+
+class Supervisor implements RunningProxy {
+  readonly #options: SupervisorOptions;
+  /** By worker number; undefined: it has died. */
+  readonly #threads: (WorkerThread | undefined)[] = [];
+  /** In force: with the ports that the system chose. */
+  #plan: ProxyPlan;
+  /** Its listeners as they were asked for. */
+  #asked: readonly ListenerPlan[] = [];
+  #listeners: readonly BoundListener[] = [];
+  /** Those that some worker still uses. */
+  readonly #plansInUse = new Set<ProxyPlan>();
+  /** Resolves when all plans before the one in force are out of use. */
+  #released: Promise<unknown> = Promise.resolve();
+  /** What is under way: applying, restarting and stopping do not mix. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #crashes: readonly number[] = [];
+  #isStopping = false;
+
+  private constructor(plan: ProxyPlan, options: SupervisorOptions) {
+    this.#plan = plan;
+    this.#options = options;
   }
-  const listeners = plan.listeners.map(({ name, protocol }, i) => ({
-    name,
-    protocol,
-    address: first.value.bound[i]!,
+
+  /** The first worker starts alone: a port that the system chose is then every worker's. */
+  static async start(
+    asked: ProxyPlan,
+    options: SupervisorOptions,
+  ): Promise<Result<RunningProxy, UserError>> {
+    const supervisor = new Supervisor(asked, options);
+    const plan = await withFilesFor(asked, options);
+    const first = await supervisor.#startThread(plan, 0);
+    if (!first.ok) return first;
+    const shared = withPorts(plan, first.value);
+    supervisor.#enforce(shared, plan.listeners, first.value);
+    const others = await Promise.all(
+      plan.workers.slice(1).map((_, i) => supervisor.#startThread(shared, i + 1)),
+    );
+    const failed = others.find((result) => !result.ok);
+    if (failed !== undefined) {
+      await supervisor.stop(0);
+      return failed;
+    }
+    return ok(supervisor);
+  }
+
+  get listeners(): readonly BoundListener[] {
+    return this.#listeners;
+  }
+
+  ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>> {
+    const thread = this.#threads[worker];
+    if (thread !== undefined) return thread.ask(question);
+    return Promise.resolve(err(new UserError("WORKER_DIED", `worker ${worker}`, "it has ended")));
+  }
+
+  apply(plan: ProxyPlan, options: ApplyOptions): Promise<Result<Applied, readonly UserError[]>> {
+    if (plan.workers.length !== this.#plan.workers.length)
+      throw new RangeError(`a plan for ${plan.workers.length} workers`);
+    return this.#enqueue(() => this.#apply(plan, options));
+  }
+
+  stop(drainTimeoutMs: number): Promise<void> {
+    this.#isStopping = true;
+    return this.#enqueue(async () => {
+      await Promise.all(this.#threads.map((thread) => thread?.stop(drainTimeoutMs)));
+    });
+  }
+
+  async #apply(
+    asked: ProxyPlan,
+    { drainTimeoutMs, beforeCommit }: ApplyOptions,
+  ): Promise<Result<Applied, readonly UserError[]>> {
+    const refuse = (what: string) => err([new UserError("PROXY_NOT_RUNNING", "proxy", what)]);
+    if (this.#isStopping) return refuse("it is shutting down");
+    const threads = this.#threads.filter((thread) => thread !== undefined);
+    if (threads.length < this.#plan.workers.length) return refuse("a worker has died");
+    const [first, ...others] = threads;
+    const plan = await withFilesFor(this.#keepPorts(asked), this.#options);
+    const abort = async (errors: readonly UserError[]) => {
+      await Promise.all(threads.map((thread) => thread.abort()));
+      return err(errors);
+    };
+
+    const bound = await first!.prepare(plan);
+    if (!bound.ok) return abort([bound.error]);
+    const shared = withPorts(plan, bound.value);
+    const prepared = await Promise.all(others.map((thread) => thread.prepare(shared)));
+    const failed = prepared.find((result) => !result.ok);
+    if (failed !== undefined) return abort([failed.error]);
+    const settled = beforeCommit?.() ?? ok(undefined);
+    if (!settled.ok) return abort(settled.error);
+
+    // From here on it is in force: a worker that dies now is started again with this plan.
+    const before = this.#plan;
+    this.#enforce(shared, asked.listeners, bound.value);
+    const commits = threads.map((thread) => thread.commit(drainTimeoutMs));
+    await Promise.all(commits.map(({ committed }) => committed));
+    // In the order of the plans: a later one may share maps with one that is not released yet.
+    const released = Promise.all([
+      this.#released,
+      ...commits.map((commit) => commit.released),
+    ]).then(() => void this.#plansInUse.delete(before));
+    this.#released = released;
+    return ok({ released });
+  }
+
+  #enforce(plan: ProxyPlan, asked: readonly ListenerPlan[], bound: readonly Address[]): void {
+    this.#plan = plan;
+    this.#asked = asked;
+    this.#plansInUse.add(plan);
+    this.#listeners = plan.listeners.map(({ name, protocol }, i) => ({
+      name,
+      protocol,
+      address: bound[i]!,
+    }));
+  }
+
+  /** A listener whose port the system chose keeps that port while the plan leaves it open. */
+  #keepPorts(plan: ProxyPlan): ProxyPlan {
+    const listeners = plan.listeners.map((listener) => {
+      if (listener.listen.port !== 0) return listener;
+      const same = this.#asked.findIndex(
+        ({ name, protocol, listen }) =>
+          name === listener.name &&
+          protocol === listener.protocol &&
+          listen.host === listener.listen.host &&
+          listen.port === 0,
+      );
+      const listen = this.#plan.listeners[same]?.listen ?? listener.listen;
+      return { ...listener, listen };
+    });
+    return { ...plan, listeners };
+  }
+
+  /** Runs tasks one after another; a task that fails does not keep the next from its turn. */
+  #enqueue<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(task);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  async #startThread(
+    plan: ProxyPlan,
+    number: number,
+  ): Promise<Result<readonly Address[], UserError>> {
+    const events: ThreadEvents = {
+      onFault: this.#options.onFault,
+      onTrace: (line) => this.#options.onTrace?.(line),
+      onDied: (cause) => this.#died(number, cause),
+    };
+    const started = await WorkerThread.start(plan, number, events);
+    if (!started.ok) return started;
+    this.#threads[number] = started.value.thread;
+    return ok(started.value.bound);
+  }
+
+  #died(number: number, cause: string): void {
+    this.#threads[number] = undefined;
+    this.#repair(number);
+    if (this.#isStopping) return;
+    const nowMs = performance.now();
+    const recent = this.#crashes.filter((atMs) => nowMs - atMs < crashWindowMs);
+    this.#crashes = [...recent, nowMs];
+    if (this.#crashes.length >= maxCrashes) {
+      this.#options.onWorkerDied(number, cause);
+      return;
+    }
+    this.#options.onWorkerRestart?.(number, cause);
+    void this.#enqueue(() => this.#restart(number));
+  }
+
+  async #restart(number: number): Promise<void> {
+    if (this.#isStopping) return;
+    const started = await this.#startThread(this.#plan, number);
+    if (!started.ok) this.#died(number, started.error.message);
+  }
+
+  /**
+   * Puts right what the dead worker left half done: locks that it held, sessions that it counted.
+   * Before anyone is told: whoever is may read the maps.
+   */
+  #repair(number: number): void {
+    for (const plan of this.#plansInUse) repairMaps(plan, number);
+    const { memory, workers, listeners } = this.#plan;
+    const counters = new Counters(memory, workers[number]!.counters);
+    for (const index of listeners.keys())
+      counters.add(index, "sessions", -counters.readCell(index, "sessions"));
+  }
+}
+
+/** The plan with the ports that the system chose. */
+function withPorts(plan: ProxyPlan, bound: readonly Address[]): ProxyPlan {
+  const listeners = plan.listeners.map((listener, i) => ({
+    ...listener,
+    listen: { host: listener.listen.host, port: bound[i]!.port },
   }));
-  return ok({ listeners, stop: stopAll });
+  return { ...plan, listeners };
 }
 
 /** Lowers `maxSessions` where the system allows too few open files for it. */
@@ -92,67 +290,4 @@ async function withFilesFor(plan: ProxyPlan, options: SupervisorOptions): Promis
       `maxSessions lowered, to share half of the ${openFiles} files this process may open (ulimit -n): ${lowered.join(", ")}`,
     );
   return { ...plan, listeners };
-}
-
-interface RunningWorker {
-  readonly bound: readonly Address[];
-  stop(drainTimeoutMs: number): Promise<void>;
-}
-
-/** Run from source, this file is .ts and so is the worker's; in the package both are .js. */
-const workerFile = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-
-function startWorker(
-  plan: ProxyPlan,
-  number: number,
-  options: SupervisorOptions,
-): Promise<Result<RunningWorker, UserError>> {
-  const workerData: WorkerStart = { plan, worker: number };
-  const thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
-  const ended = new Promise<void>((resolve) => thread.once("exit", () => resolve()));
-  let expected = false;
-  let cause = "it ended without a word";
-
-  const stop = async (drainTimeoutMs: number): Promise<void> => {
-    expected = true;
-    const order: ControlMessage = { kind: "stop", drainTimeoutMs };
-    thread.postMessage(order);
-    await ended;
-  };
-
-  return new Promise((resolve) => {
-    let started = false;
-    thread.on("message", (message: WorkerMessage) => {
-      switch (message.kind) {
-        case "ready":
-          started = true;
-          resolve(ok({ bound: message.bound, stop }));
-          break;
-        case "failed": {
-          expected = true;
-          const { code, where, what, fix } = message.error;
-          ended.then(() => resolve(err(new UserError(code, where, what, fix))));
-          break;
-        }
-        case "fault":
-          options.onFault(message.report);
-          break;
-        case "trace":
-          options.onTrace?.(message.line);
-          break;
-        case "stopped":
-          break;
-      }
-    });
-    thread.on("error", (error) => {
-      cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    });
-    thread.on("exit", () => {
-      if (expected) return;
-      repairMaps(plan, number);
-      if (started) options.onWorkerDied(number, cause);
-      else
-        resolve(err(new UserError("WORKER_DIED", `worker ${number}`, `could not start: ${cause}`)));
-    });
-  });
 }

@@ -10,14 +10,20 @@ export type Forwarded = "pass" | "redirect" | "tx";
  * what became of it, or as dropped with the one reason why. Bytes are the frame's as it came.
  */
 export class Tally {
-  readonly #counters: Counters;
-  readonly #listener: number;
+  #counters: Counters;
+  #listener: number;
   readonly #direction: Direction;
 
   constructor(counters: Counters, listener: number, direction: Direction) {
     this.#counters = counters;
     this.#listener = listener;
     this.#direction = direction;
+  }
+
+  /** Counts for number `listener` of another plan from now on. */
+  follow(counters: Counters, listener: number): void {
+    this.#counters = counters;
+    this.#listener = listener;
   }
 
   forwarded(kind: Forwarded, frameBytes: number): void {

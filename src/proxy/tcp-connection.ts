@@ -18,10 +18,10 @@ const dialTimeoutMs = 10_000;
 
 const headerVersion = { off: undefined, v1: 1, v2: 2 } as const;
 
-/** What all connections of a listener share. */
+/** What all connections of a listener share. Plan and destinations follow a reload. */
 export interface ConnectionParts {
-  readonly plan: ListenerPlan;
-  readonly destinations: Destinations;
+  plan: ListenerPlan;
+  destinations: Destinations;
   readonly ingress: FrameJudge;
   readonly egress: FrameJudge;
   readonly received: Tally;
@@ -58,6 +58,7 @@ type Fate = "forward" | "answer" | "lost" | "astray";
  */
 export class TcpConnection {
   readonly link = new SessionLink<TcpConnection>(this);
+  readonly client: Endpoint;
   readonly #client: Socket;
   readonly #parts: ConnectionParts;
   readonly #wire: TcpWire;
@@ -73,12 +74,18 @@ export class TcpConnection {
 
   /** `client` is paused. Nothing happens before `open`. */
   constructor(client: Socket, from: Endpoint, to: Endpoint, parts: ConnectionParts) {
+    this.client = from;
     this.#client = client;
     this.#parts = parts;
     this.#flow = { source: from, destination: to };
     this.#wire = new TcpWire(from, to, parts.ingress, parts.egress);
     client.on("error", () => this.#broken("client"));
     client.on("close", () => this.#socketClosed());
+  }
+
+  /** Where it goes, once that is decided. */
+  get destination(): Destination | undefined {
+    return this.#destination;
   }
 
   /** Waits for nothing but its idle timeout. */
@@ -256,7 +263,9 @@ export class TcpConnection {
       case "redirect": {
         const upstream = destinations.port(verdict.ifindex);
         if (upstream === undefined) return lost("redirect_unknown_port");
-        if (upstream !== this.#route?.upstream) return lost("redirect_midstream", "astray");
+        // By name: a reload makes all upstreams anew, and its connections live on.
+        if (upstream.name !== this.#route?.upstream?.name)
+          return lost("redirect_midstream", "astray");
         break;
       }
       case "pass":

@@ -4,11 +4,13 @@ import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import type { Endpoint } from "../packet/flow.ts";
 import { type AddressRange, containsHost, rangeOf } from "./address-range.ts";
+import { formatEndpoint } from "./endpoint.ts";
 import { FrameJudge } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
-import type { Listener, ListenerParts } from "./listener.ts";
+import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import type { Address } from "./plan.ts";
 import { ProxiedArrival } from "./proxied-arrival.ts";
+import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
 import { Tally } from "./tally.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
@@ -22,15 +24,18 @@ const proxyHeaderTimeoutMs = 5_000;
 
 /** A listening TCP socket and the connections that it took. */
 export class TcpListener implements Listener {
-  readonly #parts: ListenerParts;
+  #parts: ListenerParts;
   readonly #server: Server;
   readonly #connections: SessionTable<TcpConnection>;
   /** Connections whose PROXY header is not read yet. */
   readonly #arrivals: SessionTable<ProxiedArrival>;
-  readonly #trusted: readonly AddressRange[];
+  #trusted: readonly AddressRange[];
   readonly #shared: ConnectionParts;
   #choice = 0;
-  #onEmpty: (() => void) | undefined;
+  #isOpen = false;
+  /** Set by the first `stop`. */
+  #closing: Promise<unknown> | undefined;
+  readonly #onEmpty = new Set<() => void>();
 
   constructor(parts: ListenerParts) {
     const { plan, index, counters, clock } = parts;
@@ -41,7 +46,7 @@ export class TcpListener implements Listener {
       nowMs: () => clock.nowMs(),
       onIdle: (connection) => connection.end("upstream_unreachable"),
       onEvicted: (connection) => {
-        counters.add(index, "sessions_evicted_total", 1);
+        this.#parts.counters.add(this.#parts.index, "sessions_evicted_total", 1);
         connection.end("session_limit");
       },
     });
@@ -60,6 +65,8 @@ export class TcpListener implements Listener {
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
+      listener: plan.name,
+      captures: parts.captures,
     };
     this.#shared = {
       plan,
@@ -78,14 +85,16 @@ export class TcpListener implements Listener {
   }
 
   listen(): Promise<Result<Address, UserError>> {
-    const { plan, counters, index, reusePort } = this.#parts;
+    const { plan, reusePort } = this.#parts;
     const server = this.#server;
     return new Promise((resolve) => {
       const refused = (error: Error): void => resolve(err(listenError(plan, error)));
       server.once("error", refused);
       server.once("listening", () => {
         server.off("error", refused);
-        server.on("error", () => counters.receiveError(index, "socket_error"));
+        server.on("error", () =>
+          this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
+        );
         const bound = server.address();
         if (bound === null || typeof bound === "string")
           throw new Error("a TCP server without port");
@@ -95,31 +104,78 @@ export class TcpListener implements Listener {
     });
   }
 
+  open(): void {
+    this.#isOpen = true;
+  }
+
+  refusal(): undefined {
+    return undefined;
+  }
+
+  follow(settings: ListenerSettings): void {
+    const { plan, index, counters, network } = settings;
+    const before = this.#parts;
+    this.#parts = { ...before, ...settings };
+    const named = { ifindex: plan.ifindex, listener: plan.name, network };
+    this.#shared.plan = plan;
+    this.#shared.destinations = settings.destinations;
+    this.#shared.ingress.follow(settings.ingress, named);
+    this.#shared.egress.follow(settings.egress, named);
+    this.#shared.received.follow(counters, index);
+    this.#shared.replied.follow(counters, index);
+    // A listener may go on under another name.
+    before.counters.add(before.index, "sessions", -this.#connections.size);
+    counters.add(index, "sessions", this.#connections.size);
+    this.#connections.limit(settings.maxSessions, plan.idleTimeoutMs);
+    this.#arrivals.limit(settings.maxSessions, proxyHeaderTimeoutMs);
+    this.#trusted = (plan.proxyProtocol?.trust ?? []).map(rangeOf);
+  }
+
+  *sessions(): IterableIterator<SessionInfo> {
+    const { plan, clock } = this.#parts;
+    for (const { client, destination, link } of this.#connections.walk())
+      yield {
+        listener: plan.name,
+        protocol: "tcp",
+        client: formatEndpoint(client.address, client.port),
+        destination: destination && formatEndpoint(destination.host, destination.port),
+        idle_ms: clock.nowMs() - link.usedAtMs,
+      };
+  }
+
   async stop(drainTimeoutMs: number): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, "close");
-    this.#server.close();
+    if (this.#server.listening) {
+      this.#closing = once(this.#server, "close");
+      this.#server.close();
+    }
     for (const arrival of this.#arrivals.entries()) this.#dismiss(arrival);
     for (const connection of this.#connections.entries())
       if (connection.isHeld) this.#end(connection);
     await this.#drained(drainTimeoutMs);
     for (const connection of this.#connections.entries()) this.#end(connection);
-    await closed;
+    await this.#closing;
   }
 
   /** Waits until no connection is left, at most `timeoutMs`. */
   #drained(timeoutMs: number): Promise<void> {
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      this.#onEmpty = () => {
+      const end = (): void => {
         clearTimeout(timer);
+        this.#onEmpty.delete(end);
         resolve();
       };
+      const timer = setTimeout(end, timeoutMs);
+      this.#onEmpty.add(end);
     });
   }
 
   #accept(client: Socket): void {
+    if (!this.#isOpen) {
+      client.on("error", () => {});
+      resetSocket(client);
+      return;
+    }
     const { counters, index } = this.#parts;
     const { remoteAddress, remotePort, localAddress, localPort } = client;
     if (!remoteAddress || !remotePort || !localAddress || !localPort) {
@@ -181,6 +237,6 @@ export class TcpListener implements Listener {
   #closed(connection: TcpConnection): void {
     this.#connections.remove(connection);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);
-    if (this.#connections.size === 0) this.#onEmpty?.();
+    if (this.#connections.size === 0) for (const end of this.#onEmpty) end();
   }
 }

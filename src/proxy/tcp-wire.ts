@@ -51,8 +51,7 @@ export class TcpWire {
   /** `side` has sent `bytes` that no filter wants to see. The segments they would have made. */
   unseen(side: TcpSide, bytes: number): { packets: number; frameBytes: number } {
     const packets = Math.ceil(bytes / this.#conversation.maximumSegmentSize);
-    if (!this.isBlind("client") || !this.isBlind("upstream"))
-      for (let rest = bytes; rest > 0; ) rest -= this.#conversation.data(side, rest).payloadBytes;
+    for (let rest = bytes; rest > 0; ) rest -= this.#conversation.data(side, rest).payloadBytes;
     return { packets, frameBytes: bytes + packets * this.#toListener.headerBytes };
   }
 

@@ -14,6 +14,8 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
   readonly #sessions = new Map<string, Session>();
   /** The session of the last datagram: nearly always that of the next. */
   #recent: Session | undefined;
+  /** What it was asked for: equal destinations are one object until a reload makes new ones. */
+  #recentFor: Destination | undefined;
 
   constructor(key: string, at: Endpoint, toListener: Flow, toClient: Flow) {
     this.key = key;
@@ -29,21 +31,26 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
   }
 
   session(destination: Destination): Session | undefined {
-    if (this.#recent?.destination === destination) return this.#recent;
+    if (this.#recentFor === destination) return this.#recent;
     const session = this.#sessions.get(destination.key);
-    if (session !== undefined) this.#recent = session;
+    if (session !== undefined) this.#remember(session, destination);
     return session;
   }
 
   add(session: Session): void {
     this.#sessions.set(session.destination.key, session);
-    this.#recent = session;
+    this.#remember(session, session.destination);
   }
 
   remove(session: Session): void {
     if (this.#sessions.get(session.destination.key) === session)
       this.#sessions.delete(session.destination.key);
-    if (this.#recent === session) this.#recent = undefined;
+    if (this.#recent === session) this.#remember(undefined, undefined);
+  }
+
+  #remember(session: Session | undefined, destination: Destination | undefined): void {
+    this.#recent = session;
+    this.#recentFor = destination;
   }
 }
 

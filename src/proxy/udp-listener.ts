@@ -4,12 +4,13 @@ import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { Flow } from "../packet/flow.ts";
 import type { Destination } from "./destinations.ts";
-import { endpointKey } from "./endpoint.ts";
+import { endpointKey, formatEndpoint } from "./endpoint.ts";
 import { FrameJudge, type Judgement } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
-import type { Listener, ListenerParts } from "./listener.ts";
+import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.ts";
 import type { Address } from "./plan.ts";
+import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
 import { type Forwarded, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
@@ -29,7 +30,7 @@ const maxStrangers = 1024;
  * Upstream to client: datagram → frame → egress chain → verdict → client.
  */
 export class UdpListener implements Listener {
-  readonly #parts: ListenerParts;
+  #parts: ListenerParts;
   readonly #socket: Socket;
   readonly #ingress: FrameJudge;
   readonly #egress: FrameJudge;
@@ -41,7 +42,7 @@ export class UdpListener implements Listener {
   readonly #strangers = new Map<string, Client>();
   readonly #local = new Map<4 | 6, string>();
   #port = 0;
-  #open = true;
+  #state: "bound" | "open" | "closed" = "bound";
 
   constructor(parts: ListenerParts) {
     const { plan, index, counters, clock } = parts;
@@ -53,6 +54,8 @@ export class UdpListener implements Listener {
       cpu: parts.cpu,
       ifindex: plan.ifindex,
       refreshClock: () => clock.refresh(),
+      listener: plan.name,
+      captures: parts.captures,
     };
     this.#ingress = new FrameJudge(parts.ingress, { ...judging, direction: "ingress" });
     this.#egress = new FrameJudge(parts.egress, { ...judging, direction: "egress" });
@@ -64,7 +67,7 @@ export class UdpListener implements Listener {
       nowMs: () => clock.nowMs(),
       onIdle: (session) => this.#end(session, "session_limit"),
       onEvicted: (session) => {
-        counters.add(index, "sessions_evicted_total", 1);
+        this.#parts.counters.add(this.#parts.index, "sessions_evicted_total", 1);
         this.#end(session, "session_limit");
       },
     });
@@ -78,18 +81,22 @@ export class UdpListener implements Listener {
   }
 
   listen(): Promise<Result<Address, UserError>> {
-    const { plan, counters, index } = this.#parts;
+    const { plan } = this.#parts;
     return new Promise((resolve) => {
       const refused = (error: Error): void => {
-        this.#open = false;
+        this.#state = "closed";
         this.#socket.close();
         resolve(err(listenError(plan, error)));
       };
       this.#socket.once("error", refused);
       this.#socket.once("listening", () => {
         this.#socket.off("error", refused);
-        this.#socket.on("error", () => counters.receiveError(index, "socket_error"));
-        this.#socket.on("message", (payload, from) => this.#onDatagram(payload, from));
+        this.#socket.on("error", () =>
+          this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
+        );
+        this.#socket.on("message", (payload, from) => {
+          if (this.#state === "open") this.#onDatagram(payload, from);
+        });
         const { address, port } = this.#socket.address();
         this.#port = port;
         resolve(ok({ host: address, port }));
@@ -98,10 +105,47 @@ export class UdpListener implements Listener {
     });
   }
 
+  open(): void {
+    this.#state = "open";
+  }
+
+  refusal(): undefined {
+    return undefined;
+  }
+
+  follow(settings: ListenerSettings): void {
+    const { plan, index, counters, network } = settings;
+    const before = this.#parts;
+    this.#parts = { ...before, ...settings };
+    const named = { ifindex: plan.ifindex, listener: plan.name, network };
+    this.#ingress.follow(settings.ingress, named);
+    this.#egress.follow(settings.egress, named);
+    this.#received.follow(counters, index);
+    this.#replied.follow(counters, index);
+    // A listener may go on under another name.
+    before.counters.add(before.index, "sessions", -this.#sessions.size);
+    counters.add(index, "sessions", this.#sessions.size);
+    this.#sessions.limit(settings.maxSessions, plan.idleTimeoutMs);
+    this.#strangers.clear();
+    this.#local.clear();
+  }
+
+  *sessions(): IterableIterator<SessionInfo> {
+    const { plan, clock } = this.#parts;
+    for (const { client, destination, link } of this.#sessions.walk())
+      yield {
+        listener: plan.name,
+        protocol: "udp",
+        client: formatEndpoint(client.address, client.port),
+        destination: formatEndpoint(destination.host, destination.port),
+        idle_ms: clock.nowMs() - link.usedAtMs,
+      };
+  }
+
   /** Datagrams have no end to wait for: what was received is forwarded, and sessions close. */
   async stop(): Promise<void> {
-    if (!this.#open) return;
-    this.#open = false;
+    if (this.#state === "closed") return;
+    this.#state = "closed";
     const closed = new Promise<void>((resolve) => this.#socket.once("close", resolve));
     this.#socket.close();
     for (const session of this.#sessions.entries()) {
@@ -193,7 +237,8 @@ export class UdpListener implements Listener {
     if (payload.length > maxPayloadBytes[client.toClient.family])
       tally.dropped("frame_too_large", frameBytes);
     // A datagram may come from port 0 (RFC 768: no answer wanted); none can be sent there.
-    else if (client.port === 0 || !this.#open) tally.dropped("send_failed", frameBytes);
+    else if (client.port === 0 || this.#state === "closed")
+      tally.dropped("send_failed", frameBytes);
     else if (this.#socket.getSendQueueSize() > maxQueuedBytes)
       tally.dropped("send_queue_full", frameBytes);
     else {

@@ -1,6 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
+import type { Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
 import { DataWorker } from "./data-worker.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
+import type { Address } from "./plan.ts";
 
 /** Entry of a data worker's thread: starts what its plan says, and takes orders. */
 const port = parentPort;
@@ -9,22 +12,49 @@ if (port === null) throw new Error("worker.ts runs as a worker thread only");
 const send = (message: WorkerMessage): void => port.postMessage(message);
 const { plan, worker } = workerData as WorkerStart;
 
-const created = DataWorker.create(plan, worker, {
+const data = new DataWorker(plan, worker, {
   onFault: (report) => send({ kind: "fault", report }),
   onTrace: (line) => send({ kind: "trace", line }),
 });
-if (created.ok) await created.value.warmUp();
-const bound = created.ok ? await created.value.listen() : created;
 
-if (created.ok && bound.ok) {
-  port.on("message", async (message: ControlMessage) => {
-    await created.value.stop(message.drainTimeoutMs);
-    send({ kind: "stopped" });
-    // Nothing else is open: the thread ends.
-    port.close();
-  });
-  send({ kind: "ready", bound: bound.value });
-} else if (!bound.ok) {
-  const { code, where, what, fix } = bound.error;
-  send({ kind: "failed", error: { code, where, what, fix } });
+function tell(prepared: Result<readonly Address[], UserError>): void {
+  if (prepared.ok) send({ kind: "ready", bound: prepared.value });
+  else {
+    const { code, where, what, fix } = prepared.error;
+    send({ kind: "failed", error: { code, where, what, fix } });
+  }
 }
+
+async function obey(message: ControlMessage): Promise<void> {
+  switch (message.kind) {
+    case "prepare":
+      tell(await data.prepare(message.plan));
+      break;
+    case "abort":
+      await data.abort();
+      send({ kind: "aborted" });
+      break;
+    case "commit": {
+      const released = data.commit(message.drainTimeoutMs);
+      send({ kind: "committed" });
+      await released;
+      send({ kind: "released", commit: message.commit });
+      break;
+    }
+    case "question":
+      send({ kind: "answer", number: message.number, answer: data.answer(message.question) });
+      break;
+    case "stop":
+      await data.stop(message.drainTimeoutMs);
+      send({ kind: "stopped" });
+      // Nothing else is open: the thread ends.
+      port?.close();
+  }
+}
+
+const started = await data.prepare(plan);
+if (started.ok) {
+  await data.commit(0);
+  port.on("message", obey);
+}
+tell(started);

@@ -6,6 +6,12 @@ const pageBytes = 65_536;
 /** The first page holds nothing: null and near-null addresses are never valid. */
 export const reservedBytes = pageBytes;
 
+/** Bytes that were given back. */
+interface FreeRange {
+  offset: number;
+  size: number;
+}
+
 /** What an allocation of `size` bytes takes: whole cache lines. */
 export function allocationBytes(size: number): number {
   return Math.max(64, Math.ceil(size / 64) * 64);
@@ -29,7 +35,8 @@ export class Arena {
   view!: DataView;
   words!: Int32Array;
   #top = reservedBytes;
-  readonly #free = new Map<number, number[]>();
+  /** What was given back below `#top`, by offset; no two touch. */
+  readonly #free: FreeRange[] = [];
 
   private constructor(memory: WebAssembly.Memory, maximumBytes: number) {
     this.memory = memory;
@@ -68,7 +75,7 @@ export class Arena {
     this.words = new Int32Array(buffer);
   }
 
-  /** Bytes handed out or set aside so far. */
+  /** Bytes up to the end of the last that is handed out. */
   get usedBytes(): number {
     return this.#top;
   }
@@ -81,7 +88,7 @@ export class Arena {
     if (this.#top === Number.POSITIVE_INFINITY)
       throw new Error("only the arena's creator allocates");
     const rounded = allocationBytes(size);
-    const reused = this.#free.get(rounded)?.pop();
+    const reused = this.#takeFree(rounded);
     if (reused !== undefined) {
       this.bytes.fill(0, reused, reused + rounded);
       return ok(reused);
@@ -112,11 +119,42 @@ export class Arena {
     return ok(offset);
   }
 
-  /** Gives back what `allocate(size)` returned. No thread may use it any more. */
+  /**
+   * Gives back what `allocate(size)` returned, or whole cache lines of it. No thread may use it any
+   * more. Neighbours become one range: what many small maps left, a large one can take.
+   */
   release(offset: number, size: number): void {
-    const rounded = allocationBytes(size);
-    const list = this.#free.get(rounded);
-    if (list === undefined) this.#free.set(rounded, [offset]);
-    else list.push(offset);
+    const ranges = this.#free;
+    const range = { offset, size: allocationBytes(size) };
+    let next = 0;
+    while (next < ranges.length && ranges[next]!.offset < offset) next++;
+    const after = ranges[next];
+    if (after !== undefined && offset + range.size === after.offset) {
+      range.size += after.size;
+      ranges.splice(next, 1);
+    }
+    const before = ranges[next - 1];
+    if (before !== undefined && before.offset + before.size === offset) before.size += range.size;
+    else ranges.splice(next, 0, range);
+    const last = ranges.at(-1)!;
+    if (last.offset + last.size !== this.#top) return;
+    this.#top = last.offset;
+    ranges.pop();
+    // What lies above `#top` is handed out as it is: zeroed, as memory is that was never used.
+    this.bytes.fill(0, last.offset, last.offset + last.size);
+  }
+
+  /** The offset of `size` bytes of the smallest range that has them. */
+  #takeFree(size: number): number | undefined {
+    let best = -1;
+    for (const [i, range] of this.#free.entries())
+      if (range.size >= size && (best < 0 || range.size < this.#free[best]!.size)) best = i;
+    const range = this.#free[best];
+    if (range === undefined) return undefined;
+    const { offset } = range;
+    range.offset += size;
+    range.size -= size;
+    if (range.size === 0) this.#free.splice(best, 1);
+    return offset;
   }
 }

@@ -46,7 +46,8 @@ static void prepare(int with_names, size_t bytes) {
 
 static struct sockaddr_in loopback(int port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const char *host = getenv("UDP_LOAD_ADDRESS");
+  address.sin_addr.s_addr = host == NULL ? htonl(INADDR_LOOPBACK) : inet_addr(host);
   return address;
 }
 

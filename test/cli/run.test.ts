@@ -15,9 +15,9 @@ import {
   startWeir,
   temporaryFolder,
   weir,
+  weirCommand,
 } from "../support/processes.ts";
 
-const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
 const shippedConfig = fileURLToPath(new URL("../../config/weir.yaml", import.meta.url));
 const cleanups: (() => unknown)[] = [];

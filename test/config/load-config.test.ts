@@ -85,8 +85,11 @@ listeners:
     ok: true,
     value: {
       file: "t.yaml",
+      files: ["t.yaml"],
+      watch: false,
       workers: 1,
       memoryBytes: 536_870_912,
+      admin: { listen: undefined, tokenFile: undefined },
       drainTimeoutMs: 30_000,
       logLevel: "info",
       metricsListen: { host: "127.0.0.1", port: 9464 },
@@ -158,8 +161,8 @@ listeners:
       { name: "pot", addresses: [{ host: "::1", port: 1 }] },
     ],
     ports: [
-      { ifindex: 3, upstream: "pot" },
-      { ifindex: 1000, upstream: "app" },
+      { ifindex: 3, target: "pot" },
+      { ifindex: 1000, target: "app" },
     ],
     listeners: [
       {

@@ -5,7 +5,7 @@ import { memoryNeed } from "../../src/config/memory-need.ts";
 import { needsEcho, preparePlan } from "../../src/config/prepare-plan.ts";
 import type { LinkedProgram } from "../../src/engine/engine.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
-import { Counters, counterBytes } from "../../src/filter/counters.ts";
+import { Counters, placeBytes } from "../../src/filter/counters.ts";
 import { type Instruction, register } from "../../src/isa/instruction.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
 
@@ -62,7 +62,8 @@ test("a plan names filters, upstreams and ports by their places in its lists", a
     ["count", "jit", "xdp_count_by_protocol"],
     ["block", "jit", "xdp_blocklist"],
   ]);
-  expect(plan.shape).toEqual({ listeners: 2, filters: 2, addresses: 4 });
+  for (const { counters } of plan.workers)
+    expect(Object.values(counters).map((places) => places.length)).toEqual([2, 2, 4, 0]);
   expect(plan.listeners).toMatchObject([
     {
       name: "a",
@@ -131,13 +132,15 @@ test("each worker has a stack, slots and counters that nothing else uses", async
   const pieces = plan.workers.flatMap(({ stack, slots, slotCount, counters }) => [
     { at: stack, bytes: stackBytes },
     { at: slots, bytes: slotCount * SLOT_BYTES },
-    { at: counters, bytes: counterBytes(plan.shape) },
+    ...(["listeners", "filters", "addresses"] as const).flatMap((kind) =>
+      counters[kind].map((at) => ({ at, bytes: placeBytes[kind] })),
+    ),
   ]);
-  expect(pieces).toHaveLength(6);
+  expect(pieces).toHaveLength(20);
   pieces.sort((a, b) => a.at - b.at);
   for (const [i, piece] of pieces.entries())
     expect(piece.at + piece.bytes).toBeLessThanOrEqual(pieces[i + 1]?.at ?? arena.usedBytes);
-  const counters = new Counters(plan.memory, plan.workers[1]!.counters, plan.shape);
+  const counters = new Counters(plan.memory, plan.workers[1]!.counters);
   expect(counters.readPackets(1, "egress", "pass")).toBe(0);
 });
 

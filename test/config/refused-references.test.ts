@@ -121,6 +121,88 @@ listeners: [{ name: a, protocol: udp, listen: "0.0.0.0:5353", upstream: app }]
 `,
     },
   ],
+  tunnels: [
+    {
+      title: "a bridge has two peers that differ, of the family that it listens on, and not itself",
+      text: `version: 1
+listeners:
+  - { name: a, protocol: vxlan, listen: "0.0.0.0:4789" }
+  - { name: b, protocol: vxlan, listen: "0.0.0.0:4790", peers: { left: 192.0.2.1 } }
+  - { name: c, protocol: geneve, listen: "0.0.0.0:6081", peers: { left: 192.0.2.1, right: "192.0.2.1:6081", six: "[2001:db8::1]", me: 127.0.0.1 } }
+`,
+      problems: `
+3:5: listeners[0]: a bridge has at least two peers, found 0; write peers: { left: "192.0.2.1", right: "192.0.2.2" }
+4:64: listeners[1].peers: a bridge has at least two peers, found 1; write peers: { left: "192.0.2.1", right: "192.0.2.2" }
+5:91: listeners[2].peers.right: the same address as left; remove one of them
+5:114: listeners[2].peers.six: 2001:db8::1 is not of the address family of 0.0.0.0, which the tunnel listens on; listen on an address of its family, or on [::]
+5:135: listeners[2].peers.me: 127.0.0.1:6081 is this tunnel itself; write the address of the other end
+`,
+    },
+    {
+      title: "what a peer, a network and an MTU can be",
+      text: `version: 1
+listeners:
+  - name: a
+    protocol: vxlan
+    listen: "0.0.0.0:4789"
+    peers: { left: app, right: "192.0.2.2:0", "b.c": 192.0.2.3 }
+    vni: 16777216
+    mtu: 100
+`,
+      problems: `
+6:20: listeners[0].peers.left: "app" is not the address of a peer; write an IP address, with a port if it is not the usual one: "192.0.2.1", "192.0.2.1:4789" or "[2001:db8::1]"
+6:32: listeners[0].peers.right: "192.0.2.2:0" is not the address of a peer; write an IP address, with a port if it is not the usual one: "192.0.2.1", "192.0.2.1:4789" or "[2001:db8::1]"
+6:47: listeners[0].peers["b.c"]: "b.c" is not a name: letters, digits, _ and -, beginning with a letter, at most 63
+7:10: listeners[0].vni: expected a network's number, or a list of them, found 16777216
+8:10: listeners[0].mtu: expected a whole number from 576 to 65535, found 100
+`,
+    },
+    {
+      title: "a tunnel's keys have an effect in their protocol and mode",
+      text: `version: 1
+upstreams: { app: { echo: true } }
+listeners:
+  - { name: a, protocol: udp, listen: "0.0.0.0:1", upstream: app, mode: gwlb, vni: 1, peers: { x: 192.0.2.1 }, mtu: 1500, healthCheck: "0.0.0.0:2" }
+  - { name: b, protocol: vxlan, listen: "0.0.0.0:2", upstream: nobody, mode: gwlb, onDrop: reset, localAddress: 192.0.2.1 }
+  - { name: c, protocol: geneve, listen: "0.0.0.0:3", mode: mirror, mtu: 1500, healthCheck: "0.0.0.0:4", peers: {} }
+  - { name: d, protocol: geneve, listen: "0.0.0.0:4", mode: gwlb, allowDestinations: ["10.0.0.0/8"], healthCheck: "0.0.0.0:5" }
+  - { name: e, protocol: tcp, listen: "127.0.0.1:5", upstream: app }
+  - { name: f, protocol: geneve, listen: "0.0.0.0:2", mode: gwlb }
+`,
+      problems: `
+4:67: listeners[0].mode: has no effect on a udp listener; remove it
+4:79: listeners[0].vni: has no effect on a udp listener; remove it
+4:87: listeners[0].peers: has no effect on a udp listener; remove it
+4:112: listeners[0].mtu: has no effect on a udp listener; remove it
+4:123: listeners[0].healthCheck: has no effect on a udp listener; remove it
+5:54: listeners[1].upstream: has no effect on a vxlan listener; remove it
+5:78: listeners[1].mode: a gateway load balancer speaks GENEVE; write protocol: geneve
+5:84: listeners[1].onDrop: has no effect on a vxlan listener; remove it
+5:99: listeners[1].localAddress: has no effect on a vxlan listener; remove it
+6:69: listeners[2].mtu: has no effect in mode mirror, which sends nothing; remove it
+6:80: listeners[2].healthCheck: has no effect in mode mirror; remove it
+6:113: listeners[2].peers: an empty list of peers would let nobody in, or everybody; name a peer, or leave peers out to take frames from anyone
+7:67: listeners[3].allowDestinations: has no effect on a geneve listener, whose frames go to peers whatever they say; remove it
+8:39: listeners[4].listen: tcp 127.0.0.1:5 is taken by the listener at line 7 (0.0.0.0:5); choose another port or address
+9:42: listeners[5].listen: udp 0.0.0.0:2 is taken by the listener at line 5 (0.0.0.0:2); choose another port or address
+`,
+    },
+    {
+      title: "a port names the peer of a bridge, which knows where to send",
+      text: `version: 1
+upstreams: { app: { echo: true } }
+ports: { 1: dc.left, 2: dc.rigth, 3: lb.gw, 4: app.left, 5: app }
+listeners:
+  - { name: dc, protocol: vxlan, listen: "0.0.0.0:4789", peers: { left: 192.0.2.1, right: 192.0.2.2 } }
+  - { name: lb, protocol: geneve, listen: "0.0.0.0:6081", mode: gwlb, peers: { gw: 192.0.2.3 } }
+`,
+      problems: `
+3:25: ports.2: no bridge's peer "dc.rigth"; did you mean dc.right?
+3:38: ports.3: no bridge's peer "lb.gw"; there are dc.left, dc.right
+3:48: ports.4: no bridge's peer "app.left"; there are dc.left, dc.right
+`,
+    },
+  ],
   objects: [
     {
       title: "objects, programs, globals and maps must be there",

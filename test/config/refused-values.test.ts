@@ -135,7 +135,7 @@ filters:
   g: 5
   h: { expression: "udp" }
 listeners:
-  - { name: dns, protocol: vxlan, listen: "0.0.0.0:70000", ingress: f , maxSessions: 0, onDrop: rest, listen2: 1}
+  - { name: dns, protocol: vxlam, listen: "0.0.0.0:70000", ingress: f , maxSessions: 0, onDrop: rest, listen2: 1}
   - name: 4
     protocol: updp
     listen: 53
@@ -171,7 +171,7 @@ listeners:
 25:7: filters.f.metrics.histogram: no such key; did you mean histograms?
 26:6: filters.g: expected a block of keys, found 5; write its keys below it, indented
 29:5: listeners[0]: upstream is missing; add upstream: app (The upstream that packets and connections go to)
-29:28: listeners[0].protocol: vxlan is not available in this version; write udp or tcp
+29:28: listeners[0].protocol: expected udp, tcp, vxlan or geneve, found "vxlam"; did you mean vxlan?
 29:43: listeners[0].listen: "0.0.0.0:70000" is not an address and port; write an IP address and a port from 0 to 65535: "127.0.0.1:5300" or "[::1]:5300"
 29:69: listeners[0].ingress: expected a list, found "f"; write [f]
 29:86: listeners[0].maxSessions: expected a whole number from 1 to 1000000, found 0
@@ -179,7 +179,7 @@ listeners:
 29:103: listeners[0].listen2: no such key; did you mean listen?
 30:5: listeners[1]: upstream is missing; add upstream: app (The upstream that packets and connections go to)
 30:11: listeners[1].name: expected a name, found 4; for example app
-31:15: listeners[1].protocol: expected udp or tcp, found "updp"; did you mean udp?
+31:15: listeners[1].protocol: expected udp, tcp, vxlan or geneve, found "updp"; did you mean udp?
 32:13: listeners[1].listen: expected an address and port, found 53; for example "127.0.0.1:5300"
 33:18: listeners[1].idleTimeout: "0s" is no time at all; write at least 1ms
 34:16: listeners[1].ingress[0]: a chain names a filter, or a program of its object as "filter:program"; for example blocklist
@@ -237,27 +237,44 @@ listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: both
 `,
     },
     {
+      title: "a control API that anyone could use",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+admin: { listen: "127.0.0.1:9465" }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }
+`,
+      problems: `
+3:18: admin.listen: an address and port need a token; add tokenFile: and a file that holds one, or write unix: and a path
+`,
+    },
+    {
+      title: "a control API's socket without a whole path",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+admin: { listen: "unix:admin.sock" }
+listeners:
+  - { name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app }
+`,
+      problems: `
+3:18: admin.listen: "unix:admin.sock" names no socket; write unix: and an absolute path: unix:/run/weir/admin.sock
+`,
+    },
+    {
       title: "what later versions will have is told apart from misspelt keys",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
-admin: {}
 drain: refuse
 filters:
   dns: { expression: udp port 53 }
   code: { bytecode: "r0 = 2\\nexit", shadow: true }
 listeners:
-  - { name: a, protocol: geneve, listen: "127.0.0.1:1", upstream: app, mode: gwlb, vni: 1, peers: {} }
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, io: dgram }
 `,
       problems: `
-3:1: admin: not available in this version; remove it
-4:1: drain: not available in this version; remove it
-7:37: filters.code.shadow: not available in this version; remove it
-9:26: listeners[0].protocol: geneve is not available in this version; write udp or tcp
-9:72: listeners[0].mode: not available in this version; remove it
-9:84: listeners[0].vni: not available in this version; remove it
-9:92: listeners[0].peers: not available in this version; remove it
-10:69: listeners[1].io: not available in this version; remove it
+3:1: drain: not available in this version; remove it
+6:37: filters.code.shadow: not available in this version; remove it
+8:69: listeners[0].io: not available in this version; remove it
 `,
     },
   ],

@@ -8,6 +8,7 @@ import type { VerdictKind } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { SLOT_BYTES, SLOT_DATA, SLOT_DATA_END } from "../../src/runtime/wasm/layout.ts";
+import { placesFrom } from "../support/counter-places.ts";
 
 interface Step {
   readonly type?: JudgingType;
@@ -26,7 +27,7 @@ function setUp(steps: readonly Step[]) {
   if (!slot.ok || !cells.ok) throw new Error("arena full");
   arena.value.words[(slot.value + SLOT_DATA) >> 2] = slot.value + 512;
   arena.value.words[(slot.value + SLOT_DATA_END) >> 2] = slot.value + 612;
-  const counters = new Counters(arena.value.memory, cells.value, shape);
+  const counters = new Counters(arena.value.memory, placesFrom(cells.value, shape));
   const reports: FaultReport[] = [];
   const clock = { nowMs: 0 };
   const faults = new FaultReporter(

@@ -5,6 +5,7 @@ import { type FaultReport, FaultReporter } from "../../src/filter/fault-reporter
 import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { placesFrom } from "../support/counter-places.ts";
 
 const shape = { listeners: 0, filters: 1, addresses: 0 };
 const fault: Fault = { code: "bad_access", slot: 3, message: "beyond the packet" };
@@ -26,7 +27,10 @@ for (const { title, of, program } of [
       return at.value;
     };
     const slot = place(SLOT_BYTES);
-    const counters = new Counters(arena.value.memory, place(counterBytes(shape)), shape);
+    const counters = new Counters(
+      arena.value.memory,
+      placesFrom(place(counterBytes(shape)), shape),
+    );
     const reports: FaultReport[] = [];
     const faults = new FaultReporter(
       (report) => reports.push(report),

@@ -8,6 +8,7 @@ import type { MetricSources } from "../../src/metrics/own-metrics.ts";
 import { ProcessMetrics } from "../../src/metrics/process-metrics.ts";
 import { createMetrics, type Metrics } from "../../src/metrics/registry.ts";
 import { mapSpec, openMap } from "../maps/open-map.ts";
+import { placesFrom } from "../support/counter-places.ts";
 import { needing } from "../support/needing.ts";
 import { fakeMap, join, le, metricSpec, samples, uintLabel } from "./fixtures.ts";
 import { type ParsedFamily, parseExposition } from "./parse-exposition.ts";
@@ -17,7 +18,7 @@ const shape = { listeners: 2, filters: 1, addresses: 2 };
 /** Two workers' counters with something in them. */
 function workers(): Counters[] {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-  const counters = [0, 1].map((worker) => new Counters(memory, worker * 8_192, shape));
+  const counters = [0, 1].map((worker) => new Counters(memory, placesFrom(worker * 8_192, shape)));
   expect(counterBytes(shape)).toBeLessThanOrEqual(8_192);
   for (const [worker, own] of counters.entries()) {
     own.packet(0, "ingress", "pass", 100);
@@ -228,11 +229,14 @@ for (const { name, taken } of [
 
 test("another config's metrics replace the old ones, unless it has a name twice", async () => {
   const metrics = metricsOf(some([counter("a_total")]));
-  expect(metrics.replace(some([counter("b_total"), counter("b_total")]))).toMatchObject({
+  expect(metrics.prepare(some([counter("b_total"), counter("b_total")]))).toMatchObject({
     ok: false,
   });
   expect(Object.keys(await scrape(metrics))).toContain("a_total{rule=1}");
-  expect(metrics.replace(some([counter("b_total")]))).toMatchObject({ ok: true });
+  const replaced = metrics.prepare(some([counter("b_total")]));
+  if (!replaced.ok) throw replaced.error;
+  expect(await metrics.render("text")).not.toContain("b_total");
+  replaced.value();
   const names = Object.keys(await scrape(metrics));
   expect(names).toContain("b_total{rule=1}");
   expect(names).not.toContain("a_total{rule=1}");

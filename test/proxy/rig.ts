@@ -12,6 +12,7 @@ import { dropReasons } from "../../src/common/drop-reason.ts";
 import type { EngineContext, Executable, LinkedProgram } from "../../src/engine/engine.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { CaptureTap } from "../../src/filter/capture-tap.ts";
 import { Chain } from "../../src/filter/chain.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { type FaultReport, FaultReporter } from "../../src/filter/fault-reporter.ts";
@@ -19,11 +20,13 @@ import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
-import { Destinations } from "../../src/proxy/destinations.ts";
-import type { Listener } from "../../src/proxy/listener.ts";
+import { Destinations, Upstream } from "../../src/proxy/destinations.ts";
+import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
+import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
+import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
 import { UdpListener } from "../../src/proxy/udp-listener.ts";
 import { WorkerNetwork } from "../../src/proxy/worker-network.ts";
@@ -38,9 +41,10 @@ import {
   SLOT_REDIRECT_IFINDEX,
   SLOT_WROTE,
 } from "../../src/runtime/wasm/layout.ts";
+import { placesFrom } from "../support/counter-places.ts";
 
 const runtimeModule = await compileRuntime();
-const shape = { listeners: 1, filters: 8, addresses: 8 };
+const shape = { listeners: 1, filters: 8, addresses: 8, lanes: 16 };
 const slotCount = 4;
 
 /** A frame under a test's own filter. */
@@ -144,7 +148,10 @@ export function value<T>(result: { ok: true; value: T } | { ok: false; error: un
   return result.value;
 }
 
-export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Promise<Rig> {
+export async function startRig(
+  protocol: ListenerPlan["protocol"],
+  options: RigOptions,
+): Promise<Rig> {
   const arena = value(Arena.create(8 * 1024 * 1024));
   const stack = value(arena.allocate(stackBytes, "stack"));
   const slotsAt = value(arena.allocate(SLOT_BYTES * slotCount, "slots"));
@@ -177,7 +184,7 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     random: () => 4,
     trace: () => {},
   };
-  const counters = new Counters(arena.memory, countersAt, shape);
+  const counters = new Counters(arena.memory, placesFrom(countersAt, shape));
   const faults: FaultReport[] = [];
   const reporter = new FaultReporter(
     (report) => faults.push(report),
@@ -196,26 +203,31 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
   const upstreams = options.upstreams.map((upstream, i) =>
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
-  const Kind = protocol === "udp" ? UdpListener : TcpListener;
-  const listener: Listener = new Kind({
+  const addresses = upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
+  const parts: ListenerParts = {
     plan,
     index: 0,
     ingress: chain(options.ingress),
     egress: chain(options.egress),
     destinations: new Destinations({ upstreams, ports }, plan),
+    peerPorts: new PeerPorts(ports),
     counters,
     arena,
+    captures: new CaptureTap(arena, 0, () => clock.nowMs()),
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
     network,
     clock,
     cpu: 0,
-    onHeard: (destination, up) => {
-      if (destination.index !== undefined) counters.upstream(destination.index, up, clock.nowMs());
+    onHeard: ({ upstream, key }, up) => {
+      const index = addresses.findIndex((one) => one.upstream === upstream && one.key === key);
+      if (index >= 0) counters.upstream(index, up, clock.nowMs());
     },
     maxSessions: plan.maxSessions,
     reusePort: false,
-  });
+  };
+  const listener = listenerOf(protocol, parts);
   const address = value(await listener.listen());
+  listener.open();
   onCleanUp(() => listener.stop(0));
   return {
     address: {
@@ -228,6 +240,12 @@ export async function startRig(protocol: "udp" | "tcp", options: RigOptions): Pr
     packets: (direction) => readPackets(counters, direction),
     drops: (direction) => readDrops(counters, direction),
   };
+}
+
+function listenerOf(protocol: ListenerPlan["protocol"], parts: ListenerParts): Listener {
+  if (protocol === "udp") return new UdpListener(parts);
+  if (protocol === "tcp") return new TcpListener(parts);
+  return new TunnelListener(parts, protocol, parts.plan.tunnel!);
 }
 
 function executableOf(filter: TestFilter, context: EngineContext): Executable {

@@ -11,6 +11,7 @@ import { startProxy } from "../../src/proxy/supervisor.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { compileRuntime } from "../../src/runtime/instantiate.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { placesFrom } from "../support/counter-places.ts";
 import { cleanUp, TcpClient, udpSocket, value } from "./rig.ts";
 
 /** What it prints once it has carried packets and stopped everything. */
@@ -44,10 +45,9 @@ async function live(): Promise<void> {
             stack: value(arena.allocate(stackBytes, "stack")),
             slots: value(arena.allocate(SLOT_BYTES, "slot")),
             slotCount: 1,
-            counters: value(arena.allocate(counterBytes(shape), "counters")),
+            counters: placesFrom(value(arena.allocate(counterBytes(shape), "counters")), shape),
           },
         ],
-        shape,
         filters: [],
         listeners: [
           { ...listener, name: "udp", protocol: "udp" },

@@ -1,93 +1,19 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
-import { stackBytes } from "../../src/engine/engine.ts";
-import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import type { FaultReport } from "../../src/filter/fault-reporter.ts";
-import { assemble } from "../../src/isa/assembler.ts";
-import type { ProgramType } from "../../src/object/object-spec.ts";
 import { startEcho } from "../../src/proxy/echo.ts";
 import { withinFileLimit } from "../../src/proxy/file-limit.ts";
-import type { ListenerPlan, ProxyPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
-import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
-import { Arena } from "../../src/runtime/arena.ts";
-import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiate.ts";
-import { MAP_LOCK, SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { startProxy } from "../../src/proxy/supervisor.ts";
+import { instantiateRuntime } from "../../src/runtime/instantiate.ts";
+import { MAP_LOCK } from "../../src/runtime/wasm/layout.ts";
 import { mapSpec, openMap } from "../maps/open-map.ts";
 import { needing } from "../support/needing.ts";
+import { echoUpstream, planOf, silent, stopping } from "./plan-of.ts";
 import { cleanUp, onCleanUp, TcpClient, udpSocket, until, value } from "./rig.ts";
 import { lifeOutput } from "./stop-and-exit.ts";
 
 afterEach(cleanUp);
-
-interface PlanOptions {
-  readonly upstreams: readonly UpstreamPlan[];
-  readonly listeners: readonly Partial<ListenerPlan>[];
-  readonly filters?: readonly { readonly assembly: string; readonly type?: ProgramType }[];
-  readonly workers?: number;
-}
-
-async function planOf(
-  options: PlanOptions,
-): Promise<{ plan: ProxyPlan; counters: Counters[]; arena: Arena }> {
-  const arena = value(Arena.create(16 * 1024 * 1024));
-  const filters = (options.filters ?? []).map(({ assembly, type }, i) => ({
-    name: `filter${i}`,
-    engine: "interpreter" as const,
-    program: {
-      name: `program${i}`,
-      type: type ?? ("xdp" as const),
-      instructions: value(assemble(assembly)),
-      maps: [],
-    },
-  }));
-  const shape = { listeners: options.listeners.length, filters: filters.length, addresses: 1 };
-  const workers = Array.from({ length: options.workers ?? 1 }, () => ({
-    stack: value(arena.allocate(stackBytes, "stack")),
-    slots: value(arena.allocate(SLOT_BYTES * 4, "slots")),
-    slotCount: 4,
-    counters: value(arena.allocate(counterBytes(shape), "counters")),
-  }));
-  const plan: ProxyPlan = {
-    memory: arena.memory,
-    runtime: await compileRuntime(),
-    workers,
-    shape,
-    filters,
-    listeners: options.listeners.map((listener, i) => ({
-      name: `listener${i}`,
-      protocol: "udp",
-      listen: { host: "127.0.0.1", port: 0 },
-      ifindex: 1000 + i,
-      upstream: 0,
-      ingress: filters.map((_, index) => index),
-      egress: [],
-      idleTimeoutMs: 60_000,
-      maxSessions: 100,
-      localAddress: "127.0.0.1",
-      onDrop: "reset",
-      onSegmentDrop: "reset",
-      ...listener,
-    })),
-    upstreams: options.upstreams,
-    ports: [],
-  };
-  const counters = workers.map((worker) => new Counters(arena.memory, worker.counters, shape));
-  return { plan, counters, arena };
-}
-
-async function echoUpstream(): Promise<UpstreamPlan> {
-  const echo = await startEcho();
-  onCleanUp(() => echo.stop());
-  return { name: "echo", addresses: [echo.address] };
-}
-
-const silent = { onFault: () => {}, onWorkerDied: () => {} };
-
-function stopping(proxy: RunningProxy): RunningProxy {
-  onCleanUp(() => proxy.stop(0));
-  return proxy;
-}
 
 test("a proxy on worker threads carries UDP and TCP, and counts where the main thread reads", async () => {
   const { plan, counters } = await planOf({
@@ -225,28 +151,6 @@ test("a worker that cannot start for a bug is an error, not a crash", async () =
     ok: false,
     error: { code: "WORKER_DIED", what: expect.stringContaining("upstream none has no address") },
   });
-});
-
-test("a worker that dies is reported once with its cause, and stop still resolves", async () => {
-  const { plan } = await planOf({
-    upstreams: [await echoUpstream()],
-    listeners: [{}],
-    filters: [{ assembly: "r0 = 2\nexit" }],
-  });
-  // Stands in for a bug: packet slots outside the arena.
-  const workers = plan.workers.map((worker) => ({ ...worker, slots: 2 ** 30 }));
-  const died: { worker: number; cause: string }[] = [];
-  const proxy = value(
-    await startProxy(
-      { ...plan, workers },
-      { ...silent, onWorkerDied: (worker, cause) => died.push({ worker, cause }) },
-    ),
-  );
-  const client = await udpSocket();
-  client.send("x", proxy.listeners[0]!.address);
-  await until(() => died.length > 0);
-  await proxy.stop(0);
-  expect(died).toMatchObject([{ worker: 0, cause: expect.stringContaining("RangeError") }]);
 });
 
 test("a worker that dies lets go of the maps it held, and of none that others hold", async () => {

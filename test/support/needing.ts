@@ -49,9 +49,17 @@ function probe(need: string): boolean {
         process.getuid?.() === 0 &&
         spawnSync("bpftool", ["prog", "list"], { stdio: "ignore" }).status === 0
       );
+    case "vxlan devices":
+      return process.getuid?.() === 0 && hasVxlan();
     default:
       return onPath(need);
   }
+}
+
+/** Whether the kernel makes VXLAN devices: one in a namespace that is gone at once. */
+function hasVxlan(): boolean {
+  const device = ["link", "add", "weir-probe", "type", "vxlan", "id", "1", "dstport", "4789"];
+  return spawnSync("unshare", ["--net", "ip", ...device], { stdio: "ignore" }).status === 0;
 }
 
 function onPath(tool: string): boolean {

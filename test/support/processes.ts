@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
+export const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
 
 /** A folder under the system's temporary one, removed by `remove`. */
 export function temporaryFolder(): {
@@ -89,7 +89,7 @@ export interface Running {
 export function start(
   name: string,
   args: readonly string[],
-  options: { cwd?: string } = {},
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
 ): Running {
   const child = spawn(name, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
   let text = "";

@@ -1,0 +1,195 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { compileExpression } from "../cbpf/compile-expression.ts";
+import type { ClassicProgram } from "../cbpf/instruction.ts";
+import type { LinkType } from "../cbpf/link-type.ts";
+import { maxChainedHeaders } from "../cbpf/translate.ts";
+import { toHex } from "../common/bytes.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import {
+  type CapturedFrame,
+  CaptureReader,
+  type CaptureRecord,
+  captureRingMemory,
+} from "../filter/capture-ring.ts";
+import type { CaptureOrder } from "../filter/capture-tap.ts";
+import { directions, verdictKinds } from "../filter/verdict.ts";
+import { formatEndpoint } from "../proxy/endpoint.ts";
+import type { Control } from "./control.ts";
+import type { Inventory } from "./inventory.ts";
+import { type CaptureRow, captureRow } from "./replies.ts";
+import { type AnyRoute, streaming } from "./route.ts";
+
+/** Captures at a time: each costs every packet its questions, and memory for its rings. */
+const maxCaptures = 4;
+/** A worker's ring: some 15 frames of the longest kind, some 500 of 1,500 bytes. */
+const ringBytes = 2 ** 20;
+/** How often rings are looked into. */
+const pollMs = 20;
+/** Records handed on at a time. */
+const recordsAtOnce = 256;
+
+const defaultPerSecond = 5000;
+const defaultSnapLength = 65_536;
+
+const wholeText = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .refine((text) => Number(text) >= least && Number(text) <= most, {
+      error: `expected a whole number from ${least} to ${most}`,
+    });
+
+let captures = 0;
+let lastCapture = 0;
+
+export const captureRoutes: readonly AnyRoute[] = [
+  streaming({
+    method: "GET",
+    path: "/v1/capture",
+    id: "streamCapture",
+    summary: "Packets at the entry and exit of chains, with their verdicts, as they come",
+    parameters: z.strictObject({}),
+    query: z.strictObject({
+      listener: z.string().optional(),
+      filter: z.string().optional().describe("Only packets that this filter was asked about."),
+      direction: z.enum(directions).optional(),
+      verdict: z.enum(verdictKinds).optional(),
+      expression: z
+        .string()
+        .max(65_536)
+        .optional()
+        .describe("In the language of pcap-filter(7), about the frame as it came."),
+      snap_length: wholeText(14, 65_600).optional().describe("Bytes of a frame that are kept."),
+      per_second: wholeText(1, 1_000_000)
+        .optional()
+        .describe(
+          "Packets a second and worker that are recorded at most; others are counted lost.",
+        ),
+    }),
+    row: captureRow,
+    handle: async ({ control, query, signal }) => {
+      const inventory = control.inventory();
+      const wanted = orderOf(inventory, query);
+      if (!wanted.ok) return wanted;
+      if (captures >= maxCaptures)
+        return err(
+          new UserError(
+            "CAPTURE_LIMIT",
+            "capture",
+            `${maxCaptures} captures are under way`,
+            "end one of them",
+          ),
+        );
+      captures++;
+      return ok(capture(control, wanted.value, signal));
+    },
+  }),
+];
+
+type Query = Readonly<Partial<Record<"listener" | "filter" | "expression", string>>> &
+  Pick<Partial<CaptureOrder>, "direction" | "verdict"> & {
+    readonly snap_length?: string | undefined;
+    readonly per_second?: string | undefined;
+  };
+
+function orderOf(
+  inventory: Inventory,
+  query: { readonly [Key in keyof Query]: Query[Key] | undefined },
+): Result<CaptureOrder, UserError> {
+  if (query.listener !== undefined) {
+    const listener = inventory.listener(query.listener);
+    if (!listener.ok) return listener;
+  }
+  if (query.filter !== undefined) {
+    const filters = inventory.chained(query.filter);
+    if (!filters.ok) return filters;
+  }
+  let expression: ClassicProgram | undefined;
+  if (query.expression !== undefined) {
+    const linkType: LinkType = "EN10MB";
+    // Without loops: it runs on the packet path.
+    const compiled = compileExpression(query.expression, { linkType, maxChainedHeaders });
+    if (!compiled.ok) return compiled;
+    expression = compiled.value;
+  }
+  return ok({
+    id: ++lastCapture,
+    rings: inventory.parts.plan.workers.map(() => captureRingMemory(ringBytes)),
+    snapLength: Number(query.snap_length ?? defaultSnapLength),
+    perSecond: Number(query.per_second ?? defaultPerSecond),
+    listener: query.listener,
+    verdict: query.verdict,
+    direction: query.direction,
+    filter: query.filter,
+    expression,
+  });
+}
+
+/** Rows until the client goes. An empty batch at once: the capture is on. */
+async function* capture(
+  control: Control,
+  order: CaptureOrder,
+  signal: AbortSignal,
+): AsyncGenerator<CaptureRow[]> {
+  const readers = order.rings.map((ring) => new CaptureReader(ring));
+  let lost = 0;
+  try {
+    for (const worker of readers.keys()) {
+      const started = await control.ask(worker, { kind: "start_capture", order });
+      if (!started.ok) throw started.error;
+    }
+    yield [{ lost: 0 }];
+    while (!signal.aborted) {
+      const rows: CaptureRow[] = [];
+      for (const [worker, reader] of readers.entries()) {
+        for (let i = 0; i < recordsAtOnce; i++) {
+          const record = reader.next();
+          if (record === undefined) break;
+          rows.push(rowOf(worker, record));
+        }
+      }
+      const nowLost = readers.reduce((all, reader) => all + reader.lost, 0);
+      if (nowLost > lost) rows.push({ lost: nowLost - lost });
+      lost = nowLost;
+      if (rows.length > 0) yield rows;
+      // The client has gone: the loop's condition tells.
+      else await delay(pollMs, undefined, { signal }).catch(() => {});
+    }
+  } finally {
+    captures--;
+    for (const worker of readers.keys())
+      await control.ask(worker, { kind: "stop_capture", id: order.id });
+  }
+}
+
+function rowOf(worker: number, record: CaptureRecord): CaptureRow {
+  const { reason, ifindex, filter, exit, tunnel } = record;
+  return {
+    seconds: record.seconds,
+    nanoseconds: record.nanoseconds,
+    worker,
+    listener: record.listener,
+    direction: record.direction,
+    verdict: record.verdict,
+    ...(reason === undefined ? {} : { reason }),
+    ...(ifindex === undefined ? {} : { ifindex }),
+    ...(filter === undefined ? {} : { filter }),
+    ...(tunnel === undefined
+      ? {}
+      : {
+          tunnel: {
+            peer: tunnel.peer.name,
+            vni: tunnel.vni,
+            outer: formatEndpoint(tunnel.address, tunnel.port),
+          },
+        }),
+    entry: frameOf(record.entry),
+    ...(exit === undefined ? {} : { exit: frameOf(exit) }),
+  };
+}
+
+function frameOf({ length, data }: CapturedFrame): { length: number; data: string } {
+  return { length, data: toHex(data) };
+}

@@ -1,0 +1,32 @@
+import type { Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import type { WorkerAnswer, WorkerQuestion } from "../proxy/questions.ts";
+import type { Inventory } from "./inventory.ts";
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** What the control API does its work with: the running proxy, as its owner hands it over. */
+export interface Control {
+  /** Weir's own. */
+  readonly version: string;
+  /** What runs now: another one after a reload. */
+  readonly inventory: () => Inventory;
+  readonly ask: (
+    worker: number,
+    question: WorkerQuestion,
+  ) => Promise<Result<WorkerAnswer, UserError>>;
+  readonly logLevel: { get(): LogLevel; set(level: LogLevel): void };
+  /** Something an operator did that others should see in the log. */
+  readonly onChange: (what: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Reads the config again and puts it in force, or says all that is wrong with it. */
+  readonly reload: () => Promise<Result<ReloadSummary, readonly UserError[]>>;
+}
+
+/** What a reload did, by name. */
+export interface ReloadSummary {
+  readonly listeners: Readonly<Record<"kept" | "opened" | "closed", readonly string[]>>;
+  /** `filter.map`; data sections are not listed. */
+  readonly maps: Readonly<Record<"kept" | "grown" | "fresh", readonly string[]>>;
+  readonly durationMs: number;
+}

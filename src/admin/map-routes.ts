@@ -1,0 +1,222 @@
+import { z } from "zod";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { storageBytes } from "../maps/create-map.ts";
+import { nameOfType } from "../object/btf-types.ts";
+import { UPDATE_ANY, UPDATE_EXIST, UPDATE_NOEXIST } from "../runtime/wasm/layout.ts";
+import type { Control } from "./control.ts";
+import type { Inventory, MapItem } from "./inventory.ts";
+import { type EntryReply, formatEntry, formatKey, parseKey, parseMapValue } from "./map-values.ts";
+import { mapRefusal } from "./problem.ts";
+import { doneReply, entryReply, keyReply, mapReply } from "./replies.ts";
+import { type AnyRoute, replying, streaming } from "./route.ts";
+
+const none = z.strictObject({});
+const mapName = z.strictObject({
+  map: z.string().describe("A map's number, name, or filter/name."),
+});
+const raw = z.strictObject({
+  raw: z.enum(["true", "false"]).optional().describe("true: keys and values as hex: and bytes."),
+});
+const written = z
+  .unknown()
+  .refine((value) => value !== undefined && value !== null, { error: "is missing" })
+  .describe(
+    "A number, text (an address, a CIDR, hex: and bytes), a list, or an object of members.",
+  );
+const key = z.strictObject({ key: written });
+
+const updateFlags = { any: UPDATE_ANY, noexist: UPDATE_NOEXIST, exist: UPDATE_EXIST } as const;
+
+/** Entries a batch of a dump: between batches the main thread does other things. */
+const entriesAtOnce = 256;
+
+/** Maps and their entries. Operations are those of bpf(2), on the maps that workers use as they run. */
+export const mapRoutes: readonly AnyRoute[] = [
+  replying({
+    method: "GET",
+    path: "/v1/maps",
+    id: "listMaps",
+    summary: "All maps of all filters",
+    parameters: none,
+    query: none,
+    body: undefined,
+    reply: z.array(mapReply),
+    handle: ({ control }) => {
+      const inventory = control.inventory();
+      return ok(inventory.maps.map((map) => describeMap(inventory, map)));
+    },
+  }),
+  replying({
+    method: "GET",
+    path: "/v1/maps/{map}",
+    id: "getMap",
+    summary: "One map",
+    parameters: mapName,
+    query: none,
+    body: undefined,
+    reply: mapReply,
+    handle: ({ control, path }) => {
+      const inventory = control.inventory();
+      const map = inventory.map(path.map);
+      return map.ok ? ok(describeMap(inventory, map.value)) : map;
+    },
+  }),
+  streaming({
+    method: "GET",
+    path: "/v1/maps/{map}/entries",
+    id: "streamEntries",
+    summary: "A map's entries, a line each, while packets flow",
+    parameters: mapName,
+    query: raw,
+    row: entryReply,
+    handle: ({ control, path, query }) => {
+      const inventory = control.inventory();
+      const map = inventory.map(path.map);
+      return map.ok ? ok(entries(control, map.value, query.raw === "true")) : map;
+    },
+  }),
+  replying({
+    method: "POST",
+    path: "/v1/maps/{map}/lookup",
+    id: "lookupEntry",
+    summary: "The entry of a key",
+    parameters: mapName,
+    query: raw,
+    body: key,
+    reply: entryReply,
+    handle: ({ control, path, query, body }) => {
+      const inventory = control.inventory();
+      const map = inventory.map(path.map);
+      if (!map.ok) return map;
+      const bytes = parseKey(map.value, body.key);
+      if (!bytes.ok) return bytes;
+      const values = map.value.source.lookup(bytes.value);
+      if (values === undefined) return err(noEntry(map.value));
+      return ok(
+        formatEntry(inventory, map.value, { key: bytes.value, values }, query.raw === "true"),
+      );
+    },
+  }),
+  replying({
+    method: "POST",
+    path: "/v1/maps/{map}/next",
+    id: "nextKey",
+    summary: "The key after a key; the first without one, or where it is gone",
+    parameters: mapName,
+    query: raw,
+    body: z.strictObject({ key: z.unknown().optional() }),
+    reply: keyReply,
+    handle: ({ control, path, query, body }) => {
+      const map = control.inventory().map(path.map);
+      if (!map.ok) return map;
+      const from = body.key === undefined ? ok(undefined) : parseKey(map.value, body.key);
+      if (!from.ok) return from;
+      const next = map.value.source.nextKey(from.value);
+      if (next === undefined) return err(noEntry(map.value, "there is no key after it"));
+      return ok({ key: formatKey(map.value, next, query.raw === "true") });
+    },
+  }),
+  replying({
+    method: "POST",
+    path: "/v1/maps/{map}/update",
+    id: "updateEntry",
+    summary: "Sets the value of a key; a per-CPU map's for all workers",
+    parameters: mapName,
+    query: none,
+    body: z.strictObject({
+      key: written,
+      value: written,
+      flags: z
+        .enum(["any", "noexist", "exist"])
+        .default("any")
+        .describe("noexist: only if there is none; exist: only if there is one."),
+    }),
+    reply: doneReply,
+    handle: ({ control, path, body }) => {
+      const inventory = control.inventory();
+      const map = inventory.map(path.map);
+      if (!map.ok) return map;
+      const keyBytes = parseKey(map.value, body.key);
+      if (!keyBytes.ok) return keyBytes;
+      const value = parseMapValue(inventory, map.value, body.value);
+      if (!value.ok) return value;
+      const { source } = map.value;
+      return done(map.value, source.update(keyBytes.value, value.value, updateFlags[body.flags]));
+    },
+  }),
+  replying({
+    method: "POST",
+    path: "/v1/maps/{map}/delete",
+    id: "deleteEntry",
+    summary: "Deletes the entry of a key",
+    parameters: mapName,
+    query: none,
+    body: key,
+    reply: doneReply,
+    handle: ({ control, path, body }) => {
+      const map = control.inventory().map(path.map);
+      if (!map.ok) return map;
+      const bytes = parseKey(map.value, body.key);
+      return bytes.ok ? done(map.value, map.value.source.remove(bytes.value)) : bytes;
+    },
+  }),
+];
+
+function done(map: MapItem, result: number): Result<{ done: true }, UserError> {
+  return result === 0 ? ok({ done: true }) : err(mapRefusal(`map ${map.handle.name}`, -result));
+}
+
+function noEntry(map: MapItem, what = "there is no entry of this key"): UserError {
+  return new UserError("MAP_NO_ENTRY", `map ${map.handle.name}`, what);
+}
+
+function describeMap(inventory: Inventory, map: MapItem): z.output<typeof mapReply> {
+  const { handle, btf, keyType, valueType } = map;
+  const typeName = (type: number | undefined): string | undefined =>
+    btf === undefined || type === undefined ? undefined : nameOfType(btf, type);
+  const key = typeName(keyType);
+  const value = typeName(valueType);
+  return {
+    id: map.id,
+    type: handle.type,
+    name: handle.name,
+    filter: map.filter,
+    flags: handle.flags,
+    bytes_key: handle.keySize,
+    bytes_value: handle.valueSize,
+    max_entries: handle.maxEntries,
+    entries: map.source.count,
+    bytes_memlock: storageBytes(handle, inventory.parts.plan.workers.length),
+    frozen: handle.frozen === true,
+    ...(key === undefined ? {} : { key }),
+    ...(value === undefined ? {} : { value }),
+  };
+}
+
+async function* entries(
+  control: Control,
+  map: MapItem,
+  isRaw: boolean,
+): AsyncGenerator<EntryReply[]> {
+  const inventory = control.inventory();
+  if (!inventory.has(map)) throw gone(map);
+  let batch: EntryReply[] = [];
+  for (const entry of map.source.entries())
+    if (batch.push(formatEntry(inventory, map, entry, isRaw)) === entriesAtOnce) {
+      yield batch;
+      batch = [];
+      // Its memory may have become another map's.
+      if (!control.inventory().has(map)) throw gone(map);
+    }
+  yield batch;
+}
+
+function gone(map: MapItem): UserError {
+  return new UserError(
+    "MAP_GONE",
+    `map ${map.handle.name}`,
+    "a reload took it away while it was read",
+    "read the map that is there now",
+  );
+}

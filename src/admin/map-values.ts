@@ -1,0 +1,118 @@
+import { putU32le, toHex, u32le } from "../common/bytes.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import type { MapContent } from "../maps/map-access.ts";
+import { formatTyped, parseTyped } from "../maps/typed.ts";
+import type { Inventory, MapItem } from "./inventory.ts";
+
+/** An entry as the API tells it: typed by BTF, or `hex:` and bytes. Per-CPU maps have `values`. */
+export interface EntryReply {
+  readonly key: unknown;
+  readonly value?: unknown;
+  readonly values?: unknown[];
+}
+
+/** `raw`: all as `hex:` and bytes. */
+export function formatEntry(
+  inventory: Inventory,
+  map: MapItem,
+  { key, values }: MapContent,
+  raw = false,
+): EntryReply {
+  const shown = values.map((value) => (raw ? hexOf(value) : formatMapValue(inventory, map, value)));
+  const entry = { key: formatKey(map, key, raw) };
+  return isPerCpu(map) ? { ...entry, values: shown } : { ...entry, value: shown[0] };
+}
+
+export function formatKey(map: MapItem, key: Uint8Array, raw = false): unknown {
+  return raw ? hexOf(key) : formatTyped(map.btf, map.keyType, key);
+}
+
+function formatMapValue(inventory: Inventory, map: MapItem, value: Uint8Array): unknown {
+  if (map.handle.type === "prog_array")
+    return inventory.parts.plan.tailCalled?.[u32le(value, 0) - 1]?.name ?? u32le(value, 0);
+  return formatTyped(map.btf, map.valueType, value);
+}
+
+function isPerCpu(map: MapItem): boolean {
+  return map.handle.type.includes("percpu");
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return `hex:${toHex(bytes)}`;
+}
+
+export function parseKey(map: MapItem, written: unknown): Result<Uint8Array, UserError> {
+  return at("key", map, parseTyped(map.btf, map.keyType, map.handle.keySize, written));
+}
+
+/**
+ * A value as written. A prog_array's is the name of one of the programs that its workers have
+ * loaded for tail calls: those that the object or the config puts into some slot.
+ */
+export function parseMapValue(
+  inventory: Inventory,
+  map: MapItem,
+  written: unknown,
+): Result<Uint8Array, UserError> {
+  if (map.handle.type === "prog_array") return programNumber(inventory, map, written);
+  return at("value", map, parseTyped(map.btf, map.valueType, map.handle.valueSize, written));
+}
+
+function programNumber(
+  inventory: Inventory,
+  map: MapItem,
+  written: unknown,
+): Result<Uint8Array, UserError> {
+  const all = inventory.parts.plan.tailCalled ?? [];
+  const own = all.filter(({ name }) => name.startsWith(`${map.filter}:`));
+  const named = own.find(({ name, program }) => name === written || program.name === written);
+  const where = `map ${map.handle.name}, value`;
+  if (named === undefined)
+    return err(
+      new UserError(
+        "MAP_NO_PROGRAM",
+        where,
+        typeof written === "string"
+          ? `program ${JSON.stringify(written).slice(0, 80)} is not loaded for tail calls of this filter`
+          : "a prog_array's value is the name of a program",
+        own.length === 0
+          ? "name it in a slot of the config, and restart"
+          : `name one of ${own.map(({ program }) => program.name).join(", ")}`,
+      ),
+    );
+  const user = inventory.programs.find(
+    ({ filter, plan }) =>
+      filter.name === map.filter &&
+      plan.program.type !== named.program.type &&
+      plan.program.instructions.some(
+        (one) =>
+          one.kind === "load_map" &&
+          plan.program.maps[one.map]!.descriptor === map.handle.descriptor,
+      ),
+  );
+  if (user !== undefined)
+    return err(
+      new UserError(
+        "MAP_PROGRAM_TYPE",
+        where,
+        `program ${named.program.name} is of type ${named.program.type}, and ${user.spec.name}, which calls through this map, of type ${user.plan.program.type}`,
+        "let a prog_array hold programs of one type",
+      ),
+    );
+  const value = new Uint8Array(4);
+  putU32le(value, 0, all.indexOf(named) + 1);
+  return ok(value);
+}
+
+/** Puts the map's name, and which part is wrong, before where the error is. */
+function at(
+  part: "key" | "value",
+  map: MapItem,
+  parsed: Result<Uint8Array, UserError>,
+): Result<Uint8Array, UserError> {
+  if (parsed.ok) return parsed;
+  const { code, where, what, fix } = parsed.error;
+  const inside = where.startsWith("value") ? where.slice("value".length) : ` ${where}`;
+  return err(new UserError(code, `map ${map.handle.name}, ${part}${inside}`, what, fix));
+}

@@ -1,0 +1,167 @@
+import { once } from "node:events";
+import { createWriteStream, type WriteStream } from "node:fs";
+import type { CaptureRow } from "../admin/replies.ts";
+import { parseHex } from "../common/bytes.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { packetLine } from "../packet/packet-line.ts";
+import { PcapngWriter } from "../pcap/pcapng-writer.ts";
+import { type ControlOptions, reportError, withControl } from "./control-client.ts";
+import { systemReason } from "./read-text.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
+
+export interface CaptureOptions extends ControlOptions {
+  readonly expr?: string;
+  readonly verdict?: string;
+  readonly filter?: string;
+  readonly listener?: string;
+  readonly direction?: string;
+  /** Packets to take before it ends. */
+  readonly count?: string;
+  /** Packets a second and worker at most. */
+  readonly rate?: string;
+  readonly snapLength?: string;
+  /** A pcapng file to write, - for standard output. */
+  readonly write?: string;
+}
+
+type PacketRow = Exclude<CaptureRow, { lost: number }>;
+
+/** `weir capture`: packets at the chains of a running proxy, with verdicts, until it is ended. */
+export async function capture(options: CaptureOptions, terminal: Terminal): Promise<ExitCode> {
+  if (options.count !== undefined && !/^[1-9]\d{0,8}$/.test(options.count))
+    return reportError(
+      "capture",
+      new UserError("USAGE_COUNT", `--count ${options.count}`, "expected a whole number above 0"),
+      terminal,
+    );
+  const query = new URLSearchParams();
+  for (const [name, value] of [
+    ["expression", options.expr],
+    ["verdict", options.verdict],
+    ["filter", options.filter],
+    ["listener", options.listener],
+    ["direction", options.direction],
+    ["per_second", options.rate],
+    ["snap_length", options.snapLength],
+  ] as const)
+    if (value !== undefined) query.set(name, value);
+  return withControl("capture", options, terminal, async (client) => {
+    const end = new AbortController();
+    const onSignal = (): void => end.abort();
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal);
+    try {
+      const rows = await client.stream(`/v1/capture?${query}`, end.signal);
+      if (!rows.ok) return rows;
+      return await take(rows.value as AsyncGenerator<CaptureRow>, options, terminal, end);
+    } finally {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
+    }
+  });
+}
+
+async function take(
+  rows: AsyncGenerator<CaptureRow>,
+  options: CaptureOptions,
+  terminal: Terminal,
+  end: AbortController,
+): Promise<Result<undefined, UserError>> {
+  const file = options.write === undefined ? ok(undefined) : await openFile(options.write);
+  if (!file.ok) {
+    end.abort();
+    return file;
+  }
+  const most = Number(options.count ?? Number.POSITIVE_INFINITY);
+  let packets = 0;
+  let lost = 0;
+  let isOn = false;
+  const writer = new PcapngWriter([{ linkType: 1, name: "weir" }]);
+  await write(file.value, writer.header);
+  for await (const row of rows) {
+    if ("lost" in row) {
+      lost += row.lost;
+      // The first line: all workers are capturing now.
+      if (!isOn) terminal.error("capturing; Ctrl-C ends it\n");
+      isOn = true;
+      continue;
+    }
+    packets++;
+    if (file.value !== undefined)
+      for (const record of recordsOf(row)) await write(file.value, writer.record(record));
+    else terminal.out(options.json === true ? `${JSON.stringify(row)}\n` : rowText(row));
+    if (packets >= most) {
+      end.abort();
+      break;
+    }
+  }
+  if (file.value !== undefined && file.value !== process.stdout) {
+    file.value.end();
+    await once(file.value, "close");
+  }
+  terminal.error(`${packets} packets captured, ${lost} lost\n`);
+  return ok(undefined);
+}
+
+async function openFile(
+  name: string,
+): Promise<Result<WriteStream | NodeJS.WriteStream, UserError>> {
+  if (name === "-") return ok(process.stdout);
+  const file = createWriteStream(name);
+  try {
+    await once(file, "open");
+    return ok(file);
+  } catch (error) {
+    return err(new UserError("FILE_UNWRITABLE", name, systemReason(error)));
+  }
+}
+
+async function write(
+  file: WriteStream | NodeJS.WriteStream | undefined,
+  bytes: Uint8Array,
+): Promise<void> {
+  if (file !== undefined && !file.write(bytes)) await once(file, "drain");
+}
+
+/** What a row is in a capture file: the packet as it came, then as filters left it, if they changed it. */
+function recordsOf(row: PacketRow) {
+  const base = {
+    seconds: row.seconds,
+    nanoseconds: row.nanoseconds,
+    interfaceId: 0,
+  };
+  const record = ({ length, data }: PacketRow["entry"], comment: string) => ({
+    ...base,
+    originalLength: length,
+    data: parseHex(data)!,
+    comments: [comment],
+  });
+  const place = `${row.listener} ${row.direction}, worker ${row.worker}${tunnelText(row)}`;
+  return [
+    record(row.entry, `weir: ${place}: ${verdictText(row)}`),
+    ...(row.exit === undefined ? [] : [record(row.exit, `weir: ${place}: as the filters left it`)]),
+  ];
+}
+
+function verdictText({ verdict, reason, filter, ifindex }: PacketRow): string {
+  const by = filter === undefined ? "" : ` by ${filter}`;
+  const to = ifindex === undefined ? "" : ` to ${ifindex}`;
+  return `${verdict}${to}${by}${reason === undefined ? "" : ` (${reason})`}`;
+}
+
+/** What a frame was in: `, vni 42 of east (192.0.2.1:51234)`. */
+function tunnelText({ tunnel }: PacketRow): string {
+  return tunnel === undefined ? "" : `, vni ${tunnel.vni} of ${tunnel.peer} (${tunnel.outer}),`;
+}
+
+function rowText(row: PacketRow): string {
+  const time = new Date(row.seconds * 1000).toISOString().slice(11, 19);
+  const micros = String(Math.floor(row.nanoseconds / 1000)).padStart(6, "0");
+  const from = `${row.listener} ${row.direction === "ingress" ? ">" : "<"}${tunnelText(row)}`;
+  const line = (frame: PacketRow["entry"]): string => {
+    const bytes = parseHex(frame.data)!;
+    return bytes.length < frame.length ? `${packetLine(bytes)} [cut]` : packetLine(bytes);
+  };
+  let text = `${time}.${micros} ${from} ${line(row.entry)} ${verdictText(row)}\n`;
+  if (row.exit !== undefined) text += `    left as ${line(row.exit)}\n`;
+  return text;
+}

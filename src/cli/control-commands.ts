@@ -1,0 +1,225 @@
+import { type Command, Option } from "commander";
+import { directions, verdictKinds } from "../filter/verdict.ts";
+import type { ControlOptions } from "./control-client.ts";
+import type { ExitCode, Terminal } from "./terminal.ts";
+
+/** Commands are the program's, or under one of its groups. */
+export interface CommandGroups {
+  readonly weir: Command;
+  readonly prog: Command;
+  readonly filter: Command;
+}
+
+/** The commands that ask or change a running proxy, shaped as bpftool's. */
+export function addControlCommands(
+  { weir, prog, filter }: CommandGroups,
+  terminal: Terminal,
+  done: (code: ExitCode) => void,
+): void {
+  addProgCommands(prog, terminal, done);
+  addMapCommands(weir.command("map").description("maps of a running proxy"), terminal, done);
+  for (const action of ["enable", "disable"] as const)
+    controlled(
+      filter
+        .command(action)
+        .description(
+          action === "enable"
+            ? "put a filter of a running proxy back into its chains"
+            : "take a filter of a running proxy out of its chains",
+        )
+        .argument("<filter>", "its name, or filter:program"),
+    ).action(async (name: string, options: ControlOptions) => {
+      const { filterSet } = await import("./prog-control.ts");
+      done(await filterSet(action, name, options, terminal));
+    });
+  controlled(weir.command("list").description("filters of a running proxy, a line each")).action(
+    async (options: ControlOptions) => {
+      const { listFilters } = await import("./prog-control.ts");
+      done(await listFilters(options, terminal));
+    },
+  );
+  controlled(
+    weir
+      .command("top")
+      .description("packets, drops and runs a second of a running proxy")
+      .option("--interval <seconds>", "between two readings", "1")
+      .option("--once", "one reading, and done"),
+  ).action(async (options) => {
+    const { top } = await import("./top.ts");
+    done(await top(options, terminal));
+  });
+  controlled(
+    weir
+      .command("capture")
+      .description("packets at the chains of a running proxy, with their verdicts")
+      .option("--expr <expression>", "only those that match, in the language of pcap-filter(7)")
+      .addOption(
+        new Option("--verdict <verdict>", "only those of this verdict").choices(verdictKinds),
+      )
+      .option("--filter <filter>", "only those that this filter was asked about")
+      .option("--listener <listener>", "only this listener's")
+      .addOption(new Option("--direction <direction>", "only this direction's").choices(directions))
+      .option("-c, --count <n>", "end after this many")
+      .option("-w, --write <file>", "write pcapng instead of lines; - for standard output")
+      .option("--rate <n>", "at most this many a second and worker; others are counted as lost")
+      .option("--snap-length <bytes>", "bytes of a packet that are kept"),
+  ).action(async (options) => {
+    const { capture } = await import("./capture.ts");
+    done(await capture(options, terminal));
+  });
+  controlled(
+    weir
+      .command("explain")
+      .description(
+        "why a packet is passed or dropped: it runs once more, instruction by instruction",
+      )
+      .argument("<packet>", "hex from the Ethernet header on, or a capture file")
+      .option("--packet <n>", "which packet of the capture file, from 0", "0")
+      .option("-c, --config <file>", "with this config, instead of a running proxy and its maps")
+      .option("--listener <listener>", "through this listener's chain")
+      .option("--filter <filter>", "through this filter alone")
+      .addOption(
+        new Option("--direction <direction>", "of the listener's chains")
+          .choices(directions)
+          .default("ingress"),
+      )
+      .option("--brief", "the verdict and what decided it, without the instructions"),
+  ).action(async (packet: string, options) => {
+    const { explain } = await import("./explain.ts");
+    done(await explain(packet, options, terminal));
+  });
+  controlled(
+    weir.command("reload").description("have a running proxy read its config again"),
+  ).action(async (options: ControlOptions) => {
+    const { reload } = await import("./prog-control.ts");
+    done(await reload(options, terminal));
+  });
+  controlled(
+    weir
+      .command("log-level")
+      .description("show or set a running proxy's log level")
+      .argument("[level]", "trace, debug, info, warn, error, fatal or silent"),
+  ).action(async (level: string | undefined, options: ControlOptions) => {
+    const { logLevel } = await import("./prog-control.ts");
+    done(await logLevel(level, options, terminal));
+  });
+}
+
+function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
+  for (const [name, argument, description] of [
+    ["list", "[program...]", "programs of a running proxy, or of an object"],
+    ["show", "<program...>", "one program: a name or number, or id N, name NAME, tag TAG"],
+  ] as const)
+    controlled(
+      prog
+        .command(name)
+        .description(description)
+        .argument(argument, "a name or number, or id N, name NAME, tag TAG")
+        .option("--object <file>", "of this object, instead of a running proxy"),
+    ).action(async (words: string[], options) => {
+      const { progShow } = await import("./prog-control.ts");
+      done(await progShow(words, options, terminal));
+    });
+  const dump = prog.command("dump").description("a program's instructions, or what it became");
+  controlled(
+    dump
+      .command("xlated")
+      .description("eBPF, with source lines")
+      .argument("[program...]", "a program, then opcodes, linum or visual (a graph for dot)")
+      .option("--object <file>", "of this object, instead of a running proxy"),
+  ).action(async (words: string[], options) => {
+    const { progDumpXlated } = await import("./prog-control.ts");
+    done(await progDumpXlated(words, options, terminal));
+  });
+  dump
+    .command("wasm")
+    .description("the WebAssembly that the JIT makes of an object's program, as text")
+    .argument("<object>", "ELF file that clang built with -target bpf")
+    .option("--program <name>", "program of the object; needed where it holds several")
+    .action(async (object: string, options) => {
+      const { progDumpWasm } = await import("./prog-dump-wasm.ts");
+      done(await progDumpWasm(object, options, terminal));
+    });
+  prog
+    .command("trace")
+    .description("a program of an object on packets offline, instruction by instruction")
+    .argument("<object>", "ELF object built by clang -target bpf")
+    .option("--program <name>", "which program of the object")
+    .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
+    .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
+    .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
+    .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
+    .option("--brief", "the verdict and what decided it, without the instructions")
+    .option("--json", "one JSON line a packet")
+    .action(async (object: string, options) => {
+      const { progTrace } = await import("./prog-trace.ts");
+      done(await progTrace(object, options, terminal));
+    });
+  controlled(
+    prog
+      .command("profile")
+      .description("how long a program of a running proxy takes, of runs timed at random")
+      .argument("<program...>", "a name or number, or id N, name NAME, tag TAG")
+      .option("--duration <seconds>", "how long to watch", "5"),
+  ).action(async (words: string[], options) => {
+    const { progProfile } = await import("./prog-control.ts");
+    done(await progProfile(words, options, terminal));
+  });
+}
+
+function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
+  for (const [name, argument, description] of [
+    ["list", "[map...]", "all maps, or those of an object"],
+    ["show", "<map...>", "one map"],
+  ] as const)
+    controlled(
+      map
+        .command(name)
+        .description(description)
+        .argument(argument, "a name, filter/name or number, or id N, name NAME")
+        .option("--object <file>", "of this object, instead of a running proxy"),
+    ).action(async (words: string[], options) => {
+      const { mapShow } = await import("./map-control.ts");
+      done(await mapShow(words, options, terminal));
+    });
+  controlled(
+    map
+      .command("dump")
+      .description("all entries of a map")
+      .argument("<map...>", "a name, filter/name or number, or id N, name NAME")
+      .option("--raw", "keys and values as hex: and bytes"),
+  ).action(async (words: string[], options) => {
+    const { mapDump } = await import("./map-control.ts");
+    done(await mapDump(words, options, terminal));
+  });
+  for (const [action, description] of [
+    ["lookup", "the entry of a key: MAP key DATA"],
+    ["getnext", "the key after a key: MAP [key DATA]"],
+    ["update", "set an entry: MAP key DATA value DATA [any|noexist|exist]"],
+    ["delete", "delete an entry: MAP key DATA"],
+  ] as const)
+    controlled(
+      map
+        .command(action)
+        .description(description)
+        .argument(
+          "<words...>",
+          "DATA is one typed word (203.0.113.0/24, 1, JSON), bytes (10 0 0 1), or hex and bytes",
+        ),
+    ).action(async (words: string[], options) => {
+      const { mapEntry } = await import("./map-control.ts");
+      done(await mapEntry(action, words, options, terminal));
+    });
+}
+
+/** The options that all of these take. */
+function controlled(command: Command): Command {
+  return command
+    .option("--admin <address>", "the proxy's admin.listen (default: this user's own socket)")
+    .option("--token-file <file>", "the token for an admin.listen that is an address and port")
+    .option("--json", "JSON instead of text");
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}

@@ -1,0 +1,130 @@
+import type { z } from "zod";
+import type { entryReply, mapReply } from "../admin/replies.ts";
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
+import { parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
+import { type ProgOptions, readObject } from "./prog-control.ts";
+import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+
+type Map = z.output<typeof mapReply>;
+type Entry = z.output<typeof entryReply>;
+
+/** `weir map list`, and `map show` with a map named. */
+export async function mapShow(
+  words: readonly string[],
+  options: ProgOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = words.length === 0 ? "map list" : "map show";
+  const reference = words.length === 0 ? ok(undefined) : referenceOf(words);
+  if (!reference.ok) return reportError(command, reference.error, terminal);
+  const print = (maps: readonly Partial<Map>[]): Result<undefined, UserError> => {
+    if (options.json === true)
+      terminal.out(`${JSON.stringify(reference.value === undefined ? maps : maps[0])}\n`);
+    else for (const map of maps) terminal.out(mapText(map));
+    return ok(undefined);
+  };
+  if (options.object !== undefined) {
+    const object = readObject(options.object);
+    if (!object.ok) return reportError(command, object.error, terminal);
+    print(
+      object.value.maps
+        .map(({ name, type, flags, keySize, valueSize, maxEntries }, i) => ({
+          id: i + 1,
+          type,
+          name,
+          flags,
+          bytes_key: keySize,
+          bytes_value: valueSize,
+          max_entries: maxEntries,
+        }))
+        .filter(({ id, name }) => [undefined, String(id), name].includes(reference.value)),
+    );
+    return exitCodes.done;
+  }
+  return withControl(command, options, terminal, async (client) => {
+    const path =
+      reference.value === undefined ? "/v1/maps" : `/v1/maps/${segment(reference.value)}`;
+    const maps = await client.get(path);
+    return maps.ok ? print([maps.value].flat() as Map[]) : maps;
+  });
+}
+
+function mapText(map: Partial<Map>): string {
+  const { id, type, name, filter, flags = 0, entries, frozen, bytes_memlock } = map;
+  const second = [
+    `key ${map.bytes_key}B  value ${map.bytes_value}B  max_entries ${map.max_entries}`,
+    entries === undefined ? undefined : `entries ${entries}`,
+    bytes_memlock === undefined ? undefined : `memlock ${bytes_memlock}B`,
+    frozen === true ? "frozen" : undefined,
+  ];
+  const owner = filter === undefined ? "" : `  filter ${filter}`;
+  return `${id}: ${type}  name ${name}  flags 0x${flags.toString(16)}${owner}\n\t${second.filter(Boolean).join("  ")}\n`;
+}
+
+/** `weir map dump MAP`: all entries, as they are read. */
+export async function mapDump(
+  words: readonly string[],
+  options: ControlOptions & { readonly raw?: boolean },
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const reference = referenceOf(words);
+  if (!reference.ok) return reportError("map dump", reference.error, terminal);
+  return withControl("map dump", options, terminal, async (client) => {
+    const query = options.raw === true ? "?raw=true" : "";
+    const rows = await client.stream(`/v1/maps/${segment(reference.value)}/entries${query}`);
+    if (!rows.ok) return rows;
+    let count = 0;
+    if (options.json === true) terminal.out("[");
+    for await (const row of rows.value as AsyncIterable<Entry>) {
+      if (options.json === true) terminal.out(`${count === 0 ? "" : ","}${JSON.stringify(row)}`);
+      else terminal.out(entryText(row));
+      count++;
+    }
+    terminal.out(
+      options.json === true ? "]\n" : `Found ${count} element${count === 1 ? "" : "s"}\n`,
+    );
+    return ok(undefined);
+  });
+}
+
+function entryText({ key, value, values }: Entry): string {
+  if (values === undefined) return `key: ${shown(key)}  value: ${shown(value)}\n`;
+  return `key: ${shown(key)}\n${values.map((one, cpu) => `value (CPU ${String(cpu).padStart(2, "0")}): ${shown(one)}\n`).join("")}`;
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** `weir map lookup|getnext|update|delete MAP key … [value …]`. */
+export async function mapEntry(
+  action: "lookup" | "getnext" | "update" | "delete",
+  words: readonly string[],
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = `map ${action}`;
+  const named = splitReference(words);
+  if (!named.ok) return reportError(command, named.error, terminal);
+  const parsed = parseEntryWords(named.value.rest, {
+    value: action === "update",
+    keyOptional: action === "getnext",
+  });
+  if (!parsed.ok) return reportError(command, parsed.error, terminal);
+  const { key, value, flags } = parsed.value;
+  return withControl(command, options, terminal, async (client) => {
+    const operation = action === "getnext" ? "next" : action;
+    const path = `/v1/maps/${segment(named.value.reference)}/${operation}`;
+    const done = await client.send("POST", path, { key, value, flags });
+    if (!done.ok) return done;
+    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    else if (action === "lookup") terminal.out(entryText(done.value as Entry));
+    else if (action === "getnext")
+      terminal.out(
+        `${key === undefined ? "key: none" : `key: ${shown(key)}`}\nnext key: ${shown((done.value as Entry).key)}\n`,
+      );
+    return ok(undefined);
+  });
+}

@@ -1,0 +1,335 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { z } from "zod";
+import type { filterReply, profileReply, programReply, reloadReply } from "../admin/replies.ts";
+import { type XlatedRow, xlatedRows } from "../admin/xlated.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { readBounded } from "../config/read-file.ts";
+import { programTag } from "../engine/program-tag.ts";
+import { decodeProgram } from "../isa/codec.ts";
+import type { Instruction } from "../isa/instruction.ts";
+import { maxObjectBytes } from "../object/elf.ts";
+import { loadObject } from "../object/load-object.ts";
+import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
+import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
+import { referenceOf } from "./entry-words.ts";
+import { programGraph } from "./program-graph.ts";
+import { printListing } from "./program-listing.ts";
+import { type ExitCode, exitCodes, type Terminal, table } from "./terminal.ts";
+
+type Program = z.output<typeof programReply>;
+type Filter = z.output<typeof filterReply>;
+type Profile = z.output<typeof profileReply>;
+type Reload = z.output<typeof reloadReply>;
+
+export interface ProgOptions extends ControlOptions {
+  /** An object file instead of the running proxy. */
+  readonly object?: string;
+}
+
+/** `weir prog list`, and `prog show` with a program named. */
+export async function progShow(
+  words: readonly string[],
+  options: ProgOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = words.length === 0 ? "prog list" : "prog show";
+  const reference = words.length === 0 ? ok(undefined) : referenceOf(words);
+  if (!reference.ok) return reportError(command, reference.error, terminal);
+  const print = (programs: readonly Partial<Program>[]): Result<undefined, UserError> => {
+    if (options.json === true)
+      terminal.out(`${JSON.stringify(reference.value === undefined ? programs : programs[0])}\n`);
+    else for (const program of programs) terminal.out(programText(program));
+    return ok(undefined);
+  };
+  if (options.object !== undefined) {
+    const found = objectPrograms(options.object, reference.value);
+    if (!found.ok) return reportError(command, found.error, terminal);
+    print(
+      found.value.programs.map(({ id, spec, instructions }) => ({
+        id,
+        type: spec.type ?? "unknown",
+        name: spec.name,
+        tag: programTag(instructions),
+        section: spec.section,
+        bytes_xlated: spec.bytecode.length,
+        object: options.object!,
+      })),
+    );
+    return exitCodes.done;
+  }
+  return withControl(command, options, terminal, async (client) => {
+    const path =
+      reference.value === undefined ? "/v1/programs" : `/v1/programs/${segment(reference.value)}`;
+    const programs = await client.get(path);
+    return programs.ok ? print([programs.value].flat() as Program[]) : programs;
+  });
+}
+
+function programText(program: Partial<Program>): string {
+  const { id, type, name, tag, engine, filter, section, run_cnt, bytes_xlated, map_ids } = program;
+  const more = [
+    filter === undefined ? `section ${section}` : `filter ${filter}`,
+    engine === undefined ? undefined : `engine ${engine}`,
+    run_cnt === undefined ? undefined : `run_cnt ${run_cnt}`,
+    `xlated ${bytes_xlated}B`,
+    map_ids === undefined || map_ids.length === 0 ? undefined : `map_ids ${map_ids.join(",")}`,
+  ];
+  return `${id}: ${type}  name ${name}  tag ${tag}\n\t${more.filter(Boolean).join("  ")}\n`;
+}
+
+interface ObjectProgram {
+  readonly id: number;
+  readonly spec: ProgramSpec;
+  readonly instructions: readonly Instruction[];
+}
+
+/** An object's programs, numbered from 1; one of them by number or name. */
+function objectPrograms(
+  file: string,
+  reference: string | undefined,
+): Result<{ object: ObjectSpec; programs: readonly ObjectProgram[] }, UserError> {
+  const object = readObject(file);
+  if (!object.ok) return object;
+  const programs: ObjectProgram[] = [];
+  for (const [i, spec] of object.value.programs.entries()) {
+    const instructions = decodeProgram(spec.bytecode);
+    if (!instructions.ok) return instructions;
+    const one = { id: i + 1, spec, instructions: instructions.value };
+    if (reference === undefined || reference === String(one.id) || reference === spec.name)
+      programs.push(one);
+  }
+  if (reference !== undefined && programs.length === 0)
+    return err(
+      new UserError(
+        "PROGRAM_UNKNOWN",
+        file,
+        `has no program "${reference}"`,
+        `it has ${object.value.programs.map(({ name }) => name).join(", ")}`,
+      ),
+    );
+  return ok({ object: object.value, programs });
+}
+
+/** Reads an object file that a command names. */
+export function readObject(file: string): Result<ObjectSpec, UserError> {
+  const bytes = readBounded(file, maxObjectBytes);
+  if (bytes.ok) return loadObject(bytes.value, file);
+  return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
+}
+
+const listings = ["opcodes", "linum", "visual"] as const;
+
+/** `weir prog dump xlated PROGRAM [opcodes|linum|visual]`, words in any of bpftool's orders. */
+export async function progDumpXlated(
+  words: readonly string[],
+  options: ProgOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = "prog dump xlated";
+  // A program comes first, unless the object's only one is meant.
+  const named = words.slice(0, options.object === undefined ? 1 : 0);
+  const others = words.slice(named.length);
+  const asked = listings.filter((form) => others.includes(form));
+  const rest = [...named, ...others.filter((word) => !listings.some((form) => form === word))];
+  const onlyProgram = options.object !== undefined && rest.length === 0;
+  const reference = onlyProgram ? ok(undefined) : referenceOf(rest);
+  if (!reference.ok) return reportError(command, reference.error, terminal);
+  const print = async (rows: AsyncIterable<XlatedRow> | Iterable<XlatedRow>): Promise<void> => {
+    if (asked.includes("visual")) terminal.out(programGraph(await collected(rows)));
+    else await printListing(rows, asked, options.json === true, terminal);
+  };
+  if (options.object !== undefined) {
+    const found = objectPrograms(options.object, reference.value);
+    if (!found.ok) return reportError(command, found.error, terminal);
+    const [program, another] = found.value.programs;
+    if (program === undefined || another !== undefined)
+      return reportError(
+        command,
+        new UserError(
+          "USAGE_PROGRAM",
+          options.object,
+          `has ${found.value.programs.length} programs`,
+          `name one: ${found.value.programs.map(({ spec }) => spec.name).join(", ")}`,
+        ),
+        terminal,
+      );
+    await print(xlatedRows(program.instructions, program.spec, (map) => map + 1));
+    return exitCodes.done;
+  }
+  return withControl(command, options, terminal, async (client) => {
+    const rows = await client.stream(`/v1/programs/${segment(reference.value!)}/xlated`);
+    if (!rows.ok) return rows;
+    await print(rows.value as AsyncIterable<XlatedRow>);
+    return ok(undefined);
+  });
+}
+
+async function collected<Row>(rows: AsyncIterable<Row> | Iterable<Row>): Promise<Row[]> {
+  const all: Row[] = [];
+  for await (const row of rows) all.push(row);
+  return all;
+}
+
+/** `weir prog profile PROGRAM`: how long its runs take over a time. */
+export async function progProfile(
+  words: readonly string[],
+  options: ControlOptions & { readonly duration: string },
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = "prog profile";
+  const reference = referenceOf(words);
+  if (!reference.ok) return reportError(command, reference.error, terminal);
+  const seconds = Number(options.duration);
+  if (!(seconds > 0 && seconds <= 86_400))
+    return reportError(
+      command,
+      new UserError("USAGE_DURATION", `--duration ${options.duration}`, "expected seconds above 0"),
+      terminal,
+    );
+  return withControl(command, options, terminal, async (client) => {
+    const path = `/v1/programs/${segment(reference.value)}/profile`;
+    const before = await client.get(path);
+    if (!before.ok) return before;
+    await delay(seconds * 1000);
+    const after = await client.get(path);
+    if (!after.ok) return after;
+    const profile = profileBetween(before.value as Profile, after.value as Profile);
+    terminal.out(
+      options.json === true
+        ? `${JSON.stringify(profile)}\n`
+        : profileText(reference.value, profile),
+    );
+    return ok(undefined);
+  });
+}
+
+/** What happened between two readings. */
+export function profileBetween(before: Profile, after: Profile) {
+  const seconds = (after.at_ms - before.at_ms) / 1000;
+  const runs = after.run_cnt - before.run_cnt;
+  const timed = after.timed - before.timed;
+  const meanNs = timed === 0 ? undefined : ((after.seconds - before.seconds) / timed) * 1e9;
+  return {
+    seconds,
+    run_cnt: runs,
+    runs_per_second: runs / seconds,
+    timed,
+    mean_ns: meanNs,
+    buckets: after.buckets.map(({ to, runs: count }, i) => ({
+      ...(to === undefined ? {} : { to_ns: Math.round(to * 1e9) }),
+      runs: count - before.buckets[i]!.runs,
+    })),
+  };
+}
+
+function profileText(name: string, profile: ReturnType<typeof profileBetween>): string {
+  const { seconds, run_cnt, runs_per_second, timed, mean_ns, buckets } = profile;
+  let text = `${name}: ${run_cnt} runs in ${seconds.toFixed(1)} s (${runs_per_second.toFixed(0)} a second)\n`;
+  if (mean_ns === undefined) return `${text}none of them was timed: about one in 128 is\n`;
+  text += `${timed} timed: ${Math.round(mean_ns)} ns each\n`;
+  const most = Math.max(...buckets.map(({ runs }) => runs));
+  const rows = buckets
+    .filter(({ runs }) => runs > 0)
+    .map(({ to_ns, runs }) => [
+      to_ns === undefined ? "above" : `to ${to_ns} ns`,
+      String(runs),
+      "*".repeat(Math.ceil((runs / most) * 40)),
+    ]);
+  return `${text}${table(rows)}\n`;
+}
+
+/** `weir list`: one line a filter, as bpflist. */
+export async function listFilters(options: ControlOptions, terminal: Terminal): Promise<ExitCode> {
+  return withControl("list", options, terminal, async (client) => {
+    const status = await client.get("/v1/status");
+    if (!status.ok) return status;
+    const filters = await client.get("/v1/filters");
+    if (!filters.ok) return filters;
+    const { pid } = status.value as { pid: number };
+    const rows = (filters.value as Filter[]).flatMap(({ name, engine, programs, map_ids }) =>
+      programs.map(({ filter, type, run_cnt, enabled, verdicts }) => ({
+        pid,
+        name: filter,
+        filter: name,
+        type,
+        engine,
+        run_cnt,
+        dropped: verdicts.drop + verdicts.aborted,
+        maps: map_ids.length,
+        enabled,
+      })),
+    );
+    if (options.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
+    else
+      terminal.out(
+        `${table([
+          ["PID", "NAME", "TYPE", "ENGINE", "RUNS", "DROPPED", "MAPS", "STATE"],
+          ...rows.map(({ name, type, engine, run_cnt, dropped, maps, enabled }) =>
+            [pid, name, type, engine, run_cnt, dropped, maps, enabled ? "on" : "disabled"].map(
+              String,
+            ),
+          ),
+        ])}\n`,
+      );
+    return ok(undefined);
+  });
+}
+
+/** `weir filter enable` and `disable`. */
+export async function filterSet(
+  action: "enable" | "disable",
+  name: string,
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  return withControl(`filter ${action}`, options, terminal, async (client) => {
+    const done = await client.send("POST", `/v1/filters/${segment(name)}/${action}`);
+    if (!done.ok) return done;
+    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    else terminal.out(`${name}: ${action}d\n`);
+    return ok(undefined);
+  });
+}
+
+/** What changed, and what could have kept its contents and did not. */
+function reloadText({ listeners, maps, duration_ms }: Reload): string {
+  const lines = [`reloaded in ${Math.round(duration_ms)} ms`];
+  const add = (what: string, names: readonly string[]): void => {
+    if (names.length > 0) lines.push(`${what}: ${names.join(", ")}`);
+  };
+  add("listeners opened", listeners.opened);
+  add("listeners closed", listeners.closed);
+  add("maps that grew", maps.grown);
+  add("maps that began anew", maps.fresh);
+  return `${lines.join("\n")}\n`;
+}
+
+/** `weir reload`. */
+export async function reload(options: ControlOptions, terminal: Terminal): Promise<ExitCode> {
+  return withControl("reload", options, terminal, async (client) => {
+    const done = await client.send("POST", "/v1/reload");
+    if (!done.ok) return done;
+    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    else terminal.out(reloadText(done.value as Reload));
+    return ok(undefined);
+  });
+}
+
+/** `weir log-level [LEVEL]`: shows or sets it. */
+export async function logLevel(
+  level: string | undefined,
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  return withControl("log-level", options, terminal, async (client) => {
+    const done =
+      level === undefined
+        ? await client.get("/v1/log-level")
+        : await client.send("PUT", "/v1/log-level", { level });
+    if (!done.ok) return done;
+    const now = done.value as { level: string };
+    terminal.out(options.json === true ? `${JSON.stringify(now)}\n` : `${now.level}\n`);
+    return ok(undefined);
+  });
+}

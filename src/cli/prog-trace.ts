@@ -1,0 +1,124 @@
+import { parseHex, u32le } from "../common/bytes.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import type { ProgramSlot } from "../filter/program-arrays.ts";
+import { TraceBench, type TracedChain, type TracedFilter } from "../filter/trace-bench.ts";
+import type { MapContent } from "../maps/map-access.ts";
+import type { MapSpec } from "../object/object-spec.ts";
+import { reportError } from "./control-client.ts";
+import { objectSubject } from "./object-subject.ts";
+import { packetsOf } from "./prog-run.ts";
+import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { runJson, runText, verdictText } from "./trace-text.ts";
+
+export interface ProgTraceOptions {
+  readonly program?: string;
+  readonly data: readonly string[];
+  readonly pcap: readonly string[];
+  readonly map: readonly string[];
+  readonly global: readonly string[];
+  readonly brief?: boolean;
+  readonly json?: boolean;
+}
+
+/** LOOPBACK_IFINDEX: what BPF_PROG_TEST_RUN shows a program. */
+const testRunIfindex = 1;
+
+/** `weir prog trace`: a program of an object on packets, instruction by instruction. */
+export async function progTrace(
+  object: string,
+  options: ProgTraceOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = "prog trace";
+  if (options.data.length === 0 && options.pcap.length === 0)
+    return reportError(
+      command,
+      new UserError("USAGE_PACKET", object, "needs a packet", "give --data HEX or --pcap FILE"),
+      terminal,
+    );
+  const packets = await packetsOf(options);
+  if (!packets.ok) return reportError(command, packets.error, terminal);
+  const subject = objectSubject(object, options.program, options.global);
+  if (!subject.ok) return reportError(command, subject.error, terminal);
+  const { program, maps } = subject.value;
+  const entries = readEntries(options.map, maps);
+  if (!entries.ok) return reportError(command, entries.error, terminal);
+  const filter: TracedFilter = {
+    name: program.name,
+    object: subject.value.object!,
+    program: program.name,
+    ...entries.value,
+  };
+  const bench = await TraceBench.create([filter], { trace: (line) => terminal.error(`${line}\n`) });
+  if (!bench.ok) return reportError(command, bench.error, terminal);
+  for (const [i, packet] of packets.value.entries()) {
+    const traced = bench.value.judge(packet, testRunIfindex);
+    if (!traced.ok) return reportError(command, traced.error, terminal);
+    if (packets.value.length > 1 && options.json !== true) terminal.out(`packet ${i}\n`);
+    printTrace(traced.value, { packet: i }, options, terminal);
+  }
+  return exitCodes.done;
+}
+
+/** Prints what a chain did with a packet; `fields` stand before it in JSON. */
+export function printTrace(
+  { runs, verdict }: TracedChain,
+  fields: Readonly<Record<string, unknown>>,
+  options: { readonly brief?: boolean; readonly json?: boolean },
+  terminal: Terminal,
+): void {
+  const isBrief = options.brief === true;
+  if (options.json === true) {
+    const all = { ...fields, verdict, runs: runs.map((run) => runJson(run, isBrief)) };
+    terminal.out(`${JSON.stringify(all)}\n`);
+    return;
+  }
+  for (const run of runs) terminal.out(`${runText(run, isBrief)}\n`);
+  const last = runs.at(-1);
+  if (verdict !== undefined)
+    terminal.out(
+      `verdict: ${verdictText(verdict)}${last === undefined ? "" : `, by filter ${last.filter}`}\n`,
+    );
+}
+
+/** `--map NAME=KEYHEX:VALUEHEX`; for a prog_array the value is a program's name. */
+function readEntries(
+  texts: readonly string[],
+  maps: readonly MapSpec[],
+): Result<Pick<TracedFilter, "contents" | "slots">, UserError> {
+  const contents: MapContent[][] = maps.map(() => []);
+  const slots: ProgramSlot[] = [];
+  for (const text of texts) {
+    const [, name, keyHex, written] = /^([^=]+)=([0-9a-fA-F]*):(.*)$/.exec(text) ?? [];
+    const index = maps.findIndex((map) => map.name === name);
+    const map = maps[index];
+    const key = parseHex(keyHex ?? "x");
+    if (map === undefined || key === undefined || written === undefined)
+      return err(
+        new UserError(
+          "USAGE_MAP",
+          `--map ${text}`,
+          map === undefined && name !== undefined
+            ? `no map "${name}"`
+            : "expected NAME=KEYHEX:VALUEHEX",
+          `the object has ${maps.map((one) => one.name).join(", ") || "none"}`,
+        ),
+      );
+    if (map.type === "prog_array" && key.length === 4) {
+      slots.push({ map: index, index: u32le(key, 0), program: written });
+      continue;
+    }
+    const value = parseHex(written);
+    if (value === undefined || key.length !== map.keySize || value.length !== map.valueSize)
+      return err(
+        new UserError(
+          "USAGE_MAP",
+          `--map ${text}`,
+          `map "${map.name}" takes a key of ${map.keySize} bytes and a value of ${map.valueSize}, in hex`,
+        ),
+      );
+    contents[index]!.push({ key, values: [value] });
+  }
+  return ok({ contents, slots });
+}

@@ -1,0 +1,83 @@
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import { type CounterPlaces, placeBytes } from "../filter/counters.ts";
+import type { Arena } from "../runtime/arena.ts";
+
+/** Names of all that is counted, by the plan's numbers. */
+export type CounterNames = { readonly [Kind in keyof CounterPlaces]: readonly string[] };
+
+/** Places of counters in the arena, by name: what stays in the next plan keeps its place. */
+export interface CounterBook {
+  /** One a worker, by the plan's numbers. */
+  readonly places: readonly CounterPlaces[];
+  /** Kind and name → offsets, one a worker. */
+  readonly byName: ReadonlyMap<string, NamedPlaces>;
+}
+
+interface NamedPlaces {
+  readonly kind: keyof CounterPlaces;
+  readonly offsets: readonly number[];
+}
+
+const kinds: readonly (keyof CounterPlaces)[] = ["listeners", "filters", "addresses", "lanes"];
+
+/**
+ * Finds or makes places for `names` on each of `workers` workers. Where the arena is full, nothing
+ * stays allocated.
+ */
+export function bookCounters(
+  names: CounterNames,
+  workers: number,
+  arena: Arena,
+  before: CounterBook | undefined,
+): Result<CounterBook, UserError> {
+  const byName = new Map<string, NamedPlaces>();
+  const places: { [Kind in keyof CounterPlaces]: number[] }[] = Array.from(
+    { length: workers },
+    () => ({ listeners: [], filters: [], addresses: [], lanes: [] }),
+  );
+  for (const kind of kinds)
+    for (const name of names[kind]) {
+      const key = `${kind} ${name}`;
+      let named = byName.get(key) ?? before?.byName.get(key);
+      if (named === undefined) {
+        const made = allocatePlaces(kind, workers, arena);
+        if (!made.ok) {
+          releaseCounters({ places, byName }, before, arena);
+          return made;
+        }
+        named = { kind, offsets: made.value };
+      }
+      byName.set(key, named);
+      for (const [worker, offset] of named.offsets.entries()) places[worker]![kind].push(offset);
+    }
+  return ok({ places, byName });
+}
+
+/** Gives back the places of `book` that `kept` has not. */
+export function releaseCounters(
+  book: CounterBook,
+  kept: CounterBook | undefined,
+  arena: Arena,
+): void {
+  for (const [key, named] of book.byName)
+    if (kept?.byName.get(key) !== named)
+      for (const offset of named.offsets) arena.release(offset, placeBytes[named.kind]);
+}
+
+function allocatePlaces(
+  kind: keyof CounterPlaces,
+  workers: number,
+  arena: Arena,
+): Result<number[], UserError> {
+  const offsets: number[] = [];
+  for (let worker = 0; worker < workers; worker++) {
+    const offset = arena.allocate(placeBytes[kind], `worker ${worker}: counters`);
+    if (!offset.ok) {
+      for (const made of offsets) arena.release(made, placeBytes[kind]);
+      return offset;
+    }
+    offsets.push(offset.value);
+  }
+  return ok(offsets);
+}

@@ -1,0 +1,213 @@
+import { isDeepStrictEqual } from "node:util";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { formatEndpoint } from "../proxy/endpoint.ts";
+import type { Address } from "../proxy/plan.ts";
+import type { RunningProxy } from "../proxy/supervisor.ts";
+import { overlaps } from "./check-addresses.ts";
+import type { Config } from "./config.ts";
+import { loadConfig } from "./load-config.ts";
+import { needsEcho, type PreparedProxy, preparePlan, releaseProxy } from "./prepare-plan.ts";
+import type { Resolve } from "./resolve-upstreams.ts";
+import { settleMaps } from "./settle-maps.ts";
+import type { Environment } from "./substitution.ts";
+
+/** A config and what it became. */
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly prepared: PreparedProxy;
+}
+
+/** What a follower has made ready. One of the two is called, once. */
+export interface FollowerStep {
+  /** The next config is in force. */
+  commit(): void;
+  /** It is refused: what was made ready goes. */
+  abort(): void;
+}
+
+/** Something besides the proxy that a config decides on: metrics and their server, the log. */
+export type Follower = (next: LoadedConfig) => Promise<Result<FollowerStep, readonly UserError[]>>;
+
+export interface LiveParts extends LoadedConfig {
+  /** What the config takes from its environment; absent: nothing. */
+  readonly environment?: Environment;
+  readonly proxy: RunningProxy;
+  readonly followers: readonly Follower[];
+  /** The built-in echo's address; starts it where it does not run yet. */
+  readonly echo: () => Promise<Address>;
+  /** In place of the system's resolver. */
+  readonly resolve?: Resolve;
+  /** Told of each reload once it is over. */
+  readonly onReload: (result: ReloadResult) => void;
+}
+
+/** What a reload did, by name. */
+export interface ReloadOutcome {
+  readonly listeners: {
+    readonly kept: readonly string[];
+    readonly opened: readonly string[];
+    readonly closed: readonly string[];
+  };
+  /** `filter.map`; data sections are not listed. */
+  readonly maps: {
+    readonly kept: readonly string[];
+    readonly grown: readonly string[];
+    readonly fresh: readonly string[];
+  };
+  readonly durationMs: number;
+}
+
+export type ReloadResult = Result<ReloadOutcome, readonly UserError[]>;
+
+/**
+ * The config in force, and the way to another one. A reload is all or nothing: the next config is
+ * read, checked, its programs verified and compiled, its sockets bound, and only when nothing can
+ * refuse any more is it put in force. Until then, and after every error, the last good one works on.
+ */
+export class LiveConfig {
+  readonly #parts: LiveParts;
+  #current: LoadedConfig;
+  #running: Promise<unknown> = Promise.resolve();
+  /** A reload that has not begun: whoever asks meanwhile gets its result. */
+  #waiting: Promise<ReloadResult> | undefined;
+
+  constructor(parts: LiveParts) {
+    this.#parts = parts;
+    this.#current = { config: parts.config, prepared: parts.prepared };
+  }
+
+  get current(): LoadedConfig {
+    return this.#current;
+  }
+
+  /**
+   * Reads the config file again and puts it in force. Reloads happen one after another; those asked
+   * for while one waits its turn are one.
+   */
+  reload(): Promise<ReloadResult> {
+    this.#waiting ??= this.#next(() => {
+      this.#waiting = undefined;
+      const loaded = loadConfig(this.#current.config.file, this.#parts.environment);
+      return loaded.ok ? this.#apply(loaded.value) : Promise.resolve(loaded);
+    });
+    return this.#waiting;
+  }
+
+  #next(reload: () => Promise<ReloadResult>): Promise<ReloadResult> {
+    const result = this.#running.then(async () => {
+      const done = await reload();
+      this.#parts.onReload(done);
+      return done;
+    });
+    this.#running = result.catch(() => {});
+    return result;
+  }
+
+  async #apply(config: Config): Promise<ReloadResult> {
+    const startMs = performance.now();
+    const before = this.#current;
+    const refused = needsRestart(before.config, config);
+    if (refused.length > 0) return err(refused);
+    const { echo, resolve } = this.#parts;
+    const prepared = await preparePlan(config, {
+      before: before.prepared,
+      ...(needsEcho(config) ? { echo: await echo() } : {}),
+      ...(resolve === undefined ? {} : { resolve }),
+    });
+    if (!prepared.ok) return prepared;
+    const next: LoadedConfig = { config, prepared: prepared.value };
+    const steps: FollowerStep[] = [];
+    const giveUp = (errors: readonly UserError[]): ReloadResult => {
+      for (const step of steps.reverse()) step.abort();
+      releaseProxy(next.prepared, before.prepared);
+      return err(errors);
+    };
+    for (const follower of this.#parts.followers) {
+      const step = await follower(next);
+      if (!step.ok) return giveUp(step.error);
+      steps.push(step.value);
+    }
+    const applied = await this.#parts.proxy.apply(next.prepared.plan, {
+      drainTimeoutMs: config.drainTimeoutMs,
+      beforeCommit: () => settleMaps(next.prepared),
+    });
+    if (!applied.ok) return giveUp(applied.error);
+    this.#current = next;
+    for (const step of steps) step.commit();
+    void applied.value.released.then(() => releaseProxy(before.prepared, next.prepared));
+    return ok(outcomeOf(before, next, performance.now() - startMs));
+  }
+}
+
+/** What of a config holds for as long as the process runs, or cannot be had in one step. */
+function needsRestart(before: Config, next: Config): UserError[] {
+  const errors: UserError[] = [];
+  const fixed = (key: string, from: number, to: number): void => {
+    if (from !== to)
+      errors.push(
+        new UserError(
+          "RELOAD_NEEDS_RESTART",
+          next.file,
+          `${key} is ${from} for as long as the proxy runs, and the config says ${to}`,
+          `restart the proxy, or leave ${key} as it was`,
+        ),
+      );
+  };
+  fixed("workers", before.workers, next.workers);
+  fixed("memory", before.memoryBytes, next.memoryBytes);
+  // Who asks for a reload through the control API must get its answer there.
+  if (!isDeepStrictEqual(before.admin, next.admin))
+    errors.push(
+      new UserError(
+        "RELOAD_NEEDS_RESTART",
+        next.file,
+        "admin holds for as long as the proxy runs, and the config says something else",
+        "restart the proxy, or leave admin as it was",
+      ),
+    );
+  for (const { name, protocol, listen } of next.listeners) {
+    // Tunnels are UDP below.
+    const others = before.listeners.filter(
+      (one) => (one.protocol === "tcp") === (protocol === "tcp"),
+    );
+    const isThere = others.some(
+      (one) =>
+        one.protocol === protocol &&
+        one.listen.host === listen.host &&
+        one.listen.port === listen.port,
+    );
+    const other = others.find((one) => overlaps(one.listen, listen));
+    if (isThere || other === undefined) continue;
+    errors.push(
+      new UserError(
+        "RELOAD_ADDRESS_OVERLAPS",
+        next.file,
+        `listener ${name} cannot be bound to ${formatEndpoint(listen.host, listen.port)} while ${other.name} has ${formatEndpoint(other.listen.host, other.listen.port)}`,
+        "reload without it first, then with it; or restart the proxy",
+      ),
+    );
+  }
+  return errors;
+}
+
+function outcomeOf(before: LoadedConfig, next: LoadedConfig, durationMs: number): ReloadOutcome {
+  const was = new Set(before.config.listeners.map(({ name }) => name));
+  const is = next.config.listeners.map(({ name }) => name);
+  const maps = next.prepared.filters.flatMap(({ name, maps: all }) =>
+    all
+      .filter(({ dataSection }) => dataSection === undefined)
+      .map((map) => ({ name: `${name}.${map.name}`, succession: map.succession })),
+  );
+  const namesOf = (succession: string): string[] =>
+    maps.filter((map) => map.succession === succession).map(({ name }) => name);
+  return {
+    listeners: {
+      kept: is.filter((name) => was.has(name)),
+      opened: is.filter((name) => !was.has(name)),
+      closed: [...was].filter((name) => !is.includes(name)),
+    },
+    maps: { kept: namesOf("kept"), grown: namesOf("grown"), fresh: namesOf("fresh") },
+    durationMs,
+  };
+}

@@ -1,0 +1,58 @@
+import { toHex } from "../common/bytes.ts";
+import { UserError } from "../common/user-error.ts";
+import type { PreparedFilter, PreparedMap } from "./prepare-filter.ts";
+
+/** A filter's use of a shared map. */
+interface Use {
+  readonly filter: PreparedFilter;
+  readonly map: PreparedMap;
+}
+
+/**
+ * Why a plan cannot follow the one before: a map that several filters share stays as it is. Which of
+ * them would decide over a new schema, or over an entry that one of them no longer declares, is not
+ * for Weir to guess.
+ */
+export function sharedMapChanges(
+  before: readonly PreparedFilter[],
+  next: readonly PreparedFilter[],
+): UserError[] {
+  const was = usesOf(before);
+  const errors: UserError[] = [];
+  for (const [name, uses] of usesOf(next)) {
+    const old = was.get(name);
+    if (old === undefined) continue;
+    const filters = new Set([...old, ...uses].map(({ filter }) => filter.name));
+    if (filters.size < 2) continue;
+    const isKept = uses.every(({ map }) => map.succession === "kept");
+    if (isKept && declaredBy(old) === declaredBy(uses)) continue;
+    errors.push(
+      new UserError(
+        "SHARED_MAP_CHANGED",
+        uses[0]!.filter.where,
+        `map ${name} is shared by filters ${[...filters].join(", ")}, and ${isKept ? "what they put into it" : "what it is"} has changed`,
+        "restart the proxy, or leave the map as it was",
+      ),
+    );
+  }
+  return errors;
+}
+
+function usesOf(filters: readonly PreparedFilter[]): Map<string, Use[]> {
+  const shared = filters.flatMap((filter) =>
+    filter.maps.filter((map) => map.isShared).map((map) => ({ filter, map })),
+  );
+  return Map.groupBy(shared, ({ map }) => map.name);
+}
+
+/** Text that is the same where the same filters put the same entries into a map. */
+function declaredBy(uses: readonly Use[]): string {
+  return uses
+    .filter(({ map }) => map.declared.length > 0)
+    .map(({ filter, map }) => {
+      const entries = map.declared.map(({ key, value }) => `${toHex(key)}=${toHex(value)}`);
+      return `${filter.name}: ${entries.join(" ")}`;
+    })
+    .sort()
+    .join("\n");
+}

@@ -1,0 +1,267 @@
+import type { DropReason } from "../common/drop-reason.ts";
+import { dropReasons } from "../common/drop-reason.ts";
+import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
+
+/** Where a chain stands, and which end of a tunnel its frame belongs to. */
+export interface CapturePlace {
+  /** The listener's name. */
+  readonly listener: string;
+  readonly direction: Direction;
+  /** Undefined where the listener is no tunnel. */
+  readonly tunnel?: TunnelEnd | undefined;
+}
+
+/** The far end of a tunnel: outer source of what came in, outer destination of what goes out. */
+export interface TunnelEnd {
+  readonly peer: { readonly name: string };
+  readonly vni: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+/**
+ * One packet at a chain: as it came, what became of it, and as the filters left it. It holds names,
+ * not the plan's numbers, which mean something else after a reload.
+ */
+export interface CaptureRecord extends CapturePlace {
+  readonly verdict: VerdictKind;
+  readonly reason: DropReason | undefined;
+  /** Where a redirect leads; undefined for any other verdict. */
+  readonly ifindex: number | undefined;
+  /** The filter that was asked last, which is the one that decided. */
+  readonly filter: string | undefined;
+  /** Since 1970. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  readonly entry: CapturedFrame;
+  /** Undefined where no filter changed the frame. */
+  readonly exit: CapturedFrame | undefined;
+}
+
+export interface CapturedFrame {
+  /** Bytes of the whole frame. */
+  readonly length: number;
+  /** Its first bytes, as many as were asked for. */
+  readonly data: Uint8Array;
+}
+
+// Words of the ring's head. Positions count bytes, and go round at 2³².
+const writtenAt = 0;
+const readAt = 1;
+const lostAt = 2;
+const ringHeadBytes = 64;
+
+// Words of a record.
+const sizeWord = 0;
+const labelBytesWord = 1;
+const verdictWord = 2;
+const vniWord = 3;
+const ifindexWord = 4;
+const secondsWord = 5;
+const nanosecondsWord = 6;
+const entryLengthWord = 7;
+const entryBytesWord = 8;
+const exitLengthWord = 9;
+const exitBytesWord = 10;
+const portWord = 11;
+const recordHeadBytes = 48;
+
+/**
+ * Bytes of a record's names, at its end: listener, peer, outer address, filter, a line each. Those
+ * of a config take less; only a program's name, which is last, can be so long that it is cut.
+ */
+const maxLabelBytes = 320;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Memory for a ring of `capacity` bytes, a power of two: one thread writes, one other reads. */
+export function captureRingMemory(capacity: number): SharedArrayBuffer {
+  if (capacity < 1024 || (capacity & (capacity - 1)) !== 0)
+    throw new RangeError(`a ring of ${capacity} bytes`);
+  return new SharedArrayBuffer(ringHeadBytes + capacity);
+}
+
+/** What both ends share: the ring's words and bytes, and where a position lies in them. */
+class Ring {
+  readonly head: Int32Array;
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  readonly capacity: number;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.capacity = memory.byteLength - ringHeadBytes;
+    this.head = new Int32Array(memory, 0, ringHeadBytes / 4);
+    this.words = new Int32Array(memory, ringHeadBytes);
+    this.bytes = new Uint8Array(memory, ringHeadBytes);
+  }
+
+  word(position: number, index: number): number {
+    return ((position + index * 4) & (this.capacity - 1)) >> 2;
+  }
+
+  /** Copies `from[start, end)` to `position`, round the ring's end where it has to. */
+  put(position: number, from: Uint8Array, start: number, end: number): void {
+    const at = position & (this.capacity - 1);
+    const first = Math.min(end - start, this.capacity - at);
+    this.bytes.set(from.subarray(start, start + first), at);
+    if (start + first < end) this.bytes.set(from.subarray(start + first, end), 0);
+  }
+
+  take(position: number, length: number): Uint8Array {
+    const at = position & (this.capacity - 1);
+    const taken = new Uint8Array(length);
+    const first = Math.min(length, this.capacity - at);
+    taken.set(this.bytes.subarray(at, at + first));
+    taken.set(this.bytes.subarray(0, length - first), first);
+    return taken;
+  }
+}
+
+/**
+ * The worker's end. A record is begun with the frame as it came, before filters can change it, and
+ * becomes visible with `end`; beginning another instead forgets it. Never waits: a packet for which
+ * there is no room is counted as lost.
+ */
+export class CaptureWriter {
+  readonly #ring: Ring;
+  readonly #snapLength: number;
+  readonly #labels = new Uint8Array(maxLabelBytes);
+  #entryLength = 0;
+  #entryBytes = 0;
+
+  /** `snapLength`: bytes of a frame that are kept. */
+  constructor(memory: SharedArrayBuffer, snapLength: number) {
+    this.#ring = new Ring(memory);
+    this.#snapLength = snapLength;
+  }
+
+  /** Counts a packet that will not be recorded. */
+  lose(): void {
+    Atomics.add(this.#ring.head, lostAt, 1);
+  }
+
+  /** Takes the frame in `bytes[start, end)` as it came; false (and counted) where there is no room. */
+  begin(bytes: Uint8Array, start: number, end: number): boolean {
+    const ring = this.#ring;
+    const kept = Math.min(end - start, this.#snapLength);
+    // The frame may come out of the chain as long as the longest one kept.
+    const most = recordHeadBytes + padded(kept) + padded(this.#snapLength) + maxLabelBytes;
+    if (this.#free() < most) {
+      this.lose();
+      return false;
+    }
+    this.#entryLength = end - start;
+    this.#entryBytes = kept;
+    ring.put(Atomics.load(ring.head, writtenAt) + recordHeadBytes, bytes, start, start + kept);
+    return true;
+  }
+
+  /**
+   * Ends the record that was begun. `exit` is the frame as the filters left it, undefined where it
+   * is as it came.
+   */
+  end(
+    { listener, direction, tunnel }: CapturePlace,
+    verdict: VerdictKind,
+    reason: DropReason | undefined,
+    ifindex: number,
+    filter: string | undefined,
+    exit: { readonly bytes: Uint8Array; readonly start: number; readonly end: number } | undefined,
+  ): void {
+    const ring = this.#ring;
+    const { words } = ring;
+    const position = Atomics.load(ring.head, writtenAt);
+    const exitLength = exit === undefined ? 0 : exit.end - exit.start;
+    const exitBytes = Math.min(exitLength, this.#snapLength);
+    const exitAt = recordHeadBytes + padded(this.#entryBytes);
+    const labelsAt = exitAt + padded(exitBytes);
+    const labels = [listener, tunnel?.peer.name ?? "", tunnel?.address ?? "", filter ?? ""];
+    const labelBytes = encoder.encodeInto(labels.join("\n"), this.#labels).written;
+    const size = labelsAt + padded(labelBytes);
+    const nowMs = performance.timeOrigin + performance.now();
+    const put = (index: number, value: number): void => {
+      words[ring.word(position, index)] = value;
+    };
+    put(sizeWord, size);
+    put(labelBytesWord, labelBytes);
+    put(
+      verdictWord,
+      directions.indexOf(direction) |
+        (verdictKinds.indexOf(verdict) << 8) |
+        ((reason === undefined ? 0 : dropReasons.indexOf(reason) + 1) << 16),
+    );
+    put(vniWord, tunnel?.vni ?? -1);
+    put(portWord, tunnel?.port ?? 0);
+    put(ifindexWord, ifindex);
+    put(secondsWord, Math.floor(nowMs / 1000));
+    put(nanosecondsWord, Math.floor((nowMs % 1000) * 1e6));
+    put(entryLengthWord, this.#entryLength);
+    put(entryBytesWord, this.#entryBytes);
+    put(exitLengthWord, exit === undefined ? -1 : exitLength);
+    put(exitBytesWord, exitBytes);
+    if (exit !== undefined)
+      ring.put(position + exitAt, exit.bytes, exit.start, exit.start + exitBytes);
+    ring.put(position + labelsAt, this.#labels, 0, labelBytes);
+    Atomics.store(ring.head, writtenAt, (position + size) | 0);
+  }
+
+  #free(): number {
+    const { head, capacity } = this.#ring;
+    return capacity - ((Atomics.load(head, writtenAt) - Atomics.load(head, readAt)) >>> 0);
+  }
+}
+
+/** The main thread's end. */
+export class CaptureReader {
+  readonly #ring: Ring;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#ring = new Ring(memory);
+  }
+
+  /** Packets that were to be captured and were not, since the start. */
+  get lost(): number {
+    return Atomics.load(this.#ring.head, lostAt) >>> 0;
+  }
+
+  /** The next record, a copy; undefined where there is none yet. */
+  next(): CaptureRecord | undefined {
+    const ring = this.#ring;
+    const position = Atomics.load(ring.head, readAt);
+    if (position === Atomics.load(ring.head, writtenAt)) return undefined;
+    const word = (index: number): number => ring.words[ring.word(position, index)]!;
+    const kinds = word(verdictWord);
+    const entryBytes = word(entryBytesWord);
+    const exitLength = word(exitLengthWord);
+    const exitAt = position + recordHeadBytes + padded(entryBytes);
+    const verdict = verdictKinds[(kinds >> 8) & 0xff]!;
+    const exitBytes = word(exitBytesWord);
+    const labels = ring.take(exitAt + padded(exitBytes), word(labelBytesWord));
+    const [listener = "", peer = "", address = "", ...rest] = decoder.decode(labels).split("\n");
+    const filter = rest.join("\n");
+    const vni = word(vniWord);
+    const record: CaptureRecord = {
+      listener,
+      tunnel: vni < 0 ? undefined : { peer: { name: peer }, vni, address, port: word(portWord) },
+      direction: directions[kinds & 0xff]!,
+      verdict,
+      reason: dropReasons[(kinds >> 16) - 1],
+      ifindex: verdict === "redirect" ? word(ifindexWord) : undefined,
+      filter: filter === "" ? undefined : filter,
+      seconds: word(secondsWord) >>> 0,
+      nanoseconds: word(nanosecondsWord),
+      entry: {
+        length: word(entryLengthWord),
+        data: ring.take(position + recordHeadBytes, entryBytes),
+      },
+      exit: exitLength < 0 ? undefined : { length: exitLength, data: ring.take(exitAt, exitBytes) },
+    };
+    Atomics.store(ring.head, readAt, (position + word(sizeWord)) | 0);
+    return record;
+  }
+}
+
+/** Records begin at multiples of 8, so that no word of one goes round the ring's end. */
+function padded(bytes: number): number {
+  return (bytes + 7) & ~7;
+}

@@ -1,0 +1,148 @@
+import type { ClassicProgram } from "../cbpf/instruction.ts";
+import { runClassic } from "../cbpf/interpreter.ts";
+import type { Arena } from "../runtime/arena.ts";
+import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../runtime/wasm/layout.ts";
+import { type CapturePlace, CaptureWriter } from "./capture-ring.ts";
+import type { Chain } from "./chain.ts";
+import type { Direction, Verdict, VerdictKind } from "./verdict.ts";
+
+/** Which packets to capture, and where to put them. Crosses threads. */
+export interface CaptureOrder {
+  /** Names it, to end it. */
+  readonly id: number;
+  /** One for each worker, from `captureRingMemory`. */
+  readonly rings: readonly SharedArrayBuffer[];
+  /** Bytes of a frame that are kept. */
+  readonly snapLength: number;
+  /** Packets a second and worker that are recorded at most; others are counted as lost. */
+  readonly perSecond: number;
+  /** Each undefined: any. By name: a reload may give others the same numbers. */
+  readonly listener: string | undefined;
+  readonly verdict: VerdictKind | undefined;
+  readonly direction: Direction | undefined;
+  /** The chain must have asked it: any program of `filter`, or that of `filter:program`. */
+  readonly filter: string | undefined;
+  /** A tcpdump expression, for Ethernet, compiled: it sees the frame as it came. */
+  readonly expression: ClassicProgram | undefined;
+}
+
+/** What is dealt out of `perSecond` at a time: a burst is sampled over its length. */
+const windowMs = 50;
+
+/**
+ * Where a worker's captures listen to its chains. While there are none, `isActive` is the whole
+ * cost. What is captured goes into bounded rings: capturing never waits for a reader.
+ */
+export class CaptureTap {
+  isActive = false;
+  #sinks: CaptureSink[] = [];
+  readonly #arena: Arena;
+  readonly #worker: number;
+  readonly #nowMs: () => number;
+
+  constructor(arena: Arena, worker: number, nowMs: () => number) {
+    this.#arena = arena;
+    this.#worker = worker;
+    this.#nowMs = nowMs;
+  }
+
+  start(order: CaptureOrder): void {
+    this.#sinks.push(new CaptureSink(order, order.rings[this.#worker]!));
+    this.isActive = true;
+  }
+
+  stop(id: number): void {
+    this.#sinks = this.#sinks.filter((sink) => sink.order.id !== id);
+    this.isActive = this.#sinks.length > 0;
+  }
+
+  /** The frame in `slot` is about to be judged. Followed by `end` if true. */
+  begin(slot: number, place: CapturePlace): boolean {
+    const { bytes, words } = this.#arena;
+    const start = words[(slot + SLOT_DATA) >> 2]!;
+    const end = words[(slot + SLOT_DATA_END) >> 2]!;
+    let wanted = false;
+    for (const sink of this.#sinks)
+      if (sink.begin(bytes, start, end, place, this.#nowMs())) wanted = true;
+    return wanted;
+  }
+
+  /** What became of the frame in `slot` that was begun last. */
+  end(slot: number, place: CapturePlace, chain: Chain, verdict: Verdict): void {
+    const { bytes, words } = this.#arena;
+    const changed = (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) !== 0;
+    const exit = changed
+      ? {
+          bytes,
+          start: words[(slot + SLOT_DATA) >> 2]!,
+          end: words[(slot + SLOT_DATA_END) >> 2]!,
+        }
+      : undefined;
+    for (const sink of this.#sinks) sink.end(place, chain, verdict, exit);
+  }
+}
+
+/** One capture on one worker. */
+class CaptureSink {
+  readonly order: CaptureOrder;
+  readonly #writer: CaptureWriter;
+  readonly #perWindow: number;
+  #window = Number.NEGATIVE_INFINITY;
+  #left = 0;
+  #begun = false;
+
+  constructor(order: CaptureOrder, ring: SharedArrayBuffer) {
+    this.order = order;
+    this.#writer = new CaptureWriter(ring, order.snapLength);
+    this.#perWindow = Math.max(1, Math.round((order.perSecond * windowMs) / 1000));
+  }
+
+  begin(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    { listener, direction }: CapturePlace,
+    nowMs: number,
+  ): boolean {
+    this.#begun = false;
+    const { order } = this;
+    if (order.listener !== undefined && order.listener !== listener) return false;
+    if (order.direction !== undefined && order.direction !== direction) return false;
+    if (order.expression !== undefined) {
+      const packet = { data: bytes.subarray(start, end), length: end - start };
+      if (runClassic(order.expression, packet) === 0) return false;
+    }
+    const window = Math.floor(nowMs / windowMs);
+    if (window !== this.#window) {
+      this.#window = window;
+      this.#left = this.#perWindow;
+    }
+    if (this.#left === 0) {
+      this.#writer.lose();
+      return false;
+    }
+    this.#begun = this.#writer.begin(bytes, start, end);
+    return this.#begun;
+  }
+
+  end(
+    place: CapturePlace,
+    chain: Chain,
+    verdict: Verdict,
+    exit: { readonly bytes: Uint8Array; readonly start: number; readonly end: number } | undefined,
+  ): void {
+    if (!this.#begun) return;
+    const { order } = this;
+    if (order.verdict !== undefined && order.verdict !== verdict.kind) return;
+    if (order.filter !== undefined && !chain.hasAsked(order.filter)) return;
+    this.#left--;
+    this.#writer.end(
+      place,
+      verdict.kind,
+      "reason" in verdict ? verdict.reason : undefined,
+      verdict.kind === "redirect" ? verdict.ifindex : 0,
+      chain.decider?.name,
+      exit,
+    );
+  }
+}

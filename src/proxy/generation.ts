@@ -1,0 +1,67 @@
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
+import type { Counters } from "../filter/counters.ts";
+import { type Destination, Destinations, Upstream } from "./destinations.ts";
+import type { ListenerSettings } from "./listener.ts";
+import { type LoadedChains, loadChains, type WorkerParts } from "./load-chains.ts";
+import type { ListenerPlan, ProxyPlan } from "./plan.ts";
+import { PeerPorts } from "./tunnel/peer-ports.ts";
+
+/**
+ * A plan made ready on one worker: its programs in engines of their own, its counters, and what each
+ * of its listeners is to do. A reload makes the next one beside it; nothing of it is shared but maps.
+ */
+export class Generation {
+  readonly plan: ProxyPlan;
+  readonly counters: Counters;
+  /** By the plan's numbers. */
+  readonly settings: readonly ListenerSettings[];
+  /** Upstream addresses by name and key → the plan's number. */
+  readonly #addresses = new Map<string, number>();
+
+  private constructor(plan: ProxyPlan, { counters, network, chain }: LoadedChains) {
+    this.plan = plan;
+    this.counters = counters;
+    const peerPorts = new PeerPorts(plan.ports);
+    this.settings = plan.listeners.map((listener, index) => ({
+      plan: listener,
+      index,
+      ingress: chain(listener.ingress),
+      egress: chain(listener.egress),
+      destinations: new Destinations(plan, listener),
+      peerPorts,
+      counters,
+      network,
+      maxSessions: share(listener.maxSessions, plan.workers.length),
+    }));
+    const addresses = plan.upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
+    for (const [index, address] of addresses.entries())
+      this.#addresses.set(addressKey(address), index);
+  }
+
+  /**
+   * Makes a plan ready for a worker, its programs compiled and warm. Packets of the generation in
+   * force go on meanwhile.
+   */
+  static async create(plan: ProxyPlan, parts: WorkerParts): Promise<Result<Generation, UserError>> {
+    const chains = await loadChains(plan, parts);
+    if (!chains.ok) return chains;
+    await chains.value.warmUp();
+    return ok(new Generation(plan, chains.value));
+  }
+
+  /** Counts that a destination answered, or could not be reached: it may be another plan's. */
+  heard(destination: Destination, up: boolean, nowMs: number): void {
+    const index = this.#addresses.get(addressKey(destination));
+    if (index !== undefined) this.counters.upstream(index, up, nowMs);
+  }
+}
+
+function addressKey({ upstream, key }: Destination): string {
+  return `${upstream} ${key}`;
+}
+
+/** A worker's part of a limit for all workers: their sum is at most the limit, each at least 1. */
+function share(limit: ListenerPlan["maxSessions"], workers: number): number {
+  return Math.max(1, Math.floor(limit / workers));
+}

@@ -1,0 +1,157 @@
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import type { EngineContext, Executable, LinkedProgram } from "../engine/engine.ts";
+import { Chain } from "../filter/chain.ts";
+import { Counters } from "../filter/counters.ts";
+import { engines } from "../filter/engines.ts";
+import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
+import { LoadedFilter } from "../filter/loaded-filter.ts";
+import { warmUp } from "../filter/warm-up.ts";
+import { Arena } from "../runtime/arena.ts";
+import { instantiateRuntime } from "../runtime/instantiate.ts";
+import type { ProgramPlan, ProxyPlan, WorkerPlan } from "./plan.ts";
+import { limitTrace } from "./trace-limit.ts";
+import type { TurnClock } from "./turn-clock.ts";
+import { WorkerNetwork } from "./worker-network.ts";
+
+/** What a worker tells as it runs. */
+export interface WorkerEvents {
+  readonly onFault: (report: FaultReport) => void;
+  /** A line of `bpf_trace_printk`. */
+  readonly onTrace: (line: string) => void;
+}
+
+/** What all plans of one worker are loaded with. */
+export interface WorkerParts {
+  readonly worker: number;
+  /** Without `programs` and `network`, which each plan has of its own. */
+  readonly context: EngineContext;
+  readonly faults: FaultReporter;
+}
+
+/** The parts of worker number `worker`. `random` gives 32 random bits, unsigned. */
+export function workerParts(
+  plan: ProxyPlan,
+  worker: number,
+  events: WorkerEvents,
+  clock: TurnClock,
+  random: () => number,
+): WorkerParts {
+  const arena = Arena.attach(plan.memory);
+  const nowMs = (): number => clock.nowMs();
+  const context = {
+    arena,
+    runtime: instantiateRuntime(plan.runtime, arena),
+    cpu: worker,
+    stack: workerPlan(plan, worker).stack,
+    clock,
+    random,
+    trace: limitTrace(events.onTrace, nowMs),
+  };
+  return { worker, context, faults: new FaultReporter(events.onFault, nowMs) };
+}
+
+/** The pieces of the arena that worker number `worker` has. */
+export function workerPlan(plan: ProxyPlan, worker: number): WorkerPlan {
+  const own = plan.workers[worker];
+  if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
+  return own;
+}
+
+/** What packets are judged with on one worker: a plan's filters, in engine instances of their own. */
+export interface LoadedChains {
+  readonly counters: Counters;
+  readonly network: WorkerNetwork;
+  /** Has the filters' code made fast, a slice of time a turn. Changes nothing that anyone sees. */
+  readonly warmUp: () => Promise<void>;
+  /** The chain of these filters of the plan, in this order. */
+  readonly chain: (filters: readonly number[]) => Chain;
+}
+
+/**
+ * Loads what a plan says that packets are judged with; no listener is made. Compiling goes on over
+ * many turns: packets of a plan in force wait for one program at most.
+ */
+export async function loadChains(
+  plan: ProxyPlan,
+  { worker, context: common, faults }: WorkerParts,
+): Promise<Result<LoadedChains, UserError>> {
+  const own = workerPlan(plan, worker);
+  const programs: Executable[] = [];
+  const network = new WorkerNetwork(plan, common.arena);
+  const context: EngineContext = { ...common, programs, network };
+  const loader = new ProgramLoader(context);
+  for (const called of plan.tailCalled ?? []) {
+    const executable = await loader.load(called);
+    if (!executable.ok) return executable;
+    programs.push(executable.value);
+  }
+  const counters = new Counters(plan.memory, own.counters);
+  const filters: LoadedFilter[] = [];
+  for (let index = 0; index < plan.filters.length; index++) {
+    const filter = await loadFilter(plan, index, loader, counters, faults);
+    if (!filter.ok) return filter;
+    filters.push(filter.value);
+  }
+  const chain = (indexes: readonly number[]): Chain =>
+    new Chain(
+      indexes.map((index) => ({
+        filter: filters[index]!,
+        continueOn: plan.filters[index]?.continueOn,
+      })),
+    );
+  const warm = (): Promise<void> => warmUp(loader.executables(), context, own.slots, plan.runtime);
+  return ok({ counters, network, chain, warmUp: warm });
+}
+
+async function loadFilter(
+  plan: ProxyPlan,
+  index: number,
+  loader: ProgramLoader,
+  counters: Counters,
+  faults: FaultReporter,
+): Promise<Result<LoadedFilter, UserError>> {
+  const { name, program, match } = plan.filters[index]!;
+  const type = program.type;
+  if (type === "raw")
+    return err(
+      new UserError(
+        "FILTER_RAW",
+        `filter ${name}`,
+        `program ${program.name} is of type raw, whose result is no verdict`,
+        "name a program of section xdp, tc, socket or cgroup_skb",
+      ),
+    );
+  const executable = await loader.load(plan.filters[index]!);
+  if (!executable.ok) return executable;
+  const parts = { name, index, type, match, executable: executable.value };
+  return ok(new LoadedFilter(parts, loader.arena, counters, faults));
+}
+
+/** Makes programs ready to run, each once, however many plans name it. */
+class ProgramLoader {
+  readonly #context: EngineContext;
+  readonly #loaded = new Map<LinkedProgram, Executable>();
+
+  constructor(context: EngineContext) {
+    this.#context = context;
+  }
+
+  get arena(): Arena {
+    return this.#context.arena;
+  }
+
+  executables(): Iterable<Executable> {
+    return this.#loaded.values();
+  }
+
+  /** Takes a turn of its own for each program: what came in meanwhile is carried first. */
+  async load({ program, engine }: ProgramPlan): Promise<Result<Executable, UserError>> {
+    const known = this.#loaded.get(program);
+    if (known !== undefined) return ok(known);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const executable = engines[engine](program, this.#context);
+    if (executable.ok) this.#loaded.set(program, executable.value);
+    return executable;
+  }
+}

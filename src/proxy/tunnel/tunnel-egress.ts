@@ -1,0 +1,104 @@
+import type { DropReason } from "../../common/drop-reason.ts";
+import type { Result } from "../../common/result.ts";
+import type { TunnelPlan, TunnelProtocol } from "../plan.ts";
+import type { Arrival } from "./arrival.ts";
+import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
+import { FlowSockets } from "./flow-sockets.ts";
+import type { TunnelLanes } from "./lanes.ts";
+import type { PeerTable } from "./peers.ts";
+
+const udpHeaderBytes = 8;
+/** Of the outer IP header, by the family of the peer. */
+const ipHeaderBytes = { 4: 20, 6: 40 } as const;
+
+/** What came of handing over a frame: nothing, or why it was dropped. */
+export type Delivered = DropReason | undefined;
+
+/** The sending side of a bridge: frames to its peers, whichever tunnel they came from. */
+export class TunnelEgress {
+  #plan: TunnelPlan;
+  #peers: PeerTable;
+  #lanes: TunnelLanes;
+  readonly #sockets: FlowSockets;
+  /** Writes headers only: what was bound is the listener's. */
+  readonly #encapsulation: Encapsulation;
+  /** Bytes by which the last frame that was dropped as `mtu_exceeded` was too long. */
+  excess = 0;
+
+  /** `onLost`: a datagram that was sent went nowhere. */
+  constructor(
+    protocol: TunnelProtocol,
+    plan: TunnelPlan,
+    peers: PeerTable,
+    lanes: TunnelLanes,
+    onLost: (reason: DropReason) => void,
+  ) {
+    this.#plan = plan;
+    this.#peers = peers;
+    this.#lanes = lanes;
+    this.#encapsulation = encapsulationOf(protocol);
+    this.#sockets = new FlowSockets(onLost);
+  }
+
+  open(listen: string): Promise<Result<undefined, NodeJS.ErrnoException>> {
+    return this.#sockets.open(new Set(this.#peers.all.map((peer) => peer.family)), listen);
+  }
+
+  /** Sends as another plan says, whose peers are of families that it has sockets for. */
+  follow(plan: TunnelPlan, peers: PeerTable, lanes: TunnelLanes): void {
+    this.#plan = plan;
+    this.#peers = peers;
+    this.#lanes = lanes;
+  }
+
+  close(): void {
+    this.#sockets.close();
+  }
+
+  /** Longest datagram that goes to every peer, tunnel header and all. */
+  get room(): number {
+    const families = this.#peers.all.map((peer) => peer.family);
+    return this.#roomTo(families.includes(6) ? 6 : 4);
+  }
+
+  /**
+   * Sends what a filter made of `arrival` to a peer. The frame keeps its network where this tunnel
+   * takes that; else it goes into the tunnel's first.
+   */
+  deliver(to: number, datagram: Uint8Array, arrival: Arrival): Delivered {
+    const peer = this.#peers.all[to]!;
+    const own = this.#translated(datagram, arrival);
+    if (own === undefined) return "not_routable";
+    const excess = own.length - this.#roomTo(peer.family);
+    if (excess > 0) {
+      this.excess = excess;
+      return "mtu_exceeded";
+    }
+    const dropped = this.#sockets.send(peer, arrival.hash, own);
+    if (dropped === undefined)
+      this.#lanes.sent(peer, this.#vniFor(arrival.vni), datagram.length - arrival.payloadAt);
+    return dropped;
+  }
+
+  #roomTo(family: 4 | 6): number {
+    return this.#plan.mtu - ipHeaderBytes[family] - udpHeaderBytes;
+  }
+
+  #vniFor(vni: number): number {
+    const { vnis } = this.#plan;
+    return vnis.length === 0 || vnis.includes(vni) ? vni : vnis[0]!;
+  }
+
+  /** The datagram under this tunnel's header; undefined where that cannot carry it. */
+  #translated(datagram: Uint8Array, arrival: Arrival): Uint8Array | undefined {
+    const encapsulation = this.#encapsulation;
+    const vni = this.#vniFor(arrival.vni);
+    if (arrival.protocol === encapsulation.protocol && vni === arrival.vni) return datagram;
+    if (!encapsulation.carries(arrival.etherType)) return undefined;
+    const payload = datagram.subarray(arrival.payloadAt);
+    const own = new Uint8Array(encapsulation.headerBytes + payload.length);
+    encapsulation.write(own, vni, arrival.etherType);
+    own.set(payload, encapsulation.headerBytes);
+    return own;
+  }
+}

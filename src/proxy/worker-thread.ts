@@ -1,0 +1,188 @@
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import type { FaultReport } from "../filter/fault-reporter.ts";
+import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
+import type { Address, ProxyPlan } from "./plan.ts";
+import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+
+/** What a worker's thread tells besides its answers. */
+export interface ThreadEvents {
+  readonly onFault: (report: FaultReport) => void;
+  readonly onTrace: (line: string) => void;
+  /** It ended after it had started, and was not told to. */
+  readonly onDied: (cause: string) => void;
+}
+
+/** Run from source, this file is .ts and so is the worker's; in the package both are .js. */
+const workerFile = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
+
+type Prepared = Result<readonly Address[], UserError>;
+type Answered = Result<WorkerAnswer, UserError>;
+
+/**
+ * A data worker as the main thread sees it. Orders are given one after another, each when the one
+ * before is answered; questions come between them. A worker that dies answers all that it was asked: it never keeps anyone waiting.
+ */
+export class WorkerThread {
+  readonly #number: number;
+  readonly #thread: Worker;
+  readonly #ended: Promise<void>;
+  #hasEnded = false;
+  #isExpected = false;
+  #cause = "it ended without a word";
+  #onPrepared: ((prepared: Prepared) => void) | undefined;
+  /** Whoever waits for `aborted` or `committed`. */
+  #onDone: (() => void) | undefined;
+  readonly #onReleased = new Map<number, () => void>();
+  #commits = 0;
+  /** Who waits for the answer to the question of each number. */
+  readonly #onAnswer = new Map<number, (answer: Answered) => void>();
+  #questions = 0;
+
+  private constructor(plan: ProxyPlan, number: number, events: ThreadEvents) {
+    const workerData: WorkerStart = { plan, worker: number };
+    this.#number = number;
+    this.#thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
+    this.#thread.on("message", (message: WorkerMessage) => this.#onMessage(message, events));
+    this.#thread.on("error", (error) => {
+      this.#cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    });
+    this.#ended = new Promise((resolve) =>
+      this.#thread.once("exit", () => {
+        this.#exited();
+        resolve();
+      }),
+    );
+  }
+
+  /** Starts worker number `number` of a plan: its listeners' addresses, once they are open. */
+  static async start(
+    plan: ProxyPlan,
+    number: number,
+    events: ThreadEvents,
+  ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
+    const thread = new WorkerThread(plan, number, events);
+    const started = await new Promise<Prepared>((resolve) => {
+      thread.#onPrepared = resolve;
+    });
+    if (started.ok) {
+      void thread.#ended.then(() => {
+        if (!thread.#isExpected) events.onDied(thread.#cause);
+      });
+      return ok({ thread, bound: started.value });
+    }
+    await thread.#ended;
+    return started;
+  }
+
+  /** Has the worker make a plan ready beside the one in force: all listeners' addresses. */
+  prepare(plan: ProxyPlan): Promise<Prepared> {
+    if (this.#hasEnded) return Promise.resolve(err(this.#died("is gone")));
+    return new Promise((resolve) => {
+      this.#onPrepared = resolve;
+      this.#order({ kind: "prepare", plan });
+    });
+  }
+
+  /** Has it give up what it prepared. */
+  abort(): Promise<void> {
+    return this.#do({ kind: "abort" });
+  }
+
+  /** Has it put in force what it prepared. `released`: nothing uses the plan before any more. */
+  commit(drainTimeoutMs: number): { committed: Promise<void>; released: Promise<void> } {
+    const commit = this.#commits++;
+    const released = this.#hasEnded
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => this.#onReleased.set(commit, resolve));
+    return { committed: this.#do({ kind: "commit", commit, drainTimeoutMs }), released };
+  }
+
+  /** What it says to a question; an error where it has ended. */
+  ask(question: WorkerQuestion): Promise<Answered> {
+    if (this.#hasEnded) return Promise.resolve(err(this.#died("has ended")));
+    return new Promise((resolve) => {
+      const number = this.#questions++;
+      this.#onAnswer.set(number, resolve);
+      this.#order({ kind: "question", number, question });
+    });
+  }
+
+  /** Resolves when it has ended. */
+  async stop(drainTimeoutMs: number): Promise<void> {
+    this.#isExpected = true;
+    this.#order({ kind: "stop", drainTimeoutMs });
+    await this.#ended;
+  }
+
+  #order(message: ControlMessage): void {
+    this.#thread.postMessage(message);
+  }
+
+  #do(message: ControlMessage): Promise<void> {
+    if (this.#hasEnded) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onDone = resolve;
+      this.#order(message);
+    });
+  }
+
+  #onMessage(message: WorkerMessage, events: ThreadEvents): void {
+    switch (message.kind) {
+      case "ready":
+        this.#prepared(ok(message.bound));
+        break;
+      case "failed": {
+        const { code, where, what, fix } = message.error;
+        this.#prepared(err(new UserError(code, where, what, fix)));
+        break;
+      }
+      case "aborted":
+      case "committed":
+        this.#done();
+        break;
+      case "released":
+        this.#onReleased.get(message.commit)?.();
+        this.#onReleased.delete(message.commit);
+        break;
+      case "fault":
+        events.onFault(message.report);
+        break;
+      case "trace":
+        events.onTrace(message.line);
+        break;
+      case "answer":
+        this.#onAnswer.get(message.number)?.(ok(message.answer));
+        this.#onAnswer.delete(message.number);
+        break;
+      case "stopped":
+        break;
+    }
+  }
+
+  #prepared(prepared: Prepared): void {
+    this.#onPrepared?.(prepared);
+    this.#onPrepared = undefined;
+  }
+
+  #done(): void {
+    this.#onDone?.();
+    this.#onDone = undefined;
+  }
+
+  #exited(): void {
+    this.#hasEnded = true;
+    this.#prepared(err(this.#died(`died: ${this.#cause}`)));
+    this.#done();
+    for (const released of this.#onReleased.values()) released();
+    this.#onReleased.clear();
+    for (const answer of this.#onAnswer.values()) answer(err(this.#died("has ended")));
+    this.#onAnswer.clear();
+  }
+
+  #died(what: string): UserError {
+    return new UserError("WORKER_DIED", `worker ${this.#number}`, what);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * A VXLAN bridge beside the kernel's own path, in one run:
+ *
+ *     npm run bench:tunnel
+ *
+ * Two hosts in network namespaces, and between them a third with two cables. TCP goes through
+ * Weir's bridge, whose filter counts every frame, or straight on: the same VXLAN devices with each
+ * other's address, their datagrams forwarded by the third host's kernel. Weir runs twice: with the
+ * default MTU, and with one that lets super-frames of the hosts' offloading through whole. Then Weir's CPU time a
+ * frame, for UDP through the bridge, beside nginx's (stream module) a datagram on the same cables.
+ * Rounds are taken in turn; medians. Needs Linux, root, cc, iperf3, nginx with its stream module.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import {
+  command,
+  eventually,
+  type Running,
+  series,
+  temporaryFolder,
+} from "../support/processes.ts";
+import { TunnelNetwork } from "../system/tunnel-rig.ts";
+
+const rounds = 5;
+const seconds = 3;
+const datagrams = 100_000;
+const repository = fileURLToPath(new URL("../../", import.meta.url));
+const folder = temporaryFolder();
+const bridged = new TunnelNetwork("bridged");
+const whole = new TunnelNetwork("whole");
+const direct = new TunnelNetwork("direct");
+
+try {
+  const load = `${folder.path}/udp-load`;
+  const built = await command("cc", ["-O2", "-o", load, `${repository}test/bench/udp-load.c`]);
+  if (built.code !== 0) throw new Error(built.stderr);
+  const { weir, left, right } = await startBridge(bridged, 1500);
+  await startBridge(whole, 65_535);
+  connectDirectly();
+  for (const net of [bridged, whole, direct]) net.start("b", "iperf3", ["-s"]);
+  for (const net of [bridged, whole, direct])
+    await eventually(async () => {
+      const { stdout } = await net.run("b", "ss", ["-Hltn", "sport = :5201"]);
+      return stdout.includes("5201") ? true : undefined;
+    }, "iperf3 listens");
+  await throughput();
+  await cpu(weir, load, left, right);
+} finally {
+  await bridged.remove();
+  await whole.remove();
+  await direct.remove();
+  folder.remove();
+}
+
+/** Two hosts and Weir between them. */
+async function startBridge(
+  net: TunnelNetwork,
+  mtu: number,
+): Promise<{ weir: Running; left: string; right: string }> {
+  const [left, right] = [net.addHost("a"), net.addHost("b")];
+  const weir = await net.startWeir(`version: 1
+metrics: { listen: "127.0.0.1:9464" }
+filters: { count: { object: ${repository}filters/count-by-protocol.o, engine: jit } }
+listeners:
+  - { name: bridge, protocol: vxlan, listen: "0.0.0.0:4789", mtu: ${mtu}, peers: { left: "${left}", right: "${right}" }, ingress: [count] }
+`);
+  return { weir, left, right };
+}
+
+/** The kernel's own path: VXLAN between the hosts, forwarded by the one between. */
+function connectDirectly(): void {
+  const hosts = { a: direct.addHost("a"), b: direct.addHost("b") };
+  direct.forward("w");
+  for (const [host, other] of [
+    ["a", "b"],
+    ["b", "a"],
+  ] as const) {
+    direct.ip(host, "route", "add", "default", "via", hosts[host].replace(/2$/, "1"));
+    direct.ip(host, "link", "del", "vx0");
+    direct.addVxlan(host, hosts[host], hosts[other]);
+  }
+}
+
+async function throughput(): Promise<void> {
+  const samples = new Map<TunnelNetwork, number[]>([
+    [bridged, []],
+    [whole, []],
+    [direct, []],
+  ]);
+  for (let round = 0; round < rounds; round++)
+    for (const [net, taken] of samples) {
+      const args = ["-c", net.addressOf("b"), "-t", `${seconds}`, "-J"];
+      const { code, stdout } = await net.run("a", "iperf3", args);
+      if (code !== 0) throw new Error(stdout);
+      const { end } = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };
+      taken.push(end.sum_received.bits_per_second / 1e6);
+    }
+  const kernel = median(samples.get(direct)!);
+  const row = (name: string, net: TunnelNetwork): void => {
+    const rate = median(samples.get(net)!);
+    console.log(`| ${name} | ${rate.toFixed(0)} | ${(rate / kernel).toFixed(2)}× |`);
+  };
+  console.log(
+    `| TCP, one connection (medians of ${rounds}) | Mbit/s | of the direct path |\n|---|---|---|`,
+  );
+  row("the kernel's direct path, offloads on", direct);
+  row("Weir, counting filter, mtu 1500: super-frames are segmented", bridged);
+  row("Weir, counting filter, mtu 65535: they pass whole", whole);
+  console.log("");
+}
+
+async function cpu(weir: Running, load: string, left: string, right: string): Promise<void> {
+  const module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+  const file = folder.write(
+    "nginx.conf",
+    `${existsSync(module) ? `load_module ${module};` : ""}
+daemon off; pid ${folder.path}/nginx.pid; error_log stderr notice; events { worker_connections 4096; }
+worker_processes 1;
+stream { server { listen 9100 udp; proxy_pass ${right}:9200; proxy_timeout 60s; } }`,
+  );
+  const nginx = bridged.start("w", "/usr/sbin/nginx", ["-c", file, "-p", folder.path]);
+  await nginx.printed(/start worker process /);
+  const inner = bridged.addressOf("b");
+  for (const [address, port] of [
+    [inner, 9300],
+    [right, 9200],
+  ] as const) {
+    const echo = bridged.start("b", "env", [
+      `UDP_LOAD_ADDRESS=${address}`,
+      load,
+      "echo",
+      `${port}`,
+    ]);
+    await echo.printed(/up/);
+  }
+  // The end of the left host's cable that the one between has.
+  const gateway = left.replace(/2$/, "1");
+  const ways = [
+    { name: "Weir", process: weir, address: inner, port: 9300 },
+    { name: "nginx", process: nginx, address: gateway, port: 9100 },
+  ];
+  console.log(
+    "| UDP, CPU µs (medians) | Weir, a frame | nginx, a datagram | Weir against nginx |\n|---|---|---|---|",
+  );
+  for (const bytes of [64, 512, 1400]) {
+    const samples = ways.map((): number[] => []);
+    for (let round = -1; round < rounds; round++)
+      for (const [i, { process, address, port }] of ways.entries()) {
+        const before = cpuMicroseconds(process.child.pid!);
+        const args = [load, "ask", `${port}`, `${bytes}`, `${datagrams}`, "1", "64"];
+        const { code, stdout, stderr } = await bridged.run("a", "env", [
+          `UDP_LOAD_ADDRESS=${address}`,
+          ...args,
+        ]);
+        if (code !== 0) throw new Error(stderr);
+        // A datagram there and one back.
+        const carried = Number(stdout.split(" ")[0]) * 2;
+        if (round >= 0) samples[i]!.push((cpuMicroseconds(process.child.pid!) - before) / carried);
+      }
+    const [own, other] = samples.map(median) as [number, number];
+    console.log(
+      `| ${bytes} B | ${own.toFixed(1)} | ${other.toFixed(1)} | ${(own / other).toFixed(2)}× |`,
+    );
+  }
+  const dropped = series(await bridged.scrape(), "weir_receive_errors_total", {
+    reason: "kernel_dropped",
+  });
+  console.log(`\nDatagrams the kernel dropped before Weir could read them: ${dropped}`);
+}
+
+/** CPU time of a process and its children, from clock ticks of 10 ms. proc(5). */
+function cpuMicroseconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  let micros = (Number(fields[11]) + Number(fields[12])) * 10_000;
+  for (const task of readdirSync(`/proc/${pid}/task`))
+    for (const child of readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" "))
+      if (child !== "") micros += cpuMicroseconds(Number(child));
+  return micros;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}

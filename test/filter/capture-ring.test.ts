@@ -1,0 +1,94 @@
+import { expect, test } from "vitest";
+import { CaptureReader, CaptureWriter, captureRingMemory } from "../../src/filter/capture-ring.ts";
+
+function pattern(length: number, seed: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);
+}
+
+test("records come out as they went in, round the ring's end many times", () => {
+  const memory = captureRingMemory(1024);
+  const writer = new CaptureWriter(memory, 200);
+  const reader = new CaptureReader(memory);
+  const tunnel = { peer: { name: "east" }, vni: 0xffffff, address: "2001:db8::1", port: 65535 };
+  for (let i = 0; i < 500; i++) {
+    const entry = pattern(1 + ((i * 13) % 300), i);
+    const exit = i % 3 === 0 ? pattern(1 + ((i * 29) % 250), i + 1) : undefined;
+    expect(writer.begin(entry, 0, entry.length)).toBe(true);
+    writer.end(
+      {
+        listener: `listener-${i % 5}`,
+        direction: i % 2 === 0 ? "ingress" : "egress",
+        tunnel: i % 3 === 1 ? tunnel : undefined,
+      },
+      "drop",
+      "filter_drop",
+      0,
+      i % 4 === 0 ? undefined : `filter:${"é".repeat(i % 7)}`,
+      exit && { bytes: exit, start: 0, end: exit.length },
+    );
+    expect(reader.next()).toMatchObject({
+      listener: `listener-${i % 5}`,
+      direction: i % 2 === 0 ? "ingress" : "egress",
+      tunnel: i % 3 === 1 ? tunnel : undefined,
+      verdict: "drop",
+      reason: "filter_drop",
+      ifindex: undefined,
+      filter: i % 4 === 0 ? undefined : `filter:${"é".repeat(i % 7)}`,
+      entry: { length: entry.length, data: entry.slice(0, 200) },
+      exit: exit && { length: exit.length, data: exit.slice(0, 200) },
+    });
+    expect(reader.next()).toBe(undefined);
+  }
+  expect(reader.lost).toBe(0);
+});
+
+test("what finds no room is counted as lost, and what is there stays whole", () => {
+  const memory = captureRingMemory(2048);
+  const writer = new CaptureWriter(memory, 100);
+  const reader = new CaptureReader(memory);
+  const frame = pattern(100, 1);
+  let written = 0;
+  for (let i = 0; i < 20; i++) {
+    if (!writer.begin(frame, 0, 100)) continue;
+    const place = { listener: `listener-${written++}`, direction: "ingress" } as const;
+    writer.end(place, "redirect", undefined, 7, "filter", undefined);
+  }
+  expect(written).toBeGreaterThan(3);
+  expect(reader.lost).toBe(20 - written);
+  for (let i = 0; i < written; i++)
+    expect(reader.next()).toMatchObject({
+      listener: `listener-${i}`,
+      ifindex: 7,
+      entry: { data: frame },
+    });
+  expect(reader.next()).toBe(undefined);
+  expect(writer.begin(frame, 0, 100)).toBe(true);
+});
+
+test("a record that was begun and not ended is never seen", () => {
+  const memory = captureRingMemory(1024);
+  const writer = new CaptureWriter(memory, 100);
+  const reader = new CaptureReader(memory);
+  writer.begin(pattern(60, 1), 0, 60);
+  expect(reader.next()).toBe(undefined);
+  const kept = pattern(60, 9);
+  const place = { listener: "udp", direction: "egress" } as const;
+  writer.begin(kept, 0, 60);
+  writer.end(place, "pass", undefined, 0, undefined, undefined);
+  expect(reader.next()?.entry.data).toEqual(kept);
+});
+
+test("a name that is too long for a record is cut, and the rest of the record is whole", () => {
+  const memory = captureRingMemory(2048);
+  const writer = new CaptureWriter(memory, 100);
+  const reader = new CaptureReader(memory);
+  const frame = pattern(60, 1);
+  const place = { listener: "udp", direction: "ingress" } as const;
+  for (let i = 0; i < 10; i++) {
+    expect(writer.begin(frame, 0, 60)).toBe(true);
+    writer.end(place, "pass", undefined, 0, `\n${"x".repeat(5000)}`, undefined);
+    const record = reader.next();
+    expect(record).toMatchObject({ listener: "udp", entry: { data: frame } });
+    expect(record?.filter).toMatch(/^\nx{300,319}$/);
+  }
+});

@@ -1,0 +1,173 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { TraceBench, type TracedFilter, type TracedRun } from "../../src/filter/trace-bench.ts";
+import { assemble } from "../../src/isa/assembler.ts";
+import { encodeProgram } from "../../src/isa/codec.ts";
+import { loadObject } from "../../src/object/load-object.ts";
+import type { ObjectSpec } from "../../src/object/object-spec.ts";
+
+/** An XDP program of one function without maps. */
+function objectOf(assembly: string, name = "program"): ObjectSpec {
+  const instructions = assemble(assembly);
+  if (!instructions.ok) throw new Error(String(instructions.error));
+  return {
+    file: "test",
+    license: "GPL",
+    programs: [
+      {
+        name,
+        section: "xdp",
+        type: "xdp",
+        bytecode: encodeProgram(instructions.value),
+        functions: [{ name, slot: 0 }],
+        lines: [],
+      },
+    ],
+    maps: [],
+    variables: [],
+    btf: undefined,
+  };
+}
+
+function filterOf(object: ObjectSpec, more: Partial<TracedFilter> = {}): TracedFilter {
+  const program = object.programs[0]!.name;
+  return { name: program, object, program, contents: [], slots: [], ...more };
+}
+
+async function trace(
+  filters: readonly TracedFilter[],
+  frame = new Uint8Array(60),
+  maxSteps = 1000,
+) {
+  const bench = await TraceBench.create(filters, { maxSteps });
+  if (!bench.ok) throw bench.error;
+  const traced = bench.value.judge(frame, 1000);
+  if (!traced.ok) throw traced.error;
+  return traced.value;
+}
+
+/** Slots of the instruction that decided and of the branch before it. */
+function decided(run: TracedRun): (number | undefined)[] {
+  const { decision, steps } = run;
+  return [decision?.decidedAt, decision?.because].map((at) =>
+    at === undefined ? undefined : steps[at]!.slot,
+  );
+}
+
+for (const { name, assembly, slots } of [
+  { name: "a constant", assembly: "r0 = 2\nexit", slots: [0, undefined] },
+  {
+    name: "a constant moved through registers and the stack",
+    assembly: "r1 = 1\n*(u64 *)(r10 - 8) = r1\nr6 = *(u64 *)(r10 - 8)\nr0 = r6\nexit",
+    slots: [0, undefined],
+  },
+  {
+    name: "the branch that keeps the first value",
+    assembly: "r0 = 2\nr1 = *(u32 *)(r1 + 12)\nif r1 == 1000 goto +1\nr0 = 1\nexit",
+    slots: [2, undefined],
+  },
+  {
+    name: "the value behind a branch, and that branch",
+    assembly: "r0 = 2\nr1 = *(u32 *)(r1 + 12)\nif r1 != 1000 goto +1\nr0 = 1\nexit",
+    slots: [3, 2],
+  },
+  {
+    name: "no branch whose two ways return the same",
+    assembly: "r0 = 1\nr1 = *(u32 *)(r1 + 12)\nif r1 == 1000 goto +1\nr2 = 7\nexit",
+    slots: [0, undefined],
+  },
+  {
+    name: "a branch whose other way has an exit of its own",
+    assembly: "r0 = 1\nr1 = *(u32 *)(r1 + 12)\nif r1 == 1000 goto +2\nr0 = 2\nexit\nexit",
+    slots: [2, undefined],
+  },
+  {
+    name: "the call of the function that returned it",
+    assembly: "call pc+1\nexit\nr0 = 1\nexit",
+    slots: [0, undefined],
+  },
+])
+  test(`what decides is ${name}`, async () => {
+    const { runs } = await trace([filterOf(objectOf(assembly))]);
+    expect(decided(runs[0]!)).toEqual(slots);
+  });
+
+test("each step has the registers before it, and the depth of its function", async () => {
+  const { runs } = await trace([
+    filterOf(objectOf("r6 = 5\ncall pc+1\nexit\nr0 = 2\nr6 = 9\nexit")),
+  ]);
+  const { steps, count, returned } = runs[0]!;
+  expect(steps.map(({ slot, depth }) => [slot, depth])).toEqual([
+    [0, 0],
+    [1, 0],
+    [3, 1],
+    [4, 1],
+    [5, 1],
+    [2, 0],
+  ]);
+  expect(steps.map(({ registers }) => registers[6])).toEqual([0n, 5n, 5n, 5n, 9n, 5n]);
+  expect({ count, returned }).toEqual({ count: 6, returned: 2n });
+});
+
+test("of a run that is too long the first steps are kept, and it decides nothing", async () => {
+  const loop = "r1 = 100000\nr1 += -1\nif r1 != 0 goto -2\nr0 = 1\nexit";
+  const { runs, verdict } = await trace([filterOf(objectOf(loop))], undefined, 50);
+  expect(runs[0]!.steps.length).toBe(50);
+  expect(runs[0]!.count).toBe(200_003);
+  expect(runs[0]!.decision).toBe(undefined);
+  expect(verdict?.kind).toBe("drop");
+});
+
+test("a fault ends the chain as aborted, with the instruction it happened at", async () => {
+  const bad = filterOf(objectOf("r0 = *(u32 *)(r1 + 400)\nexit", "bad"));
+  const { runs, verdict } = await trace([bad, filterOf(objectOf("r0 = 2\nexit"))]);
+  expect(runs.length).toBe(1);
+  expect(runs[0]!.fault).toMatchObject({ code: "bad_access", slot: 0 });
+  expect(verdict).toEqual({ kind: "aborted", reason: "filter_aborted" });
+});
+
+test("a chain goes on with the frame as the filter before left it, as continueOn says", async () => {
+  const write = "r2 = *(u32 *)(r1 + 0)\n*(u8 *)(r2 + 0) = 7\nr0 = 1\nexit";
+  const read =
+    "r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 0)\nif r0 == 7 goto +1\nexit\nr0 = 2\nexit";
+  const first = filterOf(objectOf(write, "first"), { continueOn: ["drop"] });
+  const { runs, verdict, data } = await trace([first, filterOf(objectOf(read, "second"))]);
+  expect(runs.map(({ filter, verdict: own }) => [filter, own?.kind])).toEqual([
+    ["first", "drop"],
+    ["second", "pass"],
+  ]);
+  expect(verdict).toEqual({ kind: "pass" });
+  expect(data[0]).toBe(7);
+  const alone = await trace([
+    filterOf(objectOf(write, "first")),
+    filterOf(objectOf(read, "second")),
+  ]);
+  expect(alone.runs.length).toBe(1);
+});
+
+test("a shipped filter's look-ups are seen with keys and what they found", async () => {
+  const file = fileURLToPath(new URL("../../filters/blocklist.o", import.meta.url));
+  const object = loadObject(readFileSync(file), file);
+  if (!object.ok) throw object.error;
+  const key = Uint8Array.of(24, 0, 0, 0, 203, 0, 113, 0);
+  const contents = object.value.maps.map(({ name }) =>
+    name === "blocked" ? [{ key, values: [Uint8Array.of(7, 0, 0, 0)] }] : [],
+  );
+  const frame = Buffer.from(
+    "02005e00000102005e0000020800450000210000400040110000cb0071077f00000112340035000d00000000000000",
+    "hex",
+  );
+  const { runs } = await trace([filterOf(object.value, { contents })], frame);
+  const calls = runs[0]!.steps.flatMap(({ call }) => call ?? []);
+  expect(calls.map(({ name, map }) => [name, map?.name])).toEqual([
+    ["map_lookup_elem", "blocked"],
+    ["map_lookup_elem", "blocked_packets_total"],
+    ["map_update_elem", "blocked_packets_total"],
+  ]);
+  expect(calls[0]).toMatchObject({
+    key: Uint8Array.of(32, 0, 0, 0, 203, 0, 113, 7),
+    found: Uint8Array.of(7, 0, 0, 0),
+  });
+  expect(calls[1]!.found).toBe(undefined);
+});

@@ -1,0 +1,64 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { afterEach, expect, test } from "vitest";
+import { SourcePorts } from "../../../src/proxy/tunnel/source-ports.ts";
+import { cleanUp, onCleanUp, udpSocket } from "../rig.ts";
+
+afterEach(cleanUp);
+
+function sourcePorts(nowMs: () => number): { ports: SourcePorts; lost: string[] } {
+  const lost: string[] = [];
+  const ports = new SourcePorts({
+    host: "127.0.0.5",
+    family: 4,
+    reusePort: false,
+    idleTimeoutMs: 60_000,
+    nowMs,
+    onLost: (reason) => lost.push(reason),
+  });
+  onCleanUp(() => ports.close());
+  return { ports, lost };
+}
+
+test("each datagram leaves from the port it is to come from, and 1,024 ports are kept", async () => {
+  const { ports, lost } = sourcePorts(() => 0);
+  const target = await udpSocket("127.0.0.1");
+  const send = async (port: number): Promise<void> => {
+    expect(ports.send(port, Buffer.of(1), target.port, "127.0.0.1")).toBe(undefined);
+    expect((await target.next()).from).toMatchObject({ address: "127.0.0.5", port });
+  };
+  const first = 21_000;
+  for (let i = 0; i < 1024; i++) await send(first + i);
+  expect(ports.size).toBe(1024);
+  // Used again, the first is not the least recently used one any more.
+  await send(first);
+  for (let i = 1024; i < 1100; i++) await send(first + i);
+  expect(ports.size).toBe(1024);
+  await send(first);
+  expect(lost).toEqual([]);
+});
+
+test("a port that cannot be bound is tried again after a second", async () => {
+  let now = 0;
+  const { ports, lost } = sourcePorts(() => now);
+  const target = await udpSocket("127.0.0.1");
+  const taken = createSocket("udp4").bind(0, "127.0.0.5");
+  await once(taken, "listening");
+  const { port } = taken.address();
+  const send = () => ports.send(port, Buffer.of(1), target.port, "127.0.0.1");
+  const tried = send();
+  expect(tried ?? lost[0]).toBe("send_failed");
+  expect(send()).toBe("send_failed");
+  await new Promise<void>((resolve) => taken.close(() => resolve()));
+  now = 999;
+  expect(send()).toBe("send_failed");
+  now = 1000;
+  expect(send()).toBe(undefined);
+  expect((await target.next()).from.port).toBe(port);
+});
+
+test("nothing can come from port 0", () => {
+  const { ports } = sourcePorts(() => 0);
+  expect(ports.send(0, Buffer.of(1), 9, "127.0.0.1")).toBe("send_failed");
+  expect(ports.size).toBe(0);
+});
