@@ -292,12 +292,23 @@ async function loadLive(
     }
     contents.push(entries);
   }
-  return ok({ object: withoutSlots(object.value), contents, slots });
+  return ok({ object: asLoaded(object.value, contents), contents, slots });
 }
 
-/** The object's own tail calls left out: the maps say which there are now. */
-function withoutSlots(object: ObjectSpec): ObjectSpec {
-  return { ...object, maps: object.maps.map((map) => ({ ...map, slots: [] })) };
+/**
+ * The object's own tail calls left out: the maps say which there are now. What programs cannot change
+ * is put back, since the verifier believes it.
+ */
+function asLoaded(object: ObjectSpec, contents: readonly (readonly MapContent[])[]): ObjectSpec {
+  const maps = object.maps.map((map, i) => {
+    if (map.type === "prog_array") return { ...map, slots: [] };
+    if (map.dataSection === undefined || !map.readOnly) return map;
+    return {
+      ...map,
+      contents: contents[i]!.map(({ key, values }) => ({ key, value: values[0]! })),
+    };
+  });
+  return { ...object, maps };
 }
 
 function contentOf({ key, value, values }: z.output<typeof entryReply>): MapContent {

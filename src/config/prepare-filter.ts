@@ -1,4 +1,4 @@
-import { u32le } from "../common/bytes.ts";
+import { toHex, u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
@@ -85,7 +85,9 @@ export function prepareFilter(
   const refuse = ({ code, where: inside, what, fix }: UserError): void => {
     errors.push(new UserError(code, where, `filter ${name}: ${inside}: ${what}`, fix));
   };
-  const found = object.maps.map((spec) => placeMap(spec, filter, bench));
+  const found = object.maps.map((spec, i) =>
+    placeMap(spec, filter, filter.contents[i] ?? [], bench),
+  );
   for (const map of found) if (!map.ok) refuse(map.error);
   const placed = found.flatMap((map) => (map.ok ? [map.value] : []));
   if (errors.length > 0) return err(errors);
@@ -131,7 +133,10 @@ export function prepareFilter(
       declared,
       succession,
       // Only what is needed of it, or each reload would hold on to all before.
-      before: before && { source: before.source, declared: before.declared },
+      before:
+        spec.keySize > 0 && before
+          ? { source: before.source, declared: before.declared }
+          : undefined,
     });
   }
   if (errors.length > 0) return err(errors);
@@ -174,6 +179,7 @@ interface PlacedMap {
 function placeMap(
   spec: MapSpec,
   filter: FilterConfig,
+  declared: readonly EntryBytes[],
   bench: FilterBench,
 ): Result<PlacedMap, UserError> {
   const known = isShared(spec) ? bench.shared.get(spec.name) : undefined;
@@ -185,7 +191,7 @@ function placeMap(
     return ok({ handle, succession, before });
   }
   const before = predecessor(spec, filter, bench);
-  const placed = succeed(spec, filter, before, bench);
+  const placed = succeed(spec, filter, before, declared, bench);
   if (placed.ok && isShared(spec))
     bench.shared.set(spec.name, {
       handle: placed.value.handle,
@@ -215,6 +221,7 @@ function succeed(
   spec: MapSpec,
   filter: FilterConfig,
   before: Predecessor | undefined,
+  declared: readonly EntryBytes[],
   { arena, runtime, cpus, created }: FilterBench,
 ): Result<PlacedMap, UserError> {
   let succession =
@@ -231,13 +238,33 @@ function succeed(
         "write onSchemaChange: reset to let it start empty, or give the filter another name",
       ),
     );
-  if (succession.value === "kept" && before !== undefined)
+  if (succession.value === "kept" && before !== undefined) {
+    const refusal = keylessChange(spec, declared, before.declared);
+    if (refusal !== undefined) return err(refusal);
     return ok({ handle: before.handle, succession: "kept", before });
+  }
   const handle = createMap(spec, arena, runtime, cpus);
   if (!handle.ok) return handle;
   created.push(handle.value);
   const heritage = succession.value === "grown" ? before : undefined;
   return ok({ handle: handle.value, succession: succession.value, before: heritage });
+}
+
+/** Entries without a key cannot be found again, to be replaced: those of a map in use stay. */
+function keylessChange(
+  { name, keySize }: MapSpec,
+  declared: readonly EntryBytes[],
+  before: readonly EntryBytes[],
+): UserError | undefined {
+  const values = (entries: readonly EntryBytes[]): string =>
+    entries.map(({ value }) => toHex(value)).join(" ");
+  if (keySize > 0 || values(declared) === values(before)) return undefined;
+  return new UserError(
+    "MAP_CONTENTS_CHANGED",
+    `map ${name}`,
+    "has other first entries, which have no keys to be replaced by",
+    "leave them as they were, give the filter another name, or restart the proxy",
+  );
 }
 
 /** Entries of a map of maps: each value is the number of one of the object's maps. */

@@ -141,7 +141,7 @@ class CaptureSink {
       verdict.kind,
       "reason" in verdict ? verdict.reason : undefined,
       verdict.kind === "redirect" ? verdict.ifindex : 0,
-      chain.decider?.name,
+      chain.lastAsked?.name,
       exit,
     );
   }

@@ -35,6 +35,11 @@ export class Chain {
     return this.#decider;
   }
 
+  /** The filter that the last judgement asked last, whether or not it ended the chain, if any was asked. */
+  get lastAsked(): LoadedFilter | undefined {
+    return this.#filters[this.#asked - 1];
+  }
+
   /**
    * Whether the last judgement asked a program of `filter` (or that of `filter:program`), unless it
    * has been disabled since.

@@ -14,6 +14,8 @@ import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
 import { createMap, storageBytes } from "../maps/create-map.ts";
 import { MapAccess, type MapContent } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
+import { holdsMaps } from "../maps/map-rules.ts";
+import { placeInnerMaps } from "../maps/place-inner-maps.ts";
 import type { ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import { Arena, allocationBytes, maxArenaBytes, reservedBytes } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
@@ -277,8 +279,21 @@ function makeMaps(
     if (!handle.ok) return handle;
     handles.push(handle.value);
     if (spec.type === "prog_array") continue;
+    if (holdsMaps(spec.type)) {
+      if ((contents[i] ?? []).length === 0) continue;
+      return err(
+        new UserError(
+          "TRACE_MAP_OF_MAPS",
+          `map ${spec.name}`,
+          "holds maps, which a trace cannot copy",
+          "trace a program that does not use it",
+        ),
+      );
+    }
     const access = new MapAccess(handle.value, context.arena, context.runtime);
-    for (const { key, values } of contents[i] ?? []) {
+    const entries = contents[i] ?? [];
+    // What is popped last was pushed first.
+    for (const { key, values } of spec.type === "stack" ? entries.toReversed() : entries) {
       const fits =
         key.length === spec.keySize && values.every((one) => one.length === spec.valueSize);
       const all =
@@ -298,7 +313,8 @@ function makeMaps(
         );
     }
   }
-  return ok(handles);
+  const misplaced = placeInnerMaps(object.maps, handles, context.arena, context.runtime);
+  return misplaced === undefined ? ok(handles) : err(misplaced);
 }
 
 function load(

@@ -228,7 +228,7 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:${port}", upstream: app
     const refused = await load(other);
     expect(errorsOf(refused)).toEqual([
       expect.stringMatching(
-        /weir\.yaml:3:\d+: filter count: map counts cannot keep its contents: its value size 8 became 4; write onSchemaChange: reset/,
+        /weir\.yaml:3:\d+: filter count: map counts: cannot keep its contents: its value size 8 became 4; write onSchemaChange: reset/,
       ),
     ]);
     await stage.echoed(port);

@@ -128,9 +128,10 @@ test("a fault ends the chain as aborted, with the instruction it happened at", a
 });
 
 test("a chain goes on with the frame as the filter before left it, as continueOn says", async () => {
-  const write = "r2 = *(u32 *)(r1 + 0)\n*(u8 *)(r2 + 0) = 7\nr0 = 1\nexit";
-  const read =
-    "r2 = *(u32 *)(r1 + 0)\nr0 = *(u8 *)(r2 + 0)\nif r0 == 7 goto +1\nexit\nr0 = 2\nexit";
+  const bounds =
+    "r0 = 1\nr2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr4 = r2\nr4 += 1\nif r4 > r3 goto";
+  const write = `${bounds} +1\n*(u8 *)(r2 + 0) = 7\nexit`;
+  const read = `${bounds} +4\nr0 = *(u8 *)(r2 + 0)\nif r0 == 7 goto +1\nexit\nr0 = 2\nexit`;
   const first = filterOf(objectOf(write, "first"), { continueOn: ["drop"] });
   const { runs, verdict, data } = await trace([first, filterOf(objectOf(read, "second"))]);
   expect(runs.map(({ filter, verdict: own }) => [filter, own?.kind])).toEqual([

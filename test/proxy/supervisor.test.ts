@@ -173,7 +173,7 @@ test("a worker that dies lets go of the maps it held, and of none that others ho
         filters: [{ ...filter!, program: { ...filter!.program, maps } }],
         workers: plan.workers.map((worker) => ({ ...worker, slots: 2 ** 30 })),
       },
-      { ...silent, onWorkerDied: (worker) => died.push(worker) },
+      { ...silent, onWorkerRestart: (worker) => died.push(worker) },
     ),
   );
   for (const [holder, lock] of locks.entries()) arena.view.setUint32(lock, holder + 1, true);
