@@ -10,6 +10,7 @@ import {
   MAP_VALUE_COUNT,
   MAP_VALUE_STRIDE,
   MAP_VALUES,
+  SLOT_BYTES,
   SLOT_HEADER_BYTES,
 } from "../../src/runtime/wasm/layout.ts";
 import { Random } from "../packet/random.ts";
@@ -46,6 +47,8 @@ export function engineFuzz(label: string, engine: Engine): void {
       const frame = movesEnds(program)
         ? movable
         : { from: bench.slot + frameOffset, to: bench.slot + frameOffset + packet.length };
+      // What the program before left around the frame is cleared where the next packet is placed.
+      bench.arena.bytes.fill(0, bench.slot + SLOT_HEADER_BYTES, bench.slot + SLOT_BYTES);
       const before = bench.arena.bytes.slice();
       const run = runProgram(bench, program, type, maps, packet);
       bench.traced.length = 0;
