@@ -149,7 +149,7 @@ export function checkRegion(
         "NOT_A_POINTER",
         held.kind === "scalar"
           ? `r${base} is used as a pointer and holds a number`
-          : `r${base} is used as a pointer to memory, and what it holds cannot be ${mode === "read" ? "read" : "written"} through`,
+          : `r${base} is used as a pointer to memory, and ${held.kind === "socket" ? "a socket" : "what it holds"} cannot be ${mode === "read" ? "read" : "written"} through`,
         notPointerFix(a, held),
         [base],
       );
@@ -158,6 +158,7 @@ export function checkRegion(
 
 function notPointerFix(a: Analysis, { kind }: RegisterState): string | undefined {
   if (kind === "map") return "call map_lookup_elem and use what it returns";
+  if (kind === "socket") return "sockets have no fields in user space: do without them";
   if (kind === "packet_end")
     return "read between data and data_end; data_end itself is only for compares";
   if (kind === "scalar" && movesPacket(a))
