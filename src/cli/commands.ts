@@ -165,7 +165,10 @@ Examples:
   filter
     .command("match")
     .description("which packets of capture files an expression matches")
-    .argument("<expression|file...>", "an expression and capture files (pcap or pcapng)")
+    .argument(
+      "<expression|file...>",
+      "an expression and capture files (pcap or pcapng); - for standard input",
+    )
     .option("--exprs <file>", "expressions from a file, one a line, instead; - for standard input")
     .option("--json", "a JSON line for each expression and file")
     .action(async (args: string[], options) => {

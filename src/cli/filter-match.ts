@@ -8,6 +8,7 @@ import { UserError } from "../common/user-error.ts";
 import type { CapturedPacket } from "../pcap/captured-packet.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { pointAt } from "./point-at.ts";
+import { processStreams } from "./process-streams.ts";
 import { readText, systemReason } from "./read-text.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
@@ -77,6 +78,10 @@ async function inputOf(
     return err(
       new UserError("USAGE", "arguments", "no capture file", "give an expression, then files"),
     );
+  if ([...files, exprs].filter((one) => one === "-").length > 1)
+    return err(
+      new UserError("USAGE", "arguments", "standard input can be read once", "name it - only once"),
+    );
   if (exprs === undefined) return ok({ expressions: [args[0] as string], files });
   const text = await readText(exprs, terminal);
   if (!text.ok) return text;
@@ -91,7 +96,12 @@ async function matchFile(
 ): Promise<{ packets: number; damage: UserError | undefined }> {
   let packets = 0;
   try {
-    for await (const packet of readCapture(createReadStream(file), file)) {
+    const bytes = file === "-" ? processStreams().input : createReadStream(file);
+    if (bytes === undefined) {
+      const what = "standard input is a terminal, and no capture comes from there";
+      return { packets, damage: new UserError("CAPTURE_UNREADABLE", file, what) };
+    }
+    for await (const packet of readCapture(bytes, file === "-" ? "standard input" : file)) {
       packets++;
       for (const result of results) matchPacket(packet, result);
     }

@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { PcapngWriter } from "../../src/pcap/pcapng-writer.ts";
 import { corpus } from "../support/corpora.ts";
@@ -82,6 +83,20 @@ test("filter match tells which packets of each file match", async () => {
     code: 0,
     stdout: `${one}: 2 of 3 packets match: 0 2\n${other}: 0 of 1 packets match\n`,
   });
+});
+
+test("filter match - reads a capture from standard input, once", async () => {
+  const file = capture("piped.pcapng", [53, 80, 53]);
+  const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
+  const piped = ["-c", '"$0" "$1" filter match "udp port 53" - < "$2"', process.execPath];
+  expect(await command("sh", [...piped, weirCommand, file])).toMatchObject({
+    code: 0,
+    stdout: "-: 2 of 3 packets match: 0 2\n",
+    stderr: "",
+  });
+  const twice = await weir(["filter", "match", "udp", "-", "-"]);
+  expect(twice).toMatchObject({ code: 2, stdout: "" });
+  expect(twice.stderr).toContain("standard input can be read once");
 });
 
 test("filter match --exprs --json gives a line for each expression and file, errors among them", async () => {
