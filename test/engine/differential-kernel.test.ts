@@ -133,4 +133,4 @@ test(`${total} programs: interpreter and JIT, with checks and without, do what t
     }
   }
   expect(accepted).toBeGreaterThan(total * 0.9);
-}, 300_000);
+}, 900_000);

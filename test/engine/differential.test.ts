@@ -40,7 +40,7 @@ test("6,000 programs that keep the verifier's rules do the same in both engines"
     packet: edgyBytes(random),
   }));
   expect([...seen.keys()]).toEqual(["none"]);
-}, 60_000);
+}, 240_000);
 
 test("the same kind of programs does the same without the JIT's checks", () => {
   compareEngines(4000, 1_000_000, "structured", (random) => ({
@@ -49,7 +49,7 @@ test("the same kind of programs does the same without the JIT's checks", () => {
     packet: edgyBytes(random),
     verified: true,
   }));
-}, 60_000);
+}, 240_000);
 
 test("2,000 programs do the same with what the verifier has proven of them", () => {
   compareEngines(2000, 4_000_000, "structured", (random) => ({
@@ -59,7 +59,7 @@ test("2,000 programs do the same with what the verifier has proven of them", () 
     verified: true,
     proven: true,
   }));
-}, 60_000);
+}, 240_000);
 
 test("3,000 programs that jump anywhere go the same way in both engines", () => {
   const seen = compareEngines(3000, 2_000_000, "none", (random, seed) => ({
@@ -69,7 +69,7 @@ test("3,000 programs that jump anywhere go the same way in both engines", () => 
     verified: seed % 2 === 0,
   }));
   expect([...seen.keys()]).toEqual(["none"]);
-}, 60_000);
+}, 240_000);
 
 test("3,000 hostile programs fail at the same instruction for the same reason in both engines", () => {
   const seen = compareEngines(3000, 3_000_000, "hostile", (random, seed) => {
@@ -82,4 +82,4 @@ test("3,000 hostile programs fail at the same instruction for the same reason in
   });
   for (const fault of ["none", "bad_access", "bad_pointer", "bad_argument", "read_only"])
     expect(seen.get(fault), fault).toBeGreaterThan(10);
-}, 60_000);
+}, 240_000);
