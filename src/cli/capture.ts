@@ -148,9 +148,9 @@ function verdictText({ verdict, reason, filter, ifindex }: PacketRow): string {
   return `${verdict}${to}${by}${reason === undefined ? "" : ` (${reason})`}`;
 }
 
-/** What a frame was in: `, vni 42 of east (192.0.2.1:51234)`. */
+/** What a frame was in: ` [vni 42, east, 192.0.2.1:51234]`. */
 function tunnelText({ tunnel }: PacketRow): string {
-  return tunnel === undefined ? "" : `, vni ${tunnel.vni} of ${tunnel.peer} (${tunnel.outer}),`;
+  return tunnel === undefined ? "" : ` [vni ${tunnel.vni}, ${tunnel.peer}, ${tunnel.outer}]`;
 }
 
 function rowText(row: PacketRow): string {

@@ -117,6 +117,27 @@ test("a capture goes on over reloads, and names listeners and filters whatever t
   expect(row).not.toHaveProperty("filter");
 });
 
+test("a dump of a map that a reload takes away ends with an error, and not with other memory", async () => {
+  const blocklist = `  blocklist: { object: ${filtersFolder}blocklist.o }\n`;
+  const rig = await startRig(`${head}filters:\n${count}${blocklist}listeners:\n${dns("count")}`);
+  const map = rig.control.inventory().map("blocked6");
+  if (!map.ok) throw map.error;
+  for (let i = 0; i < 60_000; i++) {
+    const bytes = new Uint8Array(20);
+    bytes[0] = 128;
+    new DataView(bytes.buffer).setUint32(16, i);
+    map.value.source.update(bytes, Uint8Array.of(1, 0, 0, 0));
+  }
+  const rows = await rig.client.stream("/v1/maps/blocked6/entries?raw=true");
+  if (!rows.ok) throw rows.error;
+  await rows.value.next();
+  await reloaded(rig, `${head}filters:\n${count}listeners:\n${dns("count")}`);
+  const drained = (async () => {
+    for await (const _ of rows.value);
+  })();
+  await expect(drained).rejects.toThrow("a reload took it away while it was read");
+});
+
 const vxlan = parseHex("0800000000002a00")!;
 const arp = parseHex(
   `ffffffffffff020000000001080600010800060400010200000000010a000001000000000000${"0a000002"}`,

@@ -235,6 +235,49 @@ test("top --once gives rates by listener, filter and reason", async () => {
   expect(runs.map(({ filter }: { filter: string }) => filter)).toEqual(["count", "blocklist"]);
 });
 
+test("reload tells what it did or what is wrong, and capture shows what is inside a tunnel", async () => {
+  const other = temporaryFolder();
+  const socket = `unix:${other.path}/admin.sock`;
+  const wire = await freePort();
+  const text = `version: 1
+admin: { listen: "${socket}" }
+metrics: { listen: off }
+filters: { count: { object: ${filters}count-by-protocol.o } }
+listeners:
+  - { name: wire, protocol: vxlan, mode: mirror, listen: "127.0.0.1:${wire}", ingress: [count] }
+`;
+  const second = await startWeir(other, text);
+  const more = text.replace(
+    "listeners:",
+    `listeners:\n  - { name: more, protocol: geneve, mode: mirror, listen: "127.0.0.1:0", ingress: [count] }`,
+  );
+  other.write("weir.yaml", more);
+  const done = await weir(["reload", "--admin", socket]);
+  expect(done).toMatchObject({ code: 0, stderr: "" });
+  expect(done.stdout).toMatch(/^reloaded in \d+ ms\nlisteners opened: more\n/);
+  other.write("weir.yaml", more.replace("vxlan", "vlan"));
+  const refused = await weir(["reload", "--admin", socket]);
+  expect(refused).toMatchObject({ code: 1, stdout: "" });
+  expect(refused.stderr).toMatch(/weir\.yaml:7:\d+: listeners\[1\]\.protocol: .*stays in force/s);
+  const capture = start(process.execPath, [
+    weirCommand,
+    ...["capture", "-c", "1", "--listener", "wire", "--admin", socket],
+  ]);
+  await capture.printed(/capturing/);
+  const client = createSocket("udp4");
+  // VXLAN of network 42, then an ARP question in Ethernet.
+  const frame =
+    "ffffffffffff020000000001080600010800060400010200000000010a0000010000000000000a000002";
+  client.send(Buffer.from(`0800000000002a00${frame}`, "hex"), wire, "127.0.0.1");
+  expect(await capture.ended).toEqual({ code: 0, signal: null });
+  expect(capture.output()).toMatch(
+    /^\S+ wire > \[vni 42, any, 127\.0\.0\.1:\d+\] .* pass by count$/m,
+  );
+  client.close();
+  await second.stop();
+  other.remove();
+});
+
 test("log-level shows and sets", async () => {
   expect((await ask("log-level")).stdout).toBe("info\n");
   expect((await ask("log-level", "error")).stdout).toBe("error\n");

@@ -4,7 +4,7 @@ import { assemble } from "../../src/isa/assembler.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
 import { startEcho } from "../../src/proxy/echo.ts";
-import type { ListenerPlan, ProxyPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
+import type { ListenerPlan, PortPlan, ProxyPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { compileRuntime } from "../../src/runtime/instantiate.ts";
@@ -20,11 +20,12 @@ interface PlanOptions {
     readonly type?: ProgramType;
     readonly maps?: readonly MapHandle[];
   }[];
+  readonly ports?: readonly PortPlan[];
   readonly workers?: number;
 }
 
 /** Places for more than any plan of a test has: equal numbers of several plans share counters. */
-const shape = { listeners: 4, filters: 4, addresses: 4 };
+const shape = { listeners: 4, filters: 4, addresses: 4, lanes: 8 };
 
 /** One proxy's memory, for as many plans as are applied to it. */
 export class PlanBench {
@@ -75,7 +76,7 @@ export class PlanBench {
         ...listener,
       })),
       upstreams: options.upstreams,
-      ports: [],
+      ports: options.ports ?? [],
     };
   }
 }
