@@ -48,47 +48,11 @@ export function peekBloom(map: usize, value: usize): i32 {
 function bitOf(map: usize, value: usize, index: u32): u32 {
   const size = load<u32>(map, MAP_VALUE_SIZE);
   const seed = load<u32>(map, MAP_SEED) + index;
-  const hash = (size & 3) === 0 ? hashWords(value, size >> 2, seed) : hashBytes(value, size, seed);
+  const hash = hashBytes(value, size, seed);
   return hash & load<u32>(map, MAP_BUCKET_MASK);
 }
 
-/** jhash2: `count` words. */
-function hashWords(at: usize, count: u32, seed: u32): u32 {
-  let a: u32 = JHASH_INITVAL + (count << 2) + seed;
-  let b = a;
-  let c = a;
-  let left = count;
-  for (; left > 3; left -= 3, at += 12) {
-    a += load<u32>(at);
-    b += load<u32>(at, 4);
-    c += load<u32>(at, 8);
-    a -= c;
-    a ^= rotl<u32>(c, 4);
-    c += b;
-    b -= a;
-    b ^= rotl<u32>(a, 6);
-    a += c;
-    c -= b;
-    c ^= rotl<u32>(b, 8);
-    b += a;
-    a -= c;
-    a ^= rotl<u32>(c, 16);
-    c += b;
-    b -= a;
-    b ^= rotl<u32>(a, 19);
-    a += c;
-    c -= b;
-    c ^= rotl<u32>(b, 4);
-    b += a;
-  }
-  if (left === 0) return c;
-  if (left === 3) c += load<u32>(at, 8);
-  if (left >= 2) b += load<u32>(at, 4);
-  a += load<u32>(at);
-  return finish(a, b, c);
-}
-
-/** jhash: any number of bytes. */
+/** jhash. The kernel takes jhash2 for whole words, which gives the same. linux/jhash.h. */
 function hashBytes(at: usize, size: u32, seed: u32): u32 {
   let a: u32 = JHASH_INITVAL + size + seed;
   let b = a;
