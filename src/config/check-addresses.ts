@@ -6,7 +6,7 @@ import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
 import type { HostPort } from "./scalars.ts";
-import { defaultPorts, isTunnel } from "./tunnel.ts";
+import { boundAddress, defaultPorts, isTunnel } from "./tunnel.ts";
 
 /** Systems whose sockets share a port among threads. Node's documentation, dgram `reusePort`. */
 const reusePortPlatforms: readonly string[] = ["linux", "freebsd", "aix", "sunos"];
@@ -19,10 +19,24 @@ export function workerCount(workers: number | "auto", system: string = platform(
 
 /** Sockets that cannot be bound beside each other, and addresses that lead nowhere good. */
 export function checkAddresses(config: ReadableConfig, problems: ProblemList): void {
+  checkPorts(config, problems);
   checkBinds(config, problems);
   checkWorkers(config, problems);
   checkLocalAddresses(config, problems);
   checkLoops(config, problems);
+}
+
+function checkPorts({ listeners }: ReadableConfig, problems: ProblemList): void {
+  for (const [i, listener] of listeners.entries()) {
+    const { protocol, listen } = listener;
+    if (protocol === undefined || listen === undefined || boundAddress(listener)) continue;
+    problems.value(
+      "CONFIG_VALUE",
+      ["listeners", i, "listen"],
+      `${listen.host} has no port, and ${protocol} has none of its own`,
+      `write one: "${formatEndpoint(listen.host, 5300)}"`,
+    );
+  }
 }
 
 interface Bind extends HostPort {
@@ -45,7 +59,9 @@ function checkBinds({ listeners, top }: ReadableConfig, problems: ProblemList): 
       );
     binds.push(bind);
   };
-  for (const [i, { protocol, listen, healthCheck }] of listeners.entries()) {
+  for (const [i, listener] of listeners.entries()) {
+    const { protocol, healthCheck } = listener;
+    const listen = boundAddress(listener);
     if (protocol === undefined) continue;
     const socket = protocol === "tcp" ? "tcp" : "udp";
     if (listen !== undefined)
@@ -129,7 +145,9 @@ function checkLocalAddresses({ listeners }: ReadableConfig, problems: ProblemLis
 
 /** A listener whose upstream or peer is the listener: every packet would go round for ever. */
 function checkLoops({ listeners, upstreams }: ReadableConfig, problems: ProblemList): void {
-  for (const [i, { listen, protocol, peers }] of listeners.entries()) {
+  for (const [i, listener] of listeners.entries()) {
+    const { protocol, peers } = listener;
+    const listen = boundAddress(listener);
     if (listen === undefined || !isTunnel(protocol)) continue;
     for (const [name, { host, port }] of Object.entries(peers ?? {}))
       if ((port ?? defaultPorts[protocol]) === listen.port && leadsTo(listen.host, host))
@@ -140,7 +158,9 @@ function checkLoops({ listeners, upstreams }: ReadableConfig, problems: ProblemL
           "write the address of the other end",
         );
   }
-  for (const [i, { listen, upstream }] of listeners.entries()) {
+  for (const [i, listener] of listeners.entries()) {
+    const { upstream } = listener;
+    const listen = boundAddress(listener);
     if (listen === undefined || upstream === undefined || listen.port === 0) continue;
     const itself = upstreams
       .get(upstream)

@@ -8,6 +8,7 @@ import {
   duration,
   ipAddress,
   listenAddress,
+  listenerAddress,
   listOf,
   name,
   peerAddress,
@@ -50,8 +51,8 @@ export const listenerSchema = block(
   {
     name: name.describe("Its name in metrics and logs."),
     protocol: choice(["udp", "tcp", "vxlan", "geneve"]).describe("What it speaks."),
-    listen: listenAddress.describe(
-      "IP address and port it is bound to, IPv6 in brackets. Port 0: one that the system chooses.",
+    listen: listenerAddress.describe(
+      "IP address and port it is bound to, IPv6 in brackets. Port 0: one that the system chooses. Tunnels may leave the port out: 4789 (vxlan), 6081 (geneve).",
     ),
     upstream: reference
       .optional()

@@ -17,7 +17,7 @@ import { readableParts } from "./readable-parts.ts";
 import { routeOf } from "./route-schema.ts";
 import { type ConfigValues, configSchema } from "./schema.ts";
 import { type Environment, Substitution } from "./substitution.ts";
-import { tunnelConfig } from "./tunnel.ts";
+import { boundAddress, tunnelConfig } from "./tunnel.ts";
 
 /** Listeners that name no ifindex are numbered from here. */
 const firstListenerIfindex = 1000;
@@ -161,6 +161,7 @@ function resolved(
     listeners: values.listeners.map(
       ({ idleTimeout, onDrop, onSegmentDrop, ...listener }): ListenerConfig => ({
         ...listener,
+        listen: boundAddress(listener)!,
         upstream: listener.upstream,
         tunnel: tunnelConfig(listener),
         ifindex: listener.ifindex ?? nextIfindex(),

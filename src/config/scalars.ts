@@ -99,6 +99,20 @@ export function parseListenAddress(text: string): Result<HostPort, Wrong> {
   return ok({ host: parts.host, port: parts.port });
 }
 
+/** Where a listener is bound; without a port at its protocol's own, which only tunnels have. */
+export interface ListenerAddress {
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/** An address as `parseListenAddress` takes it, or one without a port. */
+export function parseListenerAddress(text: string): Result<ListenerAddress, Wrong> {
+  if (!bareAddress.test(text)) return parseListenAddress(text);
+  const address = parseListenAddress(`${text}:0`);
+  if (!address.ok) return err(notAnAddress(text, listenFix));
+  return ok({ host: address.value.host, port: undefined });
+}
+
 /** Where the control API listens: a Unix socket's path, or an address and port. */
 export type AdminListen = { readonly path: string } | HostPort;
 
@@ -147,11 +161,10 @@ export interface PeerAddress {
 
 /** A tunnel's peer: an IP address, IPv6 in brackets, and a port from 1 up if it is an unusual one. */
 export function parsePeerAddress(text: string): Result<PeerAddress, Wrong> {
-  const bare = /^(?:\[([^\]]*)\]|([^[\]:]*))$/.exec(text);
-  const written = bare === null ? text : `${text}:1`;
-  const address = parseUpstreamAddress(written);
+  const bare = bareAddress.test(text);
+  const address = parseUpstreamAddress(bare ? `${text}:1` : text);
   if (address.ok && isIP(address.value.host) !== 0)
-    return ok(bare === null ? address.value : { host: address.value.host, port: undefined });
+    return ok(bare ? { host: address.value.host, port: undefined } : address.value);
   return err({
     what: `${quote(text)} is not the address of a peer`,
     fix: 'write an IP address, with a port if it is not the usual one: "192.0.2.1", "192.0.2.1:4789" or "[2001:db8::1]"',
@@ -202,6 +215,9 @@ function splitHostPort(
   const bracketed = match[1] !== undefined;
   return { host: match[1] ?? match[2]!, port: Number(match[3]), bracketed };
 }
+
+/** What has no port: no colon but those of an IPv6 address in brackets. */
+const bareAddress = /^(?:\[[^\]]*\]|[^[\]:]+)$/;
 
 const listenFix =
   'write an IP address and a port from 0 to 65535: "127.0.0.1:5300" or "[::1]:5300"';

@@ -6,6 +6,7 @@ import {
   parseAddressRange,
   parseDuration,
   parseListenAddress,
+  parseListenerAddress,
   parseMemorySize,
   parsePeerAddress,
   parseUpstreamAddress,
@@ -72,6 +73,12 @@ export const duration = textOf("a duration", "60s", parseDuration, durationPatte
 /** Bytes. */
 export const memorySize = textOf("a size", "512MiB", parseMemorySize, sizePattern);
 export const listenAddress = textOf("an address and port", "127.0.0.1:5300", parseListenAddress);
+/** A port left out is the tunnel protocol's; other protocols have none. */
+export const listenerAddress = textOf(
+  "an address and port",
+  "127.0.0.1:5300",
+  parseListenerAddress,
+);
 export const upstreamAddress = textOf(
   "an address and port",
   "127.0.0.1:5353",

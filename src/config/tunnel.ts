@@ -1,6 +1,7 @@
 import type { TunnelProtocol } from "../proxy/plan.ts";
 import type { TunnelConfig } from "./config.ts";
-import type { ReadableConfig } from "./readable-parts.ts";
+import type { ReadableConfig, ReadableListener } from "./readable-parts.ts";
+import type { HostPort } from "./scalars.ts";
 import type { ConfigValues } from "./schema.ts";
 
 /** RFC 7348 §5, RFC 8926 §3.3. */
@@ -38,6 +39,16 @@ export function tunnelConfig(
     mtu: mtu ?? defaultMtu,
     healthCheck,
   };
+}
+
+/** Where a listener is bound, with its protocol's port if none is written; undefined if it has none. */
+export function boundAddress({
+  protocol,
+  listen,
+}: Pick<ReadableListener, "protocol" | "listen">): HostPort | undefined {
+  if (listen === undefined) return undefined;
+  const port = listen.port ?? (isTunnel(protocol) ? defaultPorts[protocol] : undefined);
+  return port === undefined ? undefined : { host: listen.host, port };
 }
 
 /** The peers of bridges, as ports name them: `listener.peer`. */

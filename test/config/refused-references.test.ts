@@ -139,6 +139,24 @@ listeners:
 `,
     },
     {
+      title: "a tunnel without a port has its protocol's, which other protocols lack",
+      text: `version: 1
+upstreams: { app: { echo: true } }
+listeners:
+  - { name: a, protocol: vxlan, listen: "0.0.0.0", mode: mirror }
+  - { name: b, protocol: vxlan, listen: "0.0.0.0:4789", mode: mirror }
+  - { name: c, protocol: geneve, listen: "127.0.0.1", mode: mirror }
+  - { name: d, protocol: udp, listen: "[::1]:6081", upstream: app }
+  - { name: e, protocol: udp, listen: "127.0.0.1", upstream: app }
+  - { name: f, protocol: tcp, listen: "[::1]", upstream: app }
+`,
+      problems: `
+5:41: listeners[1].listen: udp 0.0.0.0:4789 is taken by the listener at line 4 (0.0.0.0:4789); choose another port or address
+8:39: listeners[4].listen: 127.0.0.1 has no port, and udp has none of its own; write one: "127.0.0.1:5300"
+9:39: listeners[5].listen: ::1 has no port, and tcp has none of its own; write one: "[::1]:5300"
+`,
+    },
+    {
       title: "what a peer, a network and an MTU can be",
       text: `version: 1
 listeners:

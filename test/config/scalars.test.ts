@@ -4,6 +4,7 @@ import {
   parseAddressRange,
   parseDuration,
   parseListenAddress,
+  parseListenerAddress,
   parseMemorySize,
   parseUpstreamAddress,
 } from "../../src/config/scalars.ts";
@@ -130,6 +131,24 @@ describe("addresses to listen on", () => {
     test(`${JSON.stringify(text)} is refused with what to write`, () => {
       const parsed = parseListenAddress(text);
       expect(parsed.ok ? undefined : parsed.error.fix).toContain(fix);
+    });
+});
+
+describe("addresses of listeners", () => {
+  for (const [text, host, port] of [
+    ["127.0.0.1:53", "127.0.0.1", 53],
+    ["0.0.0.0", "0.0.0.0", undefined],
+    ["[::]", "::", undefined],
+    ["[::]:0", "::", 0],
+  ] as const)
+    test(`${text} is host ${host} and port ${port}`, () => {
+      expect(parseListenerAddress(text)).toEqual({ ok: true, value: { host, port } });
+    });
+
+  for (const text of ["5300", "*", "localhost", "::", "[127.0.0.1]", "", "127.0.0.1:"])
+    test(`${JSON.stringify(text)} is refused with what to write`, () => {
+      const parsed = parseListenerAddress(text);
+      expect(parsed.ok ? undefined : parsed.error.fix).toContain("write an IP address");
     });
 });
 
