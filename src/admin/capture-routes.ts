@@ -110,7 +110,11 @@ function orderOf(
   if (query.expression !== undefined) {
     const linkType: LinkType = "EN10MB";
     // Without loops: it runs on the packet path.
-    const compiled = compileExpression(query.expression, { linkType, maxChainedHeaders });
+    const compiled = compileExpression(query.expression, {
+      linkType,
+      linuxExtensions: true,
+      maxChainedHeaders,
+    });
     if (!compiled.ok) return compiled;
     expression = compiled.value;
   }

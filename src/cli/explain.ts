@@ -59,7 +59,7 @@ export async function explain(
     };
     const bench = await TraceBench.create(subject.filters, settings);
     if (!bench.ok) return bench;
-    const traced = bench.value.judge(packet.value, subject.ifindex);
+    const traced = bench.value.judge(packet.value, subject.ifindex, options.direction);
     if (!traced.ok) return traced;
     if (options.json !== true) terminal.out(`${packetLine(packet.value)}\n\n`);
     printTrace(traced.value, {}, options, terminal);

@@ -53,7 +53,7 @@ export async function progTrace(
   const bench = await TraceBench.create([filter], { trace: (line) => terminal.error(`${line}\n`) });
   if (!bench.ok) return reportError(command, bench.error, terminal);
   for (const [i, packet] of packets.value.entries()) {
-    const traced = bench.value.judge(packet, testRunIfindex);
+    const traced = bench.value.judge(packet, testRunIfindex, "ingress");
     if (!traced.ok) return reportError(command, traced.error, terminal);
     if (packets.value.length > 1 && options.json !== true) terminal.out(`packet ${i}\n`);
     printTrace(traced.value, { packet: i }, options, terminal);

@@ -19,6 +19,7 @@ import {
   SLOT_REDIRECT_FLAGS,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RX_QUEUE_INDEX,
+  SLOT_TEST_RUN,
 } from "../runtime/wasm/layout.ts";
 
 /** Kernel: sizeof(struct xdp_frame), the part of the headroom that a program never gets. */
@@ -107,7 +108,7 @@ export function placeFrame(
   const end = slot + frameOffset + bytes.length;
   arena.bytes.fill(0, slot + SLOT_HEADER_BYTES, slot + frameOffset);
   arena.bytes.fill(0, end, arena.words[(slot + SLOT_FRAME_LIMIT) >> 2]);
-  // To programs at a socket the kernel's test run is one that sends.
-  arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
+  // To cgroup programs the kernel's test run is one that sends; `pkt_type` says that it receives.
+  arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING | SLOT_TEST_RUN;
   return ok(undefined);
 }

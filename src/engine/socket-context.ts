@@ -10,6 +10,7 @@ import {
   SLOT_SKB,
   SLOT_SKB_BYTES,
   SLOT_SKB_READY,
+  SLOT_TEST_RUN,
 } from "../runtime/wasm/layout.ts";
 
 /** Offsets in struct __sk_buff, linux/bpf.h. */
@@ -45,6 +46,8 @@ const PACKET_HOST = 0;
 const PACKET_BROADCAST = 1;
 const PACKET_MULTICAST = 2;
 export const PACKET_OTHERHOST = 3;
+/** What packet sockets are told of a packet that leaves. */
+const PACKET_OUTGOING = 4;
 
 /** linux/if_ether.h: what `skb->protocol` is for frames whose type field is a length. */
 const ETH_P_802_3 = 0x0001;
@@ -92,6 +95,7 @@ export function fillSocketContext(
   view.setUint32(at + skb.tcClassid, 0, true);
   refreshSocketContext(view, slot, type);
   view.setUint32(at + skb.wireLength, view.getUint32(at + skb.len, true), true);
+  if ((flags & (SLOT_OUTGOING | SLOT_TEST_RUN)) === SLOT_OUTGOING) tellOutgoing(view, slot, type);
   if (type === "cgroup_skb") fillAddresses(view, slot, (flags & SLOT_OUTGOING) !== 0);
 }
 
@@ -126,6 +130,17 @@ function describePacket(view: DataView, words: Int32Array, slot: number): void {
   view.setUint32(at + skb.packetType, packetType(view, data), true);
   // A big-endian field kept as it is: a program compares it with bpf_htons(…).
   view.setUint16(at + skb.protocol, protocolAt(view, data + 12, data + length));
+}
+
+/**
+ * The packet type of a frame that leaves: the kernel tells a packet socket, on a copy of the packet
+ * (dev_queue_xmit_nit in net/core/dev.c), and does not tell tc and cgroup programs.
+ */
+function tellOutgoing(view: DataView, slot: number, type: ProgramType): void {
+  const at = slot + SLOT_SKB + skb.packetType;
+  if (type === "socket") view.setUint32(at, PACKET_OUTGOING, true);
+  else if (view.getUint32(at, true) === PACKET_OUTGOING)
+    view.setUint32(at, packetType(view, view.getUint32(slot + SLOT_DATA, true)), true);
 }
 
 function packetType(view: DataView, data: number): number {

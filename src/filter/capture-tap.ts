@@ -1,7 +1,14 @@
+import { ancillary } from "../cbpf/ancillary.ts";
 import type { ClassicProgram } from "../cbpf/instruction.ts";
 import { runClassic } from "../cbpf/interpreter.ts";
 import type { Arena } from "../runtime/arena.ts";
-import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../runtime/wasm/layout.ts";
+import {
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_FLAGS,
+  SLOT_INGRESS_IFINDEX,
+  SLOT_WROTE,
+} from "../runtime/wasm/layout.ts";
 import { type CapturePlace, CaptureWriter } from "./capture-ring.ts";
 import type { Chain } from "./chain.ts";
 import type { Direction, Verdict, VerdictKind } from "./verdict.ts";
@@ -25,6 +32,10 @@ export interface CaptureOrder {
   /** A tcpdump expression, for Ethernet, compiled: it sees the frame as it came. */
   readonly expression: ClassicProgram | undefined;
 }
+
+/** PACKET_HOST and PACKET_OUTGOING, linux/if_packet.h. */
+const packetHost = 0;
+const packetOutgoing = 4;
 
 /** What is dealt out of `perSecond` at a time: a burst is sampled over its length. */
 const windowMs = 50;
@@ -61,9 +72,10 @@ export class CaptureTap {
     const { bytes, words } = this.#arena;
     const start = words[(slot + SLOT_DATA) >> 2]!;
     const end = words[(slot + SLOT_DATA_END) >> 2]!;
+    const ifindex = words[(slot + SLOT_INGRESS_IFINDEX) >> 2]!;
     let wanted = false;
     for (const sink of this.#sinks)
-      if (sink.begin(bytes, start, end, place, this.#nowMs())) wanted = true;
+      if (sink.begin(bytes, start, end, ifindex, place, this.#nowMs())) wanted = true;
     return wanted;
   }
 
@@ -90,6 +102,11 @@ class CaptureSink {
   #window = Number.NEGATIVE_INFINITY;
   #left = 0;
   #begun = false;
+  /** What expressions may ask beside the frame's bytes. Tags are in the frame, and not beside it. */
+  readonly #metadata = new Map<number, number>([
+    [ancillary.vlanTag, 0],
+    [ancillary.vlanTagPresent, 0],
+  ]);
 
   constructor(order: CaptureOrder, ring: SharedArrayBuffer) {
     this.order = order;
@@ -101,6 +118,7 @@ class CaptureSink {
     bytes: Uint8Array,
     start: number,
     end: number,
+    ifindex: number,
     { listener, direction }: CapturePlace,
     nowMs: number,
   ): boolean {
@@ -109,7 +127,11 @@ class CaptureSink {
     if (order.listener !== undefined && order.listener !== listener) return false;
     if (order.direction !== undefined && order.direction !== direction) return false;
     if (order.expression !== undefined) {
-      const packet = { data: bytes.subarray(start, end), length: end - start };
+      const metadata = this.#metadata;
+      metadata.set(ancillary.packetType, direction === "egress" ? packetOutgoing : packetHost);
+      metadata.set(ancillary.ifindex, ifindex);
+      const data = bytes.subarray(start, end);
+      const packet = { data, length: data.length, ancillary: metadata };
       if (runClassic(order.expression, packet) === 0) return false;
     }
     const window = Math.floor(nowMs / windowMs);

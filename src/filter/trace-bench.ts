@@ -24,13 +24,15 @@ import {
   SLOT_BYTES,
   SLOT_DATA,
   SLOT_DATA_END,
+  SLOT_FLAGS,
   SLOT_HEADER_BYTES,
+  SLOT_OUTGOING,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
 import { type ProgramSlot, resolveTailCalls, slotEntry } from "./program-arrays.ts";
 import { decisionOf, type TraceDecision } from "./trace-decision.ts";
-import type { MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
+import type { Direction, MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
 import {
   budgetExceeded,
   cutTo,
@@ -176,8 +178,8 @@ export class TraceBench {
     return ok(new TraceBench(context, recorder, loaded, slot.value));
   }
 
-  /** Judges a frame as a chain would that holds the filters in order. */
-  judge(frame: Uint8Array, ifindex: number): Result<TracedChain, UserError> {
+  /** Judges a frame as a chain of `direction` would that holds the filters in order. */
+  judge(frame: Uint8Array, ifindex: number, direction: Direction): Result<TracedChain, UserError> {
     const { arena, cpu } = this.#context;
     if (frame.length > FRAME_CAPACITY)
       return err(
@@ -191,6 +193,7 @@ export class TraceBench {
     const slot = this.#slot;
     arena.bytes.set(frame, slot + frameOffset);
     describeFrame(arena, slot, frame.length, ifindex, cpu);
+    if (direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     const runs: TracedRun[] = [];
     let verdict: Verdict | undefined = passed;
     let keptBytes = Number.POSITIVE_INFINITY;

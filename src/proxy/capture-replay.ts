@@ -14,6 +14,7 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
+  SLOT_OUTGOING,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
 import { CaptureClock } from "./capture-clock.ts";
@@ -139,6 +140,7 @@ export class CaptureReplay {
     if (typeof length === "string") return dropFor(length);
     replayed.frameBytes = length;
     describeFrame(this.#arena, slot, length, this.#listener.ifindex, 0);
+    if (this.#direction === "egress") words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     let verdict = this.#chain.judge(slot);
     replayed.filter = this.#chain.decider?.name;
     if (verdict.kind !== "drop" && verdict.kind !== "aborted") {

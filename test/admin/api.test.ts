@@ -243,6 +243,13 @@ test("a capture shows only what was asked for, with the frame as it came", async
   rows.end();
 });
 
+test("a capture may ask for a direction, as tcpdump on a live interface", async () => {
+  const rows = await captured("?expression=inbound+and+ifindex+1000+and+not+vlan");
+  await datagram("127.0.0.1");
+  expect(await rows.next()).toMatchObject({ listener: "udp", direction: "ingress" });
+  rows.end();
+});
+
 test("a fifth capture is refused until one has ended", async () => {
   const four = await Promise.all([1, 2, 3, 4].map(() => captured("")));
   expect((await ask(rig.socket, "GET", "/v1/capture")).status).toBe(429);

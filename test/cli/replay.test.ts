@@ -47,6 +47,8 @@ filters:
   short: { bytecode: "2\\n48 0 0 0\\n6 0 0 50\\n" }
   none: { bytecode: "r0 = 1\\nexit" }
   elsewhere: { bytecode: "ENDING" }
+  inward: { expression: "inbound" }
+  outward: { expression: "outbound" }
 listeners:
   - { name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app, ingress: [dns, blocklist], egress: [dns] }
   - { name: limited, protocol: udp, listen: "127.0.0.1:5301", upstream: app, ingress: [slow] }
@@ -57,6 +59,7 @@ listeners:
   - { name: none, protocol: tcp, listen: "127.0.0.1:5306", upstream: app, ingress: [none] }
   - { name: open, protocol: udp, listen: "127.0.0.1:5307", upstream: app }
   - { name: elsewhere, protocol: udp, listen: "127.0.0.1:5308", upstream: app, ingress: [elsewhere] }
+  - { name: ways, protocol: udp, listen: "127.0.0.1:5309", upstream: app, ingress: [inward], egress: [outward] }
 `.replace(
     "ENDING",
     // The last byte of the destination: 10.0.0.2 becomes 10.0.0.9.
@@ -267,6 +270,13 @@ test("a rate limit does in a replay what it would have done at the packets' time
   const file = captureFile("rate.pcapng", at(1000, 1000, 1000, 1001, 1000, 1002, 1010, 1010));
   expect(await verdictsOf(file, "limited")).toEqual(["pass   4", "drop slow filter_drop 4"]);
 });
+
+for (const direction of ["ingress", "egress"])
+  test(`what ${direction} replays goes the way it says to inbound and outbound`, async () => {
+    const file = captureFile(`ways-${direction}.pcapng`, [{ data: frame("10.0.0.1", 53) }]);
+    const { stdout } = await replay(file, "ways", "--direction", direction, "--json");
+    expect(JSON.parse(stdout).verdicts).toMatchObject([{ verdict: "pass", packets: 1 }]);
+  });
 
 for (const { listener, direction = "ingress", expected } of [
   { listener: "aside", expected: "redirect aside honeypot 1" },
@@ -486,7 +496,7 @@ for (const { args, code, message } of [
     code: 1,
     message: /byte 0: this is neither pcap nor pcapng/,
   },
-  { args: [three], code: 2, message: /has 9 listeners; name one with --listener: dns, limited/ },
+  { args: [three], code: 2, message: /has 10 listeners; name one with --listener: dns, limited/ },
   {
     args: [three, "--listener", "dnss"],
     code: 2,

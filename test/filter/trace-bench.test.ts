@@ -42,7 +42,7 @@ async function trace(
 ) {
   const bench = await TraceBench.create(filters, { maxSteps });
   if (!bench.ok) throw bench.error;
-  const traced = bench.value.judge(frame, 1000);
+  const traced = bench.value.judge(frame, 1000, "ingress");
   if (!traced.ok) throw traced.error;
   return traced.value;
 }

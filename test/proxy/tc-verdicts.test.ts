@@ -181,3 +181,28 @@ test("a cgroup_skb program sees the listener as its own side in both directions"
   client.send("hello", rig.address);
   expect(await client.text()).toBe("app:hello");
 });
+
+/** Passes what has this packet type: 0 came in, 4 goes out. linux/if_packet.h. */
+const ofPacketType = (type: JudgingType, wanted: number): TestFilter =>
+  program(
+    type,
+    `r2 = *(u32 *)(r1 + 4)
+     r0 = ${type === "tc" ? 2 : 0}
+     if r2 != ${wanted} goto out
+     r0 = ${type === "tc" ? 0 : 0xffff}
+   out:
+     exit`,
+  );
+
+test("a socket filter is told that a reply goes out, and tc programs around it are not", async () => {
+  const upstream = await udpUpstream("app:");
+  const rig = await startRig("udp", {
+    upstreams: [upstream.address],
+    ingress: [ofPacketType("tc", 0), ofPacketType("socket", 0), ofPacketType("tc", 0)],
+    egress: [ofPacketType("tc", 0), ofPacketType("socket", 4), ofPacketType("tc", 0)],
+  });
+  const client = await udpSocket();
+  client.send("hello", rig.address);
+  expect(await client.text()).toBe("app:hello");
+  expect(rig.packets("egress")).toEqual({ pass: 1 });
+});

@@ -131,6 +131,8 @@ export const SLOT_HASH_KNOWN = 0x400;
 export const SLOT_ENCAPSULATED = 0x800;
 /** SLOT_FLAGS, three bits: 0, or one more than the checksums a program says are right (csum_level + 1). */
 export const SLOT_CHECKSUMS_SHIFT = 12;
+/** SLOT_FLAGS: the kernel's test run, which tells socket filters that the packet came in. */
+export const SLOT_TEST_RUN = 0x8000;
 /** SLOT_FLAGS, the bits from here up: copies of the packet that programs have sent. */
 export const SLOT_CLONES_SHIFT = 16;
 /** Lowest address `data_meta` and `data` may take. */

@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import { compileExpression } from "../../src/cbpf/compile-expression.ts";
+import { describeFrame, frameOffset } from "../../src/engine/packet-slot.ts";
+import { captureRingMemory } from "../../src/filter/capture-ring.ts";
+import { CaptureTap } from "../../src/filter/capture-tap.ts";
+import { Arena } from "../../src/runtime/arena.ts";
+import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+
+const arena = Arena.create(1024 * 1024);
+if (!arena.ok) throw arena.error;
+const slot = arena.value.allocate(SLOT_BYTES, "slot");
+if (!slot.ok) throw slot.error;
+
+/** An Ethernet frame of 60 bytes with a VLAN tag, if asked for, in front of IPv4. */
+function frame(tag: boolean): Uint8Array {
+  const bytes = new Uint8Array(60);
+  bytes.set(tag ? [0x81, 0x00, 0x00, 0x05, 0x08, 0x00] : [0x08, 0x00], 12);
+  return bytes;
+}
+
+for (const { expression, direction, tag = false, wanted } of [
+  { expression: "outbound", direction: "egress", wanted: true },
+  { expression: "outbound", direction: "ingress", wanted: false },
+  { expression: "inbound", direction: "ingress", wanted: true },
+  { expression: "inbound", direction: "egress", wanted: false },
+  { expression: "ifindex 1007", direction: "ingress", wanted: true },
+  { expression: "ifindex 1008", direction: "ingress", wanted: false },
+  { expression: "vlan 5 and ip", direction: "ingress", tag: true, wanted: true },
+  { expression: "vlan 5", direction: "ingress", wanted: false },
+  { expression: "not vlan and ip", direction: "ingress", wanted: false },
+] as const)
+  test(`a capture of "${expression}" ${wanted ? "takes" : "leaves"} ${direction}${tag ? " with a tag" : ""}`, () => {
+    const compiled = compileExpression(expression, {
+      linkType: "EN10MB",
+      linuxExtensions: true,
+      maxChainedHeaders: 8,
+    });
+    if (!compiled.ok) throw compiled.error;
+    const tap = new CaptureTap(arena.value, 0, () => 0);
+    tap.start({
+      id: 1,
+      rings: [captureRingMemory(65_536)],
+      snapLength: 100,
+      perSecond: 1000,
+      listener: undefined,
+      verdict: undefined,
+      direction: undefined,
+      filter: undefined,
+      expression: compiled.value,
+    });
+    const bytes = frame(tag);
+    arena.value.bytes.set(bytes, slot.value + frameOffset);
+    describeFrame(arena.value, slot.value, bytes.length, 1007, 0);
+    expect(tap.begin(slot.value, { listener: "web", direction })).toBe(wanted);
+  });
