@@ -1,5 +1,6 @@
 import type { Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import type { EventPump } from "../proxy/event-pump.ts";
 import type { WorkerAnswer, WorkerQuestion } from "../proxy/questions.ts";
 import type { Inventory } from "./inventory.ts";
 
@@ -16,6 +17,8 @@ export interface Control {
     worker: number,
     question: WorkerQuestion,
   ) => Promise<Result<WorkerAnswer, UserError>>;
+  /** What filters write for user space to read. */
+  readonly events: Pick<EventPump, "sources" | "lost" | "subscribe">;
   readonly logLevel: { get(): LogLevel; set(level: LogLevel): void };
   /** Something an operator did that others should see in the log. */
   readonly onChange: (what: string, fields: Readonly<Record<string, unknown>>) => void;

@@ -33,6 +33,7 @@ const statuses: Readonly<Record<string, number>> = {
   MAP_READ_ONLY: 403,
   MAP_BUSY: 503,
   CAPTURE_LIMIT: 429,
+  EVENT_LIMIT: 429,
   MAP_GONE: 410,
   RELOAD_REFUSED: 422,
   WORKER_DIED: 503,

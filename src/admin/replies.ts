@@ -211,4 +211,27 @@ export const captureRow = z.union([
   }),
   z.strictObject({ lost: count.describe("Packets not recorded since the last such line.") }),
 ]);
+/** An event, or how many were lost since the last such line. */
+export const eventRow = z.union([
+  z.strictObject({
+    seconds: z.int().describe("When it was read: some 50 ms after it was written, at most."),
+    nanoseconds: z.int(),
+    filter: z.string(),
+    map: z.string(),
+    cpu: z
+      .int()
+      .optional()
+      .describe("The worker that wrote it. A ringbuf, which all share, does not tell."),
+    length: z.int().describe("Bytes of the event."),
+    value: z.unknown().describe("By its struct, where that is known; else hex: and all bytes."),
+    rest: z.string().optional().describe("hex: and the bytes that follow the struct."),
+  }),
+  z.strictObject({
+    lost: count,
+    reason: z.enum(["ring_full", "slow_reader"]),
+    filter: z.string().optional().describe("Whose ring was full."),
+    map: z.string().optional(),
+  }),
+]);
+export type EventRow = z.output<typeof eventRow>;
 export type CaptureRow = z.output<typeof captureRow>;

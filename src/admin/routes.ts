@@ -1,4 +1,5 @@
 import { captureRoutes } from "./capture-routes.ts";
+import { eventRoutes } from "./event-routes.ts";
 import { filterRoutes } from "./filter-routes.ts";
 import { mapRoutes } from "./map-routes.ts";
 import { proxyRoutes } from "./proxy-routes.ts";
@@ -10,6 +11,7 @@ export const routes: readonly AnyRoute[] = [
   ...filterRoutes,
   ...mapRoutes,
   ...captureRoutes,
+  ...eventRoutes,
 ];
 
 /** What a request's method and path lead to. */

@@ -6,6 +6,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { packetLine } from "../packet/packet-line.ts";
 import { PcapngWriter } from "../pcap/pcapng-writer.ts";
+import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { systemReason } from "./read-text.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -154,14 +155,12 @@ function tunnelText({ tunnel }: PacketRow): string {
 }
 
 function rowText(row: PacketRow): string {
-  const time = new Date(row.seconds * 1000).toISOString().slice(11, 19);
-  const micros = String(Math.floor(row.nanoseconds / 1000)).padStart(6, "0");
   const from = `${row.listener} ${row.direction === "ingress" ? ">" : "<"}${tunnelText(row)}`;
   const line = (frame: PacketRow["entry"]): string => {
     const bytes = parseHex(frame.data)!;
     return bytes.length < frame.length ? `${packetLine(bytes)} [cut]` : packetLine(bytes);
   };
-  let text = `${time}.${micros} ${from} ${line(row.entry)} ${verdictText(row)}\n`;
+  let text = `${clockText(row)} ${from} ${line(row.entry)} ${verdictText(row)}\n`;
   if (row.exit !== undefined) text += `    left as ${line(row.exit)}\n`;
   return text;
 }

@@ -67,6 +67,14 @@ export function addControlCommands(
     const { capture } = await import("./capture.ts");
     done(await capture(options, terminal));
   });
+  eventCommand(
+    weir
+      .command("events")
+      .description("what filters of a running proxy write into ringbufs and perf_event_arrays")
+      .argument("[map...]", "only this map's: a name, filter/name or number"),
+    terminal,
+    done,
+  );
   controlled(
     weir
       .command("explain")
@@ -192,6 +200,14 @@ function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
     const { mapDump } = await import("./map-control.ts");
     done(await mapDump(words, options, terminal));
   });
+  eventCommand(
+    map
+      .command("event_pipe")
+      .description("what filters write into it, as it is read: weir events, for one map")
+      .argument("<map...>", "a name, filter/name or number, or id N, name NAME"),
+    terminal,
+    done,
+  );
   for (const [action, description] of [
     ["lookup", "the entry of a key: MAP key DATA"],
     ["getnext", "the key after a key: MAP [key DATA]"],
@@ -210,6 +226,19 @@ function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
       const { mapEntry } = await import("./map-control.ts");
       done(await mapEntry(action, words, options, terminal));
     });
+}
+
+/** `weir events`, which bpftool has as `map event_pipe`. */
+function eventCommand(command: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
+  controlled(
+    command
+      .option("--filter <filter>", "only this filter's")
+      .option("--type <struct>", "what they are (default: a struct of the map's name, or event)")
+      .option("-c, --count <n>", "end after this many"),
+  ).action(async (words: string[], options) => {
+    const { events } = await import("./events.ts");
+    done(await events(words, options, terminal));
+  });
 }
 
 /** The options that all of these take. */

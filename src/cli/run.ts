@@ -141,8 +141,12 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   const followPins = onCommit(({ prepared: next }) => {
     void pins.follow(pinsOf(next.filters)).then((errors) => errors.forEach(pinFailed));
   });
-  const controlled = controlOf({ config: config.value, prepared: prepared.value }, proxy, log, () =>
-    liveConfig.reload(),
+  const controlled = controlOf(
+    { config: config.value, prepared: prepared.value },
+    proxy,
+    eventPump,
+    log,
+    () => liveConfig.reload(),
   );
   const liveConfig = new LiveConfig({
     config: config.value,

@@ -9,6 +9,7 @@ import type { Config } from "../config/config.ts";
 import { readBounded } from "../config/read-file.ts";
 import type { Follower, LoadedConfig } from "../config/reload.ts";
 import { Counters } from "../filter/counters.ts";
+import type { EventPump } from "../proxy/event-pump.ts";
 import type { RunningProxy } from "../proxy/supervisor.ts";
 import { onCommit } from "./followers.ts";
 import { hostPort } from "./host-port.ts";
@@ -69,6 +70,7 @@ export function readToken(file: string): Result<string, UserError> {
 export function controlOf(
   loaded: LoadedConfig,
   proxy: RunningProxy,
+  events: EventPump,
   log: Log,
   reload: Control["reload"],
 ): { readonly control: Control; readonly follow: Follower } {
@@ -77,6 +79,7 @@ export function controlOf(
     version,
     inventory: () => inventory,
     ask: (worker, question) => proxy.ask(worker, question),
+    events,
     logLevel: {
       get: () => logLevels.find((level) => level === log.level) ?? "info",
       set: (level: LogLevel) => {

@@ -78,6 +78,7 @@ const samples: Readonly<
     good: ["/v1/maps/blocked/delete", { key: "hex:080000000a000000" }],
     bad: [403, "/v1/maps/.rodata/delete", { key: 0 }],
   },
+  streamEvents: { bad: [400, "/v1/events?map=blocked"] },
   streamCapture: { bad: [400, "/v1/capture?expression=udp+port"] },
 };
 

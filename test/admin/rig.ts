@@ -4,10 +4,13 @@ import pino from "pino";
 import { ControlClient } from "../../src/admin/client.ts";
 import type { Control } from "../../src/admin/control.ts";
 import { type AdminLimits, startAdminServer } from "../../src/admin/server.ts";
+import { eventSources } from "../../src/cli/event-sources.ts";
+import { onCommit } from "../../src/cli/followers.ts";
 import { controlOf } from "../../src/cli/start-admin.ts";
 import { loadConfig } from "../../src/config/load-config.ts";
 import { preparePlan } from "../../src/config/prepare-plan.ts";
 import { LiveConfig } from "../../src/config/reload.ts";
+import { EventPump } from "../../src/proxy/event-pump.ts";
 import type { Address } from "../../src/proxy/plan.ts";
 import { startProxy } from "../../src/proxy/supervisor.ts";
 import { temporaryFolder } from "../support/processes.ts";
@@ -38,6 +41,7 @@ export interface AdminRig {
   write(config: string): void;
   /** Where listeners are bound, in the config's order. */
   readonly addresses: readonly Address[];
+  readonly events: EventPump;
   readonly errors: readonly unknown[];
   stop(): Promise<void>;
 }
@@ -58,13 +62,15 @@ export async function startAdminRig(
     },
   });
   if (!proxy.ok) throw proxy.error;
+  const pump = new EventPump(eventSources(prepared.value));
+  pump.start();
   const log = pino({ level: "silent" });
   const loaded = { config: config.value, prepared: prepared.value };
-  const { control, follow } = controlOf(loaded, proxy.value, log, () => live.reload());
+  const { control, follow } = controlOf(loaded, proxy.value, pump, log, () => live.reload());
   const live = new LiveConfig({
     ...loaded,
     proxy: proxy.value,
-    followers: [follow],
+    followers: [onCommit((next) => pump.follow(eventSources(next.prepared, pump.sources))), follow],
     echo: () => Promise.reject(new Error("no echo")),
     onReload: () => {},
   });
@@ -84,10 +90,12 @@ export async function startAdminRig(
     socket,
     write: (text) => void folder.write("weir.yaml", text),
     addresses: proxy.value.listeners.map(({ address }) => address),
+    events: pump,
     errors,
     async stop() {
       await server.value.stop();
       await proxy.value.stop(0);
+      pump.stop();
       folder.remove();
     },
   };
