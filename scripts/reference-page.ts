@@ -117,6 +117,10 @@ export function referencePage(root: JsonSchema): string {
 /** The blocks with keys of their own within a value, and the paths under which they stand. */
 function blocksOf(schema: JsonSchema, path: string): Section[] {
   if (schema.properties !== undefined) return [{ path, schema }];
+  if (schema.anyOf !== undefined) {
+    const { description = "" } = schema;
+    return schema.anyOf.flatMap((one) => blocksOf({ description, ...one }, path));
+  }
   if (schema.items !== undefined) return blocksOf(schema.items, `${path}[]`);
   if (schema.oneOf !== undefined)
     return schema.oneOf

@@ -1,6 +1,6 @@
 import { suggestion } from "./closest.ts";
 import type { ProblemList } from "./problem-list.ts";
-import type { ReadableConfig, ReadableFilter } from "./readable-parts.ts";
+import type { ReadableConfig } from "./readable-parts.ts";
 import { bridgePeers, isTunnel } from "./tunnel.ts";
 
 /** A chain item in its parts: `filter`, or `filter:program`. */
@@ -16,7 +16,6 @@ export function checkReferences(config: ReadableConfig, problems: ProblemList): 
   checkUpstreams(config, problems);
   checkPorts(config, problems);
   checkListeners(config, problems);
-  checkMetricNames(config.filters, problems);
 }
 
 function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): void {
@@ -184,41 +183,4 @@ function checkProtocolKeys(
       "headers are accepted, and nobody is trusted to send them",
       "list the proxies' addresses under trust",
     );
-}
-
-/** Prefixes of the names that Weir and the process's own metrics have. */
-const reservedPrefixes = ["weir_", "process_", "nodejs_"];
-
-function checkMetricNames(
-  filters: ReadonlyMap<string, ReadableFilter>,
-  problems: ProblemList,
-): void {
-  const seen = new Map<string, string>();
-  for (const [filter, { metrics }] of filters)
-    for (const kind of ["counters", "gauges", "histograms"] as const)
-      for (const [i, metric] of metrics[kind].entries()) {
-        if (metric === undefined) continue;
-        const { name } = metric;
-        const path = ["filters", filter, "metrics", kind, i, "name"];
-        const prefix = reservedPrefixes.find((one) => name.startsWith(one));
-        if (prefix !== undefined)
-          problems.value(
-            "CONFIG_CONFLICT",
-            path,
-            `names beginning with ${prefix} are the proxy's own`,
-            "choose another",
-          );
-        // What a scrape shows: a histogram has three series of its name.
-        const series =
-          kind === "histograms" ? [name, `${name}_bucket`, `${name}_sum`, `${name}_count`] : [name];
-        const taken = series.map((one) => seen.get(one)).find((place) => place !== undefined);
-        if (taken !== undefined)
-          problems.value(
-            "CONFIG_CONFLICT",
-            path,
-            `${JSON.stringify(name)} collides with the metric at ${taken}`,
-            "give each metric a name of its own; map: names the map where they differ",
-          );
-        for (const one of series) if (!seen.has(one)) seen.set(one, problems.line(path));
-      }
 }

@@ -55,7 +55,12 @@ export function explainIssue(
       return [problem(issue.message, textParameter(issue.params, "fix"))];
     case "invalid_format":
       return [problem(issue.message, exampleFix(schema))];
-    case "invalid_union":
+    case "invalid_union": {
+      const inside = issuesOfBlock(issue, value);
+      if (inside.length > 0)
+        return inside.flatMap((one) =>
+          explainIssue({ ...one, path: [...path, ...one.path] }, root, source),
+        );
       return [
         problem(
           issue.message === defaultMessage
@@ -64,6 +69,7 @@ export function explainIssue(
           nearOption(issue, value),
         ),
       ];
+    }
     default:
       return [
         problem(`expected ${nounOf(schema)}, found ${found(value)}`, shapeFix(value, schema)),
@@ -248,6 +254,10 @@ function schemaAt(
 function unwrapped(schema: z.core.$ZodType, value: unknown): z.core.$ZodType {
   let inner = schema;
   for (;;) {
+    if (inner instanceof z.core.$ZodUnion && found(value) === "a block") {
+      const option = inner._zod.def.options.find((one) => one instanceof z.core.$ZodObject);
+      if (option !== undefined && !(inner instanceof z.core.$ZodDiscriminatedUnion)) return option;
+    }
     if (notesOf(inner)?.noun !== undefined) return inner;
     if (
       inner instanceof z.core.$ZodOptional ||
@@ -270,6 +280,15 @@ function unwrapped(schema: z.core.$ZodType, value: unknown): z.core.$ZodType {
 /** The values by which an option of a discriminated union is chosen. */
 function wordsOf(option: z.core.$ZodType, discriminator: string): unknown[] {
   return [...(option._zod.propValues?.[discriminator] ?? [])];
+}
+
+/** For a block where a union takes a word or a block: what is wrong within it. */
+function issuesOfBlock(
+  issue: z.core.$ZodIssueInvalidUnion,
+  value: unknown,
+): readonly z.core.$ZodIssue[] {
+  if (found(value) !== "a block") return [];
+  return issue.errors.find((issues) => issues.some(({ path }) => path.length > 0)) ?? [];
 }
 
 /** For a union chosen by a word that is none of its words: the one that was probably meant. */

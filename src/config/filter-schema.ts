@@ -56,6 +56,9 @@ export const mapSchema = block({
     ),
 });
 
+const filterMetrics = z.union([z.literal("auto"), mapMetricsSchema]);
+schemaNotes.add(filterMetrics, { noun: "auto or a block of keys" });
+
 export const filterSchema = block(
   {
     object: filePath
@@ -89,9 +92,11 @@ export const filterSchema = block(
     maps: blockOf(identifier, mapSchema)
       .default({})
       .describe("Contents of the object's maps, by name."),
-    metrics: mapMetricsSchema
+    metrics: filterMetrics
       .optional()
-      .describe("Metrics read from the object's maps, in the form of cloudflare/ebpf_exporter."),
+      .describe(
+        "Metrics read from the object's maps, in the form of cloudflare/ebpf_exporter; or auto, which makes them and their labels from the maps' BTF types.",
+      ),
     continueOn: listOf(choice(verdictKinds))
       .default(["pass"])
       .describe("Verdicts after which the chain asks its next filter; any other ends it."),

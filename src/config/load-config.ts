@@ -1,6 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
+import { checkMetricNames } from "./check-metrics.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
 import { checkRoutes } from "./check-routes.ts";
 import { checkTunnels } from "./check-tunnels.ts";
@@ -78,6 +79,7 @@ export function parseConfig(
   checkTunnels(readable, problems);
   checkRoutes(readable, problems);
   const filters = loadFilters(readable, dirname(file), problems);
+  checkMetricNames(readable.filters, filters, problems);
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);
   if (problems.found.length > 0 || values === undefined)

@@ -7,7 +7,7 @@ import { checkMap } from "../maps/map-rules.ts";
 import { canBeKept } from "../maps/pin-file.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
-import { checkMetrics } from "./check-metrics.ts";
+import { readMetrics } from "./check-metrics.ts";
 import { splitChainItem } from "./check-references.ts";
 import { orList, suggestion } from "./closest.ts";
 import type { FilterConfig } from "./config.ts";
@@ -60,7 +60,7 @@ function loadFilter(
   const contents = readMapContents(object, filter, path, folder, config.ports, problems);
   const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
-  checkMetrics(filter.metrics, object, [...path, "metrics"], problems);
+  const metrics = readMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn, onSchemaChange } = filter;
   const match = matchOf(filter, path, problems);
   const [own, ...others] = linked;
@@ -76,11 +76,7 @@ function loadFilter(
     tailCalls,
     contents: contents.entries,
     pinned,
-    metrics: {
-      counters: filter.metrics.counters.filter(isRead),
-      gauges: filter.metrics.gauges.filter(isRead),
-      histograms: filter.metrics.histograms.filter(isRead),
-    },
+    metrics,
     engine,
     continueOn,
     match,
@@ -145,11 +141,6 @@ function matchOf(
         `remove ${key}`,
       );
   return undefined;
-}
-
-/** Items that the schema refused are undefined; a config with one never gets this far. */
-function isRead<Item>(item: Item | undefined): item is Item {
-  return item !== undefined;
 }
 
 /** Checks that the object's maps can be made and that the named programs may run on them. */

@@ -35,6 +35,9 @@ export type MetricKind = "counters" | "gauges" | "histograms";
 
 export type ReadableMetrics = {
   readonly [Kind in MetricKind]: ReadableList<MapMetricsSpec[Kind][number]>;
+} & {
+  /** Made from the object's BTF: the lists are empty. */
+  readonly auto: boolean;
 };
 
 /** What a filter can be made of; it names one of them. */
@@ -104,6 +107,7 @@ function readableMetrics(value: unknown): ReadableMetrics {
       (one) => mapMetricsSchema.safeParse({ [kind]: [one] }).data,
     );
   return {
+    auto: value === "auto",
     counters: read("counters").map((block) => block?.counters[0]),
     gauges: read("gauges").map((block) => block?.gauges[0]),
     histograms: read("histograms").map((block) => block?.histograms[0]),

@@ -18,7 +18,7 @@ export interface MapMetric {
 }
 
 /** Maps that hold numbers under keys. */
-const countableTypes: readonly MapType[] = [
+export const countableTypes: readonly MapType[] = [
   "array",
   "percpu_array",
   "hash",
@@ -29,7 +29,7 @@ const countableTypes: readonly MapType[] = [
 ];
 
 /** On a per-CPU map a last label of this name and size reads no key: it is the worker's number. */
-const cpuLabel = { name: "cpu", size: 2 };
+export const cpuLabel = { name: "cpu", size: 2 };
 
 /** A metric with its map found and its labels and value compiled. */
 export interface BoundMetric {

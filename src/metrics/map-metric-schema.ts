@@ -27,6 +27,10 @@ const decoder = z.discriminatedUnion(
   "name",
   [
     z.strictObject({ name: z.literal("uint") }).describe("Unsigned integer of 1, 2, 4 or 8 bytes."),
+    z
+      .strictObject({ name: z.literal("uint_be") })
+      .describe("Unsigned integer in network order: a port."),
+    z.strictObject({ name: z.literal("int") }).describe("Signed integer of 1, 2, 4 or 8 bytes."),
     z.strictObject({ name: z.literal("inet_ip") }).describe("IPv4 (4 bytes) or IPv6 (16 bytes)."),
     z.strictObject({ name: z.literal("string") }).describe("Text up to the first NUL."),
     z.strictObject({ name: z.literal("hex") }).describe("Two digits a byte."),
@@ -68,7 +72,17 @@ const decoder = z.discriminatedUnion(
   },
 );
 
-const decoderNames = ["uint", "inet_ip", "string", "hex", "dname", "static_map", "regexp"];
+const decoderNames = [
+  "uint",
+  "uint_be",
+  "int",
+  "inet_ip",
+  "string",
+  "hex",
+  "dname",
+  "static_map",
+  "regexp",
+];
 
 const label = z
   .strictObject({
@@ -170,7 +184,7 @@ const histogram = z
       });
   });
 
-/** The `metrics` block of a filter; `metrics: auto` is beside it in the config's own schema. */
+/** The `metrics` block of a filter; `auto` in its place stands for `autoMetrics`. */
 export const mapMetricsSchema = z.strictObject({
   counters: z.array(z.strictObject(common)).default([]).describe("Maps that count up."),
   gauges: z.array(z.strictObject(common)).default([]).describe("Maps whose values go up and down."),

@@ -1,7 +1,7 @@
 /**
  * The `metrics` block of a filter, in the form of cloudflare/ebpf_exporter: what its maps mean as
  * Prometheus metrics. Keys are that project's, so that a block moves between the two unchanged;
- * `gauges`, `map`, `field` and `unknown` are additions.
+ * `gauges`, `map`, `field`, `unknown` and the decoders `int` and `uint_be` are additions.
  */
 export interface MapMetricsSpec {
   readonly counters: readonly MapCounterSpec[];
@@ -55,6 +55,8 @@ export interface LabelSpec {
 
 export type DecoderSpec =
   | { readonly name: "uint" }
+  | { readonly name: "uint_be" }
+  | { readonly name: "int" }
   | { readonly name: "inet_ip" }
   | { readonly name: "string" }
   | { readonly name: "hex" }

@@ -295,6 +295,30 @@ filters:
 `,
     },
     {
+      title: "metrics that auto makes differ in name from all others",
+      text: `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
+listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
+filters:
+  a:
+    object: ../filters/size-limit.o
+    metrics: auto
+  b:
+    object: ../filters/blocklist.o
+    metrics:
+      counters:
+        - { name: blocked, help: x, map: blocked_packets_total, labels: [{ name: r, size: 4, decoders: [{ name: uint }] }] }
+  c: { object: ../filters/blocklist.o, metrics: auto }
+  d: { expression: "udp", metrics: auto }
+  e: { object: ../filters/blocklist.o, metrics: all }
+`,
+      problems: `
+13:49: filters.c.metrics: auto makes "blocked", which collides with the metric at line 12; write the block, with names of your own
+14:36: filters.d.metrics: auto finds nothing: there are no maps; remove it
+15:49: filters.e.metrics: expected auto or a block of keys, found "all"
+`,
+    },
+    {
       title: "metrics differ in name and fit their maps",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }

@@ -167,7 +167,7 @@ listeners:
 19:55: filters.f.maps.m.entrees: no such key; did you mean entries?
 22:17: filters.f.metrics.counters[0].name: expected a text, found 9; write "9" in quotes
 24:41: filters.f.metrics.counters[0].labels[0].size: expected at least 1, found 0
-24:64: filters.f.metrics.counters[0].labels[0].decoders[0].name: expected a decoder's name: uint, inet_ip, string, hex, dname, static_map, regexp; did you mean uint?
+24:64: filters.f.metrics.counters[0].labels[0].decoders[0].name: expected a decoder's name: uint, uint_be, int, inet_ip, string, hex, dname, static_map, regexp; did you mean uint?
 25:7: filters.f.metrics.histogram: no such key; did you mean histograms?
 26:6: filters.g: expected a block of keys, found 5; write its keys below it, indented
 29:5: listeners[0]: upstream is missing; add upstream: app (The upstream that packets and connections go to)

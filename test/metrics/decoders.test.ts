@@ -41,6 +41,30 @@ for (const { name, input, decoders, value } of [
     value: "18446744073709551615",
   },
   {
+    name: "uint_be reads two bytes in network order",
+    input: bytes("0035"),
+    decoders: [{ name: "uint_be" }],
+    value: "53",
+  },
+  {
+    name: "uint_be reads eight bytes exactly",
+    input: bytes("80000000000000ff"),
+    decoders: [{ name: "uint_be" }],
+    value: "9223372036854776063",
+  },
+  {
+    name: "int reads one byte as signed",
+    input: bytes("fe"),
+    decoders: [{ name: "int" }],
+    value: "-2",
+  },
+  {
+    name: "int reads eight bytes exactly",
+    input: bytes("0100000000000080"),
+    decoders: [{ name: "int" }],
+    value: "-9223372036854775807",
+  },
+  {
     name: "inet_ip reads IPv4 in network order",
     input: bytes("01020304"),
     decoders: [{ name: "inet_ip" }],

@@ -96,7 +96,7 @@ for (const { name, block, problem } of [
     name: "an unknown decoder",
     block: decoders({ name: "guess" }),
     problem:
-      "counters.0.labels.0.decoders.0.name: expected a decoder's name: uint, inet_ip, string, hex, dname, static_map, regexp",
+      "counters.0.labels.0.decoders.0.name: expected a decoder's name: uint, uint_be, int, inet_ip, string, hex, dname, static_map, regexp",
   },
   {
     name: "a decoder that needs the kernel",

@@ -7,7 +7,7 @@ import { decodeInetIp, inetIpSizes } from "./inet-ip.ts";
 import { regexp } from "./regexp.ts";
 import { staticMap } from "./static-map.ts";
 import { decodeString } from "./string.ts";
-import { decodeUint, uintSizes } from "./uint.ts";
+import { decodeInt, decodeUint, decodeUintBe, integerSizes } from "./uint.ts";
 
 /** No label value is longer, in UTF-16 units. What is longer is cut. */
 export const maxLabelLength = 256;
@@ -85,7 +85,11 @@ function compileDecoder(
 ): Result<Decoder, DecoderProblem> {
   switch (spec.name) {
     case "uint":
-      return ofSize(decodeUint, size, uintSizes, first);
+      return ofSize(decodeUint, size, integerSizes, first);
+    case "uint_be":
+      return ofSize(decodeUintBe, size, integerSizes, first);
+    case "int":
+      return ofSize(decodeInt, size, integerSizes, first);
     case "inet_ip":
       return ofSize(decodeInetIp, size, inetIpSizes, first);
     case "string":
