@@ -10,6 +10,8 @@ export interface Cause {
 /** What can end a run: a signal, or the failure of something it cannot go on without. */
 export interface Ending {
   readonly cause: Promise<Cause>;
+  /** Resolves when something failed that the run cannot go on without, also after `cause`. */
+  readonly failure: Promise<Cause>;
   fail(text: string): void;
   /** Takes no signals any more: the process ends as they say. */
   release(): void;
@@ -28,6 +30,10 @@ export function waitForEnding(onReload?: () => void): Ending {
   const cause = new Promise<Cause>((resolve) => {
     end = resolve;
   });
+  let failed: (cause: Cause) => void = () => {};
+  const failure = new Promise<Cause>((resolve) => {
+    failed = resolve;
+  });
   let signalled = false;
   const onSignal = (signal: NodeJS.Signals): void => {
     if (signalled) process.exit(exitCodes.failed);
@@ -43,7 +49,11 @@ export function waitForEnding(onReload?: () => void): Ending {
   process.on("SIGHUP", onHangup);
   return {
     cause,
-    fail: (text) => end({ text, code: exitCodes.failed }),
+    failure,
+    fail: (text) => {
+      end({ text, code: exitCodes.failed });
+      failed({ text, code: exitCodes.failed });
+    },
     release: () => {
       for (const signal of signals) process.off(signal, onSignal);
       process.off("SIGHUP", onHangup);

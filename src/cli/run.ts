@@ -54,9 +54,9 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let events: EventPump | undefined;
   let keepPins: Keeping | undefined;
   let stopping = false;
-  const stop = async (code: ExitCode): Promise<ExitCode> => {
+  const stop = async (code: ExitCode, drainTimeoutMs = 0): Promise<ExitCode> => {
     watch.stop();
-    await proxy?.stop((live?.current.config ?? config.value).drainTimeoutMs);
+    await proxy?.stop(drainTimeoutMs);
     await admin?.stop();
     events?.stop();
     await keepPins?.stop();
@@ -179,9 +179,27 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
 
   const cause = await ending.cause;
   stopping = true;
-  if (cause.code === exitCodes.done) log.info({ cause: cause.text }, "stopping");
-  else log.fatal({ cause: cause.text }, "stopping");
-  return stop(cause.code);
+  const { drain, drainTimeoutMs } = live.current.config;
+  if (cause.code !== exitCodes.done) {
+    log.fatal({ cause: cause.text }, "stopping");
+    return stop(cause.code, drainTimeoutMs);
+  }
+  log.info({ cause: cause.text, drain }, "stopping");
+  if (drain === "refuse") return stop(exitCodes.done, drainTimeoutMs);
+  const failure = await within(drainTimeoutMs, ending.failure);
+  if (failure !== undefined) log.fatal({ cause: failure.text }, "stopping");
+  return stop(failure?.code ?? exitCodes.done);
+}
+
+/** What `promise` gives within that time, else undefined. */
+async function within<T>(timeoutMs: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, undefined);
+  });
+  const first = await Promise.race([promise, timeout]);
+  clearTimeout(timer);
+  return first;
 }
 
 function logListening(

@@ -13,6 +13,8 @@ export interface Config {
   readonly file: string;
   readonly workers: number;
   readonly memoryBytes: number;
+  /** What a stop does until `drainTimeoutMs`: only what runs goes on, or everything does. */
+  readonly drain: "refuse" | "forward";
   readonly drainTimeoutMs: number;
   /** Where pinned maps are kept: a path. Undefined: no map is pinned. */
   readonly stateDir: string | undefined;

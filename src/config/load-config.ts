@@ -139,6 +139,7 @@ function resolved(
     file: problems.source.file,
     workers: workerCount(values.workers),
     memoryBytes: values.memory,
+    drain: values.drain,
     drainTimeoutMs: values.drainTimeout,
     stateDir: values.stateDir && resolvePath(values.stateDir, problems),
     logLevel: values.log.level,

@@ -12,6 +12,7 @@ import type { Environment } from "./substitution.ts";
 export const overrides: Readonly<Record<string, KeyPath>> = {
   WEIR_WORKERS: ["workers"],
   WEIR_MEMORY: ["memory"],
+  WEIR_DRAIN: ["drain"],
   WEIR_DRAIN_TIMEOUT: ["drainTimeout"],
   WEIR_STATE_DIR: ["stateDir"],
   WEIR_ADMIN_LISTEN: ["admin", "listen"],

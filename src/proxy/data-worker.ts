@@ -48,7 +48,7 @@ export class DataWorker {
   #listeners: readonly BoundListener[] = [];
   #prepared: Prepared | undefined;
   /** Listeners that take nothing new any more. */
-  readonly #closing = new Set<Listener>();
+  readonly #closing = new Set<BoundListener>();
 
   /** Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. */
   constructor(plan: ProxyPlan, worker: number, events: WorkerEvents) {
@@ -113,7 +113,7 @@ export class DataWorker {
         bound.listener.follow(prepared.generation.settings[index]!);
     for (const listener of prepared.opened) listener.open();
     this.#listeners = prepared.listeners;
-    await Promise.all(gone.map(({ listener }) => this.#close(listener, drainTimeoutMs)));
+    await Promise.all(gone.map((bound) => this.#close(bound, drainTimeoutMs)));
     before?.counters.detach();
   }
 
@@ -141,12 +141,13 @@ export class DataWorker {
   /** Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. */
   async stop(drainTimeoutMs: number): Promise<void> {
     await this.abort();
-    await Promise.all(this.#allListeners().map((listener) => listener.stop(drainTimeoutMs)));
+    const all = [...this.#listeners, ...this.#closing];
+    await Promise.all(all.map(({ listener }) => listener.stop(drainTimeoutMs)));
   }
 
   /** Those in force, and those that are ending. */
   #allListeners(): Listener[] {
-    return [...this.#listeners.map(({ listener }) => listener), ...this.#closing];
+    return [...this.#listeners, ...this.#closing].map(({ listener }) => listener);
   }
 
   /** The listener that is bound to this address already, else a new one, which is in `opened` too. */
@@ -156,16 +157,18 @@ export class DataWorker {
     opened: Listener[],
   ): Promise<Result<BoundListener, UserError>> {
     const { protocol, listen } = settings.plan;
-    const same = this.#listeners.find(
-      (bound) =>
-        bound.protocol === protocol &&
-        bound.listen.host === listen.host &&
-        bound.listen.port === listen.port,
-    );
+    const isSame = (bound: BoundListener): boolean =>
+      bound.protocol === protocol &&
+      bound.listen.host === listen.host &&
+      bound.listen.port === listen.port;
+    const same = this.#listeners.find(isSame);
     if (same !== undefined) {
       const refusal = same.listener.refusal(settings);
       return refusal === undefined ? ok(same) : err(refusal);
     }
+    // One that went and comes back: its socket for datagrams may still wait for answers.
+    if (protocol === "udp")
+      await Promise.all([...this.#closing].filter(isSame).map(({ listener }) => listener.stop(0)));
     const listener = createListener({
       ...settings,
       arena: this.#arena,
@@ -183,10 +186,10 @@ export class DataWorker {
     return ok({ listener, protocol, listen: { host: listen.host, port: address.port }, address });
   }
 
-  async #close(listener: Listener, drainTimeoutMs: number): Promise<void> {
-    this.#closing.add(listener);
-    await listener.stop(drainTimeoutMs);
-    this.#closing.delete(listener);
+  async #close(bound: BoundListener, drainTimeoutMs: number): Promise<void> {
+    this.#closing.add(bound);
+    await bound.listener.stop(drainTimeoutMs);
+    this.#closing.delete(bound);
   }
 
   #onHeard(destination: Destination, up: boolean): void {

@@ -60,6 +60,10 @@ export interface Listener {
   follow(settings: ListenerSettings): void;
   /** What sessions there are, asked for over many turns: see `SessionTable.walk`. */
   sessions(): IterableIterator<SessionInfo>;
-  /** Takes nothing new, lets streams end for at most `drainTimeoutMs`, then closes everything. */
+  /**
+   * Takes nothing new and closes what waits for nothing; lets streams end, and answers that are
+   * awaited come, for at most `drainTimeoutMs`; then closes everything. A second call may shorten
+   * the wait.
+   */
   stop(drainTimeoutMs: number): Promise<void>;
 }

@@ -23,6 +23,9 @@ type Client = UdpClient<UdpSession>;
 /** Clients without a session whose flows are kept, for the next datagram that is dropped too. */
 const maxStrangers = 1024;
 
+/** When the listener stops, a datagram older than this is not expected to be answered any more. */
+const answerTimeoutMs = 5_000;
+
 /**
  * A UDP socket, the sessions of its clients, and the way of a datagram between them.
  *
@@ -42,7 +45,12 @@ export class UdpListener implements Listener {
   readonly #strangers = new Map<string, Client>();
   readonly #local = new Map<4 | 6, string>();
   #port = 0;
-  #state: "bound" | "open" | "closed" = "bound";
+  #state: "bound" | "open" | "draining" | "closed" = "bound";
+  /** While draining: sessions that an answer is still expected for, and who waits for them. */
+  readonly #awaiting = new Set<UdpSession>();
+  readonly #onAnswered = new Set<() => void>();
+  /** Set by the first `#close`. */
+  #closing: Promise<unknown> | undefined;
 
   constructor(parts: ListenerParts) {
     const { plan, index, counters, clock } = parts;
@@ -96,6 +104,11 @@ export class UdpListener implements Listener {
         );
         this.#socket.on("message", (payload, from) => {
           if (this.#state === "open") this.#onDatagram(payload, from);
+          else if (this.#state === "draining")
+            this.#received.dropped(
+              "shutting_down",
+              this.#client(from).toListener.headerBytes + payload.length,
+            );
         });
         const { address, port } = this.#socket.address();
         this.#port = port;
@@ -142,17 +155,52 @@ export class UdpListener implements Listener {
       };
   }
 
-  /** Datagrams have no end to wait for: what was received is forwarded, and sessions close. */
-  async stop(): Promise<void> {
-    if (this.#state === "closed") return;
-    this.#state = "closed";
-    const closed = new Promise<void>((resolve) => this.#socket.once("close", resolve));
-    this.#socket.close();
-    for (const session of this.#sessions.entries()) {
-      this.#sessions.remove(session);
-      this.#end(session, "shutting_down");
+  /**
+   * Datagrams have no end to wait for, but a request may have its answer under way: sessions whose
+   * last datagram came from the client, not long ago, are waited for.
+   */
+  async stop(drainTimeoutMs: number): Promise<void> {
+    if (this.#state === "open") {
+      this.#state = "draining";
+      const fromMs = this.#parts.clock.nowMs() - answerTimeoutMs;
+      for (const session of this.#sessions.entries())
+        if (session.awaitsAnswer && session.link.usedAtMs > fromMs) this.#awaiting.add(session);
     }
-    await closed;
+    await this.#answered(Math.min(drainTimeoutMs, answerTimeoutMs));
+    await this.#close();
+  }
+
+  /** Waits until no answer is expected any more, at most `timeoutMs`. */
+  #answered(timeoutMs: number): Promise<void> {
+    if (this.#awaiting.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#onAnswered.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, timeoutMs);
+      this.#onAnswered.add(end);
+    });
+  }
+
+  /** No answer is expected for `session` any more. */
+  #settle(session: UdpSession): void {
+    if (this.#awaiting.delete(session) && this.#awaiting.size === 0)
+      for (const end of this.#onAnswered) end();
+  }
+
+  async #close(): Promise<void> {
+    if (this.#state !== "closed") {
+      this.#state = "closed";
+      this.#closing = new Promise<void>((resolve) => this.#socket.once("close", resolve));
+      this.#socket.close();
+      for (const session of this.#sessions.entries()) {
+        this.#sessions.remove(session);
+        this.#end(session, "shutting_down");
+      }
+    }
+    await this.#closing;
   }
 
   #onDatagram(payload: Buffer, from: RemoteInfo): void {
@@ -225,6 +273,7 @@ export class UdpListener implements Listener {
         "pass",
         this.#replied,
       );
+    if (this.#state === "draining") this.#settle(session);
   }
 
   #toClient(
@@ -303,6 +352,7 @@ export class UdpListener implements Listener {
   }
 
   #forget(session: UdpSession): void {
+    this.#settle(session);
     session.client.remove(session);
     if (!session.client.hasSessions) this.#clients.delete(session.client.key);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);

@@ -40,6 +40,7 @@ export class UdpSession {
   /** The upstream has answered: it is there. */
   #answered = false;
   #closedFor: DropReason = "upstream_error";
+  #awaitsAnswer = false;
 
   /** `tally` counts the ingress direction. Nothing happens before `open`. */
   constructor(
@@ -63,6 +64,11 @@ export class UdpSession {
     this.#socket.once("connect", () => this.#onConnected());
   }
 
+  /** The last datagram went to the destination: it may answer. */
+  get awaitsAnswer(): boolean {
+    return this.#awaitsAnswer;
+  }
+
   /** Connects. What goes wrong may be told before this returns. */
   open(): void {
     this.#socket.connect(this.destination.port, this.destination.host);
@@ -77,6 +83,7 @@ export class UdpSession {
       this.#tally.dropped("frame_too_large", frameBytes);
       return;
     }
+    this.#awaitsAnswer = true;
     if (this.#state === "connecting") this.#wait(payload, frameBytes, kind);
     else if (this.#state === "closed") this.#tally.dropped(this.#closedFor, frameBytes);
     else this.#sendNow(payload, frameBytes, kind);
@@ -131,6 +138,7 @@ export class UdpSession {
 
   #onMessage(payload: Buffer): void {
     if (this.#state === "closed") return;
+    this.#awaitsAnswer = false;
     if (!this.#answered) {
       this.#answered = true;
       this.#events.onHeard(this.destination, true);

@@ -89,6 +89,7 @@ listeners:
       watch: false,
       workers: 1,
       memoryBytes: 536_870_912,
+      drain: "refuse",
       admin: { listen: undefined, tokenFile: undefined },
       drainTimeoutMs: 30_000,
       logLevel: "info",
@@ -147,6 +148,7 @@ listeners:
   expect(rest).toMatchObject({
     workers: 3,
     memoryBytes: 67_108_864,
+    drain: "refuse",
     drainTimeoutMs: 1500,
     logLevel: "debug",
     metricsListen: undefined,
