@@ -34,8 +34,8 @@ completion and help in editors: begin a file with
   \`1GiB\`.
 - Addresses to listen on are an IP address and a port: \`127.0.0.1:5300\`, \`[::1]:5300\`. \`0.0.0.0\` is
   every IPv4 address, \`[::]\` every IPv6 and IPv4 address. \`:53\` is refused: write which is meant.
-- Addresses to send to may be host names: \`nginx:80\`. They are looked up at the start
-  and at each reload.
+- Addresses to send to may be host names: \`nginx:80\`. They are looked up at the start,
+  at each reload, and again every \`resolveInterval\`.
 - Paths are relative to the config file's folder.
 - In a value, \`\${NAME}\` is the environment variable NAME, \`\${NAME:-text}\` has a default for where it
   is not set or empty, \`\${file:PATH}\` is what a file holds, without its last line end; \`$\${\` is a

@@ -109,7 +109,7 @@ async function setUp(
   // stands for no address that a packet could be rewritten to.
   const prepared = await preparePlan(config.value, {
     echo: { host: "127.0.0.1", port: 7 },
-    resolve: async () => "0.0.0.0",
+    resolve: async () => ["0.0.0.0"],
   });
   if (!prepared.ok) return prepared;
   const sources = metricSources(prepared.value, () => 0);

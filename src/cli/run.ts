@@ -23,6 +23,7 @@ import { createLog, type Log } from "./log.ts";
 import { metricSources } from "./metric-sources.ts";
 import { controlOf, startAdmin } from "./start-admin.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { UpstreamWatch } from "./upstream-watch.ts";
 import { version } from "./version.ts";
 
 export interface RunOptions {
@@ -45,6 +46,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   };
   const ending = waitForEnding(reload);
   const watch = new FileWatch(reload);
+  const upstreams = new UpstreamWatch(log, () => live);
   if (config.value.watch) watch.follow(config.value.files);
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
@@ -56,6 +58,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let stopping = false;
   const stop = async (code: ExitCode, drainTimeoutMs = 0): Promise<ExitCode> => {
     watch.stop();
+    upstreams.stop();
     await proxy?.stop(drainTimeoutMs);
     await admin?.stop();
     events?.stop();
@@ -160,6 +163,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
       followFiles,
       followPins,
       controlled.follow,
+      onCommit((next) => upstreams.follow(next)),
       onCommit((next) => {
         log.level = next.config.logLevel;
         logFallbacks(next.prepared, log);
@@ -168,6 +172,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     onReload: (result) => reportReload(result, log, metrics.value),
   });
   live = liveConfig;
+  upstreams.follow(liveConfig.current);
   const admitted = await startAdmin(config.value, controlled.control, log);
   if (!admitted.ok) return refuse(admitted.error.message);
   admin = admitted.value;

@@ -35,6 +35,8 @@ export const dropReasons = [
   "tunnel_mirror_only",
   // Sessions and sockets.
   "session_limit",
+  // The client's address had its most sessions at this listener.
+  "source_limit",
   "upstream_unreachable",
   "upstream_error",
   "send_failed",

@@ -1,6 +1,8 @@
 import { suggestion } from "./closest.ts";
 import type { ProblemList } from "./problem-list.ts";
+import type { YamlSource } from "./read-yaml.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
+import { upstreamSchema } from "./schema.ts";
 import { bridgePeers, isTunnel } from "./tunnel.ts";
 
 /** A chain item in its parts: `filter`, or `filter:program`. */
@@ -19,8 +21,8 @@ export function checkReferences(config: ReadableConfig, problems: ProblemList): 
 }
 
 function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): void {
-  for (const [name, { addresses, echo }] of upstreams) {
-    const path = ["upstreams", name];
+  for (const [name, { addresses, echo, healthCheck }] of upstreams) {
+    const path = ["upstreams", name] as const;
     if (addresses !== undefined && echo !== undefined)
       problems.key(
         "CONFIG_CONFLICT",
@@ -28,13 +30,20 @@ function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): v
         "an upstream has addresses or is the echo, not both",
         "remove one of the two",
       );
-    // A block with other keys has been told of those: one of them may be a misspelt one of these.
-    else if (problems.source.isEmptyBlock(path))
+    // A block with unknown keys has been told of those: one of them may be a misspelt one of these.
+    else if (hasOnlyOptions(problems.source, path))
       problems.key(
         "CONFIG_VALUE",
         path,
         "neither addresses nor echo",
         `add addresses: ["127.0.0.1:5353"], or echo: true for the built-in echo`,
+      );
+    if (healthCheck?.type === "tcp" && healthCheck.path !== "/")
+      problems.value(
+        "CONFIG_CONFLICT",
+        [...path, "healthCheck", "path"],
+        "has no effect on a check of type tcp",
+        "remove it, or write type: http",
       );
     const seen = new Map<string, number>();
     for (const [i, { host, port }] of (addresses ?? []).entries()) {
@@ -69,6 +78,21 @@ function checkPorts(config: ReadableConfig, problems: ProblemList): void {
         : suggestion(target, [...peers], "name a peer of a bridge as listener.peer"),
     );
   }
+}
+
+/** Whether an upstream is a block whose keys are all known, and none of which says where it is. */
+function hasOnlyOptions(source: YamlSource, path: readonly [string, string]): boolean {
+  if (source.isEmptyBlock(path)) return true;
+  const [top, name] = path;
+  const upstreams = (source.value as Readonly<Record<string, unknown>>)[top];
+  const block = (upstreams as Readonly<Record<string, unknown>>)[name];
+  if (typeof block !== "object" || block === null || Array.isArray(block)) return false;
+  const keys = Object.keys(block);
+  const known = Object.keys(upstreamSchema.shape);
+  return (
+    keys.every((key) => known.includes(key)) &&
+    !keys.some((key) => key === "addresses" || key === "echo")
+  );
 }
 
 function checkListeners(config: ReadableConfig, problems: ProblemList): void {

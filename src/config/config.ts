@@ -4,7 +4,7 @@ import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
-import type { ProxyProtocolPlan } from "../proxy/plan.ts";
+import type { EjectionPlan, HealthCheckPlan, ProxyProtocolPlan } from "../proxy/plan.ts";
 import type { AddressRange, AdminListen, HostPort } from "./scalars.ts";
 
 /** A config that holds: every name in it exists, every object is read, every entry is bytes. */
@@ -44,6 +44,12 @@ export interface UpstreamConfig {
   readonly name: string;
   /** Hosts may be names. `echo`: the built-in one. */
   readonly addresses: readonly HostPort[] | "echo";
+  readonly balance: "round_robin" | "client_hash";
+  readonly connectTimeoutMs: number;
+  readonly ejection: EjectionPlan | undefined;
+  readonly healthCheck: HealthCheckPlan | undefined;
+  /** Undefined: names are not looked up again. */
+  readonly resolveIntervalMs: number | undefined;
   /** `file:line:column`, for what goes wrong later. */
   readonly where: string;
 }
@@ -65,6 +71,7 @@ export interface ListenerConfig {
   readonly ifindex: number;
   readonly idleTimeoutMs: number;
   readonly maxSessions: number;
+  readonly maxSessionsPerSource: number | undefined;
   readonly localAddress: string | undefined;
   readonly allowDestinations: readonly AddressRange[];
   readonly proxyProtocol: ProxyProtocolPlan | undefined;

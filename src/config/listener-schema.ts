@@ -103,6 +103,11 @@ export const listenerSchema = block(
       .describe(
         "Sessions (udp) or connections (tcp) at once over all workers; at the limit the least recently used one is ended (tcp: reset) to make room.",
       ),
+    maxSessionsPerSource: wholeNumber(1, 1_000_000)
+      .optional()
+      .describe(
+        "Sessions (udp) or connections (tcp) at once from one IP address over all workers; more are dropped (tcp: reset). Without it: as many as maxSessions.",
+      ),
     localAddress: ipAddress
       .optional()
       .describe(

@@ -5,7 +5,7 @@ import { checkMetricNames } from "./check-metrics.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
 import { checkRoutes } from "./check-routes.ts";
 import { checkTunnels } from "./check-tunnels.ts";
-import type { ChainItem, Config, FilterConfig, ListenerConfig } from "./config.ts";
+import type { ChainItem, Config, FilterConfig, ListenerConfig, UpstreamConfig } from "./config.ts";
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
 import { loadFilters } from "./load-filters.ts";
@@ -87,6 +87,33 @@ export function parseConfig(
   return ok(resolved(values, filters, problems));
 }
 
+function resolvedUpstream({
+  addresses,
+  balance,
+  connectTimeout,
+  ejection,
+  healthCheck,
+  resolveInterval,
+}: ConfigValues["upstreams"][string]): Omit<UpstreamConfig, "name" | "where"> {
+  return {
+    addresses: addresses ?? "echo",
+    balance,
+    connectTimeoutMs: connectTimeout,
+    ejection:
+      ejection.failures === 0 ? undefined : { failures: ejection.failures, timeMs: ejection.time },
+    healthCheck: healthCheck && {
+      type: healthCheck.type,
+      intervalMs: healthCheck.interval,
+      timeoutMs: healthCheck.timeout,
+      path: healthCheck.path,
+      port: healthCheck.port,
+      healthyAfter: healthCheck.healthyAfter,
+      unhealthyAfter: healthCheck.unhealthyAfter,
+    },
+    resolveIntervalMs: resolveInterval === "off" ? undefined : resolveInterval,
+  };
+}
+
 function validate(source: YamlSource, problems: ProblemList): ConfigValues | undefined {
   // An empty file is an empty block: what it lacks is told key by key.
   const parsed = configSchema.safeParse(source.value ?? {});
@@ -150,9 +177,9 @@ function resolved(
       listen: values.admin.listen,
       tokenFile: values.admin.tokenFile && resolvePath(values.admin.tokenFile, problems),
     },
-    upstreams: Object.entries(values.upstreams).map(([name, { addresses }]) => ({
+    upstreams: Object.entries(values.upstreams).map(([name, upstream]) => ({
       name,
-      addresses: addresses ?? "echo",
+      ...resolvedUpstream(upstream),
       where: problems.place(["upstreams", name]),
     })),
     ports: Object.entries(values.ports).map(([ifindex, target]) => ({
@@ -171,6 +198,7 @@ function resolved(
         ingress: chain(listener.ingress),
         egress: chain(listener.egress),
         idleTimeoutMs: idleTimeout ?? defaultIdleTimeoutMs[listener.protocol],
+        maxSessionsPerSource: listener.maxSessionsPerSource,
         localAddress: listener.localAddress,
         proxyProtocol: listener.proxyProtocol,
         onDrop: onDrop ?? "reset",

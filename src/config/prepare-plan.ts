@@ -12,6 +12,7 @@ import type {
   PortPlan,
   ProxyPlan,
   TunnelPlan,
+  UpstreamPlan,
   WorkerPlan,
 } from "../proxy/plan.ts";
 import { laneNames } from "../proxy/tunnel/lanes.ts";
@@ -20,7 +21,12 @@ import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
 import type { ChainItem, Config, ListenerConfig, PortConfig } from "./config.ts";
-import { bookCounters, type CounterBook, releaseCounters } from "./counter-book.ts";
+import {
+  bookCounters,
+  type CounterBook,
+  type CounterNames,
+  releaseCounters,
+} from "./counter-book.ts";
 import { slotsPerWorker } from "./memory-need.ts";
 import { type PreparedFilter, prepareFilter, settleEngine } from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
@@ -105,14 +111,11 @@ export async function preparePlan(
   if (errors.length > 0 || !upstreams.ok) return giveUp(errors);
 
   const tunnels = tunnelPlans(config);
-  const names = {
-    listeners: config.listeners.map(({ name }) => name),
-    filters: prepared.flatMap(({ plans }) => plans.map(({ name }) => name)),
-    addresses: upstreams.value.flatMap(({ name, addresses }) =>
-      addresses.map(({ host, port }) => `${name} ${host} ${port}`),
-    ),
-    lanes: tunnels.lanes,
-  };
+  const names = counterNames({
+    listeners: config.listeners.map(({ name }, i) => ({ name, tunnel: tunnels[i] })),
+    filters: prepared.flatMap(({ plans }) => plans),
+    upstreams: upstreams.value,
+  });
   const counters = bookCounters(names, config.workers, arena, before?.counters);
   if (!counters.ok) return giveUp([counters.error]);
   const workers = prepareWorkers(counters.value.places, arena, before?.plan.workers);
@@ -139,7 +142,7 @@ export async function preparePlan(
       listener.upstream === undefined ? undefined : upstreamIndex(listener.upstream),
       filterIndex,
     ),
-    tunnel: tunnels.plans[i],
+    tunnel: tunnels[i],
   }));
   const plan: ProxyPlan = {
     memory: arena.memory,
@@ -165,6 +168,52 @@ function compileContext(arena: Arena, runtime: MapRuntime, worker: WorkerPlan): 
     clock: { low: 0, high: 0 },
     random: () => 0,
     trace: () => {},
+  };
+}
+
+/**
+ * The same proxy with other addresses of its upstream `name`. Filters and maps are the same; each
+ * address that stays keeps its counts, and what is known of its health.
+ */
+export function withAddresses(
+  prepared: PreparedProxy,
+  name: string,
+  addresses: readonly Address[],
+): Result<PreparedProxy, UserError> {
+  const { plan, arena } = prepared;
+  const upstreams = plan.upstreams.map((upstream) =>
+    upstream.name === name ? { ...upstream, addresses } : upstream,
+  );
+  const names = counterNames({ ...plan, upstreams });
+  const counters = bookCounters(names, plan.workers.length, arena, prepared.counters);
+  if (!counters.ok) return counters;
+  const workers = plan.workers.map((worker, cpu) => ({
+    ...worker,
+    counters: counters.value.places[cpu]!,
+  }));
+  return ok({ ...prepared, plan: { ...plan, upstreams, workers }, counters: counters.value });
+}
+
+function counterNames({
+  listeners,
+  filters,
+  upstreams,
+}: {
+  readonly listeners: readonly Pick<ListenerPlan, "name" | "tunnel">[];
+  readonly filters: readonly Pick<FilterPlan, "name">[];
+  readonly upstreams: readonly UpstreamPlan[];
+}): CounterNames {
+  return {
+    listeners: listeners.map(({ name }) => name),
+    filters: filters.map(({ name }) => name),
+    addresses: upstreams.flatMap(({ name, addresses }) =>
+      addresses.map(({ host, port }) => `${name} ${host} ${port}`),
+    ),
+    lanes: listeners.flatMap(({ name, tunnel }) =>
+      tunnel === undefined
+        ? []
+        : laneNames(tunnel).map(({ peer, vni }) => `${name} ${peer} ${vni}`),
+    ),
   };
 }
 
@@ -219,19 +268,15 @@ function prepareWorkers(
   return ok(workers);
 }
 
-/** What each listener is as a tunnel, and the names of the lanes that all of them count. */
-function tunnelPlans(config: Config): {
-  plans: (TunnelPlan | undefined)[];
-  lanes: string[];
-} {
-  const lanes: string[] = [];
-  const plans = config.listeners.map(({ name, tunnel }): TunnelPlan | undefined => {
+/** What each listener is as a tunnel. Their lanes are counted one tunnel after another. */
+function tunnelPlans(config: Config): (TunnelPlan | undefined)[] {
+  let firstLane = 0;
+  return config.listeners.map(({ tunnel }) => {
     if (tunnel === undefined) return undefined;
-    const plan = { ...tunnel, firstLane: lanes.length };
-    lanes.push(...laneNames(plan).map(({ peer, vni }) => `${name} ${peer} ${vni}`));
+    const plan = { ...tunnel, firstLane };
+    firstLane += laneNames(plan).length;
     return plan;
   });
-  return { plans, lanes };
 }
 
 /** A port of an upstream, or of a bridge's peer: only those have a dot in their names. */
@@ -266,6 +311,7 @@ function listenerPlan(
     egress: listener.egress.map(filterIndex),
     idleTimeoutMs: listener.idleTimeoutMs,
     maxSessions: listener.maxSessions,
+    maxSessionsPerSource: listener.maxSessionsPerSource,
     localAddress: local,
     onDrop: listener.onDrop,
     onSegmentDrop: listener.onSegmentDrop,

@@ -7,7 +7,13 @@ import type { RunningProxy } from "../proxy/supervisor.ts";
 import { overlaps } from "./check-addresses.ts";
 import type { Config } from "./config.ts";
 import { loadConfig } from "./load-config.ts";
-import { needsEcho, type PreparedProxy, preparePlan, releaseProxy } from "./prepare-plan.ts";
+import {
+  needsEcho,
+  type PreparedProxy,
+  preparePlan,
+  releaseProxy,
+  withAddresses,
+} from "./prepare-plan.ts";
 import type { Resolve } from "./resolve-upstreams.ts";
 import { settleMaps } from "./settle-maps.ts";
 import type { Environment } from "./substitution.ts";
@@ -94,6 +100,27 @@ export class LiveConfig {
     return this.#waiting;
   }
 
+  /**
+   * Puts other addresses of the upstream `name` of `of` in force; all else stays, maps and filters
+   * too. It takes its turn among the reloads, and is none; after one there is nothing to do: it has
+   * looked up names itself.
+   */
+  readdress(
+    of: Config,
+    name: string,
+    addresses: readonly Address[],
+  ): Promise<Result<undefined, readonly UserError[]>> {
+    const result = this.#running.then(async () => {
+      const { config, prepared } = this.#current;
+      if (config !== of) return ok(undefined);
+      const next = withAddresses(prepared, name, addresses);
+      if (!next.ok) return err([next.error]);
+      return this.#enforce({ config, prepared: next.value }, () => ok(undefined));
+    });
+    this.#running = result.catch(() => {});
+    return result;
+  }
+
   #next(reload: () => Promise<ReloadResult>): Promise<ReloadResult> {
     const result = this.#running.then(async () => {
       const done = await reload();
@@ -117,8 +144,19 @@ export class LiveConfig {
     });
     if (!prepared.ok) return prepared;
     const next: LoadedConfig = { config, prepared: prepared.value };
+    const enforced = await this.#enforce(next, () => settleMaps(next.prepared));
+    if (!enforced.ok) return enforced;
+    return ok(outcomeOf(before, next, performance.now() - startMs));
+  }
+
+  /** Puts what is prepared in force, or gives it up; `beforeCommit` is the last that can refuse. */
+  async #enforce(
+    next: LoadedConfig,
+    beforeCommit: () => Result<undefined, readonly UserError[]>,
+  ): Promise<Result<undefined, readonly UserError[]>> {
+    const before = this.#current;
     const steps: FollowerStep[] = [];
-    const giveUp = (errors: readonly UserError[]): ReloadResult => {
+    const giveUp = (errors: readonly UserError[]): Result<undefined, readonly UserError[]> => {
       for (const step of steps.reverse()) step.abort();
       releaseProxy(next.prepared, before.prepared);
       return err(errors);
@@ -129,14 +167,14 @@ export class LiveConfig {
       steps.push(step.value);
     }
     const applied = await this.#parts.proxy.apply(next.prepared.plan, {
-      drainTimeoutMs: config.drainTimeoutMs,
-      beforeCommit: () => settleMaps(next.prepared),
+      drainTimeoutMs: next.config.drainTimeoutMs,
+      beforeCommit,
     });
     if (!applied.ok) return giveUp(applied.error);
     this.#current = next;
     for (const step of steps) step.commit();
     void applied.value.released.then(() => releaseProxy(before.prepared, next.prepared));
-    return ok(outcomeOf(before, next, performance.now() - startMs));
+    return ok(undefined);
   }
 }
 

@@ -3,20 +3,32 @@ import { isIP } from "node:net";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { Address, UpstreamPlan } from "../proxy/plan.ts";
-import type { Config } from "./config.ts";
+import type { Config, UpstreamConfig } from "./config.ts";
+import type { HostPort } from "./scalars.ts";
 
 /** IP addresses of a host name; rejects where there are none. */
-export type Resolve = (host: string) => Promise<string>;
+export type Resolve = (host: string) => Promise<readonly string[]>;
 
-/** As the system resolves names (hosts file, DNS); IPv4 before IPv6, as most services bind. */
-async function resolveBySystem(host: string): Promise<string> {
-  return (await lookup(host, { order: "ipv4first" })).address;
+/** Addresses that are used of one name, the first in the order of their text. */
+const maxAddresses = 64;
+
+/**
+ * As the system resolves names (hosts file, DNS). IPv6 addresses count where there are no IPv4 ones:
+ * most services bind those, and a datagram to a family that nobody listens on is lost in silence.
+ */
+async function resolveBySystem(host: string): Promise<readonly string[]> {
+  const found = await lookup(host, { all: true, order: "ipv4first" });
+  return found.filter(({ family }) => family === found[0]?.family).map(({ address }) => address);
+}
+
+/** A name's addresses, each once, in an order that does not depend on the answer's. */
+async function addressesOf(host: string, resolve: Resolve): Promise<readonly string[]> {
+  return [...new Set(await resolve(host))].sort().slice(0, maxAddresses);
 }
 
 /**
- * The upstreams with addresses in place of host names, each looked up once, and `echo` in place of
- * the built-in one. A name that resolves to nothing is an error: to start without it would drop
- * every packet for it.
+ * The upstreams with addresses in place of host names, and `echo` in place of the built-in one. A
+ * name that resolves to nothing is an error: to start without it would drop every packet for it.
  */
 export async function resolveUpstreams(
   config: Config,
@@ -25,32 +37,71 @@ export async function resolveUpstreams(
 ): Promise<Result<UpstreamPlan[], UserError[]>> {
   const errors: UserError[] = [];
   const upstreams: UpstreamPlan[] = [];
-  for (const { name, addresses, where } of config.upstreams) {
-    if (addresses === "echo") {
+  for (const upstream of config.upstreams) {
+    if (upstream.addresses === "echo") {
       if (echo === undefined) throw new Error("the config has an echo upstream, and none runs");
-      upstreams.push({ name, addresses: [echo] });
+      upstreams.push(upstreamPlan(upstream, [echo]));
       continue;
     }
-    const found: Address[] = [];
-    for (const { host, port } of addresses) {
-      if (isIP(host) !== 0) found.push({ host, port });
-      else {
-        try {
-          found.push({ host: await resolve(host), port });
-        } catch (error) {
-          const code = (error as NodeJS.ErrnoException).code ?? String(error);
-          errors.push(
-            new UserError(
-              "UPSTREAM_NO_ADDRESS",
-              where,
-              `upstream ${name}: the host name ${host} has no address (${code})`,
-              "check the name, or write an IP address",
-            ),
-          );
-        }
-      }
-    }
-    upstreams.push({ name, addresses: found });
+    const found = await resolveAll(upstream.addresses, resolve);
+    for (const { host, code } of found.failed)
+      errors.push(
+        new UserError(
+          "UPSTREAM_NO_ADDRESS",
+          upstream.where,
+          `upstream ${upstream.name}: the host name ${host} has no address (${code})`,
+          "check the name, or write an IP address",
+        ),
+      );
+    upstreams.push(upstreamPlan(upstream, found.addresses));
   }
   return errors.length > 0 ? err(errors) : ok(upstreams);
+}
+
+/** What looking an upstream's names up again gave. */
+export type Resolved =
+  | { readonly ok: true; readonly addresses: readonly Address[] }
+  | { readonly ok: false; readonly host: string; readonly code: string };
+
+/** Looks an upstream's names up again. One that fails is enough to leave all as it was. */
+export async function resolveAgain(
+  written: readonly HostPort[],
+  resolve: Resolve = resolveBySystem,
+): Promise<Resolved> {
+  const { addresses, failed } = await resolveAll(written, resolve);
+  return failed[0] === undefined ? { ok: true, addresses } : { ok: false, ...failed[0] };
+}
+
+/** Whether an upstream has names whose addresses may change. */
+export function hasNames({ addresses }: Pick<UpstreamConfig, "addresses">): boolean {
+  return addresses !== "echo" && addresses.some(({ host }) => isIP(host) === 0);
+}
+
+async function resolveAll(
+  written: readonly HostPort[],
+  resolve: Resolve,
+): Promise<{ addresses: Address[]; failed: { host: string; code: string }[] }> {
+  const addresses = new Map<string, Address>();
+  const failed: { host: string; code: string }[] = [];
+  for (const { host, port } of written) {
+    let hosts: readonly string[] = [host];
+    if (isIP(host) === 0)
+      try {
+        hosts = await addressesOf(host, resolve);
+        if (hosts.length === 0) failed.push({ host, code: "ENODATA" });
+      } catch (error) {
+        hosts = [];
+        failed.push({ host, code: (error as NodeJS.ErrnoException).code ?? String(error) });
+      }
+    // A name may have an address that is written too.
+    for (const one of hosts) addresses.set(`${one} ${port}`, { host: one, port });
+  }
+  return { addresses: [...addresses.values()], failed };
+}
+
+function upstreamPlan(
+  { name, balance, ejection, healthCheck, connectTimeoutMs }: UpstreamConfig,
+  addresses: readonly Address[],
+): UpstreamPlan {
+  return { name, addresses, balance, ejection, healthCheck, connectTimeoutMs };
 }

@@ -6,6 +6,7 @@ import {
   type AdminListen,
   type HostPort,
   parseAdminListen,
+  parseDuration,
   parseListenAddress,
 } from "./scalars.ts";
 import {
@@ -30,18 +31,78 @@ export const maxWorkers = 128;
 const workers = z.union([wholeNumber(1, maxWorkers), z.literal("auto")]);
 schemaNotes.add(workers, { noun: `a whole number from 1 to ${maxWorkers}, or auto` });
 
+const durationOrOff = textOf<number | "off">("a duration, or off", "30s", (text) =>
+  text === "off" ? { ok: true, value: "off" as const } : parseDuration(text),
+);
+
+const ejection = block({
+  failures: wholeNumber(0, 1000)
+    .default(3)
+    .describe("Failures in a row after which it is left out. 0: never."),
+  time: duration.prefault("10s").describe("For how long."),
+});
+
+const healthCheck = block({
+  type: choice(["tcp", "http"])
+    .default("tcp")
+    .describe("tcp: it takes a connection. http: it answers GET with a status from 200 to 399."),
+  interval: duration.prefault("5s").describe("Time from one check of an address to the next."),
+  timeout: duration.prefault("2s").describe("A check that takes longer has failed."),
+  path: z
+    .string()
+    .regex(/^\/[!-~]*$/, { error: () => "a path begins with / and has no spaces" })
+    .max(2048)
+    .default("/")
+    .meta({ examples: ["/healthz"] })
+    .describe("http only: what is asked for."),
+  port: wholeNumber(1, 65_535)
+    .optional()
+    .describe("Where to check. Without it: the address's own port."),
+  healthyAfter: wholeNumber(1, 100)
+    .default(2)
+    .describe("Checks in a row that bring an address back that was down."),
+  unhealthyAfter: wholeNumber(1, 100)
+    .default(3)
+    .describe("Failed checks in a row after which an address is down."),
+});
+
 export const upstreamSchema = block({
   addresses: listOf(upstreamAddress)
     .min(1)
     .max(64)
     .optional()
     .describe(
-      "Where it answers: address:port or name:port. Names are looked up at the start and at each reload.",
+      "Where it answers: address:port or name:port. A name is all its addresses (IPv4 ones, if it has any).",
     ),
   echo: z
     .literal(true)
     .optional()
     .describe("Instead of addresses: the built-in upstream that sends back what it receives."),
+  balance: choice(["round_robin", "client_hash"])
+    .default("round_robin")
+    .describe(
+      "Where new sessions and connections go: to one address after another, or by the client's IP address, always to the same one while that can be used.",
+    ),
+  connectTimeout: duration
+    .prefault("10s")
+    .describe(
+      "A TCP connection that is not there after this has failed; the next address is tried.",
+    ),
+  ejection: ejection
+    .prefault({})
+    .describe(
+      "Leaves an address out that fails: connections refused or timed out, datagrams refused. Each worker finds so for itself, and never leaves out the last address.",
+    ),
+  healthCheck: healthCheck
+    .optional()
+    .describe(
+      "Asks each address whether it is there. What is down gets nothing new, unless all are down. Without it: nobody asks.",
+    ),
+  resolveInterval: durationOrOff
+    .prefault("30s")
+    .describe(
+      "Names are looked up again after this. Sessions to addresses that stay go on; where a lookup fails all stays as it was. off: at the start and at each reload only.",
+    ),
 });
 
 const ifindex = z

@@ -46,6 +46,16 @@ const runSumAt = runsAt + runBounds.length + 1;
 const disabledAt = runSumAt + 1;
 const perFilter = disabledAt + 1;
 
+/** An address's cells: when it was last heard of, failures since, the end of its ejection, its check. */
+const failuresAt = 1;
+const ejectedAt = 2;
+const checkedAt = 3;
+const perAddress = 4;
+
+/** What health checks say of an address: nothing (there are none, or no result yet), up or down. */
+export type Checked = "unknown" | "up" | "down";
+const checkedStates: readonly Checked[] = ["unknown", "up", "down"];
+
 const directionIndex: Readonly<Record<Direction, number>> = { ingress: 0, egress: 1 };
 const verdictIndex = indexes(verdictKinds);
 const reasonIndex = indexes(dropReasons);
@@ -68,8 +78,8 @@ export interface CounterPlaces {
 export const placeBytes: Readonly<Record<keyof CounterPlaces, number>> = {
   listeners: allocationBytes(perListener * 8),
   filters: allocationBytes(perFilter * 8),
-  addresses: allocationBytes(8),
   lanes: allocationBytes(laneCells * 8),
+  addresses: allocationBytes(perAddress * 8),
 };
 
 /** Bytes of the arena that one worker's counters take. */
@@ -85,11 +95,13 @@ export function counterBytes(shape: CounterShape): number {
 /**
  * One worker's counters: 64-bit float cells in the arena (exact to 2⁵³). The worker is the only
  * writer; the main thread reads the same cells when it is scraped, so that rendering costs the
- * worker nothing and needs no message. One cell a filter goes the other way: the main thread
- * disables filters, and the worker reads.
+ * worker nothing and needs no message. Two kinds of cells go the other way, which the main thread
+ * writes and the worker reads: whether a filter is disabled, and what health checks found.
  */
 export class Counters {
   #cells: Float64Array;
+  /** The same memory: two to a cell. */
+  #words: Int32Array;
   /** Indexes of first cells. */
   readonly #listeners: readonly number[];
   readonly #filters: readonly number[];
@@ -98,6 +110,7 @@ export class Counters {
 
   constructor(memory: WebAssembly.Memory, places: CounterPlaces) {
     this.#cells = new Float64Array(memory.buffer);
+    this.#words = new Int32Array(memory.buffer);
     this.#listeners = places.listeners.map((offset) => offset / 8);
     this.#filters = places.filters.map((offset) => offset / 8);
     this.#addresses = places.addresses.map((offset) => offset / 8);
@@ -107,6 +120,7 @@ export class Counters {
   /** Counts nothing any more: the cells may soon be something else's. */
   detach(): void {
     this.#cells = new Float64Array(0);
+    this.#words = new Int32Array(0);
   }
 
   /** Counts a packet of `bytes` (the frame's length) whose verdict is `kind`. */
@@ -154,6 +168,39 @@ export class Counters {
     const at = this.#lanes[lane]! + directionIndex[direction] * 2;
     this.#cells[at]! += 1;
     this.#cells[at + 1]! += bytes;
+  }
+
+  /** Failures of an address in a row, this one included. */
+  addFailure(address: number): number {
+    const at = this.#addresses[address]! + failuresAt;
+    this.#cells[at]! += 1;
+    return this.#cells[at]!;
+  }
+
+  clearFailures(address: number): void {
+    this.#cells[this.#addresses[address]! + failuresAt] = 0;
+  }
+
+  /** Leaves an address out until `untilMs`, on the clock of `upstream`. */
+  eject(address: number, untilMs: number): void {
+    this.#cells[this.#addresses[address]! + ejectedAt] = untilMs;
+  }
+
+  isEjected(address: number, nowMs: number): boolean {
+    return this.#cells[this.#addresses[address]! + ejectedAt]! > nowMs;
+  }
+
+  /** Tells the worker what health checks say; the main thread's part. */
+  setChecked(address: number, checked: Checked): void {
+    const at = (this.#addresses[address]! + checkedAt) * 2;
+    Atomics.store(this.#words, at, checkedStates.indexOf(checked));
+  }
+
+  readChecked(address: number): Checked {
+    // Detached: whoever asks has no say any more.
+    if (this.#words.length === 0) return "unknown";
+    const at = (this.#addresses[address]! + checkedAt) * 2;
+    return checkedStates[Atomics.load(this.#words, at)]!;
   }
 
   add(listener: number, cell: ListenerCell, by: number): void {

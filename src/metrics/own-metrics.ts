@@ -239,15 +239,17 @@ function runTimeFamily({ filters, counters }: MetricSources): MetricFamily {
   };
 }
 
-/** Whether each upstream answers, as the worker that tried it last found. */
+/** Whether each upstream answers: as health checks say, else as the worker that tried it last found. */
 function upstreamFamily({ addresses, counters }: MetricSources): MetricFamily {
   return family(
     "weir_upstream_up",
-    "1 if an upstream's address took the last connection or answered, 0 if it could not be reached; 1 before it is tried",
+    "1 if an upstream's address is up by its health check, or without one took the last connection or answered; 0 if not; 1 before it is tried",
     "gauge",
     addresses.map(({ upstream, address }, index) => ({
       labels: renderLabels(["upstream", "address"], [upstream, address]),
       read: () => {
+        const checked = counters[0]?.readChecked(index);
+        if (checked === "up" || checked === "down") return checked === "up" ? 1 : 0;
         let last = 0;
         for (const worker of counters) {
           const heard = worker.readUpstream(index);

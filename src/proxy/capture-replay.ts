@@ -17,8 +17,9 @@ import {
   SLOT_OUTGOING,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
+import { AddressStates } from "./address-states.ts";
 import { CaptureClock } from "./capture-clock.ts";
-import { Destinations } from "./destinations.ts";
+import { Destinations, upstreamsOf } from "./destinations.ts";
 import { loadChains, type WorkerEvents, workerParts, workerPlan } from "./load-chains.ts";
 import type { ListenerPlan, ProxyPlan } from "./plan.ts";
 import { Tally } from "./tally.ts";
@@ -77,7 +78,14 @@ export class CaptureReplay {
     plan: ProxyPlan,
     listener: number,
     direction: Direction,
-    parts: { arena: Arena; chain: Chain; clock: CaptureClock; tally: Tally; slot: number },
+    parts: {
+      arena: Arena;
+      chain: Chain;
+      clock: CaptureClock;
+      tally: Tally;
+      slot: number;
+      destinations: Destinations;
+    },
   ) {
     this.#direction = direction;
     this.#listener = plan.listeners[listener]!;
@@ -86,7 +94,7 @@ export class CaptureReplay {
     this.#clock = parts.clock;
     this.#tally = parts.tally;
     this.#slot = parts.slot;
-    this.#destinations = new Destinations(plan, this.#listener);
+    this.#destinations = parts.destinations;
   }
 
   /** Loads the filters for listener number `listener` of a plan; nothing is bound or sent. */
@@ -104,7 +112,8 @@ export class CaptureReplay {
     const { arena } = parts.context;
     const slot = workerPlan(plan, 0).slots;
     const tally = new Tally(counters, listener, direction);
-    const filters = plan.listeners[listener]![direction];
+    const { [direction]: filters } = plan.listeners[listener]!;
+    const states = new AddressStates(plan.upstreams, counters, parts.nowMs);
     return ok(
       new CaptureReplay(plan, listener, direction, {
         arena,
@@ -112,6 +121,11 @@ export class CaptureReplay {
         clock,
         tally,
         slot,
+        destinations: new Destinations(
+          plan,
+          plan.listeners[listener]!,
+          upstreamsOf(plan.upstreams, states),
+        ),
       }),
     );
   }

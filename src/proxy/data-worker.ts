@@ -193,7 +193,7 @@ export class DataWorker {
   }
 
   #onHeard(destination: Destination, up: boolean): void {
-    this.#generation?.heard(destination, up, this.#clock.nowMs());
+    this.#generation?.heard(destination, up);
   }
 }
 

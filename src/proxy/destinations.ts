@@ -1,7 +1,9 @@
 import { formatAddress, parseAddress, unmapAddress } from "../packet/address.ts";
 import { type AddressRange, contains, rangeOf } from "./address-range.ts";
+import type { AddressStates } from "./address-states.ts";
 import { endpointKey } from "./endpoint.ts";
 import type { Address, ListenerPlan, ProxyPlan, UpstreamPlan } from "./plan.ts";
+import { rendezvousOrder } from "./rendezvous.ts";
 
 /** An address that packets may be sent to. */
 export interface Destination {
@@ -14,28 +16,86 @@ export interface Destination {
   readonly upstream: string | undefined;
 }
 
-/** An upstream's addresses, each a destination. */
+/** An upstream does not take a connection for this long: given up. The kernel would take minutes. */
+export const defaultConnectTimeoutMs = 10_000;
+
+/**
+ * An upstream's addresses, each a destination, and which of them is next. Addresses that are out
+ * (ejected, or down as health checks find) are not used; where all are out, all are used.
+ */
 export class Upstream {
   readonly name: string;
   readonly addresses: readonly Destination[];
+  readonly connectTimeoutMs: number;
+  readonly #byClient: boolean;
+  /** By place in `addresses`. */
+  readonly #isOut: (place: number) => boolean;
+  #turn = 0;
 
-  constructor(plan: UpstreamPlan) {
+  /** `first` is the number of its first address among those of all upstreams. */
+  constructor(plan: UpstreamPlan, first: number, states: AddressStates) {
     if (plan.addresses.length === 0) throw new RangeError(`upstream ${plan.name} has no address`);
     this.name = plan.name;
     this.addresses = plan.addresses.map((address) => destinationOf(address, plan.name));
+    this.connectTimeoutMs = plan.connectTimeoutMs ?? defaultConnectTimeoutMs;
+    this.#byClient = plan.balance === "client_hash";
+    this.#isOut = (place) => states.isOut(first + place);
   }
 
-  /** The address for the `choice`th user of this upstream: users are spread evenly. */
-  pick(choice: number): Destination {
-    return this.addresses[choice % this.addresses.length]!;
+  /** The address for a new session of the client at this IP address. */
+  pick(client: string): Destination {
+    return this.inOrder(client)[0]!;
   }
 
-  /** All addresses, the `choice`th first: what to try one after another. */
-  inOrder(choice: number): readonly Destination[] {
-    if (this.addresses.length === 1) return this.addresses;
-    const first = choice % this.addresses.length;
-    return [...this.addresses.slice(first), ...this.addresses.slice(0, first)];
+  /** The addresses that a new connection of this client may try, in this order. */
+  inOrder(client: string): readonly Destination[] {
+    const { addresses } = this;
+    if (addresses.length === 1) return addresses;
+    const order = this.#byClient ? rendezvousOrder(bare(client), addresses) : this.#nextTurn();
+    const usable = order.filter((place) => !this.#isOut(place));
+    return (usable.length > 0 ? usable : order).map((place) => addresses[place]!);
   }
+
+  /**
+   * The address for another packet of a client that has sessions at `before`: the same while it is
+   * there and can be used, else undefined. `before` may be an earlier plan's.
+   */
+  kept(before: Destination): Destination | undefined {
+    const { addresses } = this;
+    let place = addresses.indexOf(before);
+    if (place < 0) place = addresses.findIndex((address) => address.key === before.key);
+    if (place < 0) return undefined;
+    const leave =
+      addresses.length > 1 &&
+      this.#isOut(place) &&
+      addresses.some((_, other) => !this.#isOut(other));
+    return leave ? undefined : addresses[place];
+  }
+
+  #nextTurn(): number[] {
+    const { length } = this.addresses;
+    const first = this.#turn;
+    this.#turn = (first + 1) % length;
+    return Array.from({ length }, (_, i) => (first + i) % length);
+  }
+}
+
+/** An IPv4 client is the same client on a socket for both families. */
+function bare(address: string): string {
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}
+
+/** The upstreams of a plan, by its numbers. */
+export function upstreamsOf(
+  plans: readonly UpstreamPlan[],
+  states: AddressStates,
+): readonly Upstream[] {
+  let first = 0;
+  return plans.map((plan) => {
+    const upstream = new Upstream(plan, first, states);
+    first += plan.addresses.length;
+    return upstream;
+  });
 }
 
 /**
@@ -49,8 +109,12 @@ export class Destinations {
   readonly #configured: ReadonlyMap<string, Destination>;
   readonly #allowed: readonly AddressRange[];
 
-  constructor(plan: Pick<ProxyPlan, "upstreams" | "ports">, listener: ListenerPlan) {
-    const upstreams = plan.upstreams.map((upstream) => new Upstream(upstream));
+  /** `upstreams` are the plan's. */
+  constructor(
+    plan: Pick<ProxyPlan, "ports">,
+    listener: ListenerPlan,
+    upstreams: readonly Upstream[],
+  ) {
     const byIndex = (index: number, user: string): Upstream => {
       const upstream = upstreams[index];
       if (upstream === undefined) throw new RangeError(`${user}: no upstream ${index}`);

@@ -1,7 +1,8 @@
 import { ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import type { Counters } from "../filter/counters.ts";
-import { type Destination, Destinations, Upstream } from "./destinations.ts";
+import { AddressStates } from "./address-states.ts";
+import { type Destination, Destinations, upstreamsOf } from "./destinations.ts";
 import type { ListenerSettings } from "./listener.ts";
 import { type LoadedChains, loadChains, type WorkerParts } from "./load-chains.ts";
 import type { ListenerPlan, ProxyPlan } from "./plan.ts";
@@ -18,23 +19,29 @@ export class Generation {
   readonly settings: readonly ListenerSettings[];
   /** Upstream addresses by name and key → the plan's number. */
   readonly #addresses = new Map<string, number>();
+  readonly #states: AddressStates;
 
-  private constructor(plan: ProxyPlan, { counters, network, chain }: LoadedChains) {
+  private constructor(plan: ProxyPlan, loaded: LoadedChains, nowMs: () => number) {
+    const { counters, network, chain } = loaded;
     this.plan = plan;
     this.counters = counters;
+    this.#states = new AddressStates(plan.upstreams, counters, nowMs);
+    const upstreams = upstreamsOf(plan.upstreams, this.#states);
     const peerPorts = new PeerPorts(plan.ports);
     this.settings = plan.listeners.map((listener, index) => ({
       plan: listener,
       index,
       ingress: chain(listener.ingress),
       egress: chain(listener.egress),
-      destinations: new Destinations(plan, listener),
+      destinations: new Destinations(plan, listener, upstreams),
       peerPorts,
       counters,
       network,
       maxSessions: share(listener.maxSessions, plan.workers.length),
+      maxSessionsPerSource:
+        listener.maxSessionsPerSource && share(listener.maxSessionsPerSource, plan.workers.length),
     }));
-    const addresses = plan.upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
+    const addresses = upstreams.flatMap((upstream) => upstream.addresses);
     for (const [index, address] of addresses.entries())
       this.#addresses.set(addressKey(address), index);
   }
@@ -47,13 +54,13 @@ export class Generation {
     const chains = await loadChains(plan, parts);
     if (!chains.ok) return chains;
     await chains.value.warmUp();
-    return ok(new Generation(plan, chains.value));
+    return ok(new Generation(plan, chains.value, parts.nowMs));
   }
 
   /** Counts that a destination answered, or could not be reached: it may be another plan's. */
-  heard(destination: Destination, up: boolean, nowMs: number): void {
+  heard(destination: Destination, up: boolean): void {
     const index = this.#addresses.get(addressKey(destination));
-    if (index !== undefined) this.counters.upstream(index, up, nowMs);
+    if (index !== undefined) this.#states.heard(index, up);
   }
 }
 

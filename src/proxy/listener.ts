@@ -27,6 +27,8 @@ export interface ListenerSettings {
   readonly network: WorkerNetwork;
   /** This worker's share of `plan.maxSessions`. */
   readonly maxSessions: number;
+  /** This worker's share of `plan.maxSessionsPerSource`, if there is such a limit. */
+  readonly maxSessionsPerSource: number | undefined;
 }
 
 /** What a listener is made of on one worker. */

@@ -27,6 +27,8 @@ export interface WorkerParts {
   /** Without `programs` and `network`, which each plan has of its own. */
   readonly context: EngineContext;
   readonly faults: FaultReporter;
+  /** The worker's clock: milliseconds that only grow, the same on all workers. */
+  readonly nowMs: () => number;
 }
 
 /** The parts of worker number `worker`. `random` gives 32 random bits, unsigned. */
@@ -48,7 +50,7 @@ export function workerParts(
     random,
     trace: limitTrace(events.onTrace, nowMs),
   };
-  return { worker, context, faults: new FaultReporter(events.onFault, nowMs) };
+  return { worker, context, faults: new FaultReporter(events.onFault, nowMs), nowMs };
 }
 
 /** The pieces of the arena that worker number `worker` has. */

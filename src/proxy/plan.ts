@@ -57,6 +57,33 @@ export interface Address {
 export interface UpstreamPlan {
   readonly name: string;
   readonly addresses: readonly Address[];
+  /** How sessions and connections are spread over the addresses. Default: `round_robin`. */
+  readonly balance?: "round_robin" | "client_hash";
+  /** When an address that fails is left out for a while. Absent: never. */
+  readonly ejection?: EjectionPlan | undefined;
+  /** Absent: the workers' own findings are all that is known. */
+  readonly healthCheck?: HealthCheckPlan | undefined;
+  /** How long a TCP connection may take to be there. Default: 10 s. */
+  readonly connectTimeoutMs?: number;
+}
+
+export interface EjectionPlan {
+  /** Failures in a row. */
+  readonly failures: number;
+  readonly timeMs: number;
+}
+
+export interface HealthCheckPlan {
+  readonly type: "tcp" | "http";
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** What an HTTP check asks for. */
+  readonly path: string;
+  /** Undefined: the address's own. */
+  readonly port: number | undefined;
+  /** Results in a row that change what is thought of an address. */
+  readonly healthyAfter: number;
+  readonly unhealthyAfter: number;
 }
 
 export type PortPlan = UpstreamPort | PeerPort;
@@ -87,6 +114,8 @@ export interface ListenerPlan {
   readonly egress: readonly number[];
   readonly idleTimeoutMs: number;
   readonly maxSessions: number;
+  /** Of these, from one IP address. Absent: no limit of its own. */
+  readonly maxSessionsPerSource?: number | undefined;
   /** The destination a filter sees where the socket is bound to a wildcard. */
   readonly localAddress: string;
   readonly onDrop: "reset" | "close" | "ignore";

@@ -2,7 +2,12 @@ import { connect, type Socket } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import type { Endpoint } from "../packet/flow.ts";
 import type { TcpSide } from "../packet/tcp-conversation.ts";
-import type { Destination, Destinations, Upstream } from "./destinations.ts";
+import {
+  type Destination,
+  type Destinations,
+  defaultConnectTimeoutMs,
+  type Upstream,
+} from "./destinations.ts";
 import type { FrameJudge, Judgement } from "./frame-judge.ts";
 import type { ListenerPlan } from "./plan.ts";
 import { type ProxiedFlow, writeProxyHeader } from "./proxy-protocol.ts";
@@ -12,9 +17,6 @@ import type { Tally } from "./tally.ts";
 import { TcpPump } from "./tcp-pump.ts";
 import { resetSocket } from "./tcp-reset.ts";
 import { TcpWire } from "./tcp-wire.ts";
-
-/** An upstream that does not answer is given up after this; the kernel would take minutes. */
-const dialTimeoutMs = 10_000;
 
 const headerVersion = { off: undefined, v1: 1, v2: 2 } as const;
 
@@ -28,8 +30,6 @@ export interface ConnectionParts {
   readonly replied: Tally;
   /** A destination took a connection, or did not. */
   readonly onHeard: (destination: Destination, up: boolean) => void;
-  /** The next of an upstream's addresses. */
-  readonly nextChoice: () => number;
   readonly onUsed: (connection: TcpConnection) => void;
   /** Called once, when the connection is over. */
   readonly onClosed: (connection: TcpConnection) => void;
@@ -93,6 +93,18 @@ export class TcpConnection {
     return this.#state === "held";
   }
 
+  /** The client's address. */
+  get source(): string {
+    return this.#flow.source.address;
+  }
+
+  /** Instead of `open`: the SYN is dropped for `reason`, unseen by filters, and the client reset. */
+  turnAway(reason: DropReason): void {
+    this.#state = "closed";
+    this.#parts.received.dropped(reason, this.#wire.synBytes());
+    resetSocket(this.#client);
+  }
+
   /** Judges the SYN and dials the upstream that it is for. */
   open(): void {
     const judgement = this.#wire.syn();
@@ -137,7 +149,7 @@ export class TcpConnection {
     }
     const upstream =
       verdict.kind === "redirect" ? destinations.port(verdict.ifindex) : destinations.upstream;
-    return upstream && { upstream, candidates: upstream.inOrder(this.#parts.nextChoice()) };
+    return upstream && { upstream, candidates: upstream.inOrder(this.#flow.source.address) };
   }
 
   #dial(attempt: number): void {
@@ -147,7 +159,8 @@ export class TcpConnection {
     this.#upstream = upstream;
     this.#destination = destination;
     let failure: DropReason = "upstream_unreachable";
-    upstream.setTimeout(dialTimeoutMs, () => upstream.destroy());
+    const timeoutMs = this.#route!.upstream?.connectTimeoutMs ?? defaultConnectTimeoutMs;
+    upstream.setTimeout(timeoutMs, () => upstream.destroy());
     upstream.once("connect", () => {
       upstream.setTimeout(0);
       this.#parts.onHeard(destination, true);

@@ -12,6 +12,7 @@ import type { Address } from "./plan.ts";
 import { ProxiedArrival } from "./proxied-arrival.ts";
 import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
+import { SourceCounts } from "./source-counts.ts";
 import { Tally } from "./tally.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
 import { resetSocket } from "./tcp-reset.ts";
@@ -27,11 +28,12 @@ export class TcpListener implements Listener {
   #parts: ListenerParts;
   readonly #server: Server;
   readonly #connections: SessionTable<TcpConnection>;
+  /** Connections by client address. */
+  readonly #sources = new SourceCounts();
   /** Connections whose PROXY header is not read yet. */
   readonly #arrivals: SessionTable<ProxiedArrival>;
   #trusted: readonly AddressRange[];
   readonly #shared: ConnectionParts;
-  #choice = 0;
   #isOpen = false;
   /** Set by the first `stop`. */
   #closing: Promise<unknown> | undefined;
@@ -76,7 +78,6 @@ export class TcpListener implements Listener {
       received: new Tally(counters, index, "ingress"),
       replied: new Tally(counters, index, "egress"),
       onHeard: parts.onHeard,
-      nextChoice: () => this.#choice++,
       onUsed: (connection) => this.#connections.touch(connection),
       onClosed: (connection) => this.#closed(connection),
     };
@@ -221,9 +222,14 @@ export class TcpListener implements Listener {
   }
 
   #begin(client: Socket, from: Endpoint, to: Endpoint): void {
-    const { counters, index } = this.#parts;
+    const { counters, index, maxSessionsPerSource } = this.#parts;
     const connection = new TcpConnection(client, from, to, this.#shared);
+    if (this.#sources.of(from.address) >= (maxSessionsPerSource ?? Number.POSITIVE_INFINITY)) {
+      connection.turnAway("source_limit");
+      return;
+    }
     this.#connections.add(connection);
+    this.#sources.add(from.address);
     counters.add(index, "sessions", 1);
     counters.add(index, "sessions_total", 1);
     connection.open();
@@ -236,6 +242,7 @@ export class TcpListener implements Listener {
 
   #closed(connection: TcpConnection): void {
     this.#connections.remove(connection);
+    this.#sources.remove(connection.source);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);
     if (this.#connections.size === 0) for (const end of this.#onEmpty) end();
   }

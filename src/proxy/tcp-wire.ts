@@ -1,5 +1,6 @@
 import type { Endpoint } from "../packet/flow.ts";
 import { Flow } from "../packet/flow.ts";
+import { tcpHeaderBytes } from "../packet/synthesis.ts";
 import {
   type ConversationSegment,
   TcpConversation,
@@ -31,6 +32,11 @@ export class TcpWire {
 
   syn(): Judgement {
     return this.#show("client", this.#conversation.syn(), nothing);
+  }
+
+  /** Bytes of the SYN's frame, of a connection that goes no further: nobody looks at it. */
+  synBytes(): number {
+    return tcpHeaderBytes(this.#toListener, this.#conversation.syn());
   }
 
   synAck(): Judgement {

@@ -1,5 +1,5 @@
 import type { Endpoint, Flow } from "../packet/flow.ts";
-import type { Destination } from "./destinations.ts";
+import type { Destination, Upstream } from "./destinations.ts";
 
 /** A client's address and port, what its frames look like, and its sessions. */
 export class UdpClient<Session extends { readonly destination: Destination }> {
@@ -7,11 +7,11 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
   /** As the socket names it: IPv4-mapped on a dual-stack socket. */
   readonly address: string;
   readonly port: number;
-  /** Picks one of an upstream's addresses: always the same for this client, on any worker. */
-  readonly choice: number;
   readonly toListener: Flow;
   readonly toClient: Flow;
   readonly #sessions = new Map<string, Session>();
+  /** By the upstream's name. */
+  readonly #routes = new Map<string, Destination>();
   /** The session of the last datagram: nearly always that of the next. */
   #recent: Session | undefined;
   /** What it was asked for: equal destinations are one object until a reload makes new ones. */
@@ -23,7 +23,18 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
     this.port = at.port;
     this.toListener = toListener;
     this.toClient = toClient;
-    this.choice = spread(key);
+  }
+
+  /**
+   * The address of an upstream for this client's datagrams: while it has sessions, the one that it
+   * got first, unless that is out or no more the upstream's.
+   */
+  route(upstream: Upstream): Destination {
+    const before = this.#routes.get(upstream.name);
+    const kept = before === undefined ? undefined : upstream.kept(before);
+    const destination = kept ?? upstream.pick(this.address);
+    if (destination !== before) this.#routes.set(upstream.name, destination);
+    return destination;
   }
 
   get hasSessions(): boolean {
@@ -52,11 +63,4 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
     this.#recent = session;
     this.#recentFor = destination;
   }
-}
-
-/** FNV-1a over the characters: a number for each client, evenly spread. */
-function spread(key: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
 }

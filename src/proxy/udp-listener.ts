@@ -12,6 +12,7 @@ import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.
 import type { Address } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
 import { SessionTable } from "./session-table.ts";
+import { SourceCounts } from "./source-counts.ts";
 import { type Forwarded, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
 import { UdpSession } from "./udp-session.ts";
@@ -40,6 +41,8 @@ export class UdpListener implements Listener {
   readonly #received: Tally;
   readonly #replied: Tally;
   readonly #sessions: SessionTable<UdpSession>;
+  /** Sessions by client address. */
+  readonly #sources = new SourceCounts();
   /** Those with sessions, by `endpointKey`. */
   readonly #clients = new Map<string, Client>();
   readonly #strangers = new Map<string, Client>();
@@ -235,16 +238,24 @@ export class UdpListener implements Listener {
       this.#received.dropped(reason, judgement.frameBytes);
       return;
     }
-    const session = client.session(destination) ?? this.#openSession(client, destination);
+    const session = this.#session(client, destination);
+    if (session === undefined) {
+      this.#received.dropped("source_limit", judgement.frameBytes);
+      return;
+    }
     this.#sessions.touch(session);
     session.send(judgement.payload ?? payload, judgement.frameBytes, kind);
   }
 
   /** A copy goes to its port as a redirected datagram does, and is counted as one. */
   #sendCopy(client: Client, { ifindex, payload }: DatagramCopy, frameBytes: number): void {
-    const destination = this.#parts.destinations.port(ifindex)?.pick(client.choice);
-    if (destination === undefined) return;
-    const session = client.session(destination) ?? this.#openSession(client, destination);
+    const upstream = this.#parts.destinations.port(ifindex);
+    if (upstream === undefined) return;
+    const session = this.#session(client, client.route(upstream));
+    if (session === undefined) {
+      this.#received.dropped("source_limit", frameBytes);
+      return;
+    }
     this.#sessions.touch(session);
     session.send(payload, frameBytes, "redirect");
   }
@@ -253,9 +264,12 @@ export class UdpListener implements Listener {
   #destination(client: Client, judgement: Judgement): Destination | undefined {
     const { destinations } = this.#parts;
     const verdict = judgement.verdict;
-    if (verdict.kind === "redirect") return destinations.port(verdict.ifindex)?.pick(client.choice);
+    if (verdict.kind === "redirect") {
+      const upstream = destinations.port(verdict.ifindex);
+      return upstream && client.route(upstream);
+    }
     if (judgement.readdressed) return destinations.named(judgement.host, judgement.port);
-    return destinations.upstream.pick(client.choice);
+    return client.route(destinations.upstream);
   }
 
   #onReply(session: UdpSession, payload: Buffer): void {
@@ -327,6 +341,16 @@ export class UdpListener implements Listener {
     return address;
   }
 
+  /** The client's session with `destination`; undefined where its address may open no more. */
+  #session(client: Client, destination: Destination): UdpSession | undefined {
+    const known = client.session(destination);
+    if (known !== undefined) return known;
+    const most = this.#parts.maxSessionsPerSource ?? Number.POSITIVE_INFINITY;
+    return this.#sources.of(client.address) < most
+      ? this.#openSession(client, destination)
+      : undefined;
+  }
+
   #openSession(client: Client, destination: Destination): UdpSession {
     const session = new UdpSession(client, destination, this.#received, {
       onReply: (from, payload) => this.#onReply(from, payload),
@@ -338,6 +362,7 @@ export class UdpListener implements Listener {
     });
     this.#strangers.delete(client.key);
     this.#sessions.add(session);
+    this.#sources.add(client.address);
     this.#clients.set(client.key, client);
     client.add(session);
     this.#parts.counters.add(this.#parts.index, "sessions", 1);
@@ -353,6 +378,7 @@ export class UdpListener implements Listener {
 
   #forget(session: UdpSession): void {
     this.#settle(session);
+    this.#sources.remove(session.client.address);
     session.client.remove(session);
     if (!session.client.hasSessions) this.#clients.delete(session.client.key);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);

@@ -94,7 +94,18 @@ listeners:
       drainTimeoutMs: 30_000,
       logLevel: "info",
       metricsListen: { host: "127.0.0.1", port: 9464 },
-      upstreams: [{ name: "app", addresses: "echo", where: "t.yaml:2:14" }],
+      upstreams: [
+        {
+          name: "app",
+          addresses: "echo",
+          balance: "round_robin",
+          connectTimeoutMs: 10_000,
+          ejection: { failures: 3, timeMs: 10_000 },
+          healthCheck: undefined,
+          resolveIntervalMs: 30_000,
+          where: "t.yaml:2:14",
+        },
+      ],
       ports: [],
       routes: [],
       filters: [],
@@ -128,7 +139,7 @@ memory: 64MiB
 drainTimeout: 1500ms
 log: { level: debug }
 metrics: { listen: off }
-upstreams: { app: { addresses: ["127.0.0.1:5353", "dns:53"] }, pot: { addresses: ["[::1]:1"] } }
+upstreams: { app: { addresses: ["127.0.0.1:5353", "dns:53"] }, pot: { addresses: ["[::1]:1"], balance: client_hash, connectTimeout: 2s, ejection: { failures: 0 }, healthCheck: { type: http, path: /up, port: 80, timeout: 1s }, resolveInterval: off } }
 ports: { 1000: app, 3: pot }
 filters:
   block:
@@ -160,7 +171,23 @@ listeners:
           { host: "dns", port: 53 },
         ],
       },
-      { name: "pot", addresses: [{ host: "::1", port: 1 }] },
+      {
+        name: "pot",
+        addresses: [{ host: "::1", port: 1 }],
+        balance: "client_hash",
+        connectTimeoutMs: 2_000,
+        ejection: undefined,
+        healthCheck: {
+          type: "http",
+          intervalMs: 5_000,
+          timeoutMs: 1_000,
+          path: "/up",
+          port: 80,
+          healthyAfter: 2,
+          unhealthyAfter: 3,
+        },
+        resolveIntervalMs: undefined,
+      },
     ],
     ports: [
       { ifindex: 3, target: "pot" },

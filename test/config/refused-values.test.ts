@@ -261,10 +261,27 @@ listeners:
 `,
     },
     {
+      title: "an upstream's options stand beside its addresses, and in their bounds",
+      text: `version: 1
+upstreams:
+  a: { balance: client_hash }
+  b: { addresses: ["127.0.0.1:1"], healthCheck: { path: /up } }
+  c: { addresses: ["127.0.0.1:1"], healthCheck: { type: http, path: up }, resolveInterval: 0 }
+  d: { addresses: ["127.0.0.1:1"], balance: random, ejection: { failures: -1 } }
+listeners: [{ name: l, protocol: udp, listen: "127.0.0.1:2", upstream: a }]
+`,
+      problems: `
+3:3: upstreams.a: neither addresses nor echo; add addresses: ["127.0.0.1:5353"], or echo: true for the built-in echo
+4:57: upstreams.b.healthCheck.path: has no effect on a check of type tcp; remove it, or write type: http
+5:69: upstreams.c.healthCheck.path: a path begins with / and has no spaces
+5:92: upstreams.c.resolveInterval: expected a duration, or off, found 0; for example 30s
+6:45: upstreams.d.balance: expected round_robin or client_hash, found "random"; write round_robin or client_hash
+6:75: upstreams.d.ejection.failures: expected a whole number from 0 to 1000, found -1`,
+    },
+    {
       title: "what later versions will have is told apart from misspelt keys",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
-drain: refuse
 filters:
   dns: { expression: udp port 53 }
   code: { bytecode: "r0 = 2\\nexit", shadow: true }
@@ -272,9 +289,8 @@ listeners:
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, io: dgram }
 `,
       problems: `
-3:1: drain: not available in this version; remove it
-6:37: filters.code.shadow: not available in this version; remove it
-8:69: listeners[0].io: not available in this version; remove it
+5:37: filters.code.shadow: not available in this version; remove it
+7:69: listeners[0].io: not available in this version; remove it
 `,
     },
   ],

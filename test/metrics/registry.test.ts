@@ -130,6 +130,19 @@ test("an upstream's address is up until tried, and then as the last worker to tr
   expect(await up("[::1]:53")).toBe(1);
 });
 
+test("an upstream's address with a health check is up as the check says, whatever workers met", async () => {
+  const sources = some();
+  const metrics = metricsOf(sources);
+  const up = async (): Promise<number | undefined> =>
+    (await scrape(metrics))["weir_upstream_up{upstream=app,address=127.0.0.1:53}"];
+  for (const worker of sources.counters) worker.setChecked(0, "down");
+  sources.counters[0]!.upstream(0, true, 1_000);
+  expect(await up()).toBe(0);
+  for (const worker of sources.counters) worker.setChecked(0, "up");
+  sources.counters[0]!.upstream(0, false, 1_001);
+  expect(await up()).toBe(1);
+});
+
 test("what the kernel dropped is asked of the kernel", async () => {
   const found = await scrape(metricsOf(some()));
   expect(found["weir_receive_errors_total{listener=web,reason=kernel_dropped}"]).toBe(7);

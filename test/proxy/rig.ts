@@ -20,7 +20,8 @@ import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
-import { Destinations, Upstream } from "../../src/proxy/destinations.ts";
+import { AddressStates } from "../../src/proxy/address-states.ts";
+import { Destinations, upstreamsOf } from "../../src/proxy/destinations.ts";
 import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
@@ -127,6 +128,7 @@ export interface Rig {
   readonly counters: Counters;
   readonly faults: readonly FaultReport[];
   readonly listener: Listener;
+  readonly clock: TurnClock;
   /** Frames whose counters say they went in: by verdict. */
   packets(direction: "ingress" | "egress"): Record<string, number>;
   drops(direction: "ingress" | "egress"): Record<string, number>;
@@ -203,13 +205,15 @@ export async function startRig(
   const upstreams = options.upstreams.map((upstream, i) =>
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
-  const addresses = upstreams.flatMap((upstream) => new Upstream(upstream).addresses);
+  const states = new AddressStates(upstreams, counters, () => clock.nowMs());
+  const made = upstreamsOf(upstreams, states);
+  const addresses = made.flatMap((upstream) => upstream.addresses);
   const parts: ListenerParts = {
     plan,
     index: 0,
     ingress: chain(options.ingress),
     egress: chain(options.egress),
-    destinations: new Destinations({ upstreams, ports }, plan),
+    destinations: new Destinations({ ports }, plan, made),
     peerPorts: new PeerPorts(ports),
     counters,
     arena,
@@ -220,9 +224,10 @@ export async function startRig(
     cpu: 0,
     onHeard: ({ upstream, key }, up) => {
       const index = addresses.findIndex((one) => one.upstream === upstream && one.key === key);
-      if (index >= 0) counters.upstream(index, up, clock.nowMs());
+      if (index >= 0) states.heard(index, up);
     },
     maxSessions: plan.maxSessions,
+    maxSessionsPerSource: plan.maxSessionsPerSource,
     reusePort: false,
   };
   const listener = listenerOf(protocol, parts);
@@ -237,6 +242,7 @@ export async function startRig(
     counters,
     faults,
     listener,
+    clock,
     packets: (direction) => readPackets(counters, direction),
     drops: (direction) => readDrops(counters, direction),
   };

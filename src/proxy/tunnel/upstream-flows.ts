@@ -5,11 +5,12 @@ import { Flow } from "../../packet/flow.ts";
 import { FrameView } from "../../packet/frame-view.ts";
 import { ipProtocols } from "../../packet/ip-protocol.ts";
 import { writeUdpFrame } from "../../packet/synthesis.ts";
-import type { Upstream } from "../destinations.ts";
+import type { Destination, Upstream } from "../destinations.ts";
 import { formatEndpoint } from "../endpoint.ts";
 import type { ListenerParts, ListenerSettings } from "../listener.ts";
 import type { SessionInfo } from "../session-info.ts";
 import { SessionTable } from "../session-table.ts";
+import { SourceCounts } from "../source-counts.ts";
 import type { Tally } from "../tally.ts";
 import { UdpClient } from "../udp-client.ts";
 import { UdpSession } from "../udp-session.ts";
@@ -48,6 +49,8 @@ export class UpstreamFlows {
   readonly #events: UpstreamFlowsEvents;
   readonly #clients = new Map<string, TunnelClient>();
   readonly #sessions: SessionTable<UdpSession>;
+  /** Sessions by the inner address of the client. */
+  readonly #sources = new SourceCounts();
   readonly #frame = new FrameView();
 
   /** `tally` counts the ingress direction: sessions report to it what became of a datagram. */
@@ -81,8 +84,8 @@ export class UpstreamFlows {
     if (bad !== undefined) return bad;
     if (!frame.routable || frame.protocol !== ipProtocols.udp) return "not_routable";
     const client = this.#client(arrival, datagram);
-    const destination = upstream.pick(client.udp.choice);
-    const session = client.udp.session(destination) ?? this.#open(client, destination);
+    const session = this.#session(client, client.udp.route(upstream));
+    if (session === undefined) return "source_limit";
     this.#sessions.touch(session);
     // The kernel may take the bytes later than the datagram is ours.
     const payload = datagram.slice(frame.payloadOffset, frame.payloadEnd);
@@ -162,7 +165,17 @@ export class UpstreamFlows {
     return { peer, vni, etherType, address, port, hash, header, udp };
   }
 
-  #open(client: TunnelClient, destination: ReturnType<Upstream["pick"]>): UdpSession {
+  /** The client's session with `destination`; undefined where its address may open no more. */
+  #session(client: TunnelClient, destination: Destination): UdpSession | undefined {
+    const known = client.udp.session(destination);
+    if (known !== undefined) return known;
+    const most = this.#parts.maxSessionsPerSource ?? Number.POSITIVE_INFINITY;
+    return this.#sources.of(client.udp.address) < most
+      ? this.#open(client, destination)
+      : undefined;
+  }
+
+  #open(client: TunnelClient, destination: Destination): UdpSession {
     const { index, onHeard } = this.#parts;
     const session = new UdpSession(client.udp, destination, this.#tally, {
       onReply: (from, payload) => {
@@ -176,6 +189,7 @@ export class UpstreamFlows {
       },
     });
     this.#sessions.add(session);
+    this.#sources.add(client.udp.address);
     this.#clients.set(client.udp.key, client);
     client.udp.add(session);
     this.#counters.add(index, "sessions", 1);
@@ -190,6 +204,7 @@ export class UpstreamFlows {
   }
 
   #forget(session: UdpSession): void {
+    this.#sources.remove(session.client.address);
     session.client.remove(session);
     if (!session.client.hasSessions) this.#clients.delete(session.client.key);
     this.#counters.add(this.#parts.index, "sessions", -1);

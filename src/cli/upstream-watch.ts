@@ -1,0 +1,48 @@
+import { NameWatch } from "../config/name-watch.ts";
+import type { LiveConfig, LoadedConfig } from "../config/reload.ts";
+import { Counters } from "../filter/counters.ts";
+import { HealthChecks } from "../proxy/health-checks.ts";
+import { hostPort } from "./host-port.ts";
+import type { Log } from "./log.ts";
+
+/** What the main thread does for upstreams while the proxy runs: health checks, and names looked up again. */
+export class UpstreamWatch {
+  readonly #checks: HealthChecks;
+  readonly #names: NameWatch;
+
+  /** `live` is asked for when there is something to put in force. */
+  constructor(log: Log, live: () => LiveConfig | undefined) {
+    this.#checks = new HealthChecks(({ upstream, address, up, detail }) => {
+      const told = { upstream, address: hostPort(address.host, address.port), detail };
+      if (up) log.info(told, "upstream is up");
+      else log.warn(told, "upstream is down");
+    });
+    this.#names = new NameWatch({
+      onAddresses: async (config, upstream, addresses) => {
+        const done = await live()?.readdress(config, upstream, addresses);
+        const told = {
+          upstream,
+          addresses: addresses.map(({ host, port }) => hostPort(host, port)),
+        };
+        if (done?.ok === true) log.info(told, "upstream has other addresses");
+        else
+          for (const { message } of done?.error ?? [])
+            log.error({ ...told, error: message }, "upstream's other addresses not taken");
+      },
+      onFailure: (upstream, host, code) =>
+        log.warn({ upstream, host, code }, "name not found: upstream keeps its addresses"),
+    });
+  }
+
+  follow(loaded: LoadedConfig): void {
+    const { plan } = loaded.prepared;
+    const workers = plan.workers.map(({ counters }) => new Counters(plan.memory, counters));
+    this.#checks.follow(plan.upstreams, workers);
+    this.#names.follow(loaded);
+  }
+
+  stop(): void {
+    this.#checks.stop();
+    this.#names.stop();
+  }
+}
