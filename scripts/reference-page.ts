@@ -51,6 +51,16 @@ completion and help in editors: begin a file with
   map each CPU gets the value. A device map's value may be the name of a port's upstream. In an entry
   file a line is \`key,value\`.
 
+## Access log
+
+JSON lines of level \`info\` beside the rest of the log (\`accessLog\`). \`session start\` and \`session end\`
+have the listener, protocol, client and upstream address and a \`session\` that is the same in both; the
+end has \`reason\`, \`durationMs\`, and for \`ingress\` and \`egress\` the packets by verdict and the bytes of
+their frames. Reasons are \`closed\`, \`idle\`, \`client_reset\`, \`upstream_reset\`, or a
+[drop's](metrics.md). A TCP connection that reaches no upstream has an end only. \`packet dropped\` has
+direction and reason. What comes too fast (100 drops, 10,000 session lines a second and worker) is
+left out, and \`access log lines left out\` tells how many.
+
 ## Reload
 
 Nothing changes until the new config is checked, its programs are compiled and its sockets bound;

@@ -13,6 +13,7 @@ import { type Echo, startEcho } from "../proxy/echo.ts";
 import { EventPump, type EventSource } from "../proxy/event-pump.ts";
 import { KernelDrops } from "../proxy/kernel-drops.ts";
 import { type RunningProxy, startProxy } from "../proxy/supervisor.ts";
+import { logAccess } from "./access-lines.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { waitForEnding } from "./ending.ts";
 import { eventSources } from "./event-sources.ts";
@@ -103,6 +104,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   const started = await startProxy(prepared.value.plan, {
     onFault: (fault) => log.warn(fault, "filter aborted"),
     onTrace: (line) => log.info({ line }, "bpf_trace_printk"),
+    onAccess: (lines) => logAccess(lines, log),
     onWarning: (message) => log.warn(message),
     onWorkerRestart: (worker, cause) => {
       metrics.value.workerRestarted();

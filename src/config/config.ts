@@ -4,7 +4,12 @@ import type { TailCalls } from "../filter/program-arrays.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
-import type { EjectionPlan, HealthCheckPlan, ProxyProtocolPlan } from "../proxy/plan.ts";
+import type {
+  AccessLogPlan,
+  EjectionPlan,
+  HealthCheckPlan,
+  ProxyProtocolPlan,
+} from "../proxy/plan.ts";
 import type { AddressRange, AdminListen, HostPort } from "./scalars.ts";
 
 /** A config that holds: every name in it exists, every object is read, every entry is bytes. */
@@ -19,6 +24,7 @@ export interface Config {
   /** Where pinned maps are kept: a path. Undefined: no map is pinned. */
   readonly stateDir: string | undefined;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  readonly accessLog: AccessLogPlan;
   /** Whether a change of one of `files` is a reload. */
   readonly watch: boolean;
   /** The config file and all that it names: objects, entry files. */

@@ -170,6 +170,7 @@ function resolved(
     drainTimeoutMs: values.drainTimeout,
     stateDir: values.stateDir && resolvePath(values.stateDir, problems),
     logLevel: values.log.level,
+    accessLog: values.accessLog,
     watch: values.reload.watch,
     files: [...new Set([problems.source.file, ...filters.flatMap((filter) => filter.files)])],
     metricsListen: values.metrics.listen === "off" ? undefined : values.metrics.listen,

@@ -19,6 +19,9 @@ export const overrides: Readonly<Record<string, KeyPath>> = {
   WEIR_ADMIN_TOKEN_FILE: ["admin", "tokenFile"],
   WEIR_RELOAD_WATCH: ["reload", "watch"],
   WEIR_LOG_LEVEL: ["log", "level"],
+  WEIR_ACCESS_LOG_SESSIONS: ["accessLog", "sessions"],
+  WEIR_ACCESS_LOG_SAMPLE: ["accessLog", "sample"],
+  WEIR_ACCESS_LOG_DROPS: ["accessLog", "drops"],
   WEIR_METRICS_LISTEN: ["metrics", "listen"],
 };
 

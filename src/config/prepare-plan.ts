@@ -154,6 +154,7 @@ export async function preparePlan(
     upstreams: upstreams.value,
     ports,
     routes: config.routes,
+    accessLog: config.accessLog,
   };
   return ok({ plan, arena, runtime, filters: running, counters: counters.value, fallbacks });
 }

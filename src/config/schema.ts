@@ -35,6 +35,9 @@ const durationOrOff = textOf<number | "off">("a duration, or off", "30s", (text)
   text === "off" ? { ok: true, value: "off" as const } : parseDuration(text),
 );
 
+const fraction = z.number().min(0).max(1);
+schemaNotes.add(fraction, { noun: "a number from 0 to 1" });
+
 const ejection = block({
   failures: wholeNumber(0, 1000)
     .default(3)
@@ -162,6 +165,18 @@ export const configSchema = block({
   })
     .prefault({})
     .describe("Logging."),
+  accessLog: block({
+    sessions: choice(["off", "sampled", "all"])
+      .default("off")
+      .describe("Sessions and connections whose start and end are logged."),
+    sample: fraction.default(0.01).describe("The share of them that sampled logs, from 0 to 1."),
+    drops: z
+      .boolean()
+      .default(false)
+      .describe("Log dropped packets, at most 100 a second on each worker."),
+  })
+    .prefault({})
+    .describe("Log lines of sessions and drops, of level info. No payload is ever logged."),
   reload: block({
     watch: z
       .boolean()

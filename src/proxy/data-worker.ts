@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { CaptureTap } from "../filter/capture-tap.ts";
 import type { Arena } from "../runtime/arena.ts";
+import { type AccessLine, AccessLog } from "./access-log.ts";
 import type { Destination } from "./destinations.ts";
 import { Generation } from "./generation.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
@@ -14,6 +15,12 @@ import { TcpListener } from "./tcp-listener.ts";
 import { TunnelListener } from "./tunnel/tunnel-listener.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
+
+/** What a worker tells as it runs, that carries packets. */
+export interface DataWorkerEvents extends WorkerEvents {
+  /** Lines of the access log. */
+  readonly onAccess: (lines: readonly AccessLine[]) => void;
+}
 
 /** A listener, what it was asked to bind to (with the port that it got), and where it is bound. */
 interface BoundListener {
@@ -41,6 +48,7 @@ export class DataWorker {
   readonly #arena: Arena;
   readonly #parts: WorkerParts;
   readonly #clock = new TurnClock();
+  readonly #accessLog: AccessLog;
   readonly #slots: PacketSlots;
   readonly #captures: CaptureTap;
   readonly #walks = new SessionWalks(() => this.#allListeners());
@@ -51,13 +59,14 @@ export class DataWorker {
   readonly #closing = new Set<BoundListener>();
 
   /** Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. */
-  constructor(plan: ProxyPlan, worker: number, events: WorkerEvents) {
+  constructor(plan: ProxyPlan, worker: number, events: DataWorkerEvents) {
     const own = workerPlan(plan, worker);
     const clock = this.#clock;
     const random = (): number => (Math.random() * 2 ** 32) >>> 0;
     this.#parts = workerParts(plan, worker, events, clock, random);
     this.#worker = worker;
     this.#arena = this.#parts.context.arena;
+    this.#accessLog = new AccessLog(worker, events.onAccess, () => clock.nowMs());
     this.#slots = new PacketSlots(own.slots, own.slotCount);
     this.#captures = new CaptureTap(this.#arena, worker, () => clock.nowMs());
   }
@@ -108,6 +117,7 @@ export class DataWorker {
     const gone = this.#listeners.filter((bound) => !prepared.listeners.includes(bound));
     this.#prepared = undefined;
     this.#generation = prepared.generation;
+    this.#accessLog.follow(prepared.generation.plan.accessLog);
     for (const [index, bound] of prepared.listeners.entries())
       if (this.#listeners.includes(bound))
         bound.listener.follow(prepared.generation.settings[index]!);
@@ -143,6 +153,7 @@ export class DataWorker {
     await this.abort();
     const all = [...this.#listeners, ...this.#closing];
     await Promise.all(all.map(({ listener }) => listener.stop(drainTimeoutMs)));
+    this.#accessLog.flush();
   }
 
   /** Those in force, and those that are ending. */
@@ -176,6 +187,7 @@ export class DataWorker {
       clock: this.#clock,
       cpu: this.#worker,
       captures: this.#captures,
+      accessLog: this.#accessLog,
       onHeard: (destination, up) => this.#onHeard(destination, up),
       reusePort: plan.workers.length > 1,
     });

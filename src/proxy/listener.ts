@@ -4,6 +4,7 @@ import type { CaptureTap } from "../filter/capture-tap.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Counters } from "../filter/counters.ts";
 import type { Arena } from "../runtime/arena.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
@@ -38,6 +39,7 @@ export interface ListenerParts extends ListenerSettings {
   readonly clock: TurnClock;
   readonly cpu: number;
   readonly captures: CaptureTap;
+  readonly accessLog: AccessLog;
   /** A destination answered, or could not be reached. */
   readonly onHeard: (destination: Destination, up: boolean) => void;
   /** Other workers bind the same address. */

@@ -1,4 +1,5 @@
 import type { FaultReport } from "../filter/fault-reporter.ts";
+import type { AccessLine } from "./access-log.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 
@@ -34,6 +35,7 @@ export type WorkerMessage =
   | { readonly kind: "trace"; readonly line: string }
   /** To the question of that number. */
   | { readonly kind: "answer"; readonly number: number; readonly answer: WorkerAnswer }
+  | { readonly kind: "access"; readonly lines: readonly AccessLine[] }
   /** After `stop`: everything is closed. It ends by itself. */
   | { readonly kind: "stopped" };
 

@@ -22,6 +22,16 @@ export interface ProxyPlan {
   readonly ports: readonly PortPlan[];
   /** What bpf_fib_lookup finds. Absent: nothing. */
   readonly routes?: readonly Route[];
+  /** Absent: nothing. */
+  readonly accessLog?: AccessLogPlan;
+}
+
+/** What of sessions and drops is logged. */
+export interface AccessLogPlan {
+  readonly sessions: "off" | "sampled" | "all";
+  /** The share of sessions that `sampled` means, from 0 to 1. */
+  readonly sample: number;
+  readonly drops: boolean;
 }
 
 /** A worker's own pieces of the arena (offsets). Its place in the list is its CPU number. */

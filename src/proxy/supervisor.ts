@@ -3,6 +3,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { Counters } from "../filter/counters.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
+import type { AccessLine } from "./access-log.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
@@ -14,6 +15,8 @@ export interface SupervisorOptions {
   readonly onFault: (report: FaultReport) => void;
   /** A line of `bpf_trace_printk`. */
   readonly onTrace?: (line: string) => void;
+  /** Lines of the access log, of one worker, in the order of what they tell. */
+  readonly onAccess?: (lines: readonly AccessLine[]) => void;
   /** A worker ended that was not told to. It is started again, with the maps as they are. */
   readonly onWorkerRestart?: (worker: number, cause: string) => void;
   /** Workers ended too often to be started again: this one's packets go nowhere. */
@@ -223,6 +226,7 @@ class Supervisor implements RunningProxy {
     const events: ThreadEvents = {
       onFault: this.#options.onFault,
       onTrace: (line) => this.#options.onTrace?.(line),
+      onAccess: (lines) => this.#options.onAccess?.(lines),
       onDied: (cause) => this.#died(number, cause),
     };
     const started = await WorkerThread.start(plan, number, events);

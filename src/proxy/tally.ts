@@ -5,6 +5,9 @@ import type { Direction, Verdict } from "../filter/verdict.ts";
 /** What a packet that was not dropped became. */
 export type Forwarded = "pass" | "redirect" | "tx";
 
+/** Who counts the packets of one direction: a listener's own tally, or one that also keeps a log. */
+export type PacketTally = Pick<Tally, "forwarded" | "passedUnseen" | "ended" | "dropped" | "lost">;
+
 /**
  * Counts one direction of a listener. Each packet is counted once, when its fate is known: as
  * what became of it, or as dropped with the one reason why. Bytes are the frame's as it came.

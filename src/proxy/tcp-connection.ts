@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import type { Endpoint } from "../packet/flow.ts";
 import type { TcpSide } from "../packet/tcp-conversation.ts";
+import type { AccessLog, EndReason } from "./access-log.ts";
 import {
   type Destination,
   type Destinations,
@@ -11,9 +12,10 @@ import {
 import type { FrameJudge, Judgement } from "./frame-judge.ts";
 import type { ListenerPlan } from "./plan.ts";
 import { type ProxiedFlow, writeProxyHeader } from "./proxy-protocol.ts";
+import { SessionLedger, type SessionTallies } from "./session-ledger.ts";
 import { SessionLink } from "./session-table.ts";
 import { upstreamDropReason } from "./socket-error.ts";
-import type { Tally } from "./tally.ts";
+import type { PacketTally, Tally } from "./tally.ts";
 import { TcpPump } from "./tcp-pump.ts";
 import { resetSocket } from "./tcp-reset.ts";
 import { TcpWire } from "./tcp-wire.ts";
@@ -28,6 +30,7 @@ export interface ConnectionParts {
   readonly egress: FrameJudge;
   readonly received: Tally;
   readonly replied: Tally;
+  readonly accessLog: AccessLog;
   /** A destination took a connection, or did not. */
   readonly onHeard: (destination: Destination, up: boolean) => void;
   readonly onUsed: (connection: TcpConnection) => void;
@@ -62,6 +65,7 @@ export class TcpConnection {
   readonly #client: Socket;
   readonly #parts: ConnectionParts;
   readonly #wire: TcpWire;
+  readonly #tallies: SessionTallies;
   /** Whose connection it is, as the upstream may be told. */
   readonly #flow: ProxiedFlow;
   #upstream: Socket | undefined;
@@ -79,6 +83,8 @@ export class TcpConnection {
     this.#parts = parts;
     this.#flow = { source: from, destination: to };
     this.#wire = new TcpWire(from, to, parts.ingress, parts.egress);
+    const { accessLog, plan, received, replied } = parts;
+    this.#tallies = SessionLedger.begin(accessLog, plan, from, received, replied);
     client.on("error", () => this.#broken("client"));
     client.on("close", () => this.#socketClosed());
   }
@@ -101,7 +107,8 @@ export class TcpConnection {
   /** Instead of `open`: the SYN is dropped for `reason`, unseen by filters, and the client reset. */
   turnAway(reason: DropReason): void {
     this.#state = "closed";
-    this.#parts.received.dropped(reason, this.#wire.synBytes());
+    this.#tallies.received.dropped(reason, this.#wire.synBytes());
+    this.#tallies.ledger?.ended(reason);
     resetSocket(this.#client);
   }
 
@@ -109,7 +116,7 @@ export class TcpConnection {
   open(): void {
     const judgement = this.#wire.syn();
     const { verdict, frameBytes } = judgement;
-    const { received } = this.#parts;
+    const { received } = this.#tallies;
     if (verdict.kind === "drop" || verdict.kind === "aborted") {
       received.ended(verdict, frameBytes);
       this.#refuse();
@@ -134,8 +141,12 @@ export class TcpConnection {
     this.#dial(0);
   }
 
-  /** Ends the connection from our side, by RST. A SYN that is still dialled is dropped for `reason`. */
-  end(reason: DropReason): void {
+  /**
+   * Ends the connection from our side, by RST. A SYN that is still dialled is dropped for `reason`;
+   * the log is told `as`, where that is another.
+   */
+  end(reason: DropReason, as: EndReason = reason): void {
+    this.#tallies.ledger?.willEnd(as);
     this.#settleSyn(reason);
     this.#abort();
   }
@@ -185,6 +196,7 @@ export class TcpConnection {
   #connected(upstream: Socket): void {
     this.#settleSyn(undefined);
     this.#state = "open";
+    this.#tallies.ledger?.started(this.#destination!);
     if (this.#fateOf("upstream", this.#wire.synAck(), false) !== "forward") {
       resetSocket(upstream);
       this.#refuse();
@@ -309,6 +321,7 @@ export class TcpConnection {
   /** A socket reported an error: `side` is gone without a FIN. */
   #broken(side: TcpSide): void {
     if (this.#state === "closed") return;
+    this.#tallies.ledger?.willEnd(side === "client" ? "client_reset" : "upstream_reset");
     this.#settleSyn(undefined);
     this.#showReset(side);
     this.#close(() => this.#resetBoth());
@@ -336,13 +349,17 @@ export class TcpConnection {
   #socketClosed(): void {
     if (this.#state !== "open" || this.#upstream === undefined) return;
     const [client, upstream] = [this.#client, this.#upstream];
-    if (client.destroyed && upstream.destroyed) this.#close(() => {});
+    if (client.destroyed && upstream.destroyed) {
+      this.#tallies.ledger?.willEnd("closed");
+      this.#close(() => {});
+    }
     // A FIN that a filter kept back leaves the other side waiting for what can come no more.
     else if (!client.writableEnded || !upstream.writableEnded) this.#abort();
   }
 
   #close(endSockets: () => void): void {
     this.#state = "closed";
+    this.#tallies.ledger?.ended("closed");
     endSockets();
     this.#parts.onClosed(this);
   }
@@ -352,11 +369,11 @@ export class TcpConnection {
     const syn = this.#syn;
     if (syn === undefined) return;
     this.#syn = undefined;
-    if (reason === undefined) this.#parts.received.forwarded(syn.kind, syn.frameBytes);
-    else this.#parts.received.dropped(reason, syn.frameBytes);
+    if (reason === undefined) this.#tallies.received.forwarded(syn.kind, syn.frameBytes);
+    else this.#tallies.received.dropped(reason, syn.frameBytes);
   }
 
-  #tally(side: TcpSide): Tally {
-    return side === "client" ? this.#parts.received : this.#parts.replied;
+  #tally(side: TcpSide): PacketTally {
+    return side === "client" ? this.#tallies.received : this.#tallies.replied;
   }
 }

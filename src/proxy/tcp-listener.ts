@@ -46,7 +46,7 @@ export class TcpListener implements Listener {
       capacity: parts.maxSessions,
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
-      onIdle: (connection) => connection.end("upstream_unreachable"),
+      onIdle: (connection) => connection.end("upstream_unreachable", "idle"),
       onEvicted: (connection) => {
         this.#parts.counters.add(this.#parts.index, "sessions_evicted_total", 1);
         connection.end("session_limit");
@@ -75,6 +75,7 @@ export class TcpListener implements Listener {
       destinations: parts.destinations,
       ingress: new FrameJudge(parts.ingress, { ...judging, direction: "ingress" }),
       egress: new FrameJudge(parts.egress, { ...judging, direction: "egress" }),
+      accessLog: parts.accessLog,
       received: new Tally(counters, index, "ingress"),
       replied: new Tally(counters, index, "egress"),
       onHeard: parts.onHeard,

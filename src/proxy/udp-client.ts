@@ -41,6 +41,11 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
     return this.#sessions.size > 0;
   }
 
+  /** The session of its last datagram that had one. */
+  get recent(): Session | undefined {
+    return this.#recent;
+  }
+
   session(destination: Destination): Session | undefined {
     if (this.#recentFor === destination) return this.#recent;
     const session = this.#sessions.get(destination.key);

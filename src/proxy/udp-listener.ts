@@ -1,8 +1,10 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
+import type { DropReason } from "../common/drop-reason.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { Flow } from "../packet/flow.ts";
+import type { EndReason } from "./access-log.ts";
 import type { Destination } from "./destinations.ts";
 import { endpointKey, formatEndpoint } from "./endpoint.ts";
 import { FrameJudge, type Judgement } from "./frame-judge.ts";
@@ -11,9 +13,10 @@ import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.ts";
 import type { Address } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
+import { SessionLedger } from "./session-ledger.ts";
 import { SessionTable } from "./session-table.ts";
 import { SourceCounts } from "./source-counts.ts";
-import { type Forwarded, Tally } from "./tally.ts";
+import { type Forwarded, type PacketTally, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
 import { UdpSession } from "./udp-session.ts";
 import { maxPayloadBytes, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
@@ -76,7 +79,7 @@ export class UdpListener implements Listener {
       capacity: parts.maxSessions,
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
-      onIdle: (session) => this.#end(session, "session_limit"),
+      onIdle: (session) => this.#end(session, "session_limit", "idle"),
       onEvicted: (session) => {
         this.#parts.counters.add(this.#parts.index, "sessions_evicted_total", 1);
         this.#end(session, "session_limit");
@@ -108,7 +111,8 @@ export class UdpListener implements Listener {
         this.#socket.on("message", (payload, from) => {
           if (this.#state === "open") this.#onDatagram(payload, from);
           else if (this.#state === "draining")
-            this.#received.dropped(
+            this.#dropped(
+              this.#client(from),
               "shutting_down",
               this.#client(from).toListener.headerBytes + payload.length,
             );
@@ -214,7 +218,8 @@ export class UdpListener implements Listener {
     switch (verdict.kind) {
       case "drop":
       case "aborted":
-        this.#received.ended(verdict, judgement.frameBytes);
+        if (client.recent?.tallies.ledger === undefined) this.#logDrop(client, verdict.reason);
+        this.#tally(client).ended(verdict, judgement.frameBytes);
         return;
       case "tx":
         this.#toClient(
@@ -222,7 +227,7 @@ export class UdpListener implements Listener {
           judgement.payload ?? payload,
           judgement.frameBytes,
           "tx",
-          this.#received,
+          this.#tally(client),
         );
         return;
       case "redirect":
@@ -235,12 +240,12 @@ export class UdpListener implements Listener {
     const destination = this.#destination(client, judgement);
     if (destination === undefined) {
       const reason = kind === "redirect" ? "redirect_unknown_port" : "destination_not_allowed";
-      this.#received.dropped(reason, judgement.frameBytes);
+      this.#dropped(client, reason, judgement.frameBytes);
       return;
     }
     const session = this.#session(client, destination);
     if (session === undefined) {
-      this.#received.dropped("source_limit", judgement.frameBytes);
+      this.#dropped(client, "source_limit", judgement.frameBytes);
       return;
     }
     this.#sessions.touch(session);
@@ -253,7 +258,7 @@ export class UdpListener implements Listener {
     if (upstream === undefined) return;
     const session = this.#session(client, client.route(upstream));
     if (session === undefined) {
-      this.#received.dropped("source_limit", frameBytes);
+      this.#dropped(client, "source_limit", frameBytes);
       return;
     }
     this.#sessions.touch(session);
@@ -278,14 +283,14 @@ export class UdpListener implements Listener {
     const judgement = this.#egress.datagram(client.toClient, payload);
     const verdict = judgement.verdict;
     if (verdict.kind === "drop" || verdict.kind === "aborted")
-      this.#replied.ended(verdict, judgement.frameBytes);
+      session.tallies.replied.ended(verdict, judgement.frameBytes);
     else
       this.#toClient(
         client,
         judgement.payload ?? payload,
         judgement.frameBytes,
         "pass",
-        this.#replied,
+        session.tallies.replied,
       );
     if (this.#state === "draining") this.#settle(session);
   }
@@ -295,7 +300,7 @@ export class UdpListener implements Listener {
     payload: Uint8Array,
     frameBytes: number,
     kind: Forwarded,
-    tally: Tally,
+    tally: PacketTally,
   ): void {
     if (payload.length > maxPayloadBytes[client.toClient.family])
       tally.dropped("frame_too_large", frameBytes);
@@ -351,8 +356,26 @@ export class UdpListener implements Listener {
       : undefined;
   }
 
+  /** Counts what a client sends: for its session, if it has one. */
+  #tally(client: Client): PacketTally {
+    return client.recent?.tallies.received ?? this.#received;
+  }
+
+  #dropped(client: Client, reason: DropReason, frameBytes: number): void {
+    if (client.recent?.tallies.ledger === undefined) this.#logDrop(client, reason);
+    this.#tally(client).dropped(reason, frameBytes);
+  }
+
+  /** For a client whose session, if it has one, does not log them itself. */
+  #logDrop(client: Client, reason: DropReason): void {
+    const { accessLog, plan } = this.#parts;
+    SessionLedger.dropOf(accessLog, plan, client, reason);
+  }
+
   #openSession(client: Client, destination: Destination): UdpSession {
-    const session = new UdpSession(client, destination, this.#received, {
+    const { accessLog, plan } = this.#parts;
+    const tallies = SessionLedger.begin(accessLog, plan, client, this.#received, this.#replied);
+    const session = new UdpSession(client, destination, tallies, {
       onReply: (from, payload) => this.#onReply(from, payload),
       onHeard: this.#parts.onHeard,
       onClosed: (closed) => {
@@ -371,8 +394,12 @@ export class UdpListener implements Listener {
     return session;
   }
 
-  #end(session: UdpSession, reason: "session_limit" | "shutting_down"): void {
-    session.close(reason);
+  #end(
+    session: UdpSession,
+    reason: "session_limit" | "shutting_down",
+    as: EndReason = reason,
+  ): void {
+    session.close(reason, as);
     this.#forget(session);
   }
 

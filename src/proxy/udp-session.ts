@@ -1,9 +1,11 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { DropReason } from "../common/drop-reason.ts";
+import type { EndReason } from "./access-log.ts";
 import type { Destination } from "./destinations.ts";
+import type { SessionTallies } from "./session-ledger.ts";
 import { SessionLink } from "./session-table.ts";
 import { upstreamDropReason } from "./socket-error.ts";
-import type { Forwarded, Tally } from "./tally.ts";
+import type { Forwarded } from "./tally.ts";
 import type { UdpClient } from "./udp-client.ts";
 import { maxPayloadBytes, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
 
@@ -32,7 +34,7 @@ export class UdpSession {
   readonly client: UdpClient<UdpSession>;
   readonly destination: Destination;
   readonly #socket: Socket;
-  readonly #tally: Tally;
+  readonly tallies: SessionTallies;
   readonly #events: SessionEvents;
   #state: "connecting" | "connected" | "closed" = "connecting";
   #waiting: Waiting[] = [];
@@ -42,16 +44,16 @@ export class UdpSession {
   #closedFor: DropReason = "upstream_error";
   #awaitsAnswer = false;
 
-  /** `tally` counts the ingress direction. Nothing happens before `open`. */
+  /** Nothing happens before `open`. */
   constructor(
     client: UdpClient<UdpSession>,
     destination: Destination,
-    tally: Tally,
+    tallies: SessionTallies,
     events: SessionEvents,
   ) {
     this.client = client;
     this.destination = destination;
-    this.#tally = tally;
+    this.tallies = tallies;
     this.#events = events;
     this.#socket = createSocket({
       type: destination.family === 4 ? "udp4" : "udp6",
@@ -71,6 +73,7 @@ export class UdpSession {
 
   /** Connects. What goes wrong may be told before this returns. */
   open(): void {
+    this.tallies.ledger?.started(this.destination);
     this.#socket.connect(this.destination.port, this.destination.host);
   }
 
@@ -80,29 +83,34 @@ export class UdpSession {
    */
   send(payload: Uint8Array, frameBytes: number, kind: Forwarded): void {
     if (payload.length > maxPayloadBytes[this.destination.family]) {
-      this.#tally.dropped("frame_too_large", frameBytes);
+      this.tallies.received.dropped("frame_too_large", frameBytes);
       return;
     }
     this.#awaitsAnswer = true;
     if (this.#state === "connecting") this.#wait(payload, frameBytes, kind);
-    else if (this.#state === "closed") this.#tally.dropped(this.#closedFor, frameBytes);
+    else if (this.#state === "closed") this.tallies.received.dropped(this.#closedFor, frameBytes);
     else this.#sendNow(payload, frameBytes, kind);
   }
 
-  /** Ends the session. Datagrams that still wait are dropped for `reason`. */
-  close(reason: DropReason): void {
+  /**
+   * Ends the session. Datagrams that still wait are dropped for `reason`; the log is told `as`, where
+   * that is another.
+   */
+  close(reason: DropReason, as: EndReason = reason): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#closedFor = reason;
-    for (const waiting of this.#waiting) this.#tally.dropped(reason, waiting.frameBytes);
+    for (const waiting of this.#waiting) this.tallies.received.dropped(reason, waiting.frameBytes);
     this.#waiting = [];
+    this.tallies.ledger?.willEnd(as);
+    this.tallies.ledger?.ended(as);
     this.#socket.close();
   }
 
   #wait(payload: Uint8Array, frameBytes: number, kind: Forwarded): void {
     const bytes = this.#waitingBytes + payload.length;
     if (this.#waiting.length === maxWaiting || bytes > maxWaitingBytes) {
-      this.#tally.dropped("send_queue_full", frameBytes);
+      this.tallies.received.dropped("send_queue_full", frameBytes);
       return;
     }
     this.#waitingBytes = bytes;
@@ -111,19 +119,19 @@ export class UdpSession {
 
   #sendNow(payload: Uint8Array, frameBytes: number, kind: Forwarded): void {
     if (this.#socket.getSendQueueSize() > maxQueuedBytes) {
-      this.#tally.dropped("send_queue_full", frameBytes);
+      this.tallies.received.dropped("send_queue_full", frameBytes);
       return;
     }
     if (this.#answered) {
-      this.#tally.forwarded(kind, frameBytes);
+      this.tallies.received.forwarded(kind, frameBytes);
       this.#socket.send(payload);
       return;
     }
     // A callback costs time, and is how a refused send shows itself: worth it until the upstream
     // is known to be there.
     this.#socket.send(payload, (error) => {
-      if (error === null) this.#tally.forwarded(kind, frameBytes);
-      else this.#tally.dropped(upstreamDropReason(error), frameBytes);
+      if (error === null) this.tallies.received.forwarded(kind, frameBytes);
+      else this.tallies.received.dropped(upstreamDropReason(error), frameBytes);
     });
   }
 
@@ -150,7 +158,7 @@ export class UdpSession {
   #onError(error: NodeJS.ErrnoException): void {
     if (this.#state === "closed") return;
     const reason = upstreamDropReason(error);
-    if (this.#state === "connected") this.#tally.lost(reason);
+    if (this.#state === "connected") this.tallies.received.lost(reason);
     this.#events.onHeard(this.destination, false);
     this.close(reason);
     this.#events.onClosed(this);

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
+import type { AccessLine } from "./access-log.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
@@ -11,6 +12,7 @@ import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 export interface ThreadEvents {
   readonly onFault: (report: FaultReport) => void;
   readonly onTrace: (line: string) => void;
+  readonly onAccess: (lines: readonly AccessLine[]) => void;
   /** It ended after it had started, and was not told to. */
   readonly onDied: (cause: string) => void;
 }
@@ -156,6 +158,9 @@ export class WorkerThread {
       case "answer":
         this.#onAnswer.get(message.number)?.(ok(message.answer));
         this.#onAnswer.delete(message.number);
+        break;
+      case "access":
+        events.onAccess(message.lines);
         break;
       case "stopped":
         break;

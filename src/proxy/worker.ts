@@ -15,6 +15,7 @@ const { plan, worker } = workerData as WorkerStart;
 const data = new DataWorker(plan, worker, {
   onFault: (report) => send({ kind: "fault", report }),
   onTrace: (line) => send({ kind: "trace", line }),
+  onAccess: (lines) => send({ kind: "access", lines }),
 });
 
 function tell(prepared: Result<readonly Address[], UserError>): void {

@@ -20,11 +20,18 @@ import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
+import { type AccessLine, AccessLog } from "../../src/proxy/access-log.ts";
 import { AddressStates } from "../../src/proxy/address-states.ts";
 import { Destinations, upstreamsOf } from "../../src/proxy/destinations.ts";
 import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
-import type { Address, ListenerPlan, PortPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
+import type {
+  AccessLogPlan,
+  Address,
+  ListenerPlan,
+  PortPlan,
+  UpstreamPlan,
+} from "../../src/proxy/plan.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
@@ -118,6 +125,7 @@ export interface RigOptions {
   readonly ports?: readonly PortPlan[];
   readonly ingress?: readonly TestFilter[];
   readonly egress?: readonly TestFilter[];
+  readonly accessLog?: AccessLogPlan;
   /** Packet slots the worker has. */
   readonly slots?: number;
 }
@@ -129,6 +137,8 @@ export interface Rig {
   readonly faults: readonly FaultReport[];
   readonly listener: Listener;
   readonly clock: TurnClock;
+  /** All that the access log was told so far. */
+  accessLines(): readonly AccessLine[];
   /** Frames whose counters say they went in: by verdict. */
   packets(direction: "ingress" | "egress"): Record<string, number>;
   drops(direction: "ingress" | "egress"): Record<string, number>;
@@ -208,6 +218,13 @@ export async function startRig(
   const states = new AddressStates(upstreams, counters, () => clock.nowMs());
   const made = upstreamsOf(upstreams, states);
   const addresses = made.flatMap((upstream) => upstream.addresses);
+  const accessLines: AccessLine[] = [];
+  const accessLog = new AccessLog(
+    0,
+    (lines) => accessLines.push(...lines),
+    () => clock.nowMs(),
+  );
+  accessLog.follow(options.accessLog);
   const parts: ListenerParts = {
     plan,
     index: 0,
@@ -222,6 +239,7 @@ export async function startRig(
     network,
     clock,
     cpu: 0,
+    accessLog,
     onHeard: ({ upstream, key }, up) => {
       const index = addresses.findIndex((one) => one.upstream === upstream && one.key === key);
       if (index >= 0) states.heard(index, up);
@@ -243,6 +261,10 @@ export async function startRig(
     faults,
     listener,
     clock,
+    accessLines: () => {
+      accessLog.flush();
+      return accessLines;
+    },
     packets: (direction) => readPackets(counters, direction),
     drops: (direction) => readDrops(counters, direction),
   };

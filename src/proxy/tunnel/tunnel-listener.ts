@@ -6,12 +6,14 @@ import { UserError } from "../../common/user-error.ts";
 import { repairPartialChecksum } from "../../packet/checksum-repair.ts";
 import { flowHash } from "../../packet/flow-hash.ts";
 import { TcpSegments } from "../../packet/tcp-segmentation.ts";
+import type { Client } from "../access-log.ts";
 import { listenError } from "../listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "../listener.ts";
 import { addressFamily } from "../local-address.ts";
 import type { Address, TunnelPlan, TunnelProtocol } from "../plan.ts";
 import type { SessionInfo } from "../session-info.ts";
-import { type Forwarded, Tally } from "../tally.ts";
+import { SessionLedger } from "../session-ledger.ts";
+import { type Forwarded, type PacketTally, Tally } from "../tally.ts";
 import { Arrival } from "./arrival.ts";
 import { bindSocket } from "./bind-socket.ts";
 import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
@@ -85,8 +87,9 @@ export class TunnelListener implements Listener {
     this.#tooBig = new TooBigReplies(() => clock.nowMs());
     const lost = (reason: DropReason): void => this.#received.lost(reason);
     this.#bridge = new TunnelEgress(protocol, plan, this.#peers, this.#lanes, lost);
-    this.#upstreams = new UpstreamFlows(parts, this.#received, {
-      onReply: (client, payload) => this.#onReply(client, payload),
+    const tallies = { received: this.#received, replied: this.#replied };
+    this.#upstreams = new UpstreamFlows(parts, tallies, {
+      onReply: (client, payload, tally) => this.#onReply(client, payload, tally),
     });
     parts.peerPorts.attach(index, this.#bridge);
   }
@@ -218,7 +221,7 @@ export class TunnelListener implements Listener {
   #onDatagram(datagram: Buffer, from: RemoteInfo): void {
     const problem = this.#read(datagram, from);
     if (problem !== undefined) {
-      this.#received.dropped(problem, datagram.length);
+      this.#dropped(from, problem, datagram.length);
       return;
     }
     const arrival = this.#arrival;
@@ -295,6 +298,7 @@ export class TunnelListener implements Listener {
     switch (verdict.kind) {
       case "drop":
       case "aborted":
+        this.#logDrop(arrival, verdict.reason);
         this.#received.ended(verdict, frameBytes);
         return;
       case "pass":
@@ -316,13 +320,13 @@ export class TunnelListener implements Listener {
     else if (this.#peers.all.length === 2)
       this.#toPeer(arrival, judgement, "pass", this.#bridge, 1 - arrival.peer.index);
     // Among more peers only a filter knows where a frame belongs.
-    else this.#received.dropped("tunnel_no_destination", judgement.frameBytes);
+    else this.#dropped(arrival, "tunnel_no_destination", judgement.frameBytes);
   }
 
   #redirect(arrival: Arrival, judgement: TunnelJudgement, ifindex: number): void {
     const { frameBytes, datagram } = judgement;
     if (this.#plan.mode === "mirror") {
-      this.#received.dropped("tunnel_mirror_only", frameBytes);
+      this.#dropped(arrival, "tunnel_mirror_only", frameBytes);
       return;
     }
     const port = this.#parts.peerPorts.find(ifindex);
@@ -335,7 +339,7 @@ export class TunnelListener implements Listener {
       upstream === undefined
         ? "redirect_unknown_port"
         : this.#upstreams.send(arrival, datagram, upstream);
-    if (reason !== undefined) this.#received.dropped(reason, frameBytes);
+    if (reason !== undefined) this.#dropped(arrival, reason, frameBytes);
   }
 
   #toPeer(
@@ -350,7 +354,7 @@ export class TunnelListener implements Listener {
     const dropped = egress.deliver(peer, datagram, arrival);
     if (dropped === undefined) this.#received.forwarded(kind, frameBytes);
     else {
-      this.#received.dropped(dropped, frameBytes);
+      this.#dropped(arrival, dropped, frameBytes);
       if (dropped === "mtu_exceeded") this.#tellTooBig(arrival, egress.excess);
     }
   }
@@ -366,19 +370,19 @@ export class TunnelListener implements Listener {
   /** Where there is no bridge, what goes out goes back to where it came from. */
   #return(arrival: Arrival, { datagram, frameBytes }: TunnelJudgement, kind: "pass" | "tx"): void {
     if (this.#plan.mode === "mirror") {
-      this.#received.dropped("tunnel_mirror_only", frameBytes);
+      this.#dropped(arrival, "tunnel_mirror_only", frameBytes);
       return;
     }
     // What came the way may go it; a filter may have made it longer.
     const excess = datagram.length - Math.max(arrival.datagram.length, this.#bridge.room);
     if (excess > 0) {
-      this.#received.dropped("mtu_exceeded", frameBytes);
+      this.#dropped(arrival, "mtu_exceeded", frameBytes);
       this.#tellTooBig(arrival, excess);
       return;
     }
     const dropped = this.#sendBack(arrival, datagram);
     if (dropped === undefined) this.#received.forwarded(kind, frameBytes);
-    else this.#received.dropped(dropped, frameBytes);
+    else this.#dropped(arrival, dropped, frameBytes);
   }
 
   /** Outer addresses swapped, both UDP ports kept: from the port it came from, to our own number. */
@@ -390,10 +394,10 @@ export class TunnelListener implements Listener {
     return dropped;
   }
 
-  #onReply(client: TunnelClient, payload: Uint8Array): void {
+  #onReply(client: TunnelClient, payload: Uint8Array, tally: PacketTally): void {
     const bytes = replyBytes(client, payload);
     if (bytes > this.#bridge.room) {
-      this.#replied.dropped("mtu_exceeded", bytes - client.header.length);
+      tally.dropped("mtu_exceeded", bytes - client.header.length);
       return;
     }
     const reply = this.#reply;
@@ -407,7 +411,7 @@ export class TunnelListener implements Listener {
     reply.hash = client.hash;
     const { verdict, datagram, frameBytes } = this.#egress.judge(reply);
     if (verdict.kind === "drop" || verdict.kind === "aborted") {
-      this.#replied.ended(verdict, frameBytes);
+      tally.ended(verdict, frameBytes);
       return;
     }
     // Replies go to the client and nowhere else, so nothing can loop.
@@ -417,8 +421,19 @@ export class TunnelListener implements Listener {
         : this.#plan.mode === "bridge"
           ? this.#bridge.deliver(client.peer.index, datagram, reply)
           : this.#sendBack(reply, datagram);
-    if (dropped === undefined) this.#replied.forwarded("pass", frameBytes);
-    else this.#replied.dropped(dropped, frameBytes);
+    if (dropped === undefined) tally.forwarded("pass", frameBytes);
+    else tally.dropped(dropped, frameBytes);
+  }
+
+  /** A frame that ends here. `from` is its outer source. */
+  #dropped(from: Client, reason: DropReason, frameBytes: number): void {
+    this.#logDrop(from, reason);
+    this.#received.dropped(reason, frameBytes);
+  }
+
+  #logDrop(from: Client, reason: DropReason): void {
+    const { accessLog, plan } = this.#parts;
+    SessionLedger.dropOf(accessLog, plan, from, reason);
   }
 }
 

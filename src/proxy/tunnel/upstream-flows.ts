@@ -5,13 +5,15 @@ import { Flow } from "../../packet/flow.ts";
 import { FrameView } from "../../packet/frame-view.ts";
 import { ipProtocols } from "../../packet/ip-protocol.ts";
 import { writeUdpFrame } from "../../packet/synthesis.ts";
+import type { EndReason } from "../access-log.ts";
 import type { Destination, Upstream } from "../destinations.ts";
 import { formatEndpoint } from "../endpoint.ts";
 import type { ListenerParts, ListenerSettings } from "../listener.ts";
 import type { SessionInfo } from "../session-info.ts";
+import { SessionLedger } from "../session-ledger.ts";
 import { SessionTable } from "../session-table.ts";
 import { SourceCounts } from "../source-counts.ts";
-import type { Tally } from "../tally.ts";
+import type { PacketTally, Tally } from "../tally.ts";
 import { UdpClient } from "../udp-client.ts";
 import { UdpSession } from "../udp-session.ts";
 import type { Arrival } from "./arrival.ts";
@@ -34,8 +36,8 @@ export interface TunnelClient {
 }
 
 interface UpstreamFlowsEvents {
-  /** An answer of an upstream: `replyDatagram` makes a frame of it. */
-  readonly onReply: (client: TunnelClient, payload: Uint8Array) => void;
+  /** An answer of an upstream: `replyDatagram` makes a frame of it. `tally` counts what becomes of it. */
+  readonly onReply: (client: TunnelClient, payload: Uint8Array, tally: PacketTally) => void;
 }
 
 /**
@@ -45,7 +47,8 @@ interface UpstreamFlowsEvents {
  */
 export class UpstreamFlows {
   #parts: ListenerParts;
-  readonly #tally: Tally;
+  readonly #received: Tally;
+  readonly #replied: Tally;
   readonly #events: UpstreamFlowsEvents;
   readonly #clients = new Map<string, TunnelClient>();
   readonly #sessions: SessionTable<UdpSession>;
@@ -53,17 +56,22 @@ export class UpstreamFlows {
   readonly #sources = new SourceCounts();
   readonly #frame = new FrameView();
 
-  /** `tally` counts the ingress direction: sessions report to it what became of a datagram. */
-  constructor(parts: ListenerParts, tally: Tally, events: UpstreamFlowsEvents) {
+  /** `tallies` are the listener's: sessions report to them what became of a datagram. */
+  constructor(
+    parts: ListenerParts,
+    tallies: { readonly received: Tally; readonly replied: Tally },
+    events: UpstreamFlowsEvents,
+  ) {
     const { plan, clock } = parts;
     this.#parts = parts;
-    this.#tally = tally;
+    this.#received = tallies.received;
+    this.#replied = tallies.replied;
     this.#events = events;
     this.#sessions = new SessionTable({
       capacity: parts.maxSessions,
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
-      onIdle: (session) => this.#end(session, "session_limit"),
+      onIdle: (session) => this.#end(session, "session_limit", "idle"),
       onEvicted: (session) => {
         this.#counters.add(this.#parts.index, "sessions_evicted_total", 1);
         this.#end(session, "session_limit");
@@ -176,11 +184,12 @@ export class UpstreamFlows {
   }
 
   #open(client: TunnelClient, destination: Destination): UdpSession {
-    const { index, onHeard } = this.#parts;
-    const session = new UdpSession(client.udp, destination, this.#tally, {
+    const { index, onHeard, accessLog, plan } = this.#parts;
+    const tallies = SessionLedger.begin(accessLog, plan, client.udp, this.#received, this.#replied);
+    const session = new UdpSession(client.udp, destination, tallies, {
       onReply: (from, payload) => {
         this.#sessions.touch(from);
-        this.#events.onReply(client, payload);
+        this.#events.onReply(client, payload, from.tallies.replied);
       },
       onHeard,
       onClosed: (closed) => {
@@ -198,8 +207,8 @@ export class UpstreamFlows {
     return session;
   }
 
-  #end(session: UdpSession, reason: DropReason): void {
-    session.close(reason);
+  #end(session: UdpSession, reason: DropReason, as: EndReason = reason): void {
+    session.close(reason, as);
     this.#forget(session);
   }
 
