@@ -86,6 +86,7 @@ listeners:
     value: {
       file: "t.yaml",
       files: ["t.yaml"],
+      accessLog: { sessions: "off", sample: 0.01, drops: false },
       watch: false,
       workers: 1,
       memoryBytes: 536_870_912,
