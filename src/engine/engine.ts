@@ -146,6 +146,7 @@ export interface BatchFault {
   readonly fault: Fault;
 }
 
+/** What runs programs: compiled to WebAssembly, or the interpreter, which checks every access. */
 export type EngineKind = "interpreter" | "jit";
 
 /** Makes an engine's executables. Both engines and their contract test go through this. */

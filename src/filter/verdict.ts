@@ -2,6 +2,7 @@ import type { DropReason } from "../common/drop-reason.ts";
 
 /** Label values of `verdict`, in the order counters keep them. */
 export const verdictKinds = ["pass", "drop", "tx", "redirect", "aborted"] as const;
+/** What a filter may decide about a packet. "aborted" is a drop that is counted apart. */
 export type VerdictKind = (typeof verdictKinds)[number];
 
 export const directions = ["ingress", "egress"] as const;

@@ -31,12 +31,15 @@ export interface References {
  * the map refuses (`MAP_…`).
  */
 export class LoadedMap<Key = unknown, Value = unknown> {
+  /** As the object has it; `.rodata`, `.data` and `.bss` hold global variables. */
   readonly name: string;
+  /** As the object declares it. */
   readonly type: MapType;
   /** Bytes. */
   readonly keySize: number;
   /** Bytes. */
   readonly valueSize: number;
+  /** Entries it has room for. */
   readonly maxEntries: number;
   readonly #spec: MapSpec;
   readonly #btf: Btf | undefined;
@@ -78,6 +81,7 @@ export class LoadedMap<Key = unknown, Value = unknown> {
     return this.#lookup(this.#key(key));
   }
 
+  /** Whether there is an entry for a key. */
   has(key: Key | Uint8Array): boolean {
     return this.#lookup(this.#key(key)) !== undefined;
   }

@@ -8,6 +8,7 @@ import type { ProgramType } from "../object/object-spec.ts";
 export interface RunEvent {
   /** The map's name. */
   readonly map: string;
+  /** What the program wrote. */
   readonly bytes: Uint8Array;
 }
 
@@ -17,6 +18,7 @@ export interface RunFault {
   readonly code: string;
   /** The instruction, counted in 8-byte slots from 0. */
   readonly instruction: number;
+  /** What the program did, for people. */
   readonly message: string;
 }
 
@@ -35,6 +37,7 @@ export interface RunResult {
   readonly redirect?: number;
   /** With the verdict "pass" of a socket filter that keeps less than all: bytes kept. */
   readonly cutTo?: number;
+  /** Set if the run ended before the program's `exit`; the verdict is "aborted" then. */
   readonly fault?: RunFault;
   /** What the run printed, as the kernel's trace_pipe shows it. */
   readonly trace: readonly string[];
@@ -61,7 +64,9 @@ export type Runner = (
 
 /** A verified program of a loaded object, on the object's maps and globals. */
 export class LoadedProgram {
+  /** Its function's name. */
   readonly name: string;
+  /** As its section's name or the caller said. */
   readonly type: ProgramType;
   /** The engine it runs on: the interpreter where the JIT refuses its size. */
   readonly engine: EngineKind;

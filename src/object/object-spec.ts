@@ -37,11 +37,13 @@ export const mapTypes = {
   arena: 33,
 } as const;
 
+/** Types of maps, named as bpftool prints them. */
 export type MapType = keyof typeof mapTypes;
 
 /** What a section name says of a program. `raw` has no section: r1 = data, r2 = length. */
 export const programTypes = ["xdp", "tc", "tcx", "action", "socket", "cgroup_skb", "raw"] as const;
 
+/** Types of programs: what a section's name says, which decides on context and verdicts. */
 export type ProgramType = (typeof programTypes)[number];
 
 /** A map as an object (or a config) declares it: no storage yet. Sizes in bytes. */
