@@ -2,15 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseHex } from "../../src/common/bytes.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
-import { placeFrame } from "../../src/engine/packet-slot.ts";
 import { type Instruction, register } from "../../src/isa/instruction.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
-import {
-  SLOT_BYTES,
-  SLOT_FLAGS,
-  SLOT_RETURN_LOW,
-  SLOT_WROTE,
-} from "../../src/runtime/wasm/layout.ts";
+import { SLOT_FLAGS, SLOT_WROTE } from "../../src/runtime/wasm/layout.ts";
 import { type CaseMaps, caseMaps } from "./case-maps.ts";
 import { assembled, EngineBench, frame, spec, unwrap } from "./engine-bench.ts";
 import { engineContract } from "./engine-contract.ts";
@@ -43,48 +37,6 @@ for (const name of files) {
       if (!hostile) expect([...pair.seen.keys()]).toEqual(["none"]);
     });
 }
-
-/** Slots with packets of 1, 2, … bytes, one after the other. */
-function slots(bench: EngineBench, count: number): number {
-  const first = unwrap(bench.arena.allocate(SLOT_BYTES * count, "slots"));
-  for (let i = 0; i < count; i++)
-    unwrap(placeFrame(bench.arena, first + i * SLOT_BYTES, frame(i + 1), "raw"));
-  return first;
-}
-
-test("a batch runs the program on each slot and leaves each result there", () => {
-  const bench = new EngineBench(jit);
-  const first = slots(bench, 5);
-  const executable = bench.prepare("r0 = r2\nr0 *= 3\nexit", "raw");
-  expect(executable.runBatch!(first, SLOT_BYTES, 5)).toEqual([]);
-  const results = [0, 1, 2, 3, 4].map((i) =>
-    bench.arena.view.getBigUint64(first + i * SLOT_BYTES + SLOT_RETURN_LOW, true),
-  );
-  expect(results).toEqual([3n, 6n, 9n, 12n, 15n]);
-});
-
-test("a fault in a batch ends its own run alone, and says whose it was", () => {
-  const bench = new EngineBench(jit);
-  const first = slots(bench, 5);
-  // Needs three bytes.
-  const executable = bench.prepare("r0 = *(u8 *)(r1 + 2)\nr0 += 5\nexit", "raw");
-  const faults = executable.runBatch!(first, SLOT_BYTES, 5);
-  expect(faults.map(({ packetSlot, fault }) => [packetSlot, fault.code])).toEqual([
-    [first, "bad_access"],
-    [first + SLOT_BYTES, "bad_access"],
-  ]);
-  const results = [0, 1, 2, 3, 4].map((i) =>
-    bench.arena.view.getBigUint64(first + i * SLOT_BYTES + SLOT_RETURN_LOW, true),
-  );
-  expect(results).toEqual([0n, 0n, 7n, 7n, 7n]);
-  expect(executable.runBatch!(first + 2 * SLOT_BYTES, SLOT_BYTES, 3)).toEqual([]);
-});
-
-test("an empty batch runs nothing", () => {
-  const bench = new EngineBench(jit);
-  const executable = bench.prepare("r0 = *(u8 *)(r1 + 2)\nexit", "raw");
-  expect(executable.runBatch!(bench.slot, SLOT_BYTES, 0)).toEqual([]);
-});
 
 test("a fault is forgotten by the next run", () => {
   const bench = new EngineBench(jit);

@@ -63,7 +63,7 @@ export function emitExit(to: FunctionEmitter, slot: number): void {
     to.storeFuel();
   }
   for (const register of to.self.gives) to.get(register);
-  to.code.return();
+  to.leave();
 }
 
 /** bpf-to-bpf. r6 to r9 are the callee's own locals, so the caller's stay. */

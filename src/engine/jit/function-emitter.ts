@@ -1,6 +1,6 @@
 import { frameBytes } from "../engine.ts";
 import type { FunctionRange } from "./blocks.ts";
-import type { FunctionBuilder } from "./function-builder.ts";
+import type { FunctionBuilder, Label } from "./function-builder.ts";
 import type { FrameUse, KnownValues } from "./known-values.ts";
 import { scratch } from "./scratch.ts";
 import {
@@ -13,8 +13,20 @@ import {
 import { I32, I64, i32, i64 } from "./wasm-operation.ts";
 
 /** Parameter 0 of every function: the lowest address of its frame. */
-const frameLocal = 0;
+const frameParameter = 0;
 const r10 = 10;
+
+/** Where a function's code stands in another one, in place of a call. */
+export interface InPlace {
+  /** Locals of the other: the lowest address of the frame, the packet slot, what becomes of r0. */
+  readonly frame: number;
+  readonly slot: number;
+  readonly result: number;
+  /** Where its exits lead. */
+  readonly exit: Label;
+  /** Pushes what a register that it needs begins with. */
+  readonly push: (register: number) => void;
+}
 
 /**
  * One function while it is compiled: its code, where its registers are, what is known of them. What
@@ -37,6 +49,8 @@ export class FunctionEmitter {
   readonly #usesFuel: boolean;
   #fuel: number | undefined;
   #slot: number | undefined;
+  readonly #frame: number;
+  readonly #inPlace: InPlace | undefined;
   #numbers: (number | undefined)[] = [];
 
   constructor(
@@ -46,6 +60,7 @@ export class FunctionEmitter {
     frame: FrameUse,
     range: FunctionRange,
     fuel: { readonly used: boolean; readonly chargedAtExit: boolean },
+    inPlace: InPlace | undefined,
   ) {
     this.unit = unit;
     this.code = code;
@@ -55,7 +70,15 @@ export class FunctionEmitter {
     this.slots = range.end - range.start;
     this.#usesFuel = fuel.used;
     this.chargesExit = fuel.chargedAtExit;
-    for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
+    this.#frame = inPlace?.frame ?? frameParameter;
+    this.#inPlace = inPlace;
+    if (inPlace === undefined)
+      for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
+    else
+      for (const register of self.needs) {
+        inPlace.push(register);
+        this.set(register);
+      }
   }
 
   /** Whether its accesses, calls and jumps are checked. */
@@ -67,7 +90,7 @@ export class FunctionEmitter {
   get(register: number): void {
     if (register !== r10) this.code.get(this.#local(register));
     else {
-      this.code.get(frameLocal);
+      this.code.get(this.#frame);
       this.code.i32(frameBytes);
       this.code.emit(i32.add);
       this.code.emit(i64.extend_u);
@@ -77,7 +100,7 @@ export class FunctionEmitter {
   /** Pushes a register's low word. */
   getLow(register: number): void {
     if (register === r10) {
-      this.code.get(frameLocal);
+      this.code.get(this.#frame);
       this.code.i32(frameBytes);
       this.code.emit(i32.add);
     } else {
@@ -110,7 +133,7 @@ export class FunctionEmitter {
 
   /** Pushes the address of the frame's lowest byte. */
   getFrame(): void {
-    this.code.get(frameLocal);
+    this.code.get(this.#frame);
   }
 
   /** Pushes the address of the packet slot. */
@@ -121,6 +144,10 @@ export class FunctionEmitter {
 
   /** Loads the packet slot's address into a local, at the function's start. */
   loadSlot(): void {
+    if (this.#inPlace !== undefined) {
+      this.#slot = this.#inPlace.slot;
+      return;
+    }
     this.#slot = this.code.local(I32);
     this.loadWord(scratch.slot);
     this.code.set(this.#slot);
@@ -145,6 +172,16 @@ export class FunctionEmitter {
     if (typeof value === "number") this.code.i32(value);
     else value();
     this.code.access(i32.store, this.unit.scratch + at);
+  }
+
+  /** Leaves the function, with its results on the stack. */
+  leave(): void {
+    if (this.#inPlace === undefined) {
+      this.code.return();
+      return;
+    }
+    this.code.set(this.#inPlace.result);
+    this.code.br(this.#inPlace.exit);
   }
 
   /** Ends the run; nothing follows. */
