@@ -1,6 +1,7 @@
 import { type Block, postorder } from "./block.ts";
 import type { ClassicInstruction, ClassicProgram } from "./instruction.ts";
 import { code } from "./opcode.ts";
+import { readsBeforeWrites } from "./validate.ts";
 
 /** The furthest a conditional jump reaches: 8 bits. */
 const maxSkip = 255;
@@ -18,7 +19,19 @@ export function emit(root: Block): ClassicProgram {
     for (const { code, k, jt = 0, jf = 0 } of block.statements) program.push({ code, jt, jf, k });
     program.push(...layout.ending(i));
   }
-  return program;
+  return withScratchCleared(program);
+}
+
+/**
+ * What some way through the program reads before it is written begins as zero. Libpcap makes such
+ * programs of `geneve or …`, and the kernel refuses them.
+ */
+function withScratchCleared(program: ClassicProgram): ClassicProgram {
+  const unwritten = [...readsBeforeWrites(program).keys()];
+  if (unwritten.length === 0) return program;
+  const store = (k: number): ClassicInstruction => ({ code: code.store, jt: 0, jf: 0, k });
+  const zero: ClassicInstruction = { code: code.loadImmediate, jt: 0, jf: 0, k: 0 };
+  return [zero, ...unwritten.map(store), ...program];
 }
 
 class Layout {

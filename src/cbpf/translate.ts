@@ -16,7 +16,7 @@ import {
   sizeOf,
   usesX,
 } from "./opcode.ts";
-import { checkInstructions, readsBeforeWrites } from "./validate.ts";
+import { validateClassic } from "./validate.ts";
 
 /** More than 50,000 hosts compile to; the verifier has its own limit. */
 const maxInstructions = 1_000_000;
@@ -49,32 +49,23 @@ export const maxChainedHeaders = 8;
  * in net/core/filter.c), for program type "socket" on a frame from its Ethernet header on. A is r0,
  * X r7, scratch memory the stack; r0 at the end is the number of bytes to keep.
  *
- * Ancillary data come from `__sk_buff`, and what is not in it is refused by name. Scratch memory that
- * may be read before it is written begins as zeros, where the kernel refuses the program: libpcap
- * makes such of `geneve or …`. Two rules are libpcap's, so that a filter matches live what it matches
- * in a capture: shifts by X of 32 and more give 0, where the kernel takes the count modulo 32, and
- * `[x + k]` does not wrap around. Backward jumps, which `protochain` without a limit has, are refused
- * as there. `where` names the program.
+ * Ancillary data come from `__sk_buff`, and what is not in it is refused by name. Two rules are
+ * libpcap's, so that a filter matches live what it matches in a capture: shifts by X of 32 and more
+ * give 0, where the kernel takes the count modulo 32, and `[x + k]` does not wrap around. Backward
+ * jumps, which `protochain` without a limit has, and reads of scratch memory before it is written are
+ * refused as there. `where` names the program.
  */
 export function translateClassic(
   program: ClassicProgram,
   where: string,
 ): Result<readonly Instruction[], UserError> {
-  const valid = checkInstructions(program, where, maxInstructions);
+  const valid = validateClassic(program, where, maxInstructions);
   if (!valid.ok) return valid;
   const lines: Line[] = [
     { kind: "alu", op: "mov", width: 32, dst: a, src: { immediate: 0 } },
     { kind: "alu", op: "mov", width: 32, dst: x, src: { immediate: 0 } },
     { kind: "alu", op: "mov", width: 64, dst: context, src: { register: register(1) } },
   ];
-  for (const word of readsBeforeWrites(program).keys())
-    lines.push({
-      kind: "store",
-      size: 4,
-      base: stack,
-      offset: stackOffset(word),
-      src: { immediate: 0 },
-    });
   const starts: number[] = [];
   const isSmall = smallX(program);
   const reached = reachable(program);

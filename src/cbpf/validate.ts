@@ -16,25 +16,27 @@ import {
 } from "./opcode.ts";
 
 /** BPF_MAXINSNS: what the kernel takes. Expressions may compile to more, for user space. */
-export const kernelMaxInstructions = 4096;
+const kernelMaxInstructions = 4096;
 
 /**
  * The checks the kernel makes before it attaches a classic filter: bpf_check_classic,
- * chk_code_allowed and check_load_and_stores in net/core/filter.c. `where` names the program.
+ * chk_code_allowed and check_load_and_stores in net/core/filter.c, but for another limit where
+ * `maxInstructions` gives one. `where` names the program.
  */
 export function validateClassic(
   program: ClassicProgram,
   where: string,
+  maxInstructions = kernelMaxInstructions,
 ): Result<ClassicProgram, UserError> {
-  const sound = checkInstructions(program, where, kernelMaxInstructions);
+  const sound = checkInstructions(program, where, maxInstructions);
   if (!sound.ok) return sound;
   for (const [word, at] of readsBeforeWrites(program))
     return refuse(`${where}, instruction ${at}`, `M[${word}] is read before it is written`);
   return sound;
 }
 
-/** As `validateClassic`, but for the use of scratch memory. */
-export function checkInstructions(
+/** All but the use of scratch memory. */
+function checkInstructions(
   program: ClassicProgram,
   where: string,
   maxInstructions: number,

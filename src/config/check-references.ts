@@ -1,4 +1,4 @@
-import { suggestion } from "./closest.ts";
+import { suggestion } from "../common/closest.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { YamlSource } from "./read-yaml.ts";
 import type { ReadableConfig } from "./readable-parts.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { closest, orList } from "./closest.ts";
+import { closest, orList } from "../common/closest.ts";
 import { ConfigProblem, type KeyPath, type ProblemCode, pathText } from "./config-problem.ts";
 import type { YamlSource } from "./read-yaml.ts";
 import { quote } from "./scalars.ts";

@@ -9,7 +9,7 @@ import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { readMetrics } from "./check-metrics.ts";
 import { splitChainItem } from "./check-references.ts";
-import { orList, suggestion } from "./closest.ts";
+import { orList, suggestion } from "../common/closest.ts";
 import type { FilterConfig } from "./config.ts";
 import type { KeyPath } from "./config-problem.ts";
 import { readSource } from "./filter-source.ts";

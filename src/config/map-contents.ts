@@ -7,7 +7,7 @@ import { unplacedMap } from "../maps/map-handle.ts";
 import { holdsEvents, holdsMaps } from "../maps/map-rules.ts";
 import { parseTyped } from "../maps/typed.ts";
 import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
-import { suggestion } from "./closest.ts";
+import { suggestion } from "../common/closest.ts";
 import type { EntryBytes } from "./config.ts";
 import { ConfigProblem, type KeyPath } from "./config-problem.ts";
 import { readEntryFile } from "./entry-file.ts";

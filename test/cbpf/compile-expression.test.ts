@@ -3,6 +3,7 @@ import { type CompileOptions, compileExpression } from "../../src/cbpf/compile-e
 import { type ClassicPacket, runClassic } from "../../src/cbpf/interpreter.ts";
 import { linkTypeByName, linkTypeByNumber } from "../../src/cbpf/link-type.ts";
 import { listClassic } from "../../src/cbpf/listing.ts";
+import { parseListing } from "../../src/cbpf/parse-listing.ts";
 import { ExpressionGenerator, seeded } from "./expression-generator.ts";
 
 function compile(text: string, options: Partial<CompileOptions> = {}) {
@@ -19,7 +20,9 @@ const errors: readonly (readonly [string, number, RegExp])[] = [
   ["host", 5, /ends too early; expected an address/],
   ["tcp port", 9, /ends too early/],
   ["host example.org", 6, /"example\.org" is no address, and names are not looked up/],
-  ["net 1.2.3.4/33", 5, /prefix length 33; at most 32/],
+  ["net 1.2.3.4/33", 13, /prefix length 33; at most 32/],
+  ["net fe80::/129", 12, /prefix length 129; at most 128/],
+  ["net 1.2.3.0 mask 255.255.256.0", 18, /255\.255\.256\.0 is no IPv4 address/],
   ["net 1.2.3.4/8", 5, /1\.2\.3\.4 has bits outside the mask/],
   ["net fe80::1/10", 5, /fe80::1 has bits outside the mask/],
   ["host 1.2.3.400", 6, /1\.2\.3\.400 is no IPv4 address/],
@@ -29,7 +32,10 @@ const errors: readonly (readonly [string, number, RegExp])[] = [
   ["tcp port domain and udp port http", 30, /http is not a port of udp/],
   ["icmp port 5", 11, /icmp has no ports/],
   ["ip proto nothing", 10, /"nothing" is no protocol known by name/],
-  ["ip proto 256", 10, /protocol number 256; at most 255/],
+  ["udp portrange ssh-http", 15, /ssh-http is not a port of udp/],
+  ["portrange 1-nowhere", 11, /"nowhere" is no port known by name/],
+  ["port htpp", 6, /"htpp" is no port known by name; did you mean http\? or write its number/],
+  ["port 80-90", 6, /"80-90" is no port known by name; put portrange before a range/],
   ["((ip)", 6, /ends too early; expected "\)"/],
   ["ip)", 3, /"\)" does not belong here; expected and, or, or the end/],
   ["ip[foo]", 4, /"foo" does not belong here; expected a number/],
@@ -38,19 +44,23 @@ const errors: readonly (readonly [string, number, RegExp])[] = [
   ["ip[0] = 1 / 0", 11, /division by zero/],
   ["ip[0] << 40 = 1", 7, /a shift by 40 bits/],
   ["iso[0] = 1", 1, /the bytes of iso cannot be read/],
-  ["1.2.3.4", 1, /this has no qualifier/],
-  ["ip and 1.2.3.4", 8, /no qualifier, nor a term before it/],
+  ["1.2.3.4", 1, /"1\.2\.3\.4" has no qualifier; put host, net/],
+  ["ip and 1.2.3.4", 8, /"1\.2\.3\.4" has no qualifier/],
+  ["53", 1, /"53" has no qualifier; put host, net, port or proto before it/],
+  ["TCP port 80", 1, /"TCP" has no qualifier; did you mean tcp\?/],
+  ["tcp prot 80", 5, /"prot" does not belong here; did you mean port\?/],
+  ["tcp[tcpflag] & 1 = 1", 5, /did you mean tcpflags\? expected a number/],
   ["host ((1.2.3.4) or 5.6.7.8)", 7, /cannot begin with a parenthesis/],
   ["08", 1, /octal/],
   ["len > 4294967296", 7, /more than 32 bits/],
   ["ether host 1:2:3:4:5:6:7:", 12, /is no Ethernet address/],
   ["host 00:00:00:00:00:01", 6, /a hardware address goes with ether only/],
   ["ether host 10.0.0.1", 12, /ether goes with hardware addresses/],
-  ["vlan 5000", 1, /VLAN 5000; VLANs go up to 4095/],
+  ["vlan 5000", 6, /VLAN 5000; at most 4095/],
   ["mpls and arp", 10, /after mpls only IPv4 and IPv6/],
-  ["mpls 1048576", 1, /MPLS label 1048576/],
-  ["geneve 16777216", 1, /GENEVE network/],
-  ["pppoes 65536", 1, /PPPoE session/],
+  ["mpls (1048576)", 7, /MPLS label 1048576; at most 1048575/],
+  ["geneve 16777216", 8, /GENEVE network/],
+  ["pppoes 65536", 8, /PPPoE session/],
   ["pppoes and vlan", 12, /PPP frames have no VLAN tags/],
   ["gateway router", 9, /nothing is looked up; say it by addresses/],
   ["inbound", 1, /do not tell their direction/],
@@ -84,6 +94,11 @@ test("a name that is a service or protocol stands for its number", () => {
     ["tcp port http", "tcp port 80"],
     ["port domain", "port (53)"],
     ["udp port \\53", "udp port 53"],
+    ["port syslog", "port 514"],
+    ["tcp port syslog", "tcp port 514"],
+    ["udp portrange http-https", "udp portrange 80-443"],
+    ["portrange ssh-http", "tcp portrange 22-80"],
+    ["ip proto \\TCP", "ip proto 6"],
     ["tcp portrange ftp-data-telnet", undefined],
     ["tcp portrange ssh-telnet", "tcp portrange 22-23"],
     ["ip proto \\udp", "ip proto 17"],
@@ -96,6 +111,17 @@ test("a name that is a service or protocol stands for its number", () => {
     else expect(compiled).toEqual(compile(number));
   }
 });
+
+for (const text of [
+  "not geneve and udp",
+  "geneve 5 or tcp port 80",
+  "ip6 or geneve and vlan 7 or arp",
+])
+  test(`"${text}" reads nothing it has not written, and so is what the kernel takes`, () => {
+    const compiled = compile(text);
+    if (!compiled.ok) throw compiled.error;
+    expect(parseListing(listClassic(compiled.value, "decimal"), "listing")).toEqual(compiled);
+  });
 
 test("snap length, netmask and Linux's metadata are options", () => {
   expect(compile("", { snapLength: 96 })).toEqual({

@@ -21,6 +21,15 @@ const withAnswers = test.skipIf(answers === undefined || captures === undefined)
 /** Expressions of the newer libpcap that 1.10 does not know. */
 const afterVersion110 = new Set(["vxlan", "ether proto lldp"]);
 
+/** Numbers that no packet can hold: refused by the newer libpcap, compiled by 1.10, and so here. */
+const acceptedBefore = new Set([
+  "protochain 256",
+  "proto 256",
+  "isis proto 32",
+  "link proto 1500",
+  "link proto 65536",
+]);
+
 function testRun(): TestRun {
   return JSON.parse(readAnswers("libpcap-head-testrun.expected")) as TestRun;
 }
@@ -89,7 +98,7 @@ withAnswers("what libpcap's own tests refuse is refused, with the column where i
   const accepted: string[] = [];
   let refused = 0;
   for (const { DLT, expr } of testRun().reject) {
-    if (!isLinkType(DLT) || expr === undefined) continue;
+    if (!isLinkType(DLT) || expr === undefined || acceptedBefore.has(expr)) continue;
     const compiled = compileExpression(expr, { linkType: DLT });
     if (compiled.ok) accepted.push(expr);
     else {
@@ -100,7 +109,7 @@ withAnswers("what libpcap's own tests refuse is refused, with the column where i
     }
   }
   expect(accepted).toEqual([]);
-  expect(refused).toBe(172);
+  expect(refused).toBe(167);
 });
 
 withAnswers("each expression matches the packets that it matches by libpcap 1.10", () => {

@@ -21,10 +21,11 @@ const masked = ["10.0.0.0 mask 255.0.0.0", "192.168.1.0 mask 255.255.255.0", "12
 const ip6Addresses = "::1 fe80::1 ff02::1 2001:db8::1 ff02::16 ::ffff:10.0.0.1".split(" ");
 const ip6Networks = "fe80::/10 ff02::/16 2001:db8::/32 ::/0 fe80::/64".split(" ");
 const macs = "ff:ff:ff:ff:ff:ff 01:80:c2:00:00:00 00:00:00:00:00:01 1-0-5e-0-0-5".split(" ");
-const ports = ["22", "53", "80", "179", "443", "500", "4789", "6081", "\\53", "0x35"];
+/** The names are IANA's, and in every system's table. */
+const ports = "22 53 80 179 443 500 4789 6081 \\53 0x35 domain ssh https 70000".split(" ");
 /** Valid as ports and as protocol numbers. */
 const smallNumbers = ["22", "53", "80", "0x35", "179"];
-const ranges = ["1-1023", "500-5000", "1024-65535", "80-53", "0-65535"];
+const ranges = ["1-1023", "500-5000", "1024-65535", "80-53", "0-65535", "ssh-https", "domain-ntp"];
 const directions = ["src ", "dst ", "src or dst ", "src and dst ", "dst or src ", ""];
 const loadable = "ether ip ip6 arp tcp udp icmp icmp6 igmp sctp link rarp vrrp pim".split(" ");
 const binaries = "+ - * / % & | ^ << >>".split(" ");
@@ -32,8 +33,8 @@ const compares = "= == != < <= > >=".split(" ");
 
 /**
  * Random expressions of pcap-filter(7), most of them valid for EN10MB: what libpcap refuses must be
- * refused here as well. Without names of services and protocols, which depend on the system, and
- * without `inbound`, `ifindex` and `gateway`.
+ * refused here as well. Hardly any names of services and protocols, which depend on the system, and
+ * no `inbound`, `ifindex` and `gateway`.
  */
 export class ExpressionGenerator {
   readonly #random: () => number;
@@ -125,15 +126,15 @@ export class ExpressionGenerator {
   #protocolNumber(): string {
     switch (this.#below(6)) {
       case 0:
-        return `ether proto ${this.#pick(["0x800", "0x806", "0x86dd", "0x88cc", "0x42", "0xe0", "\\ip", "\\arp", "0x8847"])}`;
+        return `ether proto ${this.#pick(["0x800", "0x806", "0x86dd", "0x88cc", "0x42", "0xe0", "\\ip", "\\arp", "0x8847", "300", "70000"])}`;
       case 1:
-        return `ip6 proto ${this.#below(256)}`;
+        return `ip6 proto ${this.#below(300)}`;
       case 2:
-        return `iso proto ${this.#pick(["0x82", "0x83", "\\isis", "0x81"])}`;
+        return `iso proto ${this.#pick(["0x82", "0x83", "\\isis", "0x81", "256"])}`;
       case 3:
-        return `${this.#pick(["", "ip ", "ip6 "])}protochain ${this.#pick(["6", "17", "58", "50", "51"])}`;
+        return `${this.#pick(["", "ip ", "ip6 "])}protochain ${this.#pick(["6", "17", "58", "50", "51", "256"])}`;
       default:
-        return `${this.#pick(["", "ip "])}proto ${this.#pick(["1", "6", "17", "47", "50", "89", "103"])}`;
+        return `${this.#pick(["", "ip "])}proto ${this.#pick(["1", "6", "17", "47", "50", "89", "103", "0", "4294967295"])}`;
     }
   }
 
@@ -156,6 +157,7 @@ export class ExpressionGenerator {
   #other(): string {
     return this.#pick([
       "broadcast",
+      "ip broadcast",
       "multicast",
       "ether broadcast",
       "ip multicast",

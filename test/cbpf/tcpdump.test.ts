@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect } from "vitest";
@@ -148,6 +148,9 @@ const samples: readonly (readonly [LinkType, string])[] = [
   ["EN10MB", "not (vlan 100 or vlan 200) and ether multicast"],
   ["LINUX_SLL2", "inbound and ifindex 3"],
   ["RAW", "portrange 1-1023 and len > 100"],
+  ["EN10MB", "ip proto 300 or proto 256 or ether proto 70000 or ether proto 1000"],
+  ["RAW", "ether proto 70000 or ip6 proto 4294967295"],
+  ["NULL", "ip proto 300 or ip6 proto 256"],
   ["EN10MB", ""],
   ["EN10MB", Array.from({ length: 80 }, (_, i) => `host 10.0.0.${i}`).join(" or ")],
 ];
@@ -163,6 +166,42 @@ for (const [linkType, expression] of samples)
         if (form === "assembly" || /protochain/.test(expression)) continue;
         expect(parseListing(theirs!, "tcpdump")).toEqual(compiled);
       }
+  });
+
+/** Names and aliases of a system's table, of entries that `wanted` takes: `name number[/x] aliases`. */
+function systemNames(file: string, wanted: RegExp): string[] {
+  const names = new Set<string>();
+  for (const line of readFileSync(file, "utf8").split("\n")) {
+    const [entry = ""] = line.split("#");
+    if (!wanted.test(entry)) continue;
+    const [name, , ...aliases] = entry.trim().split(/\s+/);
+    for (const each of [name!, ...aliases]) names.add(each);
+  }
+  return [...names];
+}
+
+for (const { file, wanted, test: testOf } of [
+  {
+    file: "/etc/services",
+    wanted: /^\S+\s+\d+\/(tcp|udp)\b/,
+    test: (name: string) =>
+      name.includes("-") ? `port \\${name}` : `port \\${name} or portrange \\${name}-6`,
+  },
+  { file: "/etc/protocols", wanted: /^\S+\s+\d+\s/, test: (name: string) => `ip proto \\${name}` },
+])
+  test(`names of ${file} mean what they mean to tcpdump`, async () => {
+    const names = systemNames(file, wanted);
+    expect(names.length).toBeGreaterThan(30);
+    for (let i = 0; i < names.length; i += 40) {
+      const text = names
+        .slice(i, i + 40)
+        .map(testOf)
+        .join(" or ");
+      const compiled = compileExpression(text, { linkType: "EN10MB", optimise: false });
+      if (!compiled.ok) throw compiled.error;
+      const theirs = await tcpdump(text, "EN10MB", "decimal", ["-O"]);
+      expect(listClassic(compiled.value, "decimal")).toBe(theirs);
+    }
   });
 
 test("listings for NULL packets of a big-endian capture are tcpdump's", async () => {

@@ -28,13 +28,24 @@ export type Value =
   | { readonly kind: "number"; readonly value: number }
   /** Dots and numbers, not yet read: their meaning depends on the qualifiers. */
   | { readonly kind: "dotted"; readonly text: string }
-  | { readonly kind: "prefix"; readonly text: string; readonly bits: number }
-  | { readonly kind: "masked"; readonly text: string; readonly mask: string }
+  | {
+      readonly kind: "prefix";
+      readonly text: string;
+      readonly bits: number;
+      readonly bitsAt: number;
+    }
+  | {
+      readonly kind: "masked";
+      readonly text: string;
+      readonly mask: string;
+      readonly maskAt: number;
+    }
   | {
       readonly kind: "ip6";
       readonly text: string;
       readonly address: Ip6Address;
       readonly bits: number;
+      readonly bitsAt: number;
     }
   | { readonly kind: "mac"; readonly address: Uint8Array };
 
@@ -105,11 +116,16 @@ export type Expression =
       readonly kind: "encapsulation";
       readonly header: EncapsulationHeader;
       /** VLAN, label, session or network identifier, where one is asked for. */
-      readonly id: number | undefined;
+      readonly id: HeaderId | undefined;
       readonly at: number;
     }
   | { readonly kind: "pppoe_discovery"; readonly at: number }
   | { readonly kind: "llc"; readonly frame: LlcFrame; readonly at: number };
+
+export interface HeaderId {
+  readonly value: number;
+  readonly at: number;
+}
 
 export type ByteOperator = "=" | "<" | ">" | "&" | "|";
 

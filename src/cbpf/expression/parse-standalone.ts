@@ -1,4 +1,11 @@
-import type { ByteOperator, EncapsulationHeader, Expression, LlcFrame, Protocol } from "./ast.ts";
+import type {
+  ByteOperator,
+  EncapsulationHeader,
+  Expression,
+  HeaderId,
+  LlcFrame,
+  Protocol,
+} from "./ast.ts";
 import { isProtocol } from "./parse-arithmetic.ts";
 import { Refusal } from "./refusal.ts";
 import type { Token, Word } from "./token.ts";
@@ -72,14 +79,14 @@ export function parseStandalone(reader: TokenReader): Expression {
 }
 
 /** A number, perhaps in parentheses, or none. */
-function parseId(reader: TokenReader): number | undefined {
-  if (reader.next.kind === "number") return reader.expectNumber("a number");
+function parseId(reader: TokenReader): HeaderId | undefined {
   let open = 0;
   while (reader.takeSymbol("(")) open++;
-  if (open === 0) return undefined;
-  const id = reader.expectNumber("a number");
+  if (open === 0 && reader.next.kind !== "number") return undefined;
+  const { at } = reader.next;
+  const value = reader.expectNumber("a number");
   for (; open > 0; open--) reader.expectSymbol(")");
-  return id;
+  return { value, at };
 }
 
 const byteOperators: ReadonlySet<string> = new Set<ByteOperator>(["=", "<", ">", "&", "|"]);

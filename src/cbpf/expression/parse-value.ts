@@ -80,8 +80,10 @@ export function parseValue(reader: TokenReader): Value | undefined {
     case "ip6": {
       reader.take();
       const { text, address } = token;
-      const bits = reader.takeSymbol("/") ? reader.expectNumber("a prefix length") : 128;
-      return { kind: "ip6", text, address, bits };
+      const isNetwork = reader.takeSymbol("/");
+      const bitsAt = reader.next.at;
+      const bits = isNetwork ? reader.expectNumber("a prefix length") : 128;
+      return { kind: "ip6", text, address, bits, bitsAt };
     }
     case "dotted":
       reader.take();
@@ -92,11 +94,13 @@ export function parseValue(reader: TokenReader): Value | undefined {
 }
 
 function parseMask(reader: TokenReader, text: string): Value {
-  if (reader.takeSymbol("/"))
-    return { kind: "prefix", text, bits: reader.expectNumber("a prefix length") };
+  if (reader.takeSymbol("/")) {
+    const bitsAt = reader.next.at;
+    return { kind: "prefix", text, bits: reader.expectNumber("a prefix length"), bitsAt };
+  }
   if (!reader.takeWord("mask")) return { kind: "dotted", text };
   const mask = reader.next;
   if (mask.kind !== "dotted") return reader.fail("a mask such as 255.255.255.0");
   reader.take();
-  return { kind: "masked", text, mask: mask.text };
+  return { kind: "masked", text, mask: mask.text, maskAt: mask.at };
 }

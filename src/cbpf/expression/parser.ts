@@ -1,3 +1,4 @@
+import { closest } from "../../common/closest.ts";
 import type { Arithmetic, Expression, Qualifiers } from "./ast.ts";
 import {
   beginsArithmetic,
@@ -9,8 +10,9 @@ import {
 } from "./parse-arithmetic.ts";
 import { beginsStandalone, parseStandalone } from "./parse-standalone.ts";
 import { parseQualifiers, parseValue } from "./parse-value.ts";
+import { short } from "./lexer.ts";
 import { Refusal } from "./refusal.ts";
-import type { Token } from "./token.ts";
+import { type Token, words } from "./token.ts";
 import { TokenReader } from "./token-reader.ts";
 
 /**
@@ -32,7 +34,7 @@ type Operand =
       /** False for addresses in parentheses, which may not begin a list in parentheses. */
       readonly mayLead: boolean;
     }
-  | { readonly kind: "number"; readonly value: number; readonly at: number }
+  | { readonly kind: "number"; readonly value: number; readonly at: number; readonly text: string }
   | { readonly kind: "arithmetic"; readonly arithmetic: Arithmetic };
 
 const addressExpected = "an address, a name or a number";
@@ -45,13 +47,7 @@ export function parseExpression(tokens: readonly Token[]): Expression | undefine
   const { at, text } = reader.next;
   const first = parseOperand(reader, undefined, false);
   if (first.kind === "arithmetic") return reader.fail("a comparison such as = or <");
-  if (first.kind !== "term")
-    throw new Refusal(
-      "EXPRESSION_SYNTAX",
-      at,
-      `${text === "(" ? "these addresses have" : "this has"} no qualifier`,
-      "put host, net, port or proto before it",
-    );
+  if (first.kind !== "term") throw withoutQualifier(text, at);
   const expression = parseRest(reader, first, false);
   return reader.atEnd ? expression : reader.fail("and, or, or the end");
 }
@@ -83,22 +79,25 @@ function asAddress(
   inherited: Qualifiers | undefined,
 ): Operand & { kind: "term" | "address" } {
   if (operand.kind !== "number") return operand;
-  const { value, at } = operand;
-  return addressOf({ kind: "number", value }, inherited, at);
+  return addressOf({ kind: "number", value: operand.value }, inherited, operand);
+}
+
+function withoutQualifier(text: string, at: number): Refusal {
+  const near = /^[A-Za-z]/.test(text) ? closest(text, words.keys()) : undefined;
+  return new Refusal(
+    "EXPRESSION_SYNTAX",
+    at,
+    text === "(" ? "these addresses have no qualifier" : `"${short(text)}" has no qualifier`,
+    near === undefined ? "put host, net, port or proto before it" : `did you mean ${near}?`,
+  );
 }
 
 function addressOf(
   value: (Expression & { kind: "primitive" })["value"],
   qualifiers: Qualifiers | undefined,
-  at: number,
+  { at, text }: { readonly at: number; readonly text: string },
 ): Operand & { kind: "address" } {
-  if (qualifiers === undefined)
-    throw new Refusal(
-      "EXPRESSION_SYNTAX",
-      at,
-      "this has no qualifier, nor a term before it that lends its own",
-      "put host, net, port or proto before it",
-    );
+  if (qualifiers === undefined) throw withoutQualifier(text, at);
   const expression = { kind: "primitive", qualifiers, value, at } as const;
   return { kind: "address", expression, mayLead: true };
 }
@@ -120,12 +119,12 @@ function parseOperand(
   }
   if (next.kind === "number") {
     reader.take();
-    const { value, at } = next;
-    if (addressesOnly || !continuesArithmetic(reader)) return { kind: "number", value, at };
+    const { value, at, text } = next;
+    if (addressesOnly || !continuesArithmetic(reader)) return { kind: "number", value, at, text };
     return parseComparison(reader, { kind: "constant", value, at });
   }
   const value = parseValue(reader);
-  if (value !== undefined) return addressOf(value, inherited, next.at);
+  if (value !== undefined) return addressOf(value, inherited, next);
   if (addressesOnly) return reader.fail(addressExpected);
   return parseTerm(reader);
 }

@@ -1,9 +1,15 @@
+import { closest } from "../../common/closest.ts";
 import { short } from "./lexer.ts";
 import { Refusal } from "./refusal.ts";
-import type { Token, TokenSymbol, Word } from "./token.ts";
+import { namedNumbers, type Token, type TokenSymbol, type Word, words } from "./token.ts";
 
 /** Nested parentheses, `not`s and operands of `%` and `^`; deeper is refused. */
 const maxDepth = 500;
+
+function* knownWords(): Generator<string> {
+  yield* words.keys();
+  yield* namedNumbers.keys();
+}
 
 /** A place in the tokens of an expression, one token of look-ahead, and how deep the parser is. */
 export class TokenReader {
@@ -69,11 +75,12 @@ export class TokenReader {
   /** Refuses the next token. */
   fail(expected: string): never {
     const { at, text, kind } = this.next;
+    const near = kind === "name" ? closest(text, knownWords()) : undefined;
     throw new Refusal(
       "EXPRESSION_SYNTAX",
       at,
       kind === "end" ? "the expression ends too early" : `"${short(text)}" does not belong here`,
-      `expected ${expected}`,
+      near === undefined ? `expected ${expected}` : `did you mean ${near}? expected ${expected}`,
     );
   }
 

@@ -1,6 +1,6 @@
 import { ancillary, ancillaryBase } from "../ancillary.ts";
 import { statement } from "../block.ts";
-import type { EncapsulationHeader } from "../expression/ast.ts";
+import type { EncapsulationHeader, HeaderId } from "../expression/ast.ts";
 import { aluOp, code, opClass, size } from "../opcode.ts";
 import type { Context, HeaderOffset } from "./context.ts";
 import { etherType, pppMpls } from "./ether-types.ts";
@@ -9,12 +9,30 @@ import { geneveTest } from "./geneve.ts";
 import { linkTypeTest } from "./link-type-test.ts";
 import { compare } from "./load.ts";
 
+const maxVlan = 0x0fff;
+
+/** What is given after each keyword: VLAN, label, session or network. */
+const maxIds: Readonly<
+  Record<EncapsulationHeader, { readonly what: string; readonly most: number }>
+> = {
+  vlan: { what: "VLAN", most: maxVlan },
+  mpls: { what: "MPLS label", most: 0xf_ffff },
+  pppoes: { what: "PPPoE session", most: 0xffff },
+  geneve: { what: "GENEVE network", most: 0xff_ffff },
+};
+
 /** A header that the rest of the expression looks behind. */
 export function encapsulationTest(
   context: Context,
   header: EncapsulationHeader,
-  id: number | undefined,
+  given: HeaderId | undefined,
 ): Fragment {
+  const id = given?.value;
+  if (given !== undefined && given.value > maxIds[header].most) {
+    context.at = given.at;
+    const { what, most } = maxIds[header];
+    return context.refuse("EXPRESSION_VALUE", `${what} ${id}`, `at most ${most}`);
+  }
   switch (header) {
     case "vlan":
       return vlanTest(context, id);
@@ -28,7 +46,6 @@ export function encapsulationTest(
 }
 
 const vlanTagBytes = 4;
-const maxVlan = 0x0fff;
 
 /** An IEEE 802.1Q or 802.1ad tag. */
 function vlanTest(context: Context, id: number | undefined): Fragment {
@@ -36,8 +53,6 @@ function vlanTest(context: Context, id: number | undefined): Fragment {
     return context.refuse("EXPRESSION_MEANING", "no VLAN tags can be found behind MPLS labels");
   if (context.linkType !== "EN10MB")
     return context.refuse("EXPRESSION_LINK_TYPE", `${context.linkType} frames have no VLAN tags`);
-  if (id !== undefined && id > maxVlan)
-    return context.refuse("EXPRESSION_VALUE", `VLAN ${id}`, `VLANs go up to ${maxVlan}`);
   const { linkHeader, options } = context;
   const isOutermost =
     context.vlanTags === 0 && linkHeader.register === undefined && linkHeader.constant === 0;
@@ -109,7 +124,6 @@ export function loadAncillary(
 }
 
 const labelBytes = 4;
-const maxLabel = 0xf_ffff;
 
 /** An MPLS label. RFC 3032 §2.1. */
 function mplsTest(context: Context, label: number | undefined): Fragment {
@@ -122,12 +136,6 @@ function mplsTest(context: Context, label: number | undefined): Fragment {
   else
     return context.refuse("EXPRESSION_LINK_TYPE", `${context.linkType} frames have no MPLS labels`);
   if (label !== undefined) {
-    if (label > maxLabel)
-      return context.refuse(
-        "EXPRESSION_VALUE",
-        `MPLS label ${label}`,
-        `labels go up to ${maxLabel}`,
-      );
     const mask = 0xffff_f000;
     isMpls = and(isMpls, compare(context, "network", 0, size.word, label << 12, { mask }));
   }
@@ -145,12 +153,6 @@ const pppProtocolBytes = 2;
 function pppoeTest(context: Context, session: number | undefined): Fragment {
   let isSession = linkTypeTest(context, etherType.pppoeSession);
   if (session !== undefined) {
-    if (session > 0xffff)
-      return context.refuse(
-        "EXPRESSION_VALUE",
-        `PPPoE session ${session}`,
-        "sessions go up to 65535",
-      );
     const mask = 0x0000_ffff;
     isSession = and(isSession, compare(context, "network", 0, size.word, session, { mask }));
   }

@@ -17,12 +17,6 @@ const udpHeaderBytes = 8;
  * GENEVE's options, so it is computed as the filter runs, into three scratch registers.
  */
 export function geneveTest(context: Context, network: number | undefined): Fragment {
-  if (network !== undefined && network > 0xff_ffff)
-    return context.refuse(
-      "EXPRESSION_VALUE",
-      `GENEVE network ${network}`,
-      "networks have 24 bits, at most 16777215",
-    );
   const overIp = and(geneveHeaderTest(context, "transport", network), ip4HeaderInX(context));
   const overIp6 = and(geneveHeaderTest(context, "transport6", network), ip6HeaderInX(context));
   const isGeneve = or(overIp, overIp6);

@@ -1,9 +1,16 @@
+import { closest } from "../../common/closest.ts";
 import { parseDecnet, parseDotted } from "../expression/address.ts";
 import type { Protocol, Qualifiers, Value } from "../expression/ast.ts";
-import { findIpProtocol, findService, transportProtocols } from "../expression/names.ts";
+import {
+  findIpProtocol,
+  findService,
+  type Service,
+  serviceNames,
+  transportProtocols,
+} from "../expression/names.ts";
 import type { Ip6Address } from "../expression/token.ts";
 import type { Context } from "./context.ts";
-import { etherProtocolNames, maxEthernetLength } from "./ether-types.ts";
+import { etherProtocolNames } from "./ether-types.ts";
 import type { Fragment } from "./fragment.ts";
 import { decnetTest, type Ip4Network, ip4Test, ip6Test, macTest } from "./host-test.ts";
 import { type Ports, portTest } from "./port-test.ts";
@@ -98,17 +105,42 @@ function service(
   name: string,
   protocol: Protocol,
 ): { port: number; over: number | undefined } {
-  const over = transportOf(context, protocol);
+  const { port, protocol: own } = knownService(context, name);
+  return { port, over: qualified(context, name, protocol, own) };
+}
+
+function knownService(context: Context, name: string): Service {
   const found = findService(name);
   if (found === undefined)
     return context.refuse(
       "EXPRESSION_VALUE",
       `"${name.slice(0, 60)}" is no port known by name`,
-      "write its number",
+      /^\d+-\d+$/.test(name) ? "put portrange before a range" : nearService(name),
     );
-  if (over !== undefined && found.protocol !== undefined && over !== found.protocol)
-    return context.refuse("EXPRESSION_VALUE", `${name} is not a port of ${protocol}`);
-  return { port: checkedPort(context, found.port), over: over ?? found.protocol };
+  checkedPort(context, found.port);
+  return found;
+}
+
+function nearService(name: string): string {
+  const near = closest(name, serviceNames());
+  return near === undefined ? "write its number" : `did you mean ${near}? or write its number`;
+}
+
+/** The transport protocol of named ports: that of the qualifier, unless they have another one. */
+function qualified(
+  context: Context,
+  name: string,
+  protocol: Protocol,
+  own: number | undefined,
+): number | undefined {
+  const over = transportOf(context, protocol);
+  if (over !== undefined && own !== undefined && over !== own)
+    return context.refuse(
+      "EXPRESSION_VALUE",
+      `${name.slice(0, 60)} is not a port of ${protocol}`,
+      "leave the protocol out, or write the number",
+    );
+  return over ?? own;
 }
 
 function checkedPort(context: Context, port: number): number {
@@ -132,10 +164,12 @@ function rangeTest(context: Context, { protocol, direction }: Qualifiers, name: 
         `"${name.slice(0, 60)}" is no range of ports`,
         "expected two numbers: 1024-65535",
       );
-    const first = service(context, name.slice(0, dash), protocol);
-    const last = service(context, name.slice(dash + 1), protocol);
+    const first = knownService(context, name.slice(0, dash));
+    const last = knownService(context, name.slice(dash + 1));
     ports = { kind: "range", first: first.port, last: last.port };
-    if (first.over === last.over) over = first.over;
+    // Of two names only what both say counts.
+    const own = first.protocol === last.protocol ? first.protocol : undefined;
+    over = qualified(context, name, protocol, own);
   }
   return portTest(context, ports, over, direction);
 }
@@ -157,20 +191,6 @@ function protocolNumber(context: Context, around: Protocol, name: string): numbe
   );
 }
 
-/** Numbers that no packet can hold are refused, as by libpcap after 1.10. */
-function checkedProtocol(context: Context, around: Protocol, number: number): number {
-  const max = around === "link" ? 0xffff : around === "isis" ? 31 : 255;
-  if (number > max)
-    context.refuse("EXPRESSION_VALUE", `protocol number ${number}`, `at most ${max}`);
-  if (around === "link" && number > 255 && number <= maxEthernetLength)
-    context.refuse(
-      "EXPRESSION_VALUE",
-      `protocol number ${number}`,
-      `LLC access points go up to 255, EtherTypes from ${maxEthernetLength + 1}`,
-    );
-  return number;
-}
-
 function numberTest(context: Context, qualifiers: Qualifiers, value: number): Fragment {
   const { protocol, direction, type } = qualifiers;
   switch (type) {
@@ -189,9 +209,9 @@ function numberTest(context: Context, qualifiers: Qualifiers, value: number): Fr
       return portTest(context, { kind: "range", first: port, last: port }, over, direction);
     }
     case "proto":
-      return protocolNumberTest(context, checkedProtocol(context, protocol, value), protocol);
+      return protocolNumberTest(context, value, protocol);
     case "protochain":
-      return protochainTest(context, checkedProtocol(context, protocol, value), protocol);
+      return protochainTest(context, value, protocol);
     default: {
       if (protocol === "decnet") return decnetTest(context, value & 0xffff, direction);
       const network = type === "net" ? shortNetwork(value) : { address: value, mask: 0xffff_ffff };
@@ -260,15 +280,17 @@ function networkTest(
   qualifiers: Qualifiers,
   value: Value & { kind: "prefix" | "masked" },
 ): Fragment {
+  const { at } = context;
   const { value: number, bits } = dotted(context, value.text);
   const address = leftAligned(number, bits);
   let mask: number;
   if (value.kind === "masked") {
+    context.at = value.maskAt;
     const written = dotted(context, value.mask);
+    context.at = at;
     mask = leftAligned(written.value, written.bits);
   } else {
-    if (value.bits > 32)
-      return context.refuse("EXPRESSION_VALUE", `prefix length ${value.bits}`, "at most 32");
+    if (value.bits > 32) return refusePrefix(context, value, 32);
     mask = prefixMask(value.bits);
   }
   if ((address & ~mask) !== 0)
@@ -288,12 +310,22 @@ function networkTest(
   return addressTest(context, qualifiers, { address, mask });
 }
 
+function refusePrefix(
+  context: Context,
+  { bits, bitsAt }: { readonly bits: number; readonly bitsAt: number },
+  most: number,
+): never {
+  context.at = bitsAt;
+  return context.refuse("EXPRESSION_VALUE", `prefix length ${bits}`, `at most ${most}`);
+}
+
 function ip6NetworkTest(
   context: Context,
   qualifiers: Qualifiers,
-  { text, address, bits }: Value & { kind: "ip6" },
+  value: Value & { kind: "ip6" },
 ): Fragment {
-  if (bits > 128) return context.refuse("EXPRESSION_VALUE", `prefix length ${bits}`, "at most 128");
+  const { text, address, bits } = value;
+  if (bits > 128) return refusePrefix(context, value, 128);
   const maskWord = (i: number): number => prefixMask(Math.min(Math.max(bits - i * 32, 0), 32));
   const mask: Ip6Address = [maskWord(0), maskWord(1), maskWord(2), maskWord(3)];
   if (address.some((word, i) => (word & ~mask[i]!) !== 0))

@@ -25,7 +25,7 @@ export function broadcastTest(context: Context, protocol: Protocol): Fragment {
     return context.refuse(
       "EXPRESSION_MEANING",
       "the netmask is not known, so ip broadcast cannot be told",
-      "name the addresses: dst host 192.0.2.255",
+      "give the netmask, or name the addresses: dst host 192.0.2.255",
     );
   const mask = ~netmask >>> 0;
   const isIp = linkTypeTest(context, etherType.ip);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { closest, orList, suggestion } from "../../src/config/closest.ts";
+import { closest, orList, suggestion } from "../../src/common/closest.ts";
 
 for (const { word, candidates, near } of [
   { word: "lisen", candidates: ["listen", "listeners"], near: "listen" },
