@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
+import { suggestion } from "../common/closest.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { suggestion } from "../common/closest.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { preparePlan } from "../config/prepare-plan.ts";
 import { type Direction, verdictKinds } from "../filter/verdict.ts";

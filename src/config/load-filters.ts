@@ -1,3 +1,4 @@
+import { orList, suggestion } from "../common/closest.ts";
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
@@ -9,7 +10,6 @@ import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { readMetrics } from "./check-metrics.ts";
 import { splitChainItem } from "./check-references.ts";
-import { orList, suggestion } from "../common/closest.ts";
 import type { FilterConfig } from "./config.ts";
 import type { KeyPath } from "./config-problem.ts";
 import { readSource } from "./filter-source.ts";

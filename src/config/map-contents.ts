@@ -1,4 +1,5 @@
 import { putU32le, toHex, u32le } from "../common/bytes.ts";
+import { suggestion } from "../common/closest.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
@@ -7,7 +8,6 @@ import { unplacedMap } from "../maps/map-handle.ts";
 import { holdsEvents, holdsMaps } from "../maps/map-rules.ts";
 import { parseTyped } from "../maps/typed.ts";
 import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
-import { suggestion } from "../common/closest.ts";
 import type { EntryBytes } from "./config.ts";
 import { ConfigProblem, type KeyPath } from "./config-problem.ts";
 import { readEntryFile } from "./entry-file.ts";

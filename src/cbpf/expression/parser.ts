@@ -1,5 +1,6 @@
 import { closest } from "../../common/closest.ts";
 import type { Arithmetic, Expression, Qualifiers } from "./ast.ts";
+import { short } from "./lexer.ts";
 import {
   beginsArithmetic,
   continueArithmetic,
@@ -10,7 +11,6 @@ import {
 } from "./parse-arithmetic.ts";
 import { beginsStandalone, parseStandalone } from "./parse-standalone.ts";
 import { parseQualifiers, parseValue } from "./parse-value.ts";
-import { short } from "./lexer.ts";
 import { Refusal } from "./refusal.ts";
 import { type Token, words } from "./token.ts";
 import { TokenReader } from "./token-reader.ts";
