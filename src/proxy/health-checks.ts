@@ -1,5 +1,6 @@
 import { request } from "node:http";
 import { connect } from "node:net";
+import { isDeepStrictEqual } from "node:util";
 import type { Checked, Counters } from "../filter/counters.ts";
 import type { Address, HealthCheckPlan, UpstreamPlan } from "./plan.ts";
 
@@ -22,7 +23,8 @@ interface CheckResult {
  * cells that they read for each new session. Until an address has its first results it counts as up.
  */
 export class HealthChecks {
-  readonly #running = new Set<AddressCheck>();
+  /** By upstream and address. */
+  #running = new Map<string, AddressCheck>();
   readonly #onChange: (change: HealthChange) => void;
 
   constructor(onChange: (change: HealthChange) => void) {
@@ -31,26 +33,39 @@ export class HealthChecks {
 
   /**
    * Checks these upstreams' addresses from now on, and no others. `workers` are the counters of the
-   * plan they are of: what is known of an address that stays is kept there.
+   * plan they are of: what is known of an address that stays is kept there. A check that stays as it
+   * was goes on where it is: reloads, however many, keep no address from being found down.
    */
   follow(upstreams: readonly UpstreamPlan[], workers: readonly Counters[]): void {
-    this.stop();
+    const running = new Map<string, AddressCheck>();
     let number = 0;
     for (const { name, addresses, healthCheck } of upstreams)
       for (const address of addresses) {
         const cell = new SharedCell(number++, workers);
-        if (healthCheck === undefined) cell.write("unknown");
-        else
-          this.#running.add(
+        if (healthCheck === undefined) {
+          cell.write("unknown");
+          continue;
+        }
+        const key = `${name} ${address.host} ${address.port}`;
+        const before = this.#running.get(key);
+        if (before?.isAs(healthCheck)) {
+          before.tell(cell);
+          running.set(key, before);
+          this.#running.delete(key);
+        } else
+          running.set(
+            key,
             new AddressCheck(address, healthCheck, cell, (up, detail) =>
               this.#onChange({ upstream: name, address, up, detail }),
             ),
           );
       }
+    this.stop();
+    this.#running = running;
   }
 
   stop(): void {
-    for (const check of this.#running) check.stop();
+    for (const check of this.#running.values()) check.stop();
     this.#running.clear();
   }
 }
@@ -77,7 +92,7 @@ class SharedCell {
 class AddressCheck {
   readonly #address: Address;
   readonly #plan: HealthCheckPlan;
-  readonly #cell: SharedCell;
+  #cell: SharedCell;
   readonly #onChange: (up: boolean, detail: string) => void;
   /** Results in a row that say other than the cell. */
   #against = 0;
@@ -95,6 +110,15 @@ class AddressCheck {
     this.#cell = cell;
     this.#onChange = onChange;
     this.#timer = setTimeout(this.#check, 0);
+  }
+
+  isAs(plan: HealthCheckPlan): boolean {
+    return isDeepStrictEqual(plan, this.#plan);
+  }
+
+  /** Tells this cell from now on, which holds what the one before did. */
+  tell(cell: SharedCell): void {
+    this.#cell = cell;
   }
 
   stop(): void {

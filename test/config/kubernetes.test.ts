@@ -148,6 +148,19 @@ test("a native sidecar is an init container that goes on, and a classic one is n
   expect(weirOf(classic).restartPolicy).toBeUndefined();
 });
 
+for (const { variant, drain } of [
+  { variant: "sidecar", drain: "refuse" },
+  { variant: "dns", drain: "refuse" },
+  { variant: "classic", drain: "forward" },
+])
+  test(`${variant}: told to stop, Weir drains by ${drain}, and the pod has longer than that takes`, async () => {
+    const all = await rendered(`${manifests}/${variant}`);
+    const config = podConfig(all, variant);
+    expect(config.drain).toBe(drain);
+    const graceMs = podOf(all).terminationGracePeriodSeconds * 1000;
+    expect(graceMs).toBeGreaterThan(config.drainTimeoutMs);
+  });
+
 test("a filter of one's own goes into the pod by the lines that kustomization.yaml has for it", async () => {
   const own = `${folder.path}/own`;
   cpSync(`${manifests}/sidecar`, own, { recursive: true });

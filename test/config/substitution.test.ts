@@ -118,6 +118,8 @@ test("a config takes its values from the environment", () => {
   const config = parseConfig(small, "t.yaml", {
     PORT: "5300",
     WEIR_WORKERS: "2",
+    WEIR_DRAIN: "forward",
+    WEIR_DRAIN_TIMEOUT: "20s",
     WEIR_LOG_LEVEL: "debug",
     WEIR_METRICS_LISTEN: "off",
     WEIR_SERVICE_HOST: "10.0.0.1",
@@ -125,6 +127,8 @@ test("a config takes its values from the environment", () => {
   if (!config.ok) throw new Error(config.error.map(String).join("\n"));
   expect(config.value).toMatchObject({
     workers: 2,
+    drain: "forward",
+    drainTimeoutMs: 20_000,
     logLevel: "debug",
     metricsListen: undefined,
     listeners: [{ listen: { host: "127.0.0.1", port: 5300 } }],
@@ -135,9 +139,11 @@ test("a wrong value in the environment is told by its variable, beside what else
   const config = parseConfig(small.replace("upstream: app", "upstream: apq"), "t.yaml", {
     PORT: "5300",
     WEIR_WORKERS: "many",
+    WEIR_DRAIN: "later",
   });
   expect(config.ok ? [] : config.error.map((problem) => problem.message)).toEqual([
     expect.stringMatching(/^t\.yaml:4:\d+: listeners\[0\]\.upstream: .*apq/),
+    'WEIR_DRAIN:1:1: drain: expected refuse or forward, found "later"; write refuse or forward',
     'WEIR_WORKERS:1:1: workers: expected a whole number from 1 to 128, or auto, found "many"',
   ]);
 });

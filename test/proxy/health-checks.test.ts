@@ -134,6 +134,18 @@ test("another port than the address's own is asked where the check names one", a
   expect(server.asked.length).toBeGreaterThan(0);
 });
 
+test("a check that a reload leaves as it is goes on: one under way counts", async () => {
+  const { checks, counters, changes } = stage();
+  const server = await answering(500);
+  const checked = upstream(portOf(server), {});
+  // A reload while each answer is awaited.
+  server.prependListener("request", () => checks.follow([structuredClone(checked)], counters));
+  checks.follow([checked], counters);
+  await until(() => changes.length === 1);
+  expect(counters.map((worker) => worker.readChecked(0))).toEqual(["down", "down"]);
+  expect(server.asked).toHaveLength(3);
+});
+
 test("a plan without the check leaves nothing behind; one with it goes on from what is known", async () => {
   const server = await answering(500);
   const { checks, counters, changes } = stage();
