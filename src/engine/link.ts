@@ -4,7 +4,7 @@ import { decodeProgram } from "../isa/codec.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
-import { belongsElsewhere } from "../object/section-type.ts";
+import { belongsElsewhere, isCgroupEgress } from "../object/section-type.ts";
 import type { VerifiableProgram, VerifiedMap } from "../verifier/program.ts";
 import { rejectionError } from "../verifier/rejection.ts";
 import { forbiddenInstruction, type HelperRules } from "../verifier/structure.ts";
@@ -78,6 +78,7 @@ export function verifiableProgram(
     object: object?.file ?? name,
     name,
     type,
+    egress: type === "cgroup_skb" && isCgroupEgress(spec.section),
     instructions: decoded.value,
     maps: maps.map((map, i) => withFrozenValue(map, object?.maps[i])),
     functions,

@@ -38,6 +38,11 @@ export function sectionProgramType(section: string): ProgramType | undefined {
   return sectionTypes.find((row) => row.name.test(name))?.type;
 }
 
+/** Whether a cgroup_skb section says that its programs are for packets on their way out. */
+export function isCgroupEgress(section: string): boolean {
+  return /^\??cgroup_skb\/egress$/.test(section);
+}
+
 /** Map id and index of an iproute2 tail-call section, or undefined for any other name. */
 export function tailCallSlot(section: string): { mapId: number; index: number } | undefined {
   const match = tailCallSection.exec(section);

@@ -1,5 +1,6 @@
 import type { Instruction } from "../isa/instruction.ts";
 import { type ContextAccess, contextAccessOf } from "./context-rules.ts";
+import type { GlobalFunction } from "./global-function.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import type { PathState } from "./path-state.ts";
 import { Precision } from "./precision.ts";
@@ -29,6 +30,10 @@ export class Analysis {
   /** The path, and the instruction on it that is being looked at. */
   state!: PathState;
   slot = 0;
+  /** Global functions that some path calls, in the order in which they were found. */
+  readonly calledGlobals = new Set<GlobalFunction>();
+  /** Format strings that were found sound, by map, place and bytes of arguments. */
+  readonly soundFormats = new Set<string>();
   /** Paths to follow later. */
   readonly pending: PendingPath[] = [];
   #lastId = 0;

@@ -45,6 +45,7 @@ function checkDepth(a: Analysis): void {
 
 /** A call of a function that is verified on its own: its arguments are checked, r0 is any number. */
 export function callGlobal(a: Analysis, target: GlobalFunction): void {
+  a.calledGlobals.add(target);
   for (const [i, parameter] of target.parameters.entries()) {
     const register = i + 1;
     if (register > 5) break;

@@ -2,8 +2,9 @@ import { F_RDONLY_PROG } from "../runtime/wasm/layout.ts";
 import type { Analysis } from "./analysis.ts";
 import { forgetPacket } from "./branch.ts";
 import { rangeText } from "./describe-register.ts";
+import { formatProblem } from "./format-string.ts";
 import type { HelperSignature } from "./helper-signature.ts";
-import { checkRegion } from "./memory-access.ts";
+import { checkAlignment, checkRegion } from "./memory-access.ts";
 import { innerTarget, isInner, mapOf, type VerifiedMap } from "./program.ts";
 import {
   constantOf,
@@ -14,6 +15,7 @@ import {
   unknownScalar,
 } from "./register-state.ts";
 import { isConstant, isNumber } from "./scalar-range.ts";
+import { isSocket } from "./socket-rules.ts";
 import { checkSpinLock } from "./spin-lock.ts";
 import { clobberStack, constantOnStack, stackSpan, useStack } from "./stack-access.ts";
 import { regions, severalMaps } from "./verified.ts";
@@ -86,6 +88,10 @@ function result(a: Analysis, helper: HelperSignature, call: CallArguments): Regi
       a.state.references = [...a.state.references, { id, slot: a.slot }];
       return pointer("memory", { extent: call.allocation, nullable: true, id, reference: id });
     }
+    case "sock_or_null":
+      return pointer("sock", { nullable: true, id: a.newId() });
+    case "tcp_sock_or_null":
+      return pointer("tcp_sock", { nullable: true, id: a.newId() });
     default: {
       const never: never = helper.returns as never;
       return never;
@@ -154,12 +160,21 @@ function checkArgument(
     case "updated_u32":
       checkMemory(a, helper, register, held, 4, "read", false);
       checkMemory(a, helper, register, held, 4, "write", false);
+      checkAlignment(a, register, held, 0, 4);
       return;
     case "writable_u64":
       checkMemory(a, helper, register, held, 8, "write", false);
+      checkAlignment(a, register, held, 0, 8);
       return;
     case "constant_string":
       checkConstantString(a, helper, register, held);
+      return;
+    case "format_string":
+      checkConstantString(a, helper, register, held);
+      checkFormat(a, register, held);
+      return;
+    case "socket":
+      if (!isSocket(held.kind) || held.nullable) wrong(a, helper, register, held, "a socket");
       return;
     case "size":
     case "size_or_zero":
@@ -290,10 +305,42 @@ function checkConstantString(
     wrong(a, helper, register, held, "a string constant, in a map that nobody writes");
   checkMemory(a, helper, register, held, 1, "read", false);
   a.markPrecise(register);
-  const offset = held.offset + Number(BigInt.asIntN(64, held.range.value));
   const text = map.frozenValue;
-  if (text !== undefined && text.indexOf(0, offset) < 0)
+  if (text !== undefined && text.indexOf(0, constantOffset(held)) < 0)
     wrong(a, helper, register, held, "a string constant that ends in a zero byte");
+}
+
+function constantOffset({ offset, range }: RegisterState): number {
+  return offset + Number(BigInt.asIntN(64, range.value));
+}
+
+/** Kernel: check_bpf_snprintf_call. Arguments are 64-bit words; their size is in two registers on. */
+function checkFormat(a: Analysis, register: number, held: RegisterState): void {
+  const size = register + 2;
+  const bytes = a.read(size).range.value;
+  if (bytes % 8n !== 0n)
+    a.refuse(
+      "HELPER_ARGUMENT",
+      `the arguments of the format take ${bytes} bytes (r${size}), and each is a 64-bit word`,
+      "keep them in an array of __u64 and pass its size",
+      [size],
+    );
+  const { frozenValue } = a.program.maps[held.target] as VerifiedMap;
+  if (frozenValue === undefined) return;
+  const offset = constantOffset(held);
+  // Paths come here again and again, and a format may be long.
+  const key = `${held.target} ${offset} ${bytes}`;
+  if (a.soundFormats.has(key)) return;
+  const format = Buffer.from(frozenValue.subarray(offset, frozenValue.indexOf(0, offset)));
+  const problem = formatProblem(format.toString("latin1"), Number(bytes / 8n));
+  if (problem !== undefined)
+    a.refuse(
+      "HELPER_ARGUMENT",
+      problem,
+      "formats have %d %i %u %x %X (also with l or ll), %c %s %p %pI4 %pi4 %pI6 %pi6 and %%, and for each but %% one __u64 among the arguments, whose size is constant",
+      [register, size],
+    );
+  a.soundFormats.add(key);
 }
 
 /** `size` bytes (or up to that many: `variable`) that a helper reads or writes. */

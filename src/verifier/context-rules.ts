@@ -19,7 +19,7 @@ export interface ContextAccess {
   readonly pointers: ReadonlyMap<number, ContextPointer>;
 }
 
-export type ContextPointer = "packet" | "packet_end" | "packet_meta" | "socket";
+export type ContextPointer = "packet" | "packet_end" | "packet_meta" | "sock_common";
 
 type FieldRule = readonly [offset: number, bytes: number, reads: number, signed: number];
 
@@ -141,7 +141,7 @@ const skbNames = [
   [184, "hwtstamp"],
 ] as const;
 
-const skbSocket: readonly [number, ContextPointer] = [168, "socket"];
+const skbSocket: readonly [number, ContextPointer] = [168, "sock_common"];
 const skbPacket: readonly (readonly [number, ContextPointer])[] = [
   [76, "packet"],
   [80, "packet_end"],

@@ -42,8 +42,11 @@ export function describeRegister(register: RegisterState, program: VerifiablePro
       return `a key of a map (${extent} bytes)${place}`;
     case "memory":
       return `memory of ${extent} bytes${place}${nullable}`;
-    case "socket":
+    case "sock_common":
+    case "sock":
       return `a socket${nullable}`;
+    case "tcp_sock":
+      return `a TCP socket${nullable}`;
     case "function":
       return `the function at instruction ${target}`;
     default: {

@@ -129,7 +129,6 @@ export class Explorer {
   #checkReturn(): void {
     const a = this.#analysis;
     const { global } = this.#function;
-    if (global?.returns === "nothing") return;
     const held = a.read(0);
     if (global !== undefined) {
       if (held.kind !== "scalar")
@@ -144,11 +143,14 @@ export class Explorer {
     if (a.program.type !== "cgroup_skb") return;
     if (held.kind === "scalar") {
       a.markPrecise(0);
-      if (held.range.umax <= 1n) return;
+      if (held.range.umax <= (a.program.egress ? 3n : 1n)) return;
     }
+    const r0 = held.kind === "scalar" ? rangeText(held.range) : "a pointer";
     a.refuse(
       "RETURN_VALUE",
-      `a cgroup_skb program returns 0 (drop) or 1 (pass), and r0 is ${held.kind === "scalar" ? rangeText(held.range) : "a pointer"}`,
+      a.program.egress
+        ? `a cgroup_skb program for egress returns 0 (drop), 1 (pass), 2 or 3 (the same, and the network is congested), and r0 is ${r0}`
+        : `a cgroup_skb program returns 0 (drop) or 1 (pass), and r0 is ${r0}`,
       "return 0 or 1",
       [0],
     );

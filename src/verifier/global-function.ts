@@ -20,7 +20,7 @@ export interface GlobalFunction {
   readonly name: string;
   readonly slot: number;
   readonly parameters: readonly FunctionParameter[];
-  readonly returns: "nothing" | "number" | "unsupported";
+  readonly returnsNumber: boolean;
   /** It, or what it calls, moves the packet. */
   readonly movesPacket: boolean;
 }
@@ -42,7 +42,7 @@ export function globalFunctions(
       name,
       slot,
       parameters: prototype.parameters.map((one) => parameterOf(btf, one.type, program)),
-      returns: returnOf(btf, prototype.returns),
+      returnsNumber: isNumber(resolve(btf, prototype.returns)),
       movesPacket: movesPacket(program.instructions, slot, helpers),
     });
   }
@@ -57,7 +57,7 @@ export function returnsNumber({ btf, functions }: VerifiableProgram, entry: numb
   return (
     btf !== undefined &&
     prototype?.kind === "prototype" &&
-    returnOf(btf, prototype.returns) === "number"
+    isNumber(resolve(btf, prototype.returns))
   );
 }
 
@@ -80,10 +80,8 @@ function resolve(btf: Btf, type: number): BtfType | undefined {
   return undefined;
 }
 
-function returnOf(btf: Btf, type: number): GlobalFunction["returns"] {
-  const found = resolve(btf, type);
-  if (found?.kind === "void") return "nothing";
-  return found?.kind === "int" || found?.kind === "enum" ? "number" : "unsupported";
+function isNumber(type: BtfType | undefined): boolean {
+  return type?.kind === "int" || type?.kind === "enum";
 }
 
 const contextNames: Partial<Record<VerifiableProgram["type"], string>> = {
@@ -97,7 +95,7 @@ const contextNames: Partial<Record<VerifiableProgram["type"], string>> = {
 
 function parameterOf(btf: Btf, type: number, program: VerifiableProgram): FunctionParameter {
   const found = resolve(btf, type);
-  if (found?.kind === "int" || found?.kind === "enum") return { kind: "number" };
+  if (isNumber(found)) return { kind: "number" };
   if (found?.kind !== "pointer") return { kind: "unsupported", type: found?.kind ?? "unknown" };
   const pointee = resolve(btf, found.type);
   if (pointee?.kind === "struct" && pointee.name === contextNames[program.type])

@@ -7,11 +7,14 @@ import type { MapType, ProgramType } from "../object/object-spec.ts";
  * - `map_key`, `map_value`: readable memory of the map's key or value size.
  * - `writable_map_value`: memory of the map's value size that the helper fills.
  * - `updated_memory`: readable memory that the helper also writes.
- * - `updated_u32`, `writable_u64`: the same of 4 bytes, and 8 bytes to write; no size follows.
+ * - `updated_u32`, `writable_u64`: the same of 4 bytes, and 8 bytes to write; aligned to their size,
+ *   which does not follow.
  * - `constant_string`: text in a map that nobody writes, with a zero byte at its end.
+ * - `format_string`: such a text, which is the format of the 64-bit words in the memory behind it.
  * - `allocation_size`: a constant, the size of the `reserved_memory` that is returned.
  * - `reserved_memory`: what such a helper returned, given back.
  * - `spin_lock`: the address of a `struct bpf_spin_lock` in a map's value.
+ * - `socket`: a pointer to one, not null.
  * - `callback`: a function of the program; see `HelperSignature.callback`.
  * - `constant`: a number known at verification.
  * - `stack_or_null`: any pointer a callback shall be given, or 0.
@@ -30,11 +33,13 @@ export type HelperArgument =
   | "updated_u32"
   | "writable_u64"
   | "constant_string"
+  | "format_string"
   | "size"
   | "size_or_zero"
   | "allocation_size"
   | "reserved_memory"
   | "spin_lock"
+  | "socket"
   | "callback"
   | "stack_or_null"
   | "constant"
@@ -44,7 +49,13 @@ export type HelperArgument =
  * What r0 is after the call. `map_value_or_null` of a map of maps is the inner map, of an xskmap its
  * `struct bpf_xdp_sock`.
  */
-export type HelperResult = "number" | "nothing" | "map_value_or_null" | "reserved_memory_or_null";
+export type HelperResult =
+  | "number"
+  | "nothing"
+  | "map_value_or_null"
+  | "reserved_memory_or_null"
+  | "sock_or_null"
+  | "tcp_sock_or_null";
 
 /** One helper, as far as a caller must know it. The engine's table of helpers is made of these. */
 export interface HelperSignature {

@@ -174,8 +174,10 @@ function registerText(held: RegisterState, a: Analysis): string {
       return `map_key(${[...offsets, ...variable].join(",")})`;
     case "memory":
       return `mem${orNull}(${[...ids, `sz=${extent}`, ...offsets, ...variable].join(",")})`;
-    case "socket":
-      return `sock_common${orNull}(${ids.join(",")})`;
+    case "sock_common":
+    case "sock":
+    case "tcp_sock":
+      return `${kind}${orNull}(${ids.join(",")})`;
     case "function":
       return "func()";
     default:

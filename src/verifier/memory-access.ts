@@ -6,6 +6,7 @@ import { mapOf, type VerifiedMap } from "./program.ts";
 import type { RefusalCode } from "./refusal.ts";
 import { constantScalar, pointer, type RegisterState } from "./register-state.ts";
 import { isConstant } from "./scalar-range.ts";
+import { isSocket, mayReadSocket, type SocketKind, socketField } from "./socket-rules.ts";
 import {
   clobberStack,
   loaded,
@@ -37,6 +38,10 @@ export function load(
     return readStack(a, stackSpan(a, base, held, offset, size), size, signed, step);
   }
   if (held.kind === "context") return loadContext(a, base, held, offset, size, signed);
+  if (isSocket(held.kind)) {
+    checkSocketLoad(a, base, held.kind, held.offset + offset, size);
+    return loaded(size, signed);
+  }
   checkRegion(a, base, held, offset, size, "read");
   return knownValue(a, held, offset, size, signed) ?? loaded(size, signed);
 }
@@ -64,10 +69,10 @@ export function store(
 export function modify(a: Analysis, base: number, offset: number, size: number): void {
   const held = usable(a, base);
   const onPacket = held.kind === "packet" || held.kind === "packet_meta";
-  if (held.kind === "context" || onPacket || held.kind === "socket")
+  if (held.kind === "context" || onPacket || isSocket(held.kind))
     a.refuse(
       "ATOMIC_TARGET",
-      `an atomic operation works on ${onPacket ? "the packet" : `the ${held.kind}`}`,
+      `an atomic operation works on ${onPacket ? "the packet" : held.kind === "context" ? "the context" : "a socket"}`,
       "load, change and store it instead; atomics are for maps and the stack",
       [base],
     );
@@ -92,7 +97,12 @@ function usable(a: Analysis, base: number): RegisterState {
 }
 
 function refuseNullable(a: Analysis, base: number, held: RegisterState): never {
-  const what = held.kind === "map_value" ? "the map value" : `the ${held.kind}`;
+  const what =
+    held.kind === "map_value"
+      ? "the map value"
+      : isSocket(held.kind)
+        ? "the socket"
+        : `the ${held.kind}`;
   a.refuse(
     "MAYBE_NULL",
     `r${base} is used as a pointer, and ${what} may not be there (it may be null)`,
@@ -149,7 +159,7 @@ export function checkRegion(
         "NOT_A_POINTER",
         held.kind === "scalar"
           ? `r${base} is used as a pointer and holds a number`
-          : `r${base} is used as a pointer to memory, and ${held.kind === "socket" ? "a socket" : "what it holds"} cannot be ${mode === "read" ? "read" : "written"} through`,
+          : `r${base} is used as a pointer to memory, and ${isSocket(held.kind) ? "a socket" : "what it holds"} cannot be ${mode === "read" ? "read" : "written"} through`,
         notPointerFix(a, held),
         [base],
       );
@@ -158,7 +168,7 @@ export function checkRegion(
 
 function notPointerFix(a: Analysis, { kind }: RegisterState): string | undefined {
   if (kind === "map") return "call map_lookup_elem and use what it returns";
-  if (kind === "socket") return "sockets have no fields in user space: do without them";
+  if (isSocket(kind)) return "the fields of a socket may only be read, by loads";
   if (kind === "packet_end")
     return "read between data and data_end; data_end itself is only for compares";
   if (kind === "scalar" && movesPacket(a))
@@ -284,8 +294,38 @@ function checkSpan(
   );
 }
 
-/** Of stack accesses, and of atomic operations anywhere: addresses that are multiples of the size. */
-function checkAlignment(
+/** A socket's fields are read as the kernel allows it, though no run here ever has one. */
+function checkSocketLoad(
+  a: Analysis,
+  base: number,
+  kind: SocketKind,
+  offset: number,
+  size: number,
+): void {
+  if (mayReadSocket(kind, offset, size)) return;
+  const { name, sizes } = socketField(kind, offset);
+  const fullsock =
+    kind === "sock_common" && mayReadSocket("sock", offset, size)
+      ? "call bpf_sk_fullsock first, and compare what it returns with 0"
+      : undefined;
+  a.refuse(
+    "SOCKET_ACCESS",
+    `${name} (offset ${offset}) cannot be read with ${bytesText(size)}${fullsock === undefined ? "" : " of a socket in any state"}`,
+    fullsock ?? (sizes.length > 0 ? `use ${sizes.join(", ")} bytes` : undefined),
+    [base],
+  );
+}
+
+/** `1 byte`, `8 bytes`. */
+function bytesText(size: number): string {
+  return size === 1 ? "1 byte" : `${size} bytes`;
+}
+
+/**
+ * Of stack accesses, and anywhere of atomic operations and of what helpers write as one word: addresses
+ * that are multiples of the size.
+ */
+export function checkAlignment(
   a: Analysis,
   base: number,
   held: RegisterState,
@@ -328,7 +368,7 @@ function loadContext(
   a.facts.reach(a.slot, regions.context);
   const kind = rules.pointers.get(offset);
   if (kind === undefined) return loaded(size, signed);
-  if (kind === "socket") return pointer("socket", { nullable: true, id: a.newId() });
+  if (kind === "sock_common") return pointer(kind, { nullable: true, id: a.newId() });
   return pointer(kind);
 }
 

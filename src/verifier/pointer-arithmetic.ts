@@ -2,12 +2,24 @@ import type { AluOp } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import { rangeText } from "./describe-register.ts";
 import { maxVariableOffset } from "./memory-access.ts";
-import { type RegisterState, unknownScalar, withFields } from "./register-state.ts";
+import {
+  type RegisterKind,
+  type RegisterState,
+  unknownScalar,
+  withFields,
+} from "./register-state.ts";
 import { alu } from "./scalar-alu.ts";
 import { isConstant, type ScalarRange, s64min } from "./scalar-range.ts";
 
 /** Kinds whose address may not be changed. */
-const fixedKinds = new Set(["packet_end", "map", "socket", "function"]);
+const fixedKinds = new Set<RegisterKind>([
+  "packet_end",
+  "map",
+  "sock_common",
+  "sock",
+  "tcp_sock",
+  "function",
+]);
 
 /**
  * A 64-bit operation of which at least one side is a pointer. `dst` and `src` are what they hold,

@@ -59,6 +59,8 @@ export interface VerifiableProgram {
   readonly object: string;
   readonly name: string;
   readonly type: ProgramType;
+  /** A cgroup_skb program for packets on their way out, which may return 2 and 3 too. */
+  readonly egress?: boolean;
   /** By slot. Map operands index `maps`. */
   readonly instructions: readonly Instruction[];
   readonly maps: readonly VerifiedMap[];

@@ -37,6 +37,7 @@ export type RefusalCode =
   | "PACKET_BOUNDS"
   | "PACKET_READ_ONLY"
   | "CONTEXT_ACCESS"
+  | "SOCKET_ACCESS"
   | "MAP_VALUE_BOUNDS"
   | "MAP_READ_ONLY"
   | "MEMORY_BOUNDS"

@@ -1,4 +1,5 @@
 import { constantRange, isConstant, type ScalarRange, unknownRange } from "./scalar-range.ts";
+import { isSocket, type SocketKind } from "./socket-rules.ts";
 
 /** What a register (or a spilled one) holds. */
 export type RegisterKind =
@@ -13,7 +14,7 @@ export type RegisterKind =
   | "map_value"
   | "map_key"
   | "memory"
-  | "socket"
+  | SocketKind
   | "function";
 
 /**
@@ -156,6 +157,6 @@ export function isNeverNull({ kind, nullable }: RegisterState): boolean {
     kind === "map_key" ||
     kind === "map" ||
     kind === "memory" ||
-    kind === "socket"
+    isSocket(kind)
   );
 }

@@ -35,7 +35,7 @@ export function rejection(parts: Omit<Rejection, "message">): Rejection {
 export function rejectionError(one: Rejection): UserError {
   const { code, program, slot, instruction, source, registers, cause, fix } = one;
   const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
-  const text = source === undefined ? [] : [`${source.file}:${source.line}: ${source.text.trim()}`];
+  const text = source === undefined ? [] : [sourceText(source)];
   const where = `program ${program}, instruction ${slot} (${instruction}${line})`;
   return new UserError(code, where, cause, fix, [...text, ...registers]);
 }
@@ -44,12 +44,18 @@ export function rejectionError(one: Rejection): UserError {
 export function formatRejection(one: Rejection): string {
   const { object, program, slot, instruction, source, registers, cause, fix } = one;
   const lines = [`${object}: program ${program} is refused (${one.code})`];
-  if (source !== undefined) lines.push(`  ${source.file}:${source.line}: ${source.text.trim()}`);
+  if (source !== undefined) lines.push(`  ${sourceText(source)}`);
   lines.push(`  instruction ${slot}: ${instruction}`);
   for (const register of registers) lines.push(`    ${register}`);
   lines.push(`  ${sentence(cause)}`);
   if (fix !== undefined) lines.push(`  To mend it: ${fix}.`);
   return lines.join("\n");
+}
+
+/** `filter.c:14: return eth->h_proto;`; generated code may have lines without text. */
+function sourceText({ file, line, text }: SourceLine): string {
+  const code = text.trim();
+  return code === "" ? `${file}:${line}` : `${file}:${line}: ${code}`;
 }
 
 function sentence(text: string): string {

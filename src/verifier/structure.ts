@@ -17,6 +17,8 @@ export interface MapShape {
   readonly type: MapType;
   readonly valueSize: number;
   readonly maxEntries: number;
+  /** Where a `struct bpf_spin_lock` lies in the value, bytes. */
+  readonly spinLock?: number | undefined;
 }
 
 /** Which helpers an engine has, and which of them this program's type may call. */
@@ -206,7 +208,7 @@ function intoSecondSlot(verb: string, target: number): Problem {
 }
 
 function checkMap(
-  { maps }: Pick<StructuredProgram, "maps">,
+  { type, maps }: Pick<StructuredProgram, "type" | "maps">,
   instruction: Extract<Instruction, { kind: "load_map" | "load_map_value" }>,
 ): Problem | undefined {
   const map = maps[instruction.map];
@@ -214,6 +216,12 @@ function checkMap(
     return {
       code: "PROGRAM_MAP",
       what: `names map ${instruction.map}, and there are ${maps.length} maps`,
+    };
+  if (type === "socket" && map.spinLock !== undefined)
+    return {
+      code: "PROGRAM_MAP",
+      what: `uses map ${map.name}, whose values hold a struct bpf_spin_lock, and socket filters may not`,
+      fix: "count with atomics (__sync_fetch_and_add) or in a per-CPU map, or make it a tc program",
     };
   if (instruction.kind === "load_map") return undefined;
   if (map.type !== "array" || map.maxEntries !== 1)

@@ -37,6 +37,24 @@ export const skbCases: readonly EngineCase[] = [
     program: "r2 = *(u32 *)(r1 + 76)\nr0 = *(u8 *)(r2 + 0)\n*(u8 *)(r2 + 0) = 1\nexit",
     fault: { code: "read_only", slot: 2, says: /which programs of type cgroup_skb only read/ },
   },
+  ...(["tc", "cgroup_skb", "socket"] as const).map(
+    (type): EngineCase => ({
+      name: `shows a ${type} program no socket`,
+      type,
+      program: `r2 = *(u64 *)(r1 + 168)
+        r0 = 7
+        if r2 == 0 goto l
+        r0 = *(u32 *)(r2 + 4)
+        l: exit`,
+      r0: 7n,
+    }),
+  ),
+  {
+    name: "faults where a helper is given a socket that is none",
+    type: "tc",
+    program: "r1 = *(u64 *)(r1 + 168)\ncall 95\nexit",
+    fault: { code: "bad_argument", slot: 1, says: /sk_fullsock, argument r1: no socket/ },
+  },
   {
     name: "checks pointers made before a change of the frame against the new one",
     type: "tc",

@@ -7,7 +7,7 @@ import { opcodeTable } from "../../src/isa/opcodes.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { Random } from "../packet/random.ts";
 import { mutated, randomProgram } from "./random-program.ts";
-import { programOf, testMaps } from "./rule-cases.ts";
+import { programOf, testMaps } from "./rules/rule-case.ts";
 
 function verdictOf(instructions: readonly Instruction[], type: "xdp" | "socket" | "raw") {
   const program = { object: "f", name: "f", type, maps: testMaps, functions: [], lines: [] };

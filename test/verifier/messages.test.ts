@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { formatRejection } from "../../src/verifier/rejection.ts";
 import { verify } from "../../src/verifier/verify.ts";
-import { programOf } from "./rule-cases.ts";
+import { programOf } from "./rules/rule-case.ts";
 
 const unchecked = programOf(
   "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr0 = *(u8 *)(r2 + 13)\nexit",

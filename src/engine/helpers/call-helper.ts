@@ -66,9 +66,12 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
     case "writable_u64":
       return checkWritable(run, low, high, 8);
     case "constant_string":
+    case "format_string":
       return checkConstantString(run, low, high);
     case "callback":
       return high === 0 && run.callbacks.has(low) ? undefined : "not a function of this program";
+    case "socket":
+      return "no socket: there are none in user space";
     case "size":
     case "size_or_zero":
     case "allocation_size":

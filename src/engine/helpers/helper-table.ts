@@ -13,6 +13,7 @@ import { routeHelpers } from "./route-helpers.ts";
 import { skbChecksumHelpers } from "./skb-checksum-helpers.ts";
 import { skbFieldHelpers } from "./skb-field-helpers.ts";
 import { skbResizeHelpers } from "./skb-resize-helpers.ts";
+import { socketHelpers } from "./socket-helpers.ts";
 import { spinLockHelpers } from "./spin-lock-helpers.ts";
 import { stringHelpers } from "./string-helpers.ts";
 import { systemHelpers } from "./system-helpers.ts";
@@ -32,6 +33,7 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...queueHelpers,
     ...ringbufHelpers,
     ...eventHelpers,
+    ...socketHelpers,
     ...spinLockHelpers,
     ...packetBytesHelpers,
     ...routeHelpers,

@@ -1,3 +1,5 @@
+import { type Conversion, isFormatText, parseConversion } from "../../verifier/format-string.ts";
+
 /** What `%s` and `%pI4` read their bytes from: undefined where the program has no object there. */
 export type ByteSource = (low: number, high: number, index: number) => number | undefined;
 
@@ -5,16 +7,6 @@ export type ByteSource = (low: number, high: number, index: number) => number | 
 export interface TraceArgument {
   readonly low: number;
   readonly high: number;
-}
-
-/** A conversion of the format string, or undefined where the kernel refuses it. */
-interface Conversion {
-  readonly flags: string;
-  readonly width: number;
-  /** After flags and width: `d`, `llx`, `s`, `pI4`. */
-  readonly type: string;
-  /** Index of the first character behind it. */
-  readonly end: number;
 }
 
 /** The line, cut to what a kernel's trace buffer holds, and its length before that. */
@@ -37,10 +29,6 @@ export interface FormatOptions {
 const forTrace: FormatOptions = { maxBytes: maxTraceBytes, verbatim: false };
 
 const maxStringBytes = 511;
-/** What is neither space nor punctuation to the kernel's lib/ctype.c: letters of Latin-1 too. */
-const inWord = /[A-Za-z0-9\x80-\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]/;
-/** Kernel: FIELD_WIDTH_MAX. */
-const maxWidth = (1 << 23) - 1;
 
 /**
  * The text `bpf_trace_printk` makes of a format (bytes as characters, without the closing zero), or
@@ -55,7 +43,7 @@ export function formatTrace(
   read: ByteSource,
   options = forTrace,
 ): TraceLine | undefined {
-  if (!/^[\t-\r -~\x80-\xff]*$/.test(format)) return undefined;
+  if (!isFormatText(format)) return undefined;
   let text = "";
   let length = 0;
   let used = 0;
@@ -87,25 +75,6 @@ export function formatTrace(
     }
   }
   return { text, length };
-}
-
-/** Flags, width and type of the conversion whose `%` is before `start`. */
-function parseConversion(format: string, start: number): Conversion | undefined {
-  let i = start;
-  while ("0+- ".includes(format[i] ?? "none")) i++;
-  const flags = format.slice(start, i);
-  const digits = /^[1-9][0-9]*/.exec(format.slice(i, i + 16))?.[0] ?? "";
-  i += digits.length;
-  const width = Math.min(Number(digits || 0), maxWidth);
-  const type = /^(?:p(?:[ku]s|[KxsSB]|[iI][46])|l{0,2}[diuxX]|[sc]|p)/.exec(
-    format.slice(i, i + 3),
-  )?.[0];
-  if (type === undefined) return undefined;
-  const end = i + type.length;
-  // A plain pointer and a string must stand alone: a letter behind them would be a modifier.
-  const mustEnd = type === "p" || type === "s" || type === "pks" || type === "pus";
-  if (mustEnd && inWord.test(format[end] ?? "")) return undefined;
-  return { flags, width, type, end };
 }
 
 function convert(

@@ -40,7 +40,7 @@ export const traceHelpers: readonly Helper[] = [
     arguments: [
       "writable_memory_or_null",
       "size_or_zero",
-      "constant_string",
+      "format_string",
       "readable_memory_or_null",
       "size_or_zero",
     ],

@@ -1,0 +1,136 @@
+import type { RuleCase } from "./rule-case.ts";
+
+const socket = "r2 = *(u64 *)(r1 + 168)";
+const fullSocket = `${socket}\nr0 = 0\nif r2 == 0 goto l\nr1 = r2\ncall 95`;
+const tcpSocket = `${socket}\nr0 = 0\nif r2 == 0 goto l\nr1 = r2\ncall 96`;
+
+export const contextRules: readonly RuleCase[] = [
+  {
+    rule: "context fields are read with their size",
+    accepted: "r0 = *(u32 *)(r1 + 12)\nexit",
+    refused: "r0 = *(u16 *)(r1 + 12)\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /xdp_md\.ingress_ifindex \(offset 12\) cannot be read with 2 bytes/,
+  },
+  {
+    rule: "context fields that the type does not have are refused",
+    accepted: "r0 = *(u32 *)(r1 + 16)\nexit",
+    refused: "r0 = *(u32 *)(r1 + 20)\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /xdp_md\.egress_ifindex/,
+  },
+  {
+    rule: "the context of xdp is not written",
+    accepted: "r0 = *(u32 *)(r1 + 12)\nexit",
+    refused: "*(u32 *)(r1 + 12) = 1\nr0 = 0\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /cannot be written/,
+  },
+  {
+    rule: "a socket filter writes only cb",
+    type: "socket",
+    accepted: "*(u32 *)(r1 + 48) = 1\nr0 = 0\nexit",
+    refused: "*(u32 *)(r1 + 8) = 1\nr0 = 0\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /__sk_buff\.mark/,
+  },
+  {
+    rule: "a socket filter has no data pointers",
+    type: "socket",
+    accepted: "r0 = *(u32 *)(r1 + 0)\nexit",
+    refused: "r0 = *(u32 *)(r1 + 76)\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /__sk_buff\.data/,
+  },
+  {
+    rule: "a cgroup_skb program does not write the packet",
+    type: "cgroup_skb",
+    accepted:
+      "r2 = *(u32 *)(r1 + 76)\nr3 = *(u32 *)(r1 + 80)\nr4 = r2\nr4 += 1\nif r4 > r3 goto l\nr5 = *(u8 *)(r2 + 0)\nl: r0 = 1\nexit",
+    refused:
+      "r2 = *(u32 *)(r1 + 76)\nr3 = *(u32 *)(r1 + 80)\nr4 = r2\nr4 += 1\nif r4 > r3 goto l\n*(u8 *)(r2 + 0) = 1\nl: r0 = 1\nexit",
+    code: "PACKET_READ_ONLY",
+    says: /may read the packet, not write it/,
+  },
+  {
+    rule: "a cgroup_skb program returns 0 or 1",
+    type: "cgroup_skb",
+    accepted: "r0 = *(u32 *)(r1 + 0)\nr0 &= 1\nexit",
+    refused: "r0 = *(u32 *)(r1 + 0)\nexit",
+    code: "RETURN_VALUE",
+    says: /returns 0 \(drop\) or 1 \(pass\)/,
+  },
+  {
+    rule: "the context pointer is not moved before it is read through",
+    accepted: "r2 = r1\nr0 = *(u32 *)(r2 + 12)\nexit",
+    refused: "r2 = r1\nr2 += 4\nr0 = *(u32 *)(r2 + 8)\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /changed by arithmetic/,
+  },
+  {
+    rule: "a packet load takes the context in r6",
+    type: "socket",
+    accepted: "r6 = r1\nr0 = *(u8 *)skb[0]\nexit",
+    refused: "r6 = 1\nr0 = *(u8 *)skb[0]\nexit",
+    code: "PACKET_LOAD",
+    says: /copy r1 to r6/,
+  },
+  {
+    rule: "a cgroup_skb program for egress returns 0 to 3",
+    type: "cgroup_skb",
+    more: { egress: true },
+    accepted: "r0 = *(u32 *)(r1 + 0)\nr0 &= 3\nexit",
+    refused: "r0 = *(u32 *)(r1 + 0)\nr0 &= 7\nexit",
+    code: "RETURN_VALUE",
+    says: /2 or 3 \(the same, and the network is congested\), and r0 is 0 to 7/,
+    notInKernel: "the test's loader names no attach type",
+  },
+  {
+    rule: "a socket is compared with 0 before it is read through",
+    type: "tc",
+    accepted: `${socket}\nif r2 == 0 goto l\nr3 = *(u32 *)(r2 + 4)\nl: r0 = 0\nexit`,
+    refused: `${socket}\nr3 = *(u32 *)(r2 + 4)\nr0 = 0\nexit`,
+    code: "MAYBE_NULL",
+    says: /the socket may not be there/,
+  },
+  {
+    rule: "of a socket in any state only the common fields are read",
+    type: "tc",
+    accepted: `${socket}\nif r2 == 0 goto l\nr3 = *(u16 *)(r2 + 48)\nl: r0 = 0\nexit`,
+    refused: `${socket}\nif r2 == 0 goto l\nr3 = *(u32 *)(r2 + 16)\nl: r0 = 0\nexit`,
+    code: "SOCKET_ACCESS",
+    says: /bpf_sock\.mark .*bpf_sk_fullsock first/,
+  },
+  {
+    rule: "fields of a socket are read with their size",
+    type: "tc",
+    accepted: `${fullSocket}\nif r0 == 0 goto l\nr3 = *(u32 *)(r0 + 16)\nl: r0 = 0\nexit`,
+    refused: `${fullSocket}\nif r0 == 0 goto l\nr3 = *(u16 *)(r0 + 16)\nl: r0 = 0\nexit`,
+    code: "SOCKET_ACCESS",
+    says: /bpf_sock\.mark \(offset 16\) cannot be read with 2 bytes; use 4 bytes/,
+  },
+  {
+    rule: "a socket has no fields beyond its structure",
+    type: "cgroup_skb",
+    accepted: `${tcpSocket}\nif r0 == 0 goto l\nr3 = *(u64 *)(r0 + 88)\nl: r0 = 0\nexit`,
+    refused: `${tcpSocket}\nif r0 == 0 goto l\nr3 = *(u32 *)(r0 + 112)\nl: r0 = 0\nexit`,
+    code: "SOCKET_ACCESS",
+    says: /struct bpf_tcp_sock \(offset 112\)/,
+  },
+  {
+    rule: "a socket is not written",
+    type: "tc",
+    accepted: `${socket}\nif r2 == 0 goto l\nr3 = *(u32 *)(r2 + 72)\nl: r0 = 0\nexit`,
+    refused: `${socket}\nif r2 == 0 goto l\n*(u32 *)(r2 + 72) = 1\nl: r0 = 0\nexit`,
+    code: "NOT_A_POINTER",
+    says: /a socket cannot be written through; the fields of a socket may only be read/,
+  },
+  {
+    rule: "a helper takes a socket that is not null",
+    type: "tc",
+    accepted: `${socket}\nif r2 == 0 goto l\nr1 = r2\ncall 95\nl: r0 = 0\nexit`,
+    refused: `${socket}\nr1 = r2\ncall 95\nr0 = 0\nexit`,
+    code: "HELPER_ARGUMENT",
+    says: /bpf_sk_fullsock takes in r1 a socket; compare r1 with 0/,
+  },
+];

@@ -1,0 +1,130 @@
+import type { RuleCase } from "./rule-case.ts";
+
+/** Those are compared as compiled C instead. */
+const callbacksNeedBtf = "it takes callbacks only with BTF";
+
+export const functionRules: readonly RuleCase[] = [
+  {
+    rule: "a function gets what each call passes",
+    accepted:
+      "r2 = 8\ncall f\nr0 = 0\nexit\nf: r3 = r10\nr3 += -16\nr3 += r2\n*(u64 *)(r3 + 0) = 1\nr0 = 0\nexit",
+    refused:
+      "r2 = 16\ncall f\nr0 = 0\nexit\nf: r3 = r10\nr3 += -16\nr3 += r2\n*(u64 *)(r3 + 0) = 1\nr0 = 0\nexit",
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
+    rule: "a function may write its caller's stack",
+    accepted:
+      "*(u64 *)(r10 - 8) = 0\nr1 = r10\nr1 += -8\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r1 + 0) = 1\nr0 = 0\nexit",
+    refused:
+      "*(u64 *)(r10 - 8) = 0\nr1 = r10\nr1 += -8\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r1 + 8) = 1\nr0 = 0\nexit",
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
+    rule: "a function does not return a pointer to its stack",
+    accepted: "call f\nr0 = 0\nexit\nf: r0 = r1\nexit",
+    refused: "call f\nr0 = 0\nexit\nf: r0 = r10\nexit",
+    code: "STACK_POINTER_RETURNED",
+    says: /whose frame ends with it/,
+  },
+  {
+    rule: "a function does not leave a pointer to its stack behind",
+    accepted: "r1 = r10\nr1 += -8\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r1 + 0) = 5\nr0 = 0\nexit",
+    refused: "r1 = r10\nr1 += -8\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r1 + 0) = r10\nr0 = 0\nexit",
+    code: "STACK_POINTER_RETURNED",
+    says: /left there/,
+  },
+  {
+    rule: "nested functions share 512 bytes of stack",
+    accepted:
+      "*(u64 *)(r10 - 256) = 0\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r10 - 256) = 0\nr0 = 0\nexit",
+    refused:
+      "*(u64 *)(r10 - 256) = 0\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r10 - 264) = 0\nr0 = 0\nexit",
+    code: "STACK_DEPTH",
+    says: /2 nested functions use 528 bytes/,
+  },
+  {
+    rule: "functions nest eight deep",
+    accepted: nested(8),
+    refused: nested(9),
+    code: "CALL_DEPTH",
+    says: /more than 8 functions/,
+  },
+  {
+    rule: "tail calls keep the stack below them small",
+    accepted:
+      "*(u64 *)(r10 - 240) = 0\ncall f\nr0 = 0\nexit\nf: r2 = map_by_fd(5) ll\nr3 = 0\ncall 12\nr0 = 0\nexit",
+    refused:
+      "*(u64 *)(r10 - 256) = 0\ncall f\nr0 = 0\nexit\nf: r2 = map_by_fd(5) ll\nr3 = 0\ncall 12\nr0 = 0\nexit",
+    code: "STACK_DEPTH",
+    says: /makes tail calls/,
+    notInKernel: "it takes tail calls in functions only with BTF",
+  },
+  {
+    rule: "a callback runs any number of times on what it was given",
+    accepted: loopProgram("r3 = *(u64 *)(r2 + 0)\nr3 += 1\n*(u64 *)(r2 + 0) = r3\nr0 = 0\nexit"),
+    refused: loopProgram(
+      "r3 = *(u64 *)(r2 + 0)\nr3 += 1\n*(u64 *)(r2 + 0) = r3\nr2 += r3\n*(u8 *)(r2 + 0) = 1\nr0 = 0\nexit",
+    ),
+    code: "POINTER_OFFSET",
+    says: /may be anywhere/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "a callback returns 0 or 1",
+    accepted: loopProgram("r0 = 1\nexit"),
+    refused: loopProgram("r0 = 2\nexit"),
+    code: "CALLBACK",
+    says: /0 \(go on\) or 1 \(stop\)/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "a callback for a map's entries gets key and value",
+    accepted: walkProgram("r0 = *(u64 *)(r3 + 24)\nr0 = *(u64 *)(r2 + 0)\nr0 = 0\nexit"),
+    refused: walkProgram("r0 = *(u64 *)(r3 + 24)\nr0 = *(u64 *)(r2 + 1)\nr0 = 0\nexit"),
+    code: "MEMORY_BOUNDS",
+    says: /bytes 1 to 8/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "a callback does not write the key",
+    accepted: walkProgram("*(u64 *)(r3 + 24) = 1\nr0 = 0\nexit"),
+    refused: walkProgram("*(u64 *)(r2 + 0) = 1\nr0 = 0\nexit"),
+    code: "MEMORY_READ_ONLY",
+    says: /may only be read/,
+    notInKernel: callbacksNeedBtf,
+  },
+];
+
+function nested(depth: number): string {
+  const functions = Array.from({ length: depth - 1 }, (_, i) =>
+    i === depth - 2 ? `f${i}: r0 = 0\nexit` : `f${i}: call f${i + 1}\nr0 = 0\nexit`,
+  );
+  return `call f0\nr0 = 0\nexit\n${functions.join("\n")}`;
+}
+
+function loopProgram(body: string): string {
+  return `*(u64 *)(r10 - 8) = 0
+    r1 = 1000
+    r2 = code_addr(f) ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call 181
+    r0 = 0
+    exit
+    f: ${body}`;
+}
+
+function walkProgram(body: string): string {
+  return `r1 = map_by_fd(1) ll
+    r2 = code_addr(f) ll
+    r3 = 0
+    r4 = 0
+    call 164
+    r0 = 0
+    exit
+    f: ${body}`;
+}

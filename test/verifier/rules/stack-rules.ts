@@ -1,0 +1,56 @@
+import { lookup, out, type RuleCase } from "./rule-case.ts";
+
+export const stackRules: readonly RuleCase[] = [
+  {
+    rule: "the stack has 512 bytes",
+    accepted: "*(u64 *)(r10 - 512) = 1\nr0 = 0\nexit",
+    refused: "*(u64 *)(r10 - 520) = 1\nr0 = 0\nexit",
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
+    rule: "nothing lies above the frame pointer",
+    accepted: "*(u8 *)(r10 - 1) = 1\nr0 = 0\nexit",
+    refused: "*(u8 *)(r10 + 0) = 1\nr0 = 0\nexit",
+    code: "STACK_BOUNDS",
+    says: /negative offsets/,
+  },
+  {
+    rule: "stack accesses are aligned",
+    accepted: "*(u32 *)(r10 - 4) = 1\nr0 = 0\nexit",
+    refused: "*(u32 *)(r10 - 6) = 1\nr0 = 0\nexit",
+    code: "MISALIGNED",
+    says: /not aligned to 4/,
+  },
+  {
+    rule: "a variable stack offset is bounded",
+    accepted:
+      "r2 = *(u32 *)(r1 + 12)\nr2 &= 7\nr3 = r10\nr3 += -16\nr3 += r2\n*(u8 *)(r3 + 0) = 1\nr0 = 0\nexit",
+    refused:
+      "r2 = *(u32 *)(r1 + 12)\nr2 &= 31\nr3 = r10\nr3 += -16\nr3 += r2\n*(u8 *)(r3 + 0) = 1\nr0 = 0\nexit",
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
+    rule: "a spilled pointer comes back as the pointer it was",
+    accepted: "*(u64 *)(r10 - 8) = r1\nr2 = *(u64 *)(r10 - 8)\nr0 = *(u32 *)(r2 + 12)\nexit",
+    refused:
+      "*(u64 *)(r10 - 8) = r1\n*(u8 *)(r10 - 8) = 1\nr2 = *(u64 *)(r10 - 8)\nr0 = *(u32 *)(r2 + 12)\nexit",
+    code: "NOT_A_POINTER",
+    says: /r2 is used as a pointer and holds a number/,
+  },
+  {
+    rule: "a spilled pointer is loaded whole",
+    accepted: "*(u64 *)(r10 - 8) = r1\nr0 = *(u64 *)(r10 - 8)\nr0 = 0\nexit",
+    refused: "*(u64 *)(r10 - 8) = r1\nr0 = *(u32 *)(r10 - 8)\nexit",
+    code: "STACK_POINTER_FILL",
+    says: /load all 8 bytes/,
+  },
+  {
+    rule: "a spilled number keeps its range",
+    accepted: `r6 = *(u32 *)(r1 + 12)\nr6 &= 31\n*(u64 *)(r10 - 16) = r6\n${lookup(1)}\nif r0 == 0 goto out\nr1 = *(u64 *)(r10 - 16)\nr0 += r1\nr1 = *(u8 *)(r0 + 0)\n${out}`,
+    refused: `r6 = *(u32 *)(r1 + 12)\nr6 &= 31\n*(u64 *)(r10 - 16) = r6\n*(u8 *)(r10 - 12) = 1\n${lookup(1)}\nif r0 == 0 goto out\nr1 = *(u64 *)(r10 - 16)\nr0 += r1\nr1 = *(u8 *)(r0 + 0)\n${out}`,
+    code: "POINTER_OFFSET",
+    says: /r0/,
+  },
+];
