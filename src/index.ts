@@ -6,8 +6,8 @@
  */
 export { UserError } from "./common/user-error.ts";
 export type { EngineKind } from "./engine/engine.ts";
+export type { PacketContext, SkbContext, VlanTag } from "./filter/packet-context.ts";
 export type { VerdictKind } from "./filter/verdict.ts";
-export type { PacketOrigin } from "./filter/workbench.ts";
 export {
   type TcpFlag,
   type TcpFrameParts,

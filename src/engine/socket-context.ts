@@ -17,12 +17,16 @@ import {
 export const skb = {
   len: 0,
   packetType: 4,
+  mark: 8,
+  queueMapping: 12,
   protocol: 16,
   vlanPresent: 20,
   vlanTci: 24,
   vlanProtocol: 28,
+  priority: 32,
   ingressIfindex: 36,
   ifindex: 40,
+  tcIndex: 44,
   cb: 48,
   hash: 68,
   tcClassid: 72,
@@ -38,7 +42,10 @@ export const skb = {
   dataMeta: 140,
   timestamp: 152,
   wireLength: 160,
+  gsoSegments: 164,
+  gsoSize: 176,
   timestampType: 180,
+  hardwareTimestamp: 184,
 } as const;
 
 /** linux/if_packet.h: for this host, for all, for a group, for another host. */
@@ -77,7 +84,8 @@ export function hiddenBytes(type: ProgramType): number {
 /**
  * Writes the `__sk_buff` of a slot from its frame, before a program of `type` runs. Fields that only
  * a kernel has are 0. What a program writes stays for the next one on the same packet, but for `cb`,
- * which is a tc program's own, and the class, which the kernel resets (net/sched/cls_bpf.c).
+ * which is a tc program's own (a test run clears it for nobody), and the class, which the kernel
+ * resets (net/sched/cls_bpf.c). `wire_len` stays what it was when the first program began.
  */
 export function fillSocketContext(
   view: DataView,
@@ -90,11 +98,12 @@ export function fillSocketContext(
   if ((flags & SLOT_SKB_READY) === 0) {
     words[(slot + SLOT_FLAGS) >> 2] = flags | SLOT_SKB_READY;
     describePacket(view, words, slot);
-  } else if (type === "socket" || type === "cgroup_skb")
+    refreshSocketContext(view, slot, type);
+    view.setUint32(at + skb.wireLength, view.getUint32(at + skb.len, true), true);
+  } else if ((flags & SLOT_TEST_RUN) === 0 && (type === "socket" || type === "cgroup_skb"))
     for (let i = 0; i < cbBytes; i += 4) view.setUint32(at + skb.cb + i, 0, true);
   view.setUint32(at + skb.tcClassid, 0, true);
   refreshSocketContext(view, slot, type);
-  view.setUint32(at + skb.wireLength, view.getUint32(at + skb.len, true), true);
   if ((flags & (SLOT_OUTGOING | SLOT_TEST_RUN)) === SLOT_OUTGOING) tellOutgoing(view, slot, type);
   if (type === "cgroup_skb") fillAddresses(view, slot, (flags & SLOT_OUTGOING) !== 0);
 }

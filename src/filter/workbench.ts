@@ -12,6 +12,7 @@ import { compileProgram } from "../engine/jit/compile-program.ts";
 import { printModule } from "../engine/jit/print-module.ts";
 import { type LinkSource, linkProgram } from "../engine/link.ts";
 import { placeFrame } from "../engine/packet-slot.ts";
+import { hasSocketContext } from "../engine/socket-context.ts";
 import { createMap, releaseMap } from "../maps/create-map.ts";
 import { EventReader, type MapEvent } from "../maps/event-reader.ts";
 import { MapAccess } from "../maps/map-access.ts";
@@ -26,12 +27,16 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_DATA_META,
-  SLOT_INGRESS_IFINDEX,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
-  SLOT_RX_QUEUE_INDEX,
 } from "../runtime/wasm/layout.ts";
 import { engines } from "./engines.ts";
+import {
+  type PacketContext,
+  placeContext,
+  readContext,
+  type SkbContext,
+} from "./packet-context.ts";
 import {
   type ProgramSlot,
   resolveTailCalls,
@@ -51,14 +56,8 @@ export interface Outcome {
   readonly data: Uint8Array;
   /** Why the run ended before `exit`, if it did. */
   readonly fault: Fault | undefined;
-}
-
-/** Where a packet came from, as its program sees it. */
-export interface PacketOrigin {
-  /** `ingress_ifindex`: a device's number. Default: 1, the loopback device. */
-  readonly ifindex?: number;
-  /** `rx_queue_index` of XDP programs. Default: 0. */
-  readonly rxQueueIndex?: number;
+  /** What it left in its `__sk_buff`; undefined for programs that have none. */
+  readonly context: SkbContext | undefined;
 }
 
 export interface WorkbenchOptions {
@@ -229,14 +228,15 @@ export class Workbench {
 
   /**
    * Runs a program `repeat` times on a packet. Each run starts from what the one before left, as in
-   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold. A `raw` program takes data
+   * the kernel's BPF_PROG_TEST_RUN. Fails for packets no slot can hold, and for a context that the
+   * program's type does not have. A `raw` program takes data
    * of the length that it was prepared for.
    */
   run(
     executable: Executable,
     packet: Uint8Array,
     repeat = 1,
-    { ifindex, rxQueueIndex }: PacketOrigin = {},
+    packetContext: PacketContext = {},
   ): Result<Outcome, UserError> {
     const { arena, clock } = this.#context;
     const { name, type, dataBytes } = executable.program;
@@ -245,8 +245,8 @@ export class Workbench {
     const slot = this.#slot;
     const placed = placeFrame(arena, slot, packet, type);
     if (!placed.ok) return placed;
-    if (ifindex !== undefined) arena.words[(slot + SLOT_INGRESS_IFINDEX) >> 2] = ifindex;
-    if (rxQueueIndex !== undefined) arena.words[(slot + SLOT_RX_QUEUE_INDEX) >> 2] = rxQueueIndex;
+    const described = placeContext(arena, slot, type, packetContext);
+    if (!described.ok) return described;
     for (let i = 0; i < repeat; i++) {
       const now = this.#nowNs();
       clock.low = Number(now & 0xffff_ffffn) | 0;
@@ -274,7 +274,8 @@ export class Workbench {
       else verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
     }
     const start = type === "xdp" ? words[(slot + SLOT_DATA_META) >> 2]! : data;
-    return { returned, verdict, data: bytes.slice(start, end), fault };
+    const context = hasSocketContext(type) ? readContext(this.#context.arena, slot) : undefined;
+    return { returned, verdict, data: bytes.slice(start, end), fault, context };
   }
 }
 

@@ -205,10 +205,10 @@ export class LoadedObject {
     return value(executable);
   }
 
-  readonly #run: Runner = (executable, packet, origin) => {
+  readonly #run: Runner = (executable, packet, ctx) => {
     const { bench, maps, trace } = this.#alive();
     trace.length = 0;
-    const outcome = value(bench.run(executable, packet, 1, origin));
+    const outcome = value(bench.run(executable, packet, 1, ctx));
     const events = bench.readEvents(maps).map(({ map, bytes }) => ({ map, bytes }));
     return { outcome, trace: [...trace], events };
   };

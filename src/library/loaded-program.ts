@@ -1,7 +1,7 @@
-import { UserError } from "../common/user-error.ts";
 import type { EngineKind, Executable } from "../engine/engine.ts";
+import type { PacketContext, SkbContext } from "../filter/packet-context.ts";
 import type { Verdict, VerdictKind } from "../filter/verdict.ts";
-import type { Outcome, PacketOrigin } from "../filter/workbench.ts";
+import type { Outcome } from "../filter/workbench.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 
 /** What a program has written into a perf_event_array or a ringbuf. */
@@ -30,9 +30,11 @@ export interface RunResult {
   readonly returned: number;
   /**
    * The packet as the program left it: a copy. In front of it lies the metadata that an XDP program
-   * put there. A tag of a VLAN that a tc program pushed is beside it.
+   * put there. A tag of a VLAN that a tc program pushed is beside it, in `ctx`.
    */
   readonly data: Uint8Array;
+  /** What a program of a type that has a `__sk_buff` left in it. */
+  readonly ctx?: SkbContext;
   /** With the verdict "redirect": the number of the device. */
   readonly redirect?: number;
   /** With the verdict "pass" of a socket filter that keeps less than all: bytes kept. */
@@ -47,15 +49,15 @@ export interface RunResult {
 
 /** How to run a program once. */
 export interface RunOptions {
-  /** Where the packet came from. Default: device 1, queue 0, as in the kernel's test run. */
-  readonly ctx?: PacketOrigin;
+  /** What is known of the packet besides its bytes. Default: device 1, queue 0, as in the kernel's test run. */
+  readonly ctx?: PacketContext;
 }
 
 /** What a program needs of its object to run. */
 export type Runner = (
   executable: Executable,
   packet: Uint8Array,
-  origin: PacketOrigin,
+  ctx: PacketContext,
 ) => {
   readonly outcome: Outcome;
   readonly trace: readonly string[];
@@ -84,25 +86,19 @@ export class LoadedProgram {
 
   /**
    * Runs the program on a copy of a packet: an Ethernet frame, from its header on. What it leaves in
-   * maps and globals stays. Throws a UserError for a packet that no frame is: `PACKET_…`.
+   * maps and globals stays. Throws a UserError for a packet that no frame is (`PACKET_…`) and for a
+   * context that programs of its type do not have (`CONTEXT_…`).
    */
   run(packet: Uint8Array, { ctx = {} }: RunOptions = {}): RunResult {
-    for (const [name, number] of Object.entries(ctx))
-      if (!Number.isInteger(number) || number < 0 || number > 0xffff_ffff)
-        throw new UserError(
-          "CONTEXT_NUMBER",
-          `program ${this.name}, ctx.${name}`,
-          `${number} is no unsigned 32-bit number`,
-          "give a whole number from 0 to 4294967295",
-        );
     const { outcome, trace, events } = this.#run(this.#executable, packet, ctx);
-    const { verdict, returned, data, fault } = outcome;
+    const { verdict, returned, data, fault, context } = outcome;
     // Programs that compute instead of judging have no section that names them.
     const judged = verdict as Verdict;
     return {
       verdict: judged.kind,
       returned: Number(returned & 0xffff_ffffn),
       data,
+      ...(context !== undefined && { ctx: context }),
       ...(judged.kind === "redirect" && { redirect: judged.ifindex }),
       ...(judged.kind === "pass" && judged.cutTo !== undefined && { cutTo: judged.cutTo }),
       ...(fault !== undefined && {

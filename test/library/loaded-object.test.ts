@@ -136,8 +136,8 @@ for (const { name, attempt, code, says } of [
   {
     name: "a device's number that is none",
     attempt: (object) => object.program().run(frame, { ctx: { ifindex: -1 } }),
-    code: "CONTEXT_NUMBER",
-    says: "ctx.ifindex: -1 is no unsigned 32-bit number",
+    code: "CONTEXT_VALUE",
+    says: "ctx.ifindex: -1 does not fit; give a whole number from 0 to 4294967295",
   },
 ] satisfies readonly { name: string; attempt: Attempt; code: string; says: string }[])
   test(`${name} is a UserError that says where and what`, async () => {

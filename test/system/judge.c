@@ -1,14 +1,19 @@
 // The kernel as judge: loads an object, fills its maps, runs packets, shows what came of it.
 //
-// Usage: judge OBJECT
-// In, a line each:                     Out, a line of JSON each:
-//   update MAP KEY VALUE (hex)           {"error":0} or errno; a per-CPU value goes to every CPU
-//   slot MAP KEY PROGRAM                 {"error":0}
-//   run PROGRAM PACKET (hex)             {"ret":N,"data":HEX} or {"error":errno}
-//   maps                                 {"maps":{NAME:[[KEY,VALUE],...]}}
+// Usage: judge OBJECT [PROGRAM]            without the name of one all programs are loaded
+// In, a line each:                         Out, a line of JSON each:
+//   update MAP KEY VALUE (hex)               {"error":0} or errno; a per-CPU value goes to every CPU,
+//                                            and what a short one lacks is zero
+//   slot MAP KEY PROGRAM                     {"error":0}
+//   put MAP KEY INNER                        {"error":0}; INNER is a map
+//   run PROGRAM PACKET [CONTEXT] (hex)       {"ret":N,"data":HEX,"ctx":HEX} or {"error":errno}
+//   show MAP                                 {"entries":[[KEY,VALUE],...]}
+//   maps                                     {"maps":{NAME:[[KEY,VALUE],...]}}
 //
-// It stays on one CPU: per-CPU values shown are that CPU's. Ringbufs show [["",RECORD],...], read once;
-// queues and stacks are emptied. What holds programs, maps or devices is not shown.
+// A tc or cgroup_skb program that is given no context gets one of the loopback device.
+// It stays on one CPU: per-CPU values shown are that CPU's. Ringbufs show [["",RECORD],...] and
+// perf_event_arrays [[CPU,RECORD],...], read once; queues and stacks are emptied. What holds programs,
+// maps or devices is not shown.
 #define _GNU_SOURCE
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -55,6 +60,7 @@ static size_t stride(const struct bpf_map *map) {
 
 static int update(const struct bpf_map *map, char *key_text, const char *value_text) {
   parse_hex(key_text, key, sizeof key);
+  memset(value, 0, bpf_map__value_size(map));
   size_t length = parse_hex(value_text, value, sizeof value);
   if (is_per_cpu(map))
     for (int i = 1; i < cpus; i++) memcpy(value + i * stride(map), value, length);
@@ -80,10 +86,38 @@ static int record(void *context, void *data, size_t size) {
   return 0;
 }
 
+static void event(void *context, int from, void *data, __u32 size) {
+  (void)context;
+  printf("%s[\"%08x\",", record_separator, __builtin_bswap32((unsigned)from));
+  print_hex(data, size);
+  putchar(']');
+  record_separator = ",";
+}
+
+// What programs write into a perf_event_array is lost unless somebody listens.
+static struct { const struct bpf_map *map; struct perf_buffer *buffer; } listeners[8];
+static int listening;
+
+static void listen_to_events(const struct bpf_object *object) {
+  const struct bpf_map *map;
+  bpf_object__for_each_map(map, object) {
+    if (bpf_map__type(map) != BPF_MAP_TYPE_PERF_EVENT_ARRAY) continue;
+    if (listening == sizeof listeners / sizeof *listeners) exit(13);
+    listeners[listening].map = map;
+    listeners[listening].buffer = perf_buffer__new(bpf_map__fd(map), 64, event, NULL, NULL, NULL);
+    if (listeners[listening++].buffer == NULL) exit(14);
+  }
+}
+
 static void dump(const struct bpf_map *map) {
   int fd = bpf_map__fd(map);
   const char *separator = "";
   switch (bpf_map__type(map)) {
+  case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+    record_separator = "";
+    for (int i = 0; i < listening; i++)
+      if (listeners[i].map == map && perf_buffer__consume(listeners[i].buffer) < 0) exit(8);
+    return;
   case BPF_MAP_TYPE_RINGBUF: {
     struct ring_buffer *ring = ring_buffer__new(fd, record, NULL, NULL);
     record_separator = "";
@@ -113,6 +147,7 @@ static int is_shown(const struct bpf_map *map) {
   case BPF_MAP_TYPE_HASH:
   case BPF_MAP_TYPE_LRU_HASH:
   case BPF_MAP_TYPE_LPM_TRIE:
+  case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
   case BPF_MAP_TYPE_RINGBUF:
   case BPF_MAP_TYPE_QUEUE:
   case BPF_MAP_TYPE_STACK:
@@ -122,15 +157,23 @@ static int is_shown(const struct bpf_map *map) {
   }
 }
 
-static void run(const struct bpf_program *program, const char *packet_text) {
-  static unsigned char packet[1 << 16], out[1 << 17];
-  struct __sk_buff context = {.ingress_ifindex = 1, .ifindex = 1};
+static void run(const struct bpf_program *program, const char *packet_text, const char *context_text) {
+  static unsigned char packet[1 << 16], out[1 << 17], context_out[512];
+  union {
+    struct __sk_buff skb;
+    struct xdp_md xdp;
+    unsigned char bytes[512];
+  } context = {.skb = {.ingress_ifindex = 1, .ifindex = 1}};
   LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_out = out,
               .data_size_out = sizeof out, .repeat = 1);
   options.data_size_in = parse_hex(packet_text, packet, sizeof packet);
-  if (bpf_program__type(program) != BPF_PROG_TYPE_XDP) {
+  if (bpf_program__type(program) != BPF_PROG_TYPE_XDP || context_text != NULL) {
     options.ctx_in = &context;
-    options.ctx_size_in = sizeof context;
+    options.ctx_size_in = context_text == NULL
+                            ? sizeof context.skb
+                            : parse_hex(context_text, context.bytes, sizeof context);
+    options.ctx_out = context_out;
+    options.ctx_size_out = options.ctx_size_in;
   }
   if (bpf_prog_test_run_opts(bpf_program__fd(program), &options) != 0) {
     printf("{\"error\":%d}\n", errno);
@@ -138,6 +181,8 @@ static void run(const struct bpf_program *program, const char *packet_text) {
   }
   printf("{\"ret\":%u,\"data\":", options.retval);
   print_hex(out, options.data_size_out);
+  printf(",\"ctx\":");
+  print_hex(context_out, options.ctx_size_out);
   puts("}");
 }
 
@@ -152,13 +197,17 @@ static void stay_on_one_cpu(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 2) return 2;
+  if (argc != 2 && argc != 3) return 2;
   stay_on_one_cpu();
   struct bpf_object *object = bpf_object__open(argv[1]);
   if (object == NULL) return 6;
   struct bpf_map *map;
   bpf_object__for_each_map(map, object) bpf_map__set_pin_path(map, NULL);
+  struct bpf_program *one;
+  bpf_object__for_each_program(one, object)
+    bpf_program__set_autoload(one, argc == 2 || strcmp(bpf_program__name(one), argv[2]) == 0);
   if (bpf_object__load(object) != 0) return 7;
+  listen_to_events(object);
   char *line = NULL;
   size_t capacity = 0;
   while (getline(&line, &capacity, stdin) > 0) {
@@ -179,16 +228,24 @@ int main(int argc, char **argv) {
     } else if (strcmp(verb, "run") == 0) {
       const struct bpf_program *program = bpf_object__find_program_by_name(object, name);
       if (program == NULL) return 10;
-      run(program, first);
+      run(program, first, second);
     } else {
       map = bpf_object__find_map_by_name(object, name);
       if (map == NULL) return 11;
+      if (strcmp(verb, "show") == 0) {
+        printf("{\"entries\":[");
+        dump(map);
+        puts("]}");
+        continue;
+      }
       char fd_hex[9];
-      if (strcmp(verb, "slot") == 0) {
-        const struct bpf_program *target = bpf_object__find_program_by_name(object, second);
-        if (target == NULL) return 12;
-        unsigned fd = (unsigned)bpf_program__fd(target);
-        snprintf(fd_hex, sizeof fd_hex, "%08x", __builtin_bswap32(fd));
+      int fd = strcmp(verb, "slot") == 0
+                 ? bpf_program__fd(bpf_object__find_program_by_name(object, second))
+             : strcmp(verb, "put") == 0 ? bpf_object__find_map_fd_by_name(object, second)
+                                        : 0;
+      if (fd < 0) return 12;
+      if (fd > 0) {
+        snprintf(fd_hex, sizeof fd_hex, "%08x", __builtin_bswap32((unsigned)fd));
         second = fd_hex;
       }
       printf("{\"error\":%d}\n", update(map, first, second) == 0 ? 0 : errno);

@@ -7,7 +7,7 @@ import { loadObject } from "../../src/object/load-object.ts";
 import { readCapture } from "../../src/pcap/read-capture.ts";
 import { corpus } from "../support/corpora.ts";
 import { needing } from "../support/needing.ts";
-import { type Filling, judgeHere, Kernel } from "./judge.ts";
+import { type Filling, judgeHere, judgeInKernel } from "./judge.ts";
 import { packets as ours } from "./skb-packets.ts";
 import { buildProgram } from "./truth-rig.ts";
 
@@ -18,7 +18,6 @@ const ethernet = 1;
 const mostFrameBytes = 3520;
 const mostCaptured = 40;
 
-let kernel: Kernel | undefined;
 let packets: readonly Uint8Array[];
 const compared = { programs: 0, runs: 0, maps: 0 };
 
@@ -27,9 +26,8 @@ beforeAll(async () => {
 });
 
 afterAll(() => {
-  if (kernel === undefined) return;
-  kernel.remove();
   const { programs, runs, maps } = compared;
+  if (programs === 0) return;
   console.log(
     `kernel as judge: ${programs} programs, ${packets.length} packets, ${runs} comparisons of a program, a packet and an engine, ${maps} of a map`,
   );
@@ -66,10 +64,9 @@ async function expectAsKernel(
     .map(({ name }) => name);
   expect(programs).not.toEqual([]);
   const types = new Map(object.value.programs.map(({ name, type }) => [name, type]));
-  kernel ??= new Kernel();
   const runs = programs.flatMap((program) => packets.map((packet) => ({ program, packet })));
   const judged = { file, fillings, runs };
-  const expected = kernel.judge(judged);
+  const expected = judgeInKernel(judged);
   const names = Object.keys(expected.maps).filter(
     (name) => !name.startsWith(".rodata") && name !== ".kconfig" && !timed.includes(name),
   );

@@ -1,14 +1,11 @@
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { onTestFinished } from "vitest";
 import { toHex } from "../../src/common/bytes.ts";
 import type { EngineKind, Executable } from "../../src/engine/engine.ts";
 import { Workbench } from "../../src/filter/workbench.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import { loadObject } from "../../src/object/load-object.ts";
 import type { ObjectSpec } from "../../src/object/object-spec.ts";
-import { temporaryFolder } from "../support/processes.ts";
+import { kernelAnswers } from "./kernel.ts";
 
 /** One run of a program: the bytes of its global `io` beforehand, and a packet. */
 export interface ObjectRun {
@@ -18,24 +15,21 @@ export interface ObjectRun {
 }
 
 /**
- * What the kernel makes of each run: `RETVAL PACKET IO` in hex, as run-object.c prints it; "-" and
- * why where BPF_PROG_TEST_RUN refused it.
+ * What the kernel makes of each run: `RETVAL PACKET IO` in hex, or "-" and the error number where
+ * BPF_PROG_TEST_RUN refused it.
  */
 export function kernelRuns(object: string, runs: readonly ObjectRun[]): string[] {
-  const folder = temporaryFolder();
-  onTestFinished(() => folder.remove());
-  const runner = `${folder.path}/run-object`;
-  const source = fileURLToPath(new URL("run-object.c", import.meta.url));
-  const built = spawnSync("clang", ["-O1", "-Wall", "-Werror", source, "-o", runner, "-lbpf"]);
-  if (built.status !== 0) throw new Error(String(built.stderr));
-  const input = runs.map(({ program, io, packet }) => `${program} ${toHex(io)} ${toHex(packet)}\n`);
-  const { status, stdout, stderr } = spawnSync(runner, [object], {
-    input: input.join(""),
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
+  const lines = runs.flatMap(({ program, io, packet }) => [
+    `update .bss 00000000 ${toHex(io)}`,
+    `run ${program} ${toHex(packet)}`,
+    "show .bss",
+  ]);
+  const answers = kernelAnswers(object, lines);
+  return runs.map((_, i) => {
+    const { ret, data, error } = answers[i * 3 + 1]!;
+    const [entry] = answers[i * 3 + 2]!.entries!;
+    return error === undefined ? `${ret!.toString(16)} ${data} ${entry![1]}` : `- ${error}`;
   });
-  if (status !== 0) throw new Error(`run-object: ${status}: ${stderr}`);
-  return stdout.trimEnd().split("\n");
 }
 
 /** The same object here, in the same words. */

@@ -6,7 +6,7 @@ import { Workbench } from "../../src/filter/workbench.ts";
 import { loadObject } from "../../src/object/load-object.ts";
 import type { ObjectSpec } from "../../src/object/object-spec.ts";
 import { needing } from "../support/needing.ts";
-import { askJudge } from "./map-judge.ts";
+import { kernelAnswers } from "./kernel.ts";
 import { buildProgram } from "./truth-rig.ts";
 
 /** Programs that note what helpers on maps return: both engines against the kernel. */
@@ -24,22 +24,40 @@ const programs = [
 ] as const;
 const runs = 20;
 const results = 64;
+const packet = Uint8Array.from({ length: 64 }, (_, i) => i);
 const cpus = possibleCpus();
 
 for (const program of programs)
   needing(
     "clang",
-    "cc",
     "root",
     "kernel bpf()",
   )(`${program}: helpers return what the kernel's do, and events hold the same`, async () => {
     const file = buildProgram("map-helpers");
-    const { code, stdout, stderr } = askJudge(file, program, String(runs));
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    const kernel = stdout.replace(/\n$/, "").split("\n");
+    const kernel = runInKernel(file, program);
     for (const engine of ["interpreter", "jit"] as const)
       expect(await runHere(file, program, engine), engine).toEqual(kernel);
   });
+
+/** A line for each run, its return value and the results, then one for each event and record. */
+function runInKernel(file: string, program: string): string[] {
+  const run = [`run ${program} ${toHex(packet)}`, "show results"];
+  const lines = Array.from({ length: runs }, () => run).flat();
+  const fill = "update workers 00000000 c0000000";
+  const asked = [fill, ...lines, "show events", "show ring"];
+  const [filled, ...answers] = kernelAnswers(file, asked, program);
+  expect(filled).toEqual({ error: 0 });
+  const [written, recorded] = answers.slice(-2);
+  const events = written!.entries!.map(([, record]) => `event 0 ${record}`);
+  const records = recorded!.entries!.map(([, record]) => `record ${record}`);
+  const ran = Array.from({ length: runs }, (_, i) => {
+    const values = answers[i * 2 + 1]!.entries!.map(([, value]) =>
+      Buffer.from(value, "hex").readBigUInt64LE().toString(16),
+    );
+    return `${answers[i * 2]!.ret} ${values.join(" ")}`;
+  });
+  return [...ran, ...events, ...records];
+}
 
 async function runHere(file: string, name: string, engine: EngineKind): Promise<string[]> {
   const object = read(file);
@@ -49,7 +67,6 @@ async function runHere(file: string, name: string, engine: EngineKind): Promise<
   expect(workbench.access(mapOf("workers")).update(u32(0), u32(192))).toBe(0);
   const program = object.programs.find((one) => one.name === name)!;
   const executable = orThrow(workbench.prepare(program, maps, undefined, engine));
-  const packet = Uint8Array.from({ length: 64 }, (_, i) => i);
   const noted = workbench.access(mapOf("results"));
   const lines: string[] = [];
   for (let run = 0; run < runs; run++) {

@@ -1,0 +1,203 @@
+import { err, ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
+import { fillSocketContext, hasSocketContext, skb } from "../engine/socket-context.ts";
+import type { ProgramType } from "../object/object-spec.ts";
+import type { Arena } from "../runtime/arena.ts";
+import {
+  SLOT_DATA,
+  SLOT_DATA_META,
+  SLOT_INGRESS_IFINDEX,
+  SLOT_RX_QUEUE_INDEX,
+  SLOT_SKB,
+} from "../runtime/wasm/layout.ts";
+
+/**
+ * What is known of a packet besides its bytes, as its program sees it: what BPF_PROG_TEST_RUN takes as
+ * `ctx_in`. Numbers are unsigned, of 32 bits where nothing else is said, and 0 by default.
+ */
+export interface PacketContext {
+  /** The device it came in by (`ingress_ifindex`) and, in a `__sk_buff`, is on. Default: 1, loopback. */
+  readonly ifindex?: number;
+  /** XDP: `rx_queue_index`. */
+  readonly rxQueueIndex?: number;
+  /** XDP: bytes at `data_meta`, as an earlier program left them: a multiple of 4, at most 216. */
+  readonly metadata?: Uint8Array;
+  /** `__sk_buff`: `ingress_ifindex` where it is not `ifindex`, as for a packet that is sent. */
+  readonly ingressIfindex?: number;
+  /** `__sk_buff`: what a netfilter rule or another program has marked it with. */
+  readonly mark?: number;
+  /** `__sk_buff`: its traffic class for queues. */
+  readonly priority?: number;
+  /** `__sk_buff`: up to five words that programs hand on. */
+  readonly cb?: readonly number[];
+  /** `__sk_buff`: nanoseconds, 64 bits. */
+  readonly tstamp?: bigint;
+  /** `__sk_buff`: nanoseconds of the network card's clock, 64 bits. */
+  readonly hwtstamp?: bigint;
+  /** `__sk_buff`: bytes on the wire, headers of every segment: from the frame's length to 65,536. */
+  readonly wireLength?: number;
+  /** `__sk_buff`: of a packet that stands for several segments, how many: at most 65,535. */
+  readonly gsoSegments?: number;
+  /** `__sk_buff`: and the bytes of each: 16 bits. */
+  readonly gsoSize?: number;
+}
+
+/** What a program that has a `__sk_buff` left in it. */
+export interface SkbContext {
+  /** What the program marked it with. */
+  readonly mark: number;
+  /** Its traffic class for queues. */
+  readonly priority: number;
+  /** `queue_mapping`: the queue it is to leave by. */
+  readonly queueMapping: number;
+  /** `tc_index` */
+  readonly tcIndex: number;
+  /** `tc_classid`: the class of a queueing discipline, of a tc program. */
+  readonly tcClassid: number;
+  /** Five words. */
+  readonly cb: readonly number[];
+  /** Nanoseconds. */
+  readonly tstamp: bigint;
+  /** `pkt_type`, linux/if_packet.h: 0 for this host, 1 for all, 2 for a group, 3 for another host. */
+  readonly packetType: number;
+  /** The tag beside the packet's bytes, where it has one. */
+  readonly vlan?: VlanTag;
+}
+
+/** A VLAN tag. */
+export interface VlanTag {
+  /** 0x8100, or 0x88a8 for a provider's. */
+  readonly protocol: number;
+  /** Priority, the drop eligible bit, and the network's number in its low 12 bits. */
+  readonly tci: number;
+}
+
+const cbWords = 5;
+/** Longest metadata: the headroom of 256 bytes less what the kernel's struct xdp_frame takes of it. */
+const maxMetadataBytes = 216;
+/** Kernel: GSO_LEGACY_MAX_SIZE, the most that test runs take. */
+const maxWireLength = 65_536;
+
+/** 32-bit fields of a `__sk_buff` that a test run may set, and the largest value of each. */
+const skbNumbers = [
+  ["ingressIfindex", skb.ingressIfindex, 0xffff_ffff],
+  ["mark", skb.mark, 0xffff_ffff],
+  ["priority", skb.priority, 0xffff_ffff],
+  ["wireLength", skb.wireLength, maxWireLength],
+  ["gsoSegments", skb.gsoSegments, 0xffff],
+  ["gsoSize", skb.gsoSize, 0xffff],
+] as const;
+const skbTimes = [
+  ["tstamp", skb.timestamp],
+  ["hwtstamp", skb.hardwareTimestamp],
+] as const;
+const xdpFields: readonly string[] = ["ifindex", "rxQueueIndex", "metadata"];
+const skbFields: readonly string[] = [
+  "ifindex",
+  "cb",
+  ...skbNumbers.map(([name]) => name),
+  ...skbTimes.map(([name]) => name),
+];
+
+/** Describes the packet that was just placed in `slot` as `context` says. */
+export function placeContext(
+  { view, words, bytes }: Arena,
+  slot: number,
+  type: ProgramType,
+  context: PacketContext,
+): Result<undefined, UserError> {
+  const given = Object.entries(context).filter(([, value]) => value !== undefined);
+  const known = hasSocketContext(type) ? skbFields : xdpFields;
+  for (const [name] of given)
+    if (!known.includes(name))
+      return refuse(
+        name,
+        `a ${type} program's context has none`,
+        `set some of ${known.join(", ")}`,
+      );
+  const { ifindex, rxQueueIndex, metadata, cb } = context;
+  const wrong =
+    refusedNumber("ifindex", ifindex, 0xffff_ffff) ??
+    refusedNumber("rxQueueIndex", rxQueueIndex, 0xffff_ffff);
+  if (wrong !== undefined) return err(wrong);
+  if (ifindex !== undefined) words[(slot + SLOT_INGRESS_IFINDEX) >> 2] = ifindex;
+  if (rxQueueIndex !== undefined) words[(slot + SLOT_RX_QUEUE_INDEX) >> 2] = rxQueueIndex;
+  if (metadata !== undefined) {
+    if (metadata.length % 4 !== 0 || metadata.length > maxMetadataBytes)
+      return refuse(
+        "metadata",
+        `${metadata.length} bytes`,
+        `give a multiple of 4, at most ${maxMetadataBytes}`,
+      );
+    const start = words[(slot + SLOT_DATA) >> 2]! - metadata.length;
+    bytes.set(metadata, start);
+    words[(slot + SLOT_DATA_META) >> 2] = start;
+  }
+  if (!hasSocketContext(type)) return ok(undefined);
+  // Once it is filled in, a run leaves alone what is set below.
+  fillSocketContext(view, words, slot, type);
+  const at = slot + SLOT_SKB;
+  const length = view.getUint32(at + skb.len, true);
+  for (const [name, offset, most] of skbNumbers) {
+    const value = context[name];
+    if (value === undefined) continue;
+    const refused = refusedNumber(name, value, most, name === "wireLength" ? length : 0);
+    if (refused !== undefined) return err(refused);
+    view.setUint32(at + offset, value, true);
+  }
+  for (const [name, offset] of skbTimes) {
+    const value = context[name];
+    if (value === undefined) continue;
+    if (typeof value !== "bigint" || value !== BigInt.asUintN(64, value))
+      return refuse(name, `${value} is no unsigned 64-bit number`, "give a bigint such as 1n");
+    view.setBigUint64(at + offset, value, true);
+  }
+  if (cb === undefined) return ok(undefined);
+  if (cb.length > cbWords) return refuse("cb", `${cb.length} words`, `give at most ${cbWords}`);
+  for (const [i, word] of cb.entries()) {
+    const refused = refusedNumber(`cb[${i}]`, word, 0xffff_ffff);
+    if (refused !== undefined) return err(refused);
+    view.setUint32(at + skb.cb + i * 4, word, true);
+  }
+  return ok(undefined);
+}
+
+/** What the program that just ran on the packet in `slot` left in its `__sk_buff`. */
+export function readContext({ view }: Arena, slot: number): SkbContext {
+  const word = (offset: number): number => view.getUint32(slot + SLOT_SKB + offset, true);
+  return {
+    mark: word(skb.mark),
+    priority: word(skb.priority),
+    queueMapping: word(skb.queueMapping),
+    tcIndex: word(skb.tcIndex),
+    tcClassid: word(skb.tcClassid),
+    cb: Array.from({ length: cbWords }, (_, i) => word(skb.cb + i * 4)),
+    tstamp: view.getBigUint64(slot + SLOT_SKB + skb.timestamp, true),
+    packetType: word(skb.packetType),
+    ...(word(skb.vlanPresent) !== 0 && {
+      vlan: {
+        protocol: view.getUint16(slot + SLOT_SKB + skb.vlanProtocol),
+        tci: word(skb.vlanTci),
+      },
+    }),
+  };
+}
+
+function refusedNumber(
+  name: string,
+  value: number | undefined,
+  most: number,
+  least = 0,
+): UserError | undefined {
+  if (value === undefined) return undefined;
+  if (Number.isInteger(value) && value >= least && value <= most) return undefined;
+  return problem(name, `${value} does not fit`, `give a whole number from ${least} to ${most}`);
+}
+
+function problem(name: string, what: string, fix: string): UserError {
+  return new UserError("CONTEXT_VALUE", `ctx.${name}`, what, fix);
+}
+
+function refuse(name: string, what: string, fix: string): Result<undefined, UserError> {
+  return err(problem(name, what, fix));
+}
