@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { linkTypeText } from "../pcap/link-type-name.ts";
 
 /**
  * What stands at the front of a packet: the link types for which expressions are compiled.
@@ -31,7 +32,7 @@ export function linkTypeByName(name: string): Result<LinkType, UserError> {
 /** By the number in a capture file. */
 export function linkTypeByNumber(number: number): Result<LinkType, UserError> {
   const found = byNumber.get(number);
-  return found === undefined ? unsupported(`link type ${number}`) : ok(found);
+  return found === undefined ? unsupported(linkTypeText(number)) : ok(found);
 }
 
 function unsupported(where: string): Result<never, UserError> {

@@ -5,6 +5,18 @@ import { addControlCommands } from "./control-commands.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
+const netmaskHelp =
+  "the network's, such as 255.255.255.0: what ip broadcast goes by; without it, it is refused";
+
+const matchHelp = `
+Packets are numbered from 0, by their place in the file. Packets of a link type that an expression
+has no meaning for are left out and counted on standard error; with --json under left_out. The exit
+code is 1 then, and where a capture is damaged or cut off: what was whole has been answered.
+
+Examples:
+  weir filter match "udp port 53 and not src net 10.0.0.0/8" capture.pcapng
+  tcpdump -w - | weir filter match --json "tcp[tcpflags] & tcp-syn != 0" -`;
+
 /**
  * The command line. `done` takes the exit code of the command that ran. A command's module is
  * imported when it is the one to run: `prog run` need not wait for the proxy's modules.
@@ -157,6 +169,7 @@ Examples:
     .option("--ebpf", "the eBPF that it is translated to")
     .option("--link-type <type>", "what the packets start with", "EN10MB")
     .option("-O", "do not optimise")
+    .option("--netmask <mask>", netmaskHelp)
     .option("--json", "one JSON object instead of text")
     .action(async (words: string[], options) => {
       const { filterCompile } = await import("./filter-compile.ts");
@@ -170,7 +183,9 @@ Examples:
       "an expression and capture files (pcap or pcapng); - for standard input",
     )
     .option("--exprs <file>", "expressions from a file, one a line, instead; - for standard input")
+    .option("--netmask <mask>", netmaskHelp)
     .option("--json", "a JSON line for each expression and file")
+    .addHelpText("after", matchHelp)
     .action(async (args: string[], options) => {
       const { filterMatch } = await import("./filter-match.ts");
       done(await filterMatch(args, options, terminal));

@@ -3,6 +3,7 @@ import { linkTypeByName } from "../cbpf/link-type.ts";
 import { type ListingForm, listClassic } from "../cbpf/listing.ts";
 import { maxChainedHeaders, translateClassic } from "../cbpf/translate.ts";
 import { disassembleProgram } from "../isa/disassembler.ts";
+import { parseNetmask } from "./netmask-option.ts";
 import { pointAt } from "./point-at.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
@@ -13,6 +14,8 @@ export interface FilterCompileOptions {
   readonly linkType: string;
   /** `-O`, as in tcpdump: false turns the optimiser off. */
   readonly O?: boolean;
+  /** `255.255.255.0`: what `ip broadcast` goes by. */
+  readonly netmask?: string;
   readonly json?: boolean;
 }
 
@@ -29,9 +32,23 @@ export function filterCompile(
     terminal.error(`weir filter compile: ${linkType.error.message}\n`);
     return exitCodes.usage;
   }
+  const netmask = parseNetmask(options.netmask);
+  if (!netmask.ok) {
+    terminal.error(`weir filter compile: ${netmask.error.message}\n`);
+    return exitCodes.usage;
+  }
+  if (options.ebpf === true && options.d !== undefined) {
+    terminal.error("weir filter compile: -d lists classic BPF, --ebpf eBPF; give one of them\n");
+    return exitCodes.usage;
+  }
   const optimise = options.O !== true;
   const limit = options.ebpf === true ? { maxChainedHeaders } : {};
-  const classic = compileExpression(expression, { linkType: linkType.value, optimise, ...limit });
+  const classic = compileExpression(expression, {
+    linkType: linkType.value,
+    optimise,
+    ...netmask.value,
+    ...limit,
+  });
   if (!classic.ok) {
     terminal.error(`weir filter compile: ${classic.error.message}\n`);
     terminal.error(pointAt(expression, classic.error));

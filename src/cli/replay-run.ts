@@ -5,6 +5,7 @@ import { verdictComment } from "../filter/verdict-comment.ts";
 import { framedLinkTypes, type LinkFraming, linkFraming } from "../packet/link-framing.ts";
 import { CaptureDecoder } from "../pcap/capture-decoder.ts";
 import { type CapturedPacket, maxPacketBytes } from "../pcap/captured-packet.ts";
+import { linkTypeText } from "../pcap/link-type-name.ts";
 import type { CaptureReplay, Replayed } from "../proxy/capture-replay.ts";
 import { systemReason } from "./read-text.ts";
 import type { CaptureInput, CaptureOutputs } from "./replay-files.ts";
@@ -68,7 +69,7 @@ function replayDecoded(decoder: CaptureDecoder, run: ReplayRun): UserError | und
       return new UserError(
         "CAPTURE_LINK_TYPE",
         `${input.name}, packet ${packet.index}`,
-        `filters see Ethernet frames, and packets of link type ${linkType}${nameOf(linkType)} cannot be made into them`,
+        `filters see Ethernet frames, and packets of ${linkTypeText(linkType)} cannot be made into them`,
         `frames are made of ${framedLinkTypes}`,
       );
     const replayed = replay.judge(packet, framing);
@@ -118,25 +119,4 @@ function comment(verdict: Verdict, filter: string | undefined): readonly string[
     byFilter.set(filter, known);
   }
   return known;
-}
-
-/** Names of link types that people come with, and that hold no frames. */
-const knownNames: ReadonlyMap<number, string> = new Map([
-  [9, "PPP"],
-  [105, "IEEE802_11"],
-  [119, "PRISM_HEADER"],
-  [127, "IEEE802_11_RADIOTAP"],
-  [189, "USB_LINUX"],
-  [195, "IEEE802_15_4"],
-  [201, "BLUETOOTH_HCI_H4_WITH_PHDR"],
-  [220, "USB_LINUX_MMAPPED"],
-  [228, "IPV4"],
-  [229, "IPV6"],
-  [239, "NFLOG"],
-  [253, "NETLINK"],
-]);
-
-function nameOf(linkType: number): string {
-  const name = knownNames.get(linkType);
-  return name === undefined ? "" : ` (${name})`;
 }

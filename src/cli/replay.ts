@@ -209,14 +209,11 @@ async function run(
     const counts = verdictKinds.map((kind) => [kind, counters.readFilterVerdicts(index, kind)]);
     return { filter: filterName(index), verdicts: Object.fromEntries(counts) };
   });
-  const written = [
-    ...(passed === undefined
-      ? []
-      : [{ what: "passed", path: passed.path, packets: passed.packets }]),
-    ...(dropped === undefined
-      ? []
-      : [{ what: "dropped", path: dropped.path, packets: dropped.packets }]),
-  ];
+  const written = (["passed", "dropped"] as const).flatMap((what) => {
+    const output = outputs[what];
+    if (output === undefined || output.sink.error !== undefined) return [];
+    return [{ what, path: output.path, packets: output.packets }];
+  });
   const failed = error ?? passed?.sink.error ?? dropped?.sink.error;
   return ok({ summary, end: { elapsed, filters, written, interrupted, error: failed } });
 }

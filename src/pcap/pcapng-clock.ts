@@ -1,6 +1,11 @@
 /** Up to this many units a second, 16-bit steps of a long division stay exact in a number. */
 const maxFastUnits = 2 ** 37;
 
+/** Whether if_tsresol is one that times of this age fit: what libpcap takes, to 10⁻¹⁹ and 2⁻⁶³ seconds. */
+export function isResolution(resolution: number): boolean {
+  return (resolution & 0x7f) <= ((resolution & 0x80) === 0 ? 19 : 63);
+}
+
 /**
  * Turns an interface's 64-bit timestamps into seconds and nanoseconds. `resolution` is
  * if_tsresol: a negative power of 10, or of 2 where the top bit is set. draft-ietf-opsawg-pcapng §4.2.

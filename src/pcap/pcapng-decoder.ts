@@ -7,7 +7,7 @@ import {
   maxPacketBytes,
 } from "./captured-packet.ts";
 import type { FormatDecoder } from "./format-decoder.ts";
-import { TimestampClock } from "./pcapng-clock.ts";
+import { isResolution, TimestampClock } from "./pcapng-clock.ts";
 import {
   blockOverheadBytes,
   blockTypes,
@@ -171,12 +171,17 @@ export class PcapngDecoder implements FormatDecoder {
     let resolution = 6;
     let offsetSeconds = 0;
     const { bytes } = queue;
-    const fault = this.#eachOption(queue, body + 8, end, (code, at, length) => {
+    this.#eachOption(bytes, body + 8, end, (code, at, length) => {
       if (code === optionCodes.timestampResolution && length === 1) resolution = u8(bytes, at);
       else if (code === optionCodes.timestampOffset && length === 8)
         offsetSeconds = this.#i64(bytes, at);
     });
-    if (fault !== undefined) return fault;
+    if (!isResolution(resolution))
+      return this.#fault(
+        "CAPTURE_BAD_BLOCK",
+        queue,
+        `interface ${this.#interfaces.length} counts time in units of ${(resolution & 0x80) === 0 ? 10 : 2} to the power of -${resolution & 0x7f} seconds`,
+      );
     const snapLength = this.#u32(bytes, body + 4);
     this.#interfaces.push({
       linkType: this.#u16(bytes, body),
@@ -211,11 +216,10 @@ export class PcapngDecoder implements FormatDecoder {
     const optionsAt = dataAt + padded(captured);
     if (optionsAt < end) {
       const found: string[] = [];
-      const fault = this.#eachOption(queue, optionsAt, end, (code, at, length) => {
+      this.#eachOption(bytes, optionsAt, end, (code, at, length) => {
         if (code === optionCodes.comment)
           found.push(this.#text.decode(bytes.subarray(at, at + length)));
       });
-      if (fault !== undefined) return fault;
       if (found.length > 0) comments = found;
     }
     from.clock.set(this.#u32(bytes, body + 4), this.#u32(bytes, body + 8));
@@ -268,28 +272,25 @@ export class PcapngDecoder implements FormatDecoder {
     };
   }
 
-  /** Calls `use` with code, index and length of each option between `at` and `end`. */
+  /**
+   * Calls `use` with code, index and length of each option between `at` and `end`. One that claims
+   * more than its block has ends the list: the block itself is whole, its length says so twice.
+   */
   #eachOption(
-    queue: ByteQueue,
+    bytes: Uint8Array,
     at: number,
     end: number,
     use: (code: number, at: number, length: number) => void,
-  ): CaptureError | undefined {
+  ): void {
     let position = at;
     while (position + 4 <= end) {
-      const code = this.#u16(queue.bytes, position);
-      if (code === optionCodes.end) return undefined;
-      const length = this.#u16(queue.bytes, position + 2);
-      if (length > end - position - 4)
-        return this.#fault(
-          "CAPTURE_BAD_LENGTH",
-          queue,
-          `option ${code} claims ${length} bytes; its block has ${end - position - 4} left`,
-        );
+      const code = this.#u16(bytes, position);
+      if (code === optionCodes.end) return;
+      const length = this.#u16(bytes, position + 2);
+      if (length > end - position - 4) return;
       use(code, position + 4, length);
       position += 4 + padded(length);
     }
-    return undefined;
   }
 
   #u16(bytes: Uint8Array, at: number): number {

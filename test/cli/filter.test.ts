@@ -19,16 +19,30 @@ import {
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
 
-/** UDP datagrams of 10.0.0.1 to 10.0.0.2, by destination port. */
-function capture(name: string, ports: readonly number[]): string {
-  const writer = new PcapngWriter([{ linkType: 1 }]);
-  const records = ports.map((port) => {
-    const frame = Buffer.from(
+/**
+ * UDP datagrams of 10.0.0.1 to 10.0.0.2, by destination port, on interfaces of these link types in
+ * turn. Frames are Ethernet's whatever the type.
+ */
+function capture(
+  name: string,
+  ports: readonly number[],
+  linkTypes: readonly number[] = [1],
+): string {
+  const writer = new PcapngWriter(linkTypes.map((linkType) => ({ linkType })));
+  const records = ports.map((port, i) => {
+    const data = Buffer.from(
       "02005e00000102005e00000208004500001c00000000401100000a0000010a0000021234000000080000",
       "hex",
     );
-    frame.writeUInt16BE(port, 36);
-    return writer.record({ seconds: 1, nanoseconds: 0, originalLength: frame.length, data: frame });
+    data.writeUInt16BE(port, 36);
+    const interfaceId = i % linkTypes.length;
+    return writer.record({
+      seconds: 1,
+      nanoseconds: 0,
+      originalLength: data.length,
+      data,
+      interfaceId,
+    });
   });
   writeFileSync(`${folder.path}/${name}`, Buffer.concat([writer.header, ...records]));
   return `${folder.path}/${name}`;
@@ -134,6 +148,109 @@ test("filter match says where a truncated capture ends, after what was whole, ex
   const { code, stdout, stderr } = await weir(["filter", "match", "udp", cut]);
   expect({ code, stdout }).toEqual({ code: 1, stdout: `${cut}: 1 of 1 packets match: 0\n` });
   expect(stderr).toMatch(/cut\.pcapng, byte \d+: /);
+  const json = await weir(["filter", "match", "--json", "udp", cut]);
+  expect({ code: json.code, ...JSON.parse(json.stdout) }).toEqual({
+    code: 1,
+    expr: "udp",
+    file: cut,
+    match: [0],
+    error: expect.stringMatching(/cut\.pcapng, byte \d+: /),
+  });
+});
+
+test("filter match leaves out packets of link types it cannot ask, and counts them by name, exit 1", async () => {
+  const mixed = capture("mixed.pcapng", [53, 53, 80, 53, 53], [1, 127]);
+  const { code, stdout, stderr } = await weir(["filter", "match", "udp port 53", mixed]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: `${mixed}: 2 of 5 packets match: 0 4\n` });
+  expect(stderr).toBe(
+    `${mixed}: 2 packets of link type 127 (IEEE802_11_RADIO) left out: link type 127 (IEEE802_11_RADIO): expressions are not compiled for this link type; expected one of EN10MB, RAW, LINUX_SLL, LINUX_SLL2, NULL, LOOP\n`,
+  );
+  const json = await weir(["filter", "match", "--json", "ether src 2:0:5e:0:0:2", mixed]);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    match: [0, 2, 4],
+    left_out: [{ link_type: 127, packets: 2, error: expect.stringContaining("not compiled") }],
+  });
+});
+
+test("filter match refuses a capture whose only link type it does not know, by name", async () => {
+  const { code, stdout, stderr } = await weir([
+    "filter",
+    "match",
+    "udp",
+    capture("ppp.pcapng", [53], [9]),
+  ]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(/ppp\.pcapng: link type 9 \(PPP\): expressions are not compiled/);
+});
+
+test("filter match refuses what is no expression of a capture without packets too", async () => {
+  const { code, stdout, stderr } = await weir([
+    "filter",
+    "match",
+    "udp prot 53",
+    capture("empty.pcapng", []),
+  ]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(
+    /column 5: "prot" does not belong here; did you mean port\?.*\n {2}udp prot 53\n {6}\^/,
+  );
+});
+
+test("filter match names the expression of each line where there are several", async () => {
+  const file = capture("several.pcapng", [53, 80]);
+  const exprs = folder.write("several.txt", "udp port 53\ndst port 80\n");
+  expect(await weir(["filter", "match", "--exprs", exprs, file])).toMatchObject({
+    code: 0,
+    stdout: `${file}: udp port 53: 1 of 2 packets match: 0\n${file}: dst port 80: 1 of 2 packets match: 1\n`,
+  });
+});
+
+for (const { title, args, message } of [
+  {
+    title: "an expression that the shell took apart",
+    args: ["udp", "port", "53", "FILE"],
+    message: /the expression is more than one of them; put it in quotes: "udp port 53"/,
+  },
+  { title: "no file at all", args: ["udp"], message: /no capture file; give an expression/ },
+  {
+    title: "an unquoted expression without a file",
+    args: ["udp", "port", "53"],
+    message: /put it in quotes: "udp port 53"/,
+  },
+  {
+    title: "a netmask that is none",
+    args: ["--netmask", "24", "udp", "FILE"],
+    message: /--netmask 24: this is no netmask; expected four numbers with dots/,
+  },
+])
+  test(`filter match tells ${title} from an answer, exit 2`, async () => {
+    const file = capture("usage.pcapng", [53]);
+    const words = args.map((word) => (word === "FILE" ? file : word));
+    const { code, stdout, stderr } = await weir(["filter", "match", ...words]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(message);
+  });
+
+test("--netmask is what ip broadcast goes by", async () => {
+  const file = capture("broadcast.pcapng", [53]);
+  const match = (...more: string[]) => weir(["filter", "match", "ip broadcast", file, ...more]);
+  expect(await match()).toMatchObject({ code: 1, stderr: expect.stringContaining("the netmask") });
+  expect((await match("--netmask", "255.255.255.253")).stdout).toContain("1 of 1 packets match");
+  expect((await match("--netmask", "255.255.255.0")).stdout).toContain("0 of 1 packets match");
+  const { stdout } = await weir([
+    "filter",
+    "compile",
+    "--netmask",
+    "255.255.255.0",
+    "ip broadcast",
+  ]);
+  expect(stdout).toContain("and      #0xff\n");
+});
+
+test("filter compile lists classic BPF or eBPF, not both, exit 2", async () => {
+  const { code, stderr } = await weir(["filter", "compile", "--ebpf", "-ddd", "ip"]);
+  expect(code).toBe(2);
+  expect(stderr).toContain("-d lists classic BPF, --ebpf eBPF; give one of them");
 });
 
 const expected = corpus("pcapfilter/match.expected");

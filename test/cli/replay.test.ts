@@ -544,6 +544,13 @@ test("the capture that is read is not overwritten under another name either", as
   expect(packetsOf(three).length).toBe(3);
 });
 
+test("a file that takes nothing is no file that was written, exit 1", async () => {
+  const file = captureFile("to-full.pcapng", [{ data: frame("10.0.0.1", 53) }]);
+  const { code, stdout, stderr } = await replay(file, "open", "-w", "/dev/full", "--json");
+  expect({ code, written: JSON.parse(stdout).written }).toEqual({ code: 1, written: [] });
+  expect(stderr).toMatch(/\/dev\/full: the disk is full/);
+});
+
 test("a broken config is reported as check does, exit 2", async () => {
   mkdirSync(`${folder.path}/bad`, { recursive: true });
   const bad = folder.write("bad/weir.yaml", "version: 1\nlistenerz: []\n");

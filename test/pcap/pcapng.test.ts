@@ -127,11 +127,10 @@ for (const [name, resolution, high, low, seconds, nanoseconds] of [
   ["nanoseconds", 9, 0x1797_9cfe, 0x3d85_cd15, 1_700_000_000, 123_456_789],
   ["picoseconds", 12, 0x0001_0000, 0, 281, 474_976_710],
   ["picoseconds, just below a second", 12, 0xffff_ff06, 0x01ec_6fff, 18_446_742, 999_999_999],
-  ["10⁻²⁰ seconds", 20, 0xffff_ffff, 0xffff_ffff, 0, 184_467_440],
+  ["10⁻¹⁹ seconds", 19, 0xffff_ffff, 0xffff_ffff, 1, 844_674_407],
   ["2⁻¹⁰ seconds", 0x8a, 0, 1025, 1, 976_562],
   ["2⁻³² seconds", 0xa0, 7, 0x8000_0000, 7, 500_000_000],
   ["2⁻⁶³ seconds", 0xbf, 0xc000_0000, 0, 1, 500_000_000],
-  ["10⁻¹²⁷ seconds", 0x7f, 0xffff_ffff, 0xffff_ffff, 0, 0],
 ] as const)
   test(`timestamps in ${name} are read exactly`, () => {
     const options = concat(option(false, 9, Uint8Array.of(resolution)), endOfOptions);
@@ -282,14 +281,24 @@ for (const [name, bytes, code, offset, what] of [
     /without its fields/,
   ],
   [
-    "an option longer than its block",
+    "time in units of 10⁻²⁰ seconds",
     concat(
-      start,
-      enhancedPacket(false, 0, [0, 0], ascii("abcd"), { options: Uint8Array.of(1, 0, 9, 0) }),
+      sectionHeader(false),
+      interfaceBlock(false, { options: option(false, 9, Uint8Array.of(20)) }),
     ),
-    "CAPTURE_BAD_LENGTH",
-    48,
-    /option 1 claims 9 bytes; its block has 0 left/,
+    "CAPTURE_BAD_BLOCK",
+    28,
+    /interface 0 counts time in units of 10 to the power of -20 seconds/,
+  ],
+  [
+    "time in units of 2⁻⁶⁴ seconds",
+    concat(
+      sectionHeader(false),
+      interfaceBlock(false, { options: option(false, 9, Uint8Array.of(0xc0)) }),
+    ),
+    "CAPTURE_BAD_BLOCK",
+    28,
+    /interface 0 counts time in units of 2 to the power of -64 seconds/,
   ],
   [
     "an interface block without its fields",
@@ -306,6 +315,25 @@ for (const [name, bytes, code, offset, what] of [
     expect(error?.what).toMatch(what);
     expect(error?.offset).toBe(offset);
   });
+
+test("an option longer than its block ends the options, and not the capture", () => {
+  const beyond = Uint8Array.of(1, 0, 9, 0);
+  const { packets, error } = readAll(
+    concat(
+      sectionHeader(false),
+      interfaceBlock(false, { options: concat(option(false, 9, Uint8Array.of(3)), beyond) }),
+      enhancedPacket(false, 0, [0, 1500], ascii("abcd"), {
+        options: concat(option(false, 1, ascii("kept")), beyond),
+      }),
+      enhancedPacket(false, 0, [0, 2000], ascii("efgh")),
+    ),
+  );
+  expect(error).toBeUndefined();
+  expect(packets).toMatchObject([
+    { seconds: 1, nanoseconds: 500_000_000, comments: ["kept"] },
+    { seconds: 2, nanoseconds: 0, comments: [] },
+  ]);
+});
 
 test("a section may have 65,536 interfaces, and not one more", () => {
   const one = interfaceBlock(false);
