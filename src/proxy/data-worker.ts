@@ -183,6 +183,7 @@ export class DataWorker {
     const listener = createListener({
       ...settings,
       arena: this.#arena,
+      sums: this.#parts.context.runtime,
       slots: this.#slots,
       clock: this.#clock,
       cpu: this.#worker,

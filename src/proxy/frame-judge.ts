@@ -15,6 +15,7 @@ import {
   writeUdpFrame,
 } from "../packet/synthesis.ts";
 import type { Arena } from "../runtime/arena.ts";
+import type { PacketSums } from "../runtime/map-runtime.ts";
 import {
   FRAME_CAPACITY,
   SLOT_DATA,
@@ -36,7 +37,7 @@ export interface Judgement {
   /** Length of the frame as it came. */
   frameBytes: number;
   /** The payload that goes out where a filter changed it; undefined: as it came. */
-  payload: Uint8Array | undefined;
+  payload: Buffer | undefined;
   /** A rewritten frame is addressed to `host` and `port`, not to where it was addressed before. */
   readdressed: boolean;
   /** What filters have sent to ports besides. */
@@ -48,6 +49,7 @@ export interface Judgement {
 /** What judging takes from the worker it happens on. */
 export interface JudgeParts {
   readonly arena: Arena;
+  readonly sums: PacketSums;
   readonly slots: PacketSlots;
   readonly network: WorkerNetwork;
   /** The worker's number: the rx queue that a filter sees. */
@@ -101,16 +103,15 @@ export class FrameJudge {
     return this.#chain.isEmpty && !this.#parts.captures.isActive;
   }
 
-  datagram(flow: Flow, payload: Uint8Array): Judgement {
+  datagram(flow: Flow, payload: Buffer): Judgement {
     const judgement = this.#begin(flow.headerBytes + payload.length);
     if (this.isBlind) return judgement;
     if (judgement.frameBytes > FRAME_CAPACITY) return this.#drop("frame_too_large");
     const slot = this.#parts.slots.acquire();
     if (slot === undefined) return this.#drop("no_packet_slot");
-    const bytes = this.#parts.arena.bytes;
     const at = slot + frameOffset;
-    bytes.set(payload, at + flow.headerBytes);
-    writeUdpFrame(bytes, at, flow, payload.length);
+    const sum = this.#place(payload, at + flow.headerBytes);
+    writeUdpFrame(this.#parts.arena.bytes, at, flow, payload.length, sum);
     this.#headerBytes = flow.headerBytes;
     const { network, direction } = this.#parts;
     if (direction === "ingress") network.allowCopies();
@@ -127,19 +128,26 @@ export class FrameJudge {
    * `payload` is what the segment carries, one MSS at most. Socket filters cannot cut a segment:
    * the rest of a stream would be nonsense without the bytes that were cut off.
    */
-  segment(flow: Flow, segment: TcpSegment, payload: Uint8Array): Judgement {
+  segment(flow: Flow, segment: TcpSegment, payload: Buffer): Judgement {
     const headerBytes = tcpHeaderBytes(flow, segment);
     const judgement = this.#begin(headerBytes + payload.length);
     if (this.isBlind) return judgement;
     const slot = this.#parts.slots.acquire();
     if (slot === undefined) return this.#drop("no_packet_slot");
-    const bytes = this.#parts.arena.bytes;
     const at = slot + frameOffset;
-    bytes.set(payload, at + headerBytes);
-    writeTcpFrame(bytes, at, flow, segment, payload.length);
+    const sum = this.#place(payload, at + headerBytes);
+    writeTcpFrame(this.#parts.arena.bytes, at, flow, segment, payload.length, sum);
     this.#judge(slot, flow);
     this.#parts.slots.release(slot);
     return judgement;
+  }
+
+  /** Copies a payload into the arena; its partial sum. */
+  #place(payload: Buffer, at: number): number {
+    const { arena, sums } = this.#parts;
+    if (payload.length === 0) return 0;
+    arena.copyIn(payload, at);
+    return sums.internetSum(at, at + payload.length);
   }
 
   #begin(frameBytes: number): Judgement {
@@ -189,7 +197,8 @@ export class FrameJudge {
 
   /** Takes over what a filter wrote; the reason where sockets cannot carry that. */
   #reread(slot: number, flow: Flow, verdict: Verdict): DropReason | undefined {
-    const { bytes, words } = this.#parts.arena;
+    const { arena } = this.#parts;
+    const { bytes, words } = arena;
     const judgement = this.#judgement;
     const view = this.#view;
     const data = words[(slot + SLOT_DATA) >> 2]!;
@@ -197,7 +206,7 @@ export class FrameJudge {
     if (problem !== undefined) return problem;
     if (!view.routable || view.protocol !== ipProtocols[flow.protocol]) return "not_routable";
     this.#headerBytes = view.payloadOffset - data;
-    judgement.payload = bytes.slice(view.payloadOffset, view.payloadOffset + view.payloadLength);
+    judgement.payload = arena.copyOut(view.payloadOffset, view.payloadEnd);
     // An answer goes to the session's client whatever addresses the frame has now.
     if (verdict.kind === "tx") return undefined;
     if (!view.hasSourceOf(flow)) return "source_not_allowed";
@@ -214,6 +223,6 @@ export class FrameJudge {
   }
 }
 
-function cut(payload: Uint8Array, keepBytes: number): Uint8Array {
+function cut(payload: Buffer, keepBytes: number): Buffer {
   return payload.subarray(0, Math.max(0, keepBytes));
 }

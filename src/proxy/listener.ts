@@ -4,6 +4,7 @@ import type { CaptureTap } from "../filter/capture-tap.ts";
 import type { Chain } from "../filter/chain.ts";
 import type { Counters } from "../filter/counters.ts";
 import type { Arena } from "../runtime/arena.ts";
+import type { PacketSums } from "../runtime/map-runtime.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
@@ -35,6 +36,7 @@ export interface ListenerSettings {
 /** What a listener is made of on one worker. */
 export interface ListenerParts extends ListenerSettings {
   readonly arena: Arena;
+  readonly sums: PacketSums;
   readonly slots: PacketSlots;
   readonly clock: TurnClock;
   readonly cpu: number;

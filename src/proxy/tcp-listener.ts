@@ -62,6 +62,7 @@ export class TcpListener implements Listener {
     });
     const judging = {
       arena: parts.arena,
+      sums: parts.sums,
       slots: parts.slots,
       network: parts.network,
       cpu: parts.cpu,

@@ -8,7 +8,7 @@ import {
 } from "../packet/tcp-conversation.ts";
 import type { FrameJudge, Judgement } from "./frame-judge.ts";
 
-const nothing = new Uint8Array(0);
+const nothing = Buffer.alloc(0);
 
 /**
  * The wire that a filter believes it watches between a client and the listener: each event of the
@@ -48,7 +48,7 @@ export class TcpWire {
   }
 
   /** The next segment of what `side` has sent: `chunk` from `at` on, at most an MSS of it. */
-  data(side: TcpSide, chunk: Uint8Array, at: number): SegmentJudgement {
+  data(side: TcpSide, chunk: Buffer, at: number): SegmentJudgement {
     const segment = this.#conversation.data(side, chunk.length - at);
     const end = at + segment.payloadBytes;
     return { end, judgement: this.#show(side, segment, chunk.subarray(at, end)) };
@@ -77,7 +77,7 @@ export class TcpWire {
     return (side === "client" ? this.#ingress : this.#egress).isBlind;
   }
 
-  #show(side: TcpSide, segment: ConversationSegment, payload: Uint8Array): Judgement {
+  #show(side: TcpSide, segment: ConversationSegment, payload: Buffer): Judgement {
     return side === "client"
       ? this.#ingress.segment(this.#toListener, segment, payload)
       : this.#egress.segment(this.#toClient, segment, payload);

@@ -63,6 +63,7 @@ export class UdpListener implements Listener {
     this.#parts = parts;
     const judging = {
       arena: parts.arena,
+      sums: parts.sums,
       slots: parts.slots,
       network: parts.network,
       cpu: parts.cpu,

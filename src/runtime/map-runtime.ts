@@ -8,7 +8,7 @@
  *
  * Any thread may call any operation at any time, except where it says otherwise.
  */
-export interface MapRuntime extends DirectLookups {
+export interface MapRuntime extends DirectLookups, PacketSums {
   /**
    * Lays out a descriptor and its storage (`storage`: offset of `storageBytes(…)` zeroed bytes). The
    * descriptor is zero but for MAP_HASHES of a bloom filter and MAP_SPIN_LOCK, which the caller sets.
@@ -107,6 +107,16 @@ export interface DirectLookups {
   lookupLru16(map: number, key: number, cpu: number): number;
   lookupLruN(map: number, key: number, cpu: number): number;
   lookupTrie(map: number, key: number, cpu: number): number;
+}
+
+/** What packets need of the runtime. */
+export interface PacketSums {
+  /**
+   * The internet checksum's sum (RFC 1071) over the bytes from `from` up to `to`, at most 512 KiB:
+   * folded to 16 bits, in network order, a partial sum as checksum.ts has them. An odd last byte
+   * counts as the high half of a word.
+   */
+  internetSum(from: number, to: number): number;
 }
 
 /** The `cpu` under which the main thread takes locks. */

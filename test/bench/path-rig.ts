@@ -42,11 +42,12 @@ export class PathRig {
   #udp: number | undefined;
 
   private constructor(parts: Omit<ListenerParts, "plan" | "destinations">, slot: number) {
-    const { arena, slots, network, captures, clock } = parts;
+    const { arena, sums, slots, network, captures, clock } = parts;
     this.#parts = parts;
     this.#slot = slot;
     this.ingress = new FrameJudge(parts.ingress, {
       arena,
+      sums,
       slots,
       network,
       cpu: 0,
@@ -98,6 +99,7 @@ export class PathRig {
         network: new WorkerNetwork({ listeners: [], ports: [] }, arena),
         maxSessions: 1000,
         arena,
+        sums: bench.context.runtime,
         slots: new PacketSlots(slots, slotCount),
         clock,
         cpu: 0,
@@ -119,9 +121,14 @@ export class PathRig {
     return this.#clients.get(endpointKey(address, port));
   }
 
-  copyIntoSlot(payload: Uint8Array, bytes: number, headerBytes: number): void {
-    const at = this.#slot + frameOffset + headerBytes;
-    this.#parts.arena.bytes.set(payload.subarray(0, bytes), at);
+  copyIntoSlot(payload: Buffer, headerBytes: number): void {
+    this.#parts.arena.copyIn(payload, this.#slot + frameOffset + headerBytes);
+  }
+
+  /** The runtime's sum over bytes of the slot. */
+  sum(bytes: number): number {
+    const at = this.#slot + frameOffset;
+    return this.#parts.sums.internetSum(at, at + bytes);
   }
 
   writeUdpFrame(flow: Flow, payloadBytes: number): void {

@@ -7,6 +7,9 @@ import {
   pseudoHeaderSum,
   updateChecksum,
 } from "../../src/packet/checksum.ts";
+import { Arena } from "../../src/runtime/arena.ts";
+import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiate.ts";
+import { unwrap } from "../engine/engine-bench.ts";
 import { Random } from "./random.ts";
 
 /** RFC 1071 §4.1, word for word. */
@@ -107,5 +110,22 @@ test("updateChecksum agrees with summing again", () => {
     bytes[at + 1] = random.below(256);
     const now = ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
     expect(updateChecksum(before, old, now)).toBe(checksum(bytes, 0, 20));
+  }
+});
+
+test("the runtime's sum agrees with partialSum at every offset, length and content", async () => {
+  const arena = unwrap(Arena.create(4 << 20));
+  const { internetSum } = instantiateRuntime(await compileRuntime(), arena);
+  const random = new Random(1071);
+  const at = unwrap(arena.allocate(70_000, "bytes"));
+  for (let i = 0; i < 2000; i++) {
+    const from = at + random.below(64);
+    const length = i < 200 ? i : random.below(i % 20 === 0 ? 65_536 : 2_000);
+    const fill = random.below(3);
+    for (let byte = from; byte < from + length; byte++)
+      arena.bytes[byte] = fill === 0 ? 0xff : fill === 1 ? 0 : random.below(256);
+    const sum = internetSum(from, from + length);
+    expect(sum).toBeLessThanOrEqual(0xffff);
+    expect(finishSum(sum)).toBe(finishSum(partialSum(arena.bytes, from, from + length)));
   }
 });

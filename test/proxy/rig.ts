@@ -234,6 +234,7 @@ export async function startRig(
     peerPorts: new PeerPorts(ports),
     counters,
     arena,
+    sums: context.runtime,
     captures: new CaptureTap(arena, 0, () => clock.nowMs()),
     slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
     network,

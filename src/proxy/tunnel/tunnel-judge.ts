@@ -79,7 +79,7 @@ export class TunnelJudge {
     if (slot === undefined) return this.#drop("no_packet_slot");
     const at = slot + frameOffset;
     const { datagram, payloadAt, missingBytes } = arrival;
-    arena.bytes.set(payloadAt === 0 ? datagram : datagram.subarray(payloadAt), at + missingBytes);
+    arena.copyIn(datagram, at + missingBytes, payloadAt);
     if (missingBytes > 0) writeEthernet(arena.bytes, at, arrival.etherType);
     describeFrame(arena, slot, judgement.frameBytes, arrival.peer.ifindex, cpu);
     if (this.#place.direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
