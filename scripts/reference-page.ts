@@ -78,8 +78,25 @@ then every worker swaps between two packets.
   entries made at run time stay.
 - A tunnel keeps its counts and the sessions behind peers that stay. Its \`mode\` and \`healthCheck\`,
   and peers of an address family that a bridge had none of, need a restart or another port.
-- Counters go on by name; a filter that was disabled stays so. Captures go on. \`workers\`, \`memory\`
+- Counters go on by name; a filter that was disabled stays so, one that was promoted too. Captures go on. \`workers\`, \`memory\`
   and \`admin\` need a restart. While both are there, old and new maps share \`memory\`.
+
+## Shadows
+
+A filter with \`shadow: true\` is a candidate. Where a chain names it, it is asked about the frame as it
+is there, on maps of its own, and the chain goes on as if it were not there: what it writes, sends or
+says has no effect. Its verdicts are counted beside the chain's (\`weir filter shadow\`,
+\`weir_shadow_verdicts_total\`), and \`weir capture --shadow\` shows the packets on which they differ. A
+chain that has ended asks nobody behind: put the candidate before the filter that it is to replace.
+
+- It costs what a filter costs, and copying the frame there and back.
+- \`weir filter promote NAME\` makes it live between two packets, with its maps as they are;
+  \`--instead-of OLD\` disables the one before it at once. It then stays live over reloads for as long as
+  the config has it as a shadow. A restart goes by the config: write \`shadow: false\` there too, which
+  keeps its maps.
+- A map that its object pins by name (\`LIBBPF_PIN_BY_NAME\`) is its own while the config has it as a
+  shadow, and is not kept in \`stateDir\`. After that it is the one that filters share; where none had
+  one, it goes on as that.
 
 This page and the schema are generated: \`npm run build:schema\`.
 `;

@@ -30,6 +30,9 @@ const pollMs = 20;
 /** Records handed on at a time. */
 const recordsAtOnce = 256;
 
+/** In place of a filter's name: no filter can have it. */
+const anyShadow = "*";
+
 const defaultPerSecond = 5000;
 const defaultSnapLength = 65_536;
 
@@ -56,6 +59,12 @@ export const captureRoutes: readonly AnyRoute[] = [
       filter: z.string().optional().describe("Only packets that this filter was asked about."),
       direction: z.enum(directions).optional(),
       verdict: z.enum(verdictKinds).optional(),
+      shadow: z
+        .string()
+        .optional()
+        .describe(
+          "Only packets on which a shadow's verdict is another than its chain's: this filter's, or with * any's.",
+        ),
       expression: z
         .string()
         .max(65_536)
@@ -88,7 +97,7 @@ export const captureRoutes: readonly AnyRoute[] = [
   }),
 ];
 
-type Query = Readonly<Partial<Record<"listener" | "filter" | "expression", string>>> &
+type Query = Readonly<Partial<Record<"listener" | "filter" | "shadow" | "expression", string>>> &
   Pick<Partial<CaptureOrder>, "direction" | "verdict"> & {
     readonly snap_length?: string | undefined;
     readonly per_second?: string | undefined;
@@ -105,6 +114,10 @@ function orderOf(
   if (query.filter !== undefined) {
     const filters = inventory.chained(query.filter);
     if (!filters.ok) return filters;
+  }
+  if (query.shadow !== undefined && query.shadow !== anyShadow) {
+    const shadow = inventory.chained(query.shadow);
+    if (!shadow.ok) return shadow;
   }
   let expression: ClassicProgram | undefined;
   if (query.expression !== undefined) {
@@ -127,6 +140,7 @@ function orderOf(
     verdict: query.verdict,
     direction: query.direction,
     filter: query.filter,
+    shadow: query.shadow === anyShadow ? "" : query.shadow,
     expression,
   });
 }
@@ -169,7 +183,7 @@ async function* capture(
 }
 
 function rowOf(worker: number, record: CaptureRecord): CaptureRow {
-  const { reason, ifindex, filter, exit, tunnel } = record;
+  const { reason, ifindex, filter, exit, tunnel, shadow } = record;
   return {
     seconds: record.seconds,
     nanoseconds: record.nanoseconds,
@@ -180,6 +194,15 @@ function rowOf(worker: number, record: CaptureRecord): CaptureRow {
     ...(reason === undefined ? {} : { reason }),
     ...(ifindex === undefined ? {} : { ifindex }),
     ...(filter === undefined ? {} : { filter }),
+    ...(shadow === undefined
+      ? {}
+      : {
+          shadow: {
+            filter: shadow.filter,
+            verdict: shadow.verdict,
+            ...(shadow.ifindex === undefined ? {} : { ifindex: shadow.ifindex }),
+          },
+        }),
     ...(tunnel === undefined
       ? {}
       : {

@@ -31,5 +31,7 @@ export interface ReloadSummary {
   readonly listeners: Readonly<Record<"kept" | "opened" | "closed", readonly string[]>>;
   /** `filter.map`; data sections are not listed. */
   readonly maps: Readonly<Record<"kept" | "grown" | "fresh", readonly string[]>>;
+  /** Filters that are live by promotion, though the config says `shadow: true`. */
+  readonly promoted: readonly string[];
   readonly durationMs: number;
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { runBounds } from "../filter/counters.ts";
+import { shadowPairs } from "../filter/shadow-pairs.ts";
 import type { Control } from "./control.ts";
 import type { ControlledFilter, Inventory, ProgramItem } from "./inventory.ts";
 import { encodeObject } from "./object-json.ts";
@@ -82,6 +83,23 @@ export const filterRoutes: readonly AnyRoute[] = [
       handle: ({ control, path }) => setEnabled(control, path.filter, action === "enable"),
     }),
   ),
+  replying({
+    method: "POST",
+    path: "/v1/filters/{filter}/promote",
+    id: "promoteFilter",
+    summary:
+      "Makes a shadow live, with its maps, until the config no longer says shadow: true or the proxy restarts",
+    parameters: filterName,
+    query: none,
+    body: z.strictObject({
+      instead_of: z
+        .string()
+        .optional()
+        .describe("A filter that is disabled at once: the one before the candidate."),
+    }),
+    reply: filterReply,
+    handle: ({ control, path, body }) => promote(control, path.filter, body.instead_of),
+  }),
   replying({
     method: "GET",
     path: "/v1/programs",
@@ -168,6 +186,7 @@ function describeFilter(
       enabled: !counters.some((worker) => worker.isDisabled(index)),
       run_cnt: total(verdicts),
       verdicts,
+      shadow: shadowPairs(counters, index),
     };
   });
   return {
@@ -175,6 +194,7 @@ function describeFilter(
     object: filter.object.file,
     engine: filter.plans[0]!.engine,
     enabled: programs.every(({ enabled }) => enabled),
+    state: filterState(inventory, filter),
     programs,
     map_ids: mapIds(inventory, filter),
   };
@@ -194,6 +214,51 @@ function setEnabled(
     for (const index of indexes.value) counters.disable(index, !enabled);
   control.onChange(enabled ? "filter enabled" : "filter disabled", { filter: reference });
   return ok(describeFilter(inventory, filter.value));
+}
+
+/**
+ * Makes a shadow live. For a moment some workers may ask both it and the filter in whose place it
+ * comes, and none asks neither.
+ */
+function promote(
+  control: Control,
+  reference: string,
+  insteadOf: string | undefined,
+): Result<z.output<typeof filterReply>, UserError> {
+  const inventory = control.inventory();
+  const filter = filterOf(inventory, reference);
+  if (!filter.ok) return filter;
+  const { name } = filter.value;
+  const refuse = (what: string, fix: string): Result<never, UserError> =>
+    err(new UserError("FILTER_NOT_SHADOW", `filter ${reference}`, what, fix));
+  if (reference !== name)
+    return refuse("a filter is promoted with all its programs", `promote ${name}`);
+  if (filterState(inventory, filter.value) !== "shadow")
+    return refuse("is live already", "name one that weir list shows as a shadow");
+  const replaced = insteadOf === undefined ? ok([]) : inventory.chained(insteadOf);
+  if (!replaced.ok) return replaced;
+  if (insteadOf !== undefined && insteadOf.split(":", 1)[0] === name)
+    return refuse("cannot come in its own place", "name the filter that it replaces");
+  const indexes = inventory.chained(name);
+  if (!indexes.ok) return indexes;
+  for (const counters of inventory.parts.counters)
+    for (const index of indexes.value) counters.promote(index, true);
+  for (const counters of inventory.parts.counters)
+    for (const index of replaced.value) counters.disable(index, true);
+  control.onChange("filter promoted", {
+    filter: name,
+    ...(insteadOf === undefined ? {} : { disabled: insteadOf }),
+  });
+  return ok(describeFilter(inventory, filter.value));
+}
+
+function filterState(
+  { parts, programs }: Inventory,
+  filter: ControlledFilter,
+): z.output<typeof filterReply>["state"] {
+  const own = programs.find((program) => program.filter === filter)?.index ?? 0;
+  if (parts.plan.filters[own]?.shadow !== true) return "live";
+  return parts.counters.every((worker) => worker.isPromoted(own)) ? "promoted" : "shadow";
 }
 
 function describeProgram(

@@ -32,6 +32,7 @@ const statuses: Readonly<Record<string, number>> = {
   MAP_FULL: 409,
   MAP_READ_ONLY: 403,
   MAP_BUSY: 503,
+  FILTER_NOT_SHADOW: 409,
   CAPTURE_LIMIT: 429,
   EVENT_LIMIT: 429,
   MAP_GONE: 410,

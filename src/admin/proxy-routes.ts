@@ -133,8 +133,8 @@ export const proxyRoutes: readonly AnyRoute[] = [
     handle: async ({ control }) => {
       const done = await control.reload();
       if (done.ok) {
-        const { listeners, maps, durationMs } = done.value;
-        return ok({ listeners, maps, duration_ms: durationMs });
+        const { listeners, maps, promoted, durationMs } = done.value;
+        return ok({ listeners, maps, promoted, duration_ms: durationMs });
       }
       return err(
         new UserError(

@@ -86,11 +86,19 @@ export const entryReply = z.strictObject({
 export const keyReply = z.strictObject({ key: typed });
 export const doneReply = z.strictObject({ done: z.literal(true) });
 
+const filterState = z.enum(["live", "shadow", "promoted"]);
+const shadowPairs = z
+  .array(z.strictObject({ live: verdict, shadow: verdict, packets: count }))
+  .describe("As a shadow: how often which of its verdicts met which of a chain's. Those that did.");
+
 export const filterReply = z.strictObject({
   name: z.string(),
   object: z.string(),
   engine: z.string(),
   enabled: z.boolean().describe("False where one of its programs is taken out of its chains."),
+  state: filterState.describe(
+    "shadow: it has no effect on its chains; promoted: live, though the config says shadow: true.",
+  ),
   programs: z.array(
     z.strictObject({
       name: z.string(),
@@ -100,6 +108,7 @@ export const filterReply = z.strictObject({
       enabled: z.boolean(),
       run_cnt: count,
       verdicts: byVerdict,
+      shadow: shadowPairs,
     }),
   ),
   map_ids: z.array(z.int()),
@@ -174,6 +183,7 @@ export const reloadReply = z.strictObject({
   maps: z
     .strictObject({ kept: names, grown: names, fresh: names })
     .describe("As filter.map. Fresh ones began with what the config says."),
+  promoted: names.describe("Filters live by promotion, though the config says shadow: true."),
   duration_ms: z.number(),
 });
 export const logLevelReply = z.strictObject({ level: z.enum(logLevels) });
@@ -196,6 +206,10 @@ export const captureRow = z.union([
     reason: reason.optional(),
     ifindex: z.int().optional().describe("Where a redirect leads."),
     filter: z.string().optional().describe("The filter that decided: the last one asked."),
+    shadow: z
+      .strictObject({ filter: z.string(), verdict, ifindex: z.int().optional() })
+      .optional()
+      .describe("A shadow that would have had it otherwise."),
     tunnel: z
       .strictObject({
         peer: z.string(),

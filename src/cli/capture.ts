@@ -16,6 +16,8 @@ export interface CaptureOptions extends ControlOptions {
   readonly verdict?: string;
   readonly filter?: string;
   readonly listener?: string;
+  /** A shadow, or true: any. Only packets on which it differs. */
+  readonly shadow?: string | true;
   readonly direction?: string;
   /** Packets to take before it ends. */
   readonly count?: string;
@@ -42,6 +44,7 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
     ["verdict", options.verdict],
     ["filter", options.filter],
     ["listener", options.listener],
+    ["shadow", options.shadow === true ? "*" : options.shadow],
     ["direction", options.direction],
     ["per_second", options.rate],
     ["snap_length", options.snapLength],
@@ -143,10 +146,13 @@ function recordsOf(row: PacketRow) {
   ];
 }
 
-function verdictText({ verdict, reason, filter, ifindex }: PacketRow): string {
+function verdictText({ verdict, reason, filter, ifindex, shadow }: PacketRow): string {
   const by = filter === undefined ? "" : ` by ${filter}`;
-  const to = ifindex === undefined ? "" : ` to ${ifindex}`;
-  return `${verdict}${to}${by}${reason === undefined ? "" : ` (${reason})`}`;
+  const to = (port: number | undefined): string => (port === undefined ? "" : ` to ${port}`);
+  const why = reason === undefined ? "" : ` (${reason})`;
+  const instead =
+    shadow === undefined ? "" : `; ${shadow.filter} says ${shadow.verdict}${to(shadow.ifindex)}`;
+  return `${verdict}${to(ifindex)}${by}${why}${instead}`;
 }
 
 /** What a frame was in: ` [vni 42, east, 192.0.2.1:51234]`. */

@@ -48,12 +48,16 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
     ingress: names(listener.ingress),
     egress: names(listener.egress),
   }));
-  const programs = plan.filters.map(({ name, engine, program }) => ({
+  const programs = plan.filters.map(({ name, engine, program, shadow }) => ({
     filter: name,
     program: program.name,
     type: program.type,
     instructions: program.instructions.length,
     engine,
+    // A column of its own only where there is something to tell.
+    ...(plan.filters.some((one) => one.shadow === true)
+      ? { state: shadow === true ? "shadow" : "live" }
+      : {}),
   }));
   const maps = filters.flatMap((filter) =>
     filter.maps.map(({ handle, source }) => ({

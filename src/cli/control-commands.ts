@@ -29,12 +29,31 @@ export function addControlCommands(
         )
         .argument("<filter>", "its name, or filter:program"),
     ).action(async (name: string, options: ControlOptions) => {
-      const { filterSet } = await import("./prog-control.ts");
+      const { filterSet } = await import("./filter-control.ts");
       done(await filterSet(action, name, options, terminal));
     });
+  controlled(
+    filter
+      .command("shadow")
+      .description("what filters with shadow: true say of a running proxy's packets")
+      .argument("[filter]", "only this one"),
+  ).action(async (name: string | undefined, options: ControlOptions) => {
+    const { filterShadow } = await import("./filter-control.ts");
+    done(await filterShadow(name, options, terminal));
+  });
+  controlled(
+    filter
+      .command("promote")
+      .description("make a filter with shadow: true live, with its maps")
+      .argument("<filter>", "its name")
+      .option("--instead-of <filter>", "disable this one at once"),
+  ).action(async (name: string, options) => {
+    const { filterPromote } = await import("./filter-control.ts");
+    done(await filterPromote(name, options, terminal));
+  });
   controlled(weir.command("list").description("filters of a running proxy, a line each")).action(
     async (options: ControlOptions) => {
-      const { listFilters } = await import("./prog-control.ts");
+      const { listFilters } = await import("./filter-control.ts");
       done(await listFilters(options, terminal));
     },
   );
@@ -58,6 +77,7 @@ export function addControlCommands(
       )
       .option("--filter <filter>", "only those that this filter was asked about")
       .option("--listener <listener>", "only this listener's")
+      .option("--shadow [filter]", "only those on which this shadow differs from its chain, or any")
       .addOption(new Option("--direction <direction>", "only this direction's").choices(directions))
       .option("-c, --count <n>", "end after this many")
       .option("-w, --write <file>", "write pcapng instead of lines; - for standard output")

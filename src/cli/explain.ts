@@ -122,6 +122,7 @@ function configSubject(config: Config, options: ExplainOptions): Result<Subject,
   for (const item of chain.value.chain) {
     const [name, program] = splitItem(item);
     const filter = config.filters.find((one) => one.name === name)!;
+    if (options.filter === undefined && filter.shadow) continue;
     filters.push(tracedConfig(filter, item, program ?? filter.programs[0].name));
   }
   return ok({ filters, ifindex: chain.value.ifindex, cpus: config.workers });
@@ -236,14 +237,16 @@ async function liveSubject(
     options,
   );
   if (!chain.ok) return chain;
-  // A disabled program is not asked.
-  const enabled = new Set(
-    filters.flatMap(({ programs }) => programs.flatMap((one) => (one.enabled ? one.filter : []))),
+  // A disabled program is not asked, and a shadow decides nothing.
+  const deciding = new Set(
+    filters.flatMap(({ programs, state }) =>
+      programs.flatMap((one) => (one.enabled && state !== "shadow" ? one.filter : [])),
+    ),
   );
   const objects = new Map<string, Loaded>();
   const traced: TracedFilter[] = [];
   for (const item of chain.value.chain) {
-    if (options.filter === undefined && !enabled.has(item)) continue;
+    if (options.filter === undefined && !deciding.has(item)) continue;
     const [name, program] = splitItem(item);
     const loaded = objects.has(name)
       ? ok(objects.get(name)!)

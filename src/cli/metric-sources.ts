@@ -24,11 +24,12 @@ export function metricSources(
         : laneNames(tunnel).map(({ peer, vni }) => ({ listener: name, peer, vni })),
     ),
     kernelDrops,
-    filters: plan.filters.map(({ name, engine, program }) => ({
+    filters: plan.filters.map(({ name, engine, program, shadow }) => ({
       name,
       engine,
       type: program.type,
       tag: programTag(program.instructions),
+      isCandidate: shadow === true,
     })),
     counters: plan.workers.map((worker) => new Counters(plan.memory, worker.counters)),
     maps: filters.flatMap((filter) =>

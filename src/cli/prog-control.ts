@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { z } from "zod";
-import type { filterReply, profileReply, programReply, reloadReply } from "../admin/replies.ts";
+import type { profileReply, programReply, reloadReply } from "../admin/replies.ts";
 import { type XlatedRow, xlatedRows } from "../admin/xlated.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
@@ -18,7 +18,6 @@ import { printListing } from "./program-listing.ts";
 import { type ExitCode, exitCodes, type Terminal, table } from "./terminal.ts";
 
 type Program = z.output<typeof programReply>;
-type Filter = z.output<typeof filterReply>;
 type Profile = z.output<typeof profileReply>;
 type Reload = z.output<typeof reloadReply>;
 
@@ -239,61 +238,8 @@ function profileText(name: string, profile: ReturnType<typeof profileBetween>): 
   return `${text}${table(rows)}\n`;
 }
 
-/** `weir list`: one line a filter, as bpflist. */
-export async function listFilters(options: ControlOptions, terminal: Terminal): Promise<ExitCode> {
-  return withControl("list", options, terminal, async (client) => {
-    const status = await client.get("/v1/status");
-    if (!status.ok) return status;
-    const filters = await client.get("/v1/filters");
-    if (!filters.ok) return filters;
-    const { pid } = status.value as { pid: number };
-    const rows = (filters.value as Filter[]).flatMap(({ name, engine, programs, map_ids }) =>
-      programs.map(({ filter, type, run_cnt, enabled, verdicts }) => ({
-        pid,
-        name: filter,
-        filter: name,
-        type,
-        engine,
-        run_cnt,
-        dropped: verdicts.drop + verdicts.aborted,
-        maps: map_ids.length,
-        enabled,
-      })),
-    );
-    if (options.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
-    else
-      terminal.out(
-        `${table([
-          ["PID", "NAME", "TYPE", "ENGINE", "RUNS", "DROPPED", "MAPS", "STATE"],
-          ...rows.map(({ name, type, engine, run_cnt, dropped, maps, enabled }) =>
-            [pid, name, type, engine, run_cnt, dropped, maps, enabled ? "on" : "disabled"].map(
-              String,
-            ),
-          ),
-        ])}\n`,
-      );
-    return ok(undefined);
-  });
-}
-
-/** `weir filter enable` and `disable`. */
-export async function filterSet(
-  action: "enable" | "disable",
-  name: string,
-  options: ControlOptions,
-  terminal: Terminal,
-): Promise<ExitCode> {
-  return withControl(`filter ${action}`, options, terminal, async (client) => {
-    const done = await client.send("POST", `/v1/filters/${segment(name)}/${action}`);
-    if (!done.ok) return done;
-    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
-    else terminal.out(`${name}: ${action}d\n`);
-    return ok(undefined);
-  });
-}
-
 /** What changed, and what could have kept its contents and did not. */
-function reloadText({ listeners, maps, duration_ms }: Reload): string {
+function reloadText({ listeners, maps, promoted, duration_ms }: Reload): string {
   const lines = [`reloaded in ${Math.round(duration_ms)} ms`];
   const add = (what: string, names: readonly string[]): void => {
     if (names.length > 0) lines.push(`${what}: ${names.join(", ")}`);
@@ -302,6 +248,7 @@ function reloadText({ listeners, maps, duration_ms }: Reload): string {
   add("listeners closed", listeners.closed);
   add("maps that grew", maps.grown);
   add("maps that began anew", maps.fresh);
+  add("filters that stay promoted, though the config says shadow: true", promoted);
   return `${lines.join("\n")}\n`;
 }
 

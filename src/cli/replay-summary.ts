@@ -1,4 +1,5 @@
 import type { UserError } from "../common/user-error.ts";
+import type { ShadowPair } from "../filter/shadow-pairs.ts";
 import { type Direction, type Verdict, type VerdictKind, verdictKinds } from "../filter/verdict.ts";
 import { bytesText, countOf, countText, durationText } from "./number-text.ts";
 import { table } from "./terminal.ts";
@@ -19,6 +20,8 @@ export interface ReplaySubject {
 export interface FilterRuns {
   readonly filter: string;
   readonly verdicts: Readonly<Record<VerdictKind, number>>;
+  /** As a shadow: how often which of its verdicts met which of the chain's. */
+  readonly shadow: readonly ShadowPair[];
 }
 
 /** What is known when a replay has ended. */
@@ -108,10 +111,11 @@ export class ReplaySummary {
         packets,
         bytes,
       })),
-      filters: end.filters.map(({ filter, verdicts }) => ({
+      filters: end.filters.map(({ filter, verdicts, shadow }) => ({
         filter,
         runs: runsOf(verdicts),
         ...verdicts,
+        ...(shadow.length === 0 ? {} : { shadow }),
       })),
       metrics: Object.fromEntries(
         end.metrics.map(([series, value]) => [series, jsonNumber(value)]),
@@ -126,6 +130,7 @@ export class ReplaySummary {
     const parts = [this.#heading(end)];
     if (this.#packets > 0) parts.push(this.#verdictTable());
     if (end.filters.length > 0 && this.#packets > 0) parts.push(filterTable(end.filters));
+    if (end.filters.some(({ shadow }) => shadow.length > 0)) parts.push(shadowTable(end.filters));
     if (end.metrics.length > 0) parts.push(metricTable(end.metrics));
     const written = end.written.map(
       ({ path, packets, what }) => `${countOf(packets, `${what} packet`)} in ${path}\n`,
@@ -222,6 +227,19 @@ function filterTable(filters: readonly FilterRuns[]): string {
   ]);
   const right = new Set(kinds.map((_, i) => i + 2)).add(1);
   return `${table([["filter", "runs", ...kinds], ...rows], right)}\n`;
+}
+
+/** What shadows would have had otherwise, and what not. */
+function shadowTable(filters: readonly FilterRuns[]): string {
+  const rows = filters.flatMap(({ filter, shadow: pairs }) =>
+    pairs.map(({ live, shadow, packets }) => [
+      filter,
+      live,
+      live === shadow ? "same" : shadow,
+      countText(packets),
+    ]),
+  );
+  return `${table([["shadow", "live", "says", "packets"], ...rows], new Set([3]))}\n`;
 }
 
 /** For people: more series than this are a job for --metrics. */

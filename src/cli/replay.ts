@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { preparePlan } from "../config/prepare-plan.ts";
+import { shadowPairs } from "../filter/shadow-pairs.ts";
 import { type Direction, verdictKinds } from "../filter/verdict.ts";
 import { namesOf } from "../metrics/exposition.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
@@ -207,7 +208,11 @@ async function run(
   const counters = sources.counters[0]!;
   const filters = [...new Set(chain)].map((index): FilterRuns => {
     const counts = verdictKinds.map((kind) => [kind, counters.readFilterVerdicts(index, kind)]);
-    return { filter: filterName(index), verdicts: Object.fromEntries(counts) };
+    return {
+      filter: filterName(index),
+      verdicts: Object.fromEntries(counts),
+      shadow: shadowPairs([counters], index),
+    };
   });
   const written = (["passed", "dropped"] as const).flatMap((what) => {
     const output = outputs[what];

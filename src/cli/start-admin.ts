@@ -142,14 +142,17 @@ function settingsOf(config: Config): Record<string, unknown> {
         addresses === "echo" ? "echo" : addresses.map(({ host, port }) => hostPort(host, port)),
     })),
     ports: Object.fromEntries(config.ports.map(({ ifindex, target }) => [ifindex, target])),
-    filters: config.filters.map(({ name, object, programs, engine, continueOn, match }) => ({
-      name,
-      object: object.file,
-      programs: programs.map((program) => program.name),
-      engine,
-      continue_on: continueOn,
-      match,
-    })),
+    filters: config.filters.map(
+      ({ name, object, programs, engine, continueOn, match, shadow }) => ({
+        name,
+        object: object.file,
+        programs: programs.map((program) => program.name),
+        engine,
+        continue_on: continueOn,
+        match,
+        shadow,
+      }),
+    ),
     listeners: config.listeners.map(({ listen: at, ingress, egress, ...listener }) => ({
       ...listener,
       listen: hostPort(at.host, at.port),

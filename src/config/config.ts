@@ -126,6 +126,8 @@ export interface FilterConfig {
   readonly continueOn: readonly VerdictKind[];
   /** For expressions: what a match and a miss mean. */
   readonly match: MatchVerdicts | undefined;
+  /** It is asked without effect, until it is promoted. */
+  readonly shadow: boolean;
   /** What a reload does where a map's schema is another than before. */
   readonly onSchemaChange: "refuse" | "reset";
 }

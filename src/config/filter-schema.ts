@@ -59,63 +59,66 @@ export const mapSchema = block({
 const filterMetrics = z.union([z.literal("auto"), mapMetricsSchema]);
 schemaNotes.add(filterMetrics, { noun: "auto or a block of keys" });
 
-export const filterSchema = block(
-  {
-    object: filePath
-      .optional()
-      .describe("ELF object that clang built with -target bpf. Relative to the config file."),
-    expression: programText
-      .optional()
-      .describe(
-        "Instead of an object: a tcpdump expression, in the language of pcap-filter(7), such as: udp port 53.",
-      ),
-    bytecode: programText
-      .optional()
-      .describe(
-        "Instead of an object: classic BPF as tcpdump -ddd prints it, or eBPF in assembly text.",
-      ),
-    program: identifier
-      .optional()
-      .describe("Its program, by function name. Needed where the object holds several."),
-    section: z
-      .string()
-      .min(1)
-      .max(255)
-      .optional()
-      .meta({ examples: ["xdp"] })
-      .describe(
-        "Its program, by ELF section, instead of program. For bytecode: what kind of program it is; without it socket for classic BPF, xdp for eBPF.",
-      ),
-    globals: blockOf(identifier, typedValue)
-      .default({})
-      .describe("Values of global variables, by name, set before the programs are loaded."),
-    maps: blockOf(identifier, mapSchema)
-      .default({})
-      .describe("Contents of the object's maps, by name."),
-    metrics: filterMetrics
-      .optional()
-      .describe(
-        "Metrics read from the object's maps, in the form of cloudflare/ebpf_exporter; or auto, which makes them and their labels from the maps' BTF types.",
-      ),
-    continueOn: listOf(choice(verdictKinds))
-      .default(["pass"])
-      .describe("Verdicts after which the chain asks its next filter; any other ends it."),
-    onMatch: choice(["pass", "drop"])
-      .optional()
-      .describe("With expression: what becomes of a packet that matches. Without it: pass."),
-    onMiss: choice(["pass", "drop"])
-      .optional()
-      .describe("With expression: what becomes of a packet that does not match. Without it: drop."),
-    engine: choice(["interpreter", "jit"])
-      .default(defaultEngine)
-      .describe(
-        "What runs it: jit, which compiles it to WebAssembly, or the interpreter, which also runs what is too large to compile.",
-      ),
-    onSchemaChange: choice(["refuse", "reset"])
-      .default("refuse")
-      .describe(
-        "What a reload does where the type, key size, value size or flags of one of its maps changed, or it has fewer entries: refuse the config, or let the map start empty.",
-      ),
-  },
-  ["shadow"],
-);
+export const filterSchema = block({
+  object: filePath
+    .optional()
+    .describe("ELF object that clang built with -target bpf. Relative to the config file."),
+  expression: programText
+    .optional()
+    .describe(
+      "Instead of an object: a tcpdump expression, in the language of pcap-filter(7), such as: udp port 53.",
+    ),
+  bytecode: programText
+    .optional()
+    .describe(
+      "Instead of an object: classic BPF as tcpdump -ddd prints it, or eBPF in assembly text.",
+    ),
+  program: identifier
+    .optional()
+    .describe("Its program, by function name. Needed where the object holds several."),
+  section: z
+    .string()
+    .min(1)
+    .max(255)
+    .optional()
+    .meta({ examples: ["xdp"] })
+    .describe(
+      "Its program, by ELF section, instead of program. For bytecode: what kind of program it is; without it socket for classic BPF, xdp for eBPF.",
+    ),
+  globals: blockOf(identifier, typedValue)
+    .default({})
+    .describe("Values of global variables, by name, set before the programs are loaded."),
+  maps: blockOf(identifier, mapSchema)
+    .default({})
+    .describe("Contents of the object's maps, by name."),
+  metrics: filterMetrics
+    .optional()
+    .describe(
+      "Metrics read from the object's maps, in the form of cloudflare/ebpf_exporter; or auto, which makes them and their labels from the maps' BTF types.",
+    ),
+  continueOn: listOf(choice(verdictKinds))
+    .default(["pass"])
+    .describe("Verdicts after which the chain asks its next filter; any other ends it."),
+  onMatch: choice(["pass", "drop"])
+    .optional()
+    .describe("With expression: what becomes of a packet that matches. Without it: pass."),
+  onMiss: choice(["pass", "drop"])
+    .optional()
+    .describe("With expression: what becomes of a packet that does not match. Without it: drop."),
+  engine: choice(["interpreter", "jit"])
+    .default(defaultEngine)
+    .describe(
+      "What runs it: jit, which compiles it to WebAssembly, or the interpreter, which also runs what is too large to compile.",
+    ),
+  onSchemaChange: choice(["refuse", "reset"])
+    .default("refuse")
+    .describe(
+      "What a reload does where the type, key size, value size or flags of one of its maps changed, or it has fewer entries: refuse the config, or let the map start empty.",
+    ),
+  shadow: z
+    .boolean()
+    .default(false)
+    .describe(
+      "A candidate: asked about packets where chains name it, without effect on them, and its verdicts compared with the chains', until weir filter promote makes it live. Maps that it would share by pinning are its own meanwhile.",
+    ),
+});

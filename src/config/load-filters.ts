@@ -61,12 +61,12 @@ function loadFilter(
   const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   const metrics = readMetrics(filter.metrics, object, [...path, "metrics"], problems);
-  const { engine, continueOn, onSchemaChange } = filter;
+  const { engine, continueOn, onSchemaChange, shadow } = filter;
   const match = matchOf(filter, path, problems);
   const [own, ...others] = linked;
   if (problems.found.length > before || own === undefined) return undefined;
   if (engine === undefined || continueOn === undefined || tailCalls === undefined) return undefined;
-  if (onSchemaChange === undefined) return undefined;
+  if (onSchemaChange === undefined || shadow === undefined) return undefined;
   return {
     name,
     where: problems.place(path),
@@ -80,6 +80,7 @@ function loadFilter(
     engine,
     continueOn,
     match,
+    shadow,
     onSchemaChange,
   };
 }

@@ -32,16 +32,16 @@ export function memoryNeed(
 ): MemoryNeed {
   const programs = filters.reduce((sum, filter) => sum + filter.programs.length, 0);
   const shared = new Set<string>();
-  const mapBytes = (map: MapSpec): number => {
-    if (isShared(map)) {
+  const mapBytes = (map: MapSpec, filter: FilterConfig): number => {
+    if (isShared(map, filter)) {
       if (shared.has(map.name)) return 0;
       shared.add(map.name);
     }
     return allocationBytes(storageBytes(map, workers));
   };
-  const needs = filters.map(({ name, object }) => ({
-    name,
-    bytes: object.maps.reduce((sum, map) => sum + mapBytes(map), 0),
+  const needs = filters.map((filter) => ({
+    name: filter.name,
+    bytes: filter.object.maps.reduce((sum, map) => sum + mapBytes(map, filter), 0),
   }));
   const workerBytes = workers * oneWorkerBytes({ listeners, filters: programs, addresses, lanes });
   const bytes = needs.reduce((sum, need) => sum + need.bytes, reservedBytes + workerBytes);

@@ -48,6 +48,8 @@ export interface PreparedMap extends MetricMap {
   readonly pinFile: string | undefined;
   /** Its name stands for one map in all filters. */
   readonly isShared: boolean;
+  /** It is a shadow's: not shared, whatever its object says. */
+  readonly isShadow: boolean;
   /** What the config puts into it. */
   readonly declared: readonly EntryBytes[];
   readonly succession: Succession;
@@ -100,8 +102,8 @@ export function prepareFilter(
     const { handle, succession, before } = placed[i]!;
     const source =
       succession === "kept" && before ? before.source : new MapAccess(handle, arena, runtime);
-    const file =
-      filter.pinned.has(i) && stateDir !== undefined ? pinFile(stateDir, name, spec) : undefined;
+    const isKept = filter.pinned.has(i) && !(filter.shadow && spec.pinning === "by_name");
+    const file = isKept && stateDir !== undefined ? pinFile(stateDir, name, spec) : undefined;
     // What goes on from the plan before has what it holds from there.
     if (
       file !== undefined &&
@@ -125,7 +127,8 @@ export function prepareFilter(
       handle,
       source,
       pinFile: file,
-      isShared: isShared(spec),
+      isShared: isShared(spec, filter),
+      isShadow: filter.shadow,
       btf: object.btf,
       keyType: spec.keyType,
       valueType: spec.valueType,
@@ -158,13 +161,14 @@ export function prepareFilter(
       engine,
       continueOn: filter.continueOn,
       match: filter.match,
+      shadow: filter.shadow,
     }),
   );
   return ok({ name, file: object.file, where, maps, metrics: filter.metrics, plans, tailCalled });
 }
 
 /** What a map may go on from. */
-type Predecessor = Pick<PreparedMap, "handle" | "source" | "declared" | "isShared">;
+type Predecessor = Pick<PreparedMap, "handle" | "source" | "declared" | "isShared" | "isShadow">;
 
 /** A map in its memory, and what it goes on from: of a map that starts empty, nothing. */
 interface PlacedMap {
@@ -182,7 +186,7 @@ function placeMap(
   declared: readonly EntryBytes[],
   bench: FilterBench,
 ): Result<PlacedMap, UserError> {
-  const known = isShared(spec) ? bench.shared.get(spec.name) : undefined;
+  const known = isShared(spec, filter) ? bench.shared.get(spec.name) : undefined;
   if (known !== undefined) {
     const problem = sharingProblem(spec, known);
     if (problem !== undefined) return err(problem);
@@ -192,7 +196,7 @@ function placeMap(
   }
   const before = predecessor(spec, filter, bench);
   const placed = succeed(spec, filter, before, declared, bench);
-  if (placed.ok && isShared(spec))
+  if (placed.ok && isShared(spec, filter))
     bench.shared.set(spec.name, {
       handle: placed.value.handle,
       succession: placed.value.succession,
@@ -203,7 +207,8 @@ function placeMap(
 
 /**
  * The map of the plan before that a map would go on from: the filter's own, or one that filters share,
- * into which this filter has put nothing yet.
+ * into which this filter has put nothing yet. A filter that was a shadow leaves its own for that one,
+ * and one that becomes a shadow begins anew: others go on with what they shared.
  */
 function predecessor(
   spec: MapSpec,
@@ -212,9 +217,10 @@ function predecessor(
 ): Predecessor | undefined {
   const named = (map: PreparedMap): boolean => map.name === spec.name;
   const own = before.find(({ name }) => name === filter.name)?.maps.find(named);
-  if (own !== undefined || !isShared(spec)) return own;
+  if (!isShared(spec, filter)) return filter.shadow && own?.isShared === true ? undefined : own;
+  if (own?.isShared === true) return own;
   const others = before.flatMap(({ maps }) => maps).find((map) => map.isShared && named(map));
-  return others && { ...others, declared: [] };
+  return others === undefined ? own : { ...others, declared: [] };
 }
 
 function succeed(
@@ -224,8 +230,9 @@ function succeed(
   declared: readonly EntryBytes[],
   { arena, runtime, cpus, created }: FilterBench,
 ): Result<PlacedMap, UserError> {
+  const sharing = isShared(spec, filter);
   let succession =
-    before === undefined || before.isShared === isShared(spec)
+    before === undefined || before.isShared === sharing || before.isShadow
       ? successionOf(spec, before?.handle)
       : err(before.isShared ? "it is no longer pinned by name" : "it became pinned by name");
   if (!succession.ok && filter.onSchemaChange === "reset") succession = ok("fresh");

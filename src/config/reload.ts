@@ -14,6 +14,7 @@ import {
   releaseProxy,
   withAddresses,
 } from "./prepare-plan.ts";
+import { extendPromotions, settlePromotions } from "./promotions.ts";
 import type { Resolve } from "./resolve-upstreams.ts";
 import { settleMaps } from "./settle-maps.ts";
 import type { Environment } from "./substitution.ts";
@@ -61,6 +62,8 @@ export interface ReloadOutcome {
     readonly grown: readonly string[];
     readonly fresh: readonly string[];
   };
+  /** Filters that are live by promotion, though the config says `shadow: true`. */
+  readonly promoted: readonly string[];
   readonly durationMs: number;
 }
 
@@ -144,9 +147,13 @@ export class LiveConfig {
     });
     if (!prepared.ok) return prepared;
     const next: LoadedConfig = { config, prepared: prepared.value };
-    const enforced = await this.#enforce(next, () => settleMaps(next.prepared));
+    const enforced = await this.#enforce(next, () => {
+      extendPromotions(next.prepared);
+      return settleMaps(next.prepared);
+    });
     if (!enforced.ok) return enforced;
-    return ok(outcomeOf(before, next, performance.now() - startMs));
+    const promoted = settlePromotions(next.prepared);
+    return ok(outcomeOf(before, next, promoted, performance.now() - startMs));
   }
 
   /** Puts what is prepared in force, or gives it up; `beforeCommit` is the last that can refuse. */
@@ -229,7 +236,12 @@ function needsRestart(before: Config, next: Config): UserError[] {
   return errors;
 }
 
-function outcomeOf(before: LoadedConfig, next: LoadedConfig, durationMs: number): ReloadOutcome {
+function outcomeOf(
+  before: LoadedConfig,
+  next: LoadedConfig,
+  promoted: readonly string[],
+  durationMs: number,
+): ReloadOutcome {
   const was = new Set(before.config.listeners.map(({ name }) => name));
   const is = next.config.listeners.map(({ name }) => name);
   const maps = next.prepared.filters.flatMap(({ name, maps: all }) =>
@@ -246,6 +258,7 @@ function outcomeOf(before: LoadedConfig, next: LoadedConfig, durationMs: number)
       closed: [...was].filter((name) => !is.includes(name)),
     },
     maps: { kept: namesOf("kept"), grown: namesOf("grown"), fresh: namesOf("fresh") },
+    promoted,
     durationMs,
   };
 }

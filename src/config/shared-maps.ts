@@ -1,6 +1,7 @@
 import { UserError } from "../common/user-error.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapSpec } from "../object/object-spec.ts";
+import type { FilterConfig } from "./config.ts";
 import type { Succession } from "./map-succession.ts";
 
 /** A map that objects pin by name, and the filter whose it was first: filters after it use the same. */
@@ -15,10 +16,14 @@ export type SharedMaps = Map<string, SharedMap>;
 
 /**
  * Whether filters share the map by its name: LIBBPF_PIN_BY_NAME, iproute2's PIN_GLOBAL_NS and
- * PIN_OBJECT_NS. A prog_array never: what it names is programs of one filter's engine.
+ * PIN_OBJECT_NS. A prog_array never: what it names is programs of one filter's engine. A shadow's
+ * never: others would feel what it writes.
  */
-export function isShared({ pinning, type }: MapSpec): boolean {
-  return pinning === "by_name" && type !== "prog_array";
+export function isShared(
+  { pinning, type }: MapSpec,
+  { shadow }: Pick<FilterConfig, "shadow">,
+): boolean {
+  return pinning === "by_name" && type !== "prog_array" && !shadow;
 }
 
 /** Why a map pinned by the same name cannot stand in for `spec`. libbpf: map_is_reuse_compat. */

@@ -19,17 +19,29 @@ export interface TunnelEnd {
   readonly port: number;
 }
 
-/**
- * One packet at a chain: as it came, what became of it, and as the filters left it. It holds names,
- * not the plan's numbers, which mean something else after a reload.
- */
-export interface CaptureRecord extends CapturePlace {
+/** What became of a packet at a chain. */
+export interface CaptureOutcome {
   readonly verdict: VerdictKind;
   readonly reason: DropReason | undefined;
   /** Where a redirect leads; undefined for any other verdict. */
   readonly ifindex: number | undefined;
   /** The filter that was asked last, which is the one that decided. */
   readonly filter: string | undefined;
+  /** A shadow that would have had it otherwise. */
+  readonly shadow?: ShadowOutcome | undefined;
+}
+
+export interface ShadowOutcome {
+  readonly filter: string;
+  readonly verdict: VerdictKind;
+  readonly ifindex: number | undefined;
+}
+
+/**
+ * One packet at a chain: as it came, what became of it, and as the filters left it. It holds names,
+ * not the plan's numbers, which mean something else after a reload.
+ */
+export interface CaptureRecord extends CapturePlace, CaptureOutcome {
   /** Since 1970. */
   readonly seconds: number;
   readonly nanoseconds: number;
@@ -64,10 +76,11 @@ const entryBytesWord = 8;
 const exitLengthWord = 9;
 const exitBytesWord = 10;
 const portWord = 11;
-const recordHeadBytes = 48;
+const shadowIfindexWord = 12;
+const recordHeadBytes = 56;
 
 /**
- * Bytes of a record's names, at its end: listener, peer, outer address, filter, a line each. Those
+ * Bytes of a record's names, at its end: listener, peer, outer address, shadow, filter, a line each. Those
  * of a config take less; only a program's name, which is last, can be so long that it is cut.
  */
 const maxLabelBytes = 320;
@@ -162,10 +175,7 @@ export class CaptureWriter {
    */
   end(
     { listener, direction, tunnel }: CapturePlace,
-    verdict: VerdictKind,
-    reason: DropReason | undefined,
-    ifindex: number,
-    filter: string | undefined,
+    { verdict, reason, ifindex, filter, shadow }: CaptureOutcome,
     exit: { readonly bytes: Uint8Array; readonly start: number; readonly end: number } | undefined,
   ): void {
     const ring = this.#ring;
@@ -175,7 +185,13 @@ export class CaptureWriter {
     const exitBytes = Math.min(exitLength, this.#snapLength);
     const exitAt = recordHeadBytes + padded(this.#entryBytes);
     const labelsAt = exitAt + padded(exitBytes);
-    const labels = [listener, tunnel?.peer.name ?? "", tunnel?.address ?? "", filter ?? ""];
+    const labels = [
+      listener,
+      tunnel?.peer.name ?? "",
+      tunnel?.address ?? "",
+      shadow?.filter ?? "",
+      filter ?? "",
+    ];
     const labelBytes = encoder.encodeInto(labels.join("\n"), this.#labels).written;
     const size = labelsAt + padded(labelBytes);
     const nowMs = performance.timeOrigin + performance.now();
@@ -188,11 +204,13 @@ export class CaptureWriter {
       verdictWord,
       directions.indexOf(direction) |
         (verdictKinds.indexOf(verdict) << 8) |
-        ((reason === undefined ? 0 : dropReasons.indexOf(reason) + 1) << 16),
+        ((reason === undefined ? 0 : dropReasons.indexOf(reason) + 1) << 16) |
+        ((shadow === undefined ? 0 : verdictKinds.indexOf(shadow.verdict) + 1) << 24),
     );
     put(vniWord, tunnel?.vni ?? -1);
     put(portWord, tunnel?.port ?? 0);
-    put(ifindexWord, ifindex);
+    put(ifindexWord, ifindex ?? 0);
+    put(shadowIfindexWord, shadow?.ifindex ?? 0);
     put(secondsWord, Math.floor(nowMs / 1000));
     put(nanosecondsWord, Math.floor((nowMs % 1000) * 1e6));
     put(entryLengthWord, this.#entryLength);
@@ -237,7 +255,10 @@ export class CaptureReader {
     const verdict = verdictKinds[(kinds >> 8) & 0xff]!;
     const exitBytes = word(exitBytesWord);
     const labels = ring.take(exitAt + padded(exitBytes), word(labelBytesWord));
-    const [listener = "", peer = "", address = "", ...rest] = decoder.decode(labels).split("\n");
+    const [listener = "", peer = "", address = "", shadow = "", ...rest] = decoder
+      .decode(labels)
+      .split("\n");
+    const shadowVerdict = verdictKinds[(kinds >> 24) - 1];
     const filter = rest.join("\n");
     const vni = word(vniWord);
     const record: CaptureRecord = {
@@ -245,9 +266,14 @@ export class CaptureReader {
       tunnel: vni < 0 ? undefined : { peer: { name: peer }, vni, address, port: word(portWord) },
       direction: directions[kinds & 0xff]!,
       verdict,
-      reason: dropReasons[(kinds >> 16) - 1],
+      reason: dropReasons[((kinds >> 16) & 0xff) - 1],
       ifindex: verdict === "redirect" ? word(ifindexWord) : undefined,
       filter: filter === "" ? undefined : filter,
+      shadow: shadowVerdict && {
+        filter: shadow,
+        verdict: shadowVerdict,
+        ifindex: shadowVerdict === "redirect" ? word(shadowIfindexWord) : undefined,
+      },
       seconds: word(secondsWord) >>> 0,
       nanoseconds: word(nanosecondsWord),
       entry: {

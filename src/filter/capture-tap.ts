@@ -9,8 +9,14 @@ import {
   SLOT_INGRESS_IFINDEX,
   SLOT_WROTE,
 } from "../runtime/wasm/layout.ts";
-import { type CapturePlace, CaptureWriter } from "./capture-ring.ts";
+import {
+  type CaptureOutcome,
+  type CapturePlace,
+  CaptureWriter,
+  type ShadowOutcome,
+} from "./capture-ring.ts";
 import type { Chain } from "./chain.ts";
+import type { ShadowVerdict } from "./shadow-stage.ts";
 import type { Direction, Verdict, VerdictKind } from "./verdict.ts";
 
 /** Which packets to capture, and where to put them. Crosses threads. */
@@ -29,6 +35,8 @@ export interface CaptureOrder {
   readonly direction: Direction | undefined;
   /** The chain must have asked it: any program of `filter`, or that of `filter:program`. */
   readonly filter: string | undefined;
+  /** Only packets on which a shadow differs from its chain: this filter's, or with "" any's. */
+  readonly shadow: string | undefined;
   /** A tcpdump expression, for Ethernet, compiled: it sees the frame as it came. */
   readonly expression: ClassicProgram | undefined;
 }
@@ -157,14 +165,25 @@ class CaptureSink {
     const { order } = this;
     if (order.verdict !== undefined && order.verdict !== verdict.kind) return;
     if (order.filter !== undefined && !chain.hasAsked(order.filter)) return;
+    const differing = chain.differing(order.shadow === "" ? undefined : order.shadow);
+    if (order.shadow !== undefined && differing === undefined) return;
     this.#left--;
-    this.#writer.end(
-      place,
-      verdict.kind,
-      "reason" in verdict ? verdict.reason : undefined,
-      verdict.kind === "redirect" ? verdict.ifindex : 0,
-      chain.lastAsked?.name,
-      exit,
-    );
+    const outcome: CaptureOutcome = {
+      verdict: verdict.kind,
+      reason: "reason" in verdict ? verdict.reason : undefined,
+      ifindex: verdict.kind === "redirect" ? verdict.ifindex : undefined,
+      filter: chain.lastAsked?.name,
+      shadow: differing && shadowOutcome(differing),
+    };
+    this.#writer.end(place, outcome, exit);
   }
+}
+
+/** Its filter, whichever of that filter's programs it was. */
+function shadowOutcome({ filter, verdict }: ShadowVerdict): ShadowOutcome {
+  return {
+    filter: filter.name.split(":", 1)[0]!,
+    verdict: verdict.kind,
+    ifindex: verdict.kind === "redirect" ? verdict.ifindex : undefined,
+  };
 }

@@ -1,4 +1,5 @@
 import type { LoadedFilter } from "./loaded-filter.ts";
+import { names, type ShadowStage, type ShadowVerdict, ShadowVerdicts } from "./shadow-stage.ts";
 import type { Verdict, VerdictKind } from "./verdict.ts";
 import { cutTo, passed } from "./verdict-of.ts";
 
@@ -12,17 +13,29 @@ export interface ChainLink {
 /**
  * An ordered list of filters: those not disabled are asked until one ends the chain. A chain whose
  * every filter went on passes the packet, as libxdp's dispatcher does. A filter that faulted always
- * ends it.
+ * ends it. A shadow is asked where it stands, about the frame as it is there, and the chain goes on
+ * as if it were not there: its verdict is only compared with the chain's.
  */
 export class Chain {
   readonly #filters: readonly LoadedFilter[];
   readonly #goesOn: readonly ReadonlySet<VerdictKind>[];
-  #asked = 0;
+  readonly #stage: ShadowStage | undefined;
+  /** Undefined where the config has no shadow in this chain. */
+  readonly #shadows: ShadowVerdicts | undefined;
+  /** How far the last judgement came, shadows included. */
+  #reached = 0;
+  #lastAsked: LoadedFilter | undefined;
   #decider: LoadedFilter | undefined;
 
-  constructor(links: readonly ChainLink[]) {
+  /** `stage`: needed where a link's filter may be a shadow. */
+  constructor(links: readonly ChainLink[], stage?: ShadowStage) {
     this.#filters = links.map((link) => link.filter);
     this.#goesOn = links.map((link) => new Set(link.continueOn ?? ["pass"]));
+    this.#stage = stage;
+    if (this.#filters.some(({ isCandidate }) => isCandidate)) {
+      if (stage === undefined) throw new Error("a shadow needs a stage");
+      this.#shadows = new ShadowVerdicts();
+    }
   }
 
   /** No filter looks at the frame, so none has to be built. */
@@ -37,19 +50,24 @@ export class Chain {
 
   /** The filter that the last judgement asked last, whether or not it ended the chain, if any was asked. */
   get lastAsked(): LoadedFilter | undefined {
-    return this.#filters[this.#asked - 1];
+    return this.#lastAsked;
   }
 
   /**
-   * Whether the last judgement asked a program of `filter` (or that of `filter:program`), unless it
-   * has been disabled since.
+   * Whether the last judgement asked a program of `filter` (or that of `filter:program`), be it as a
+   * shadow, unless it has been disabled since.
    */
   hasAsked(filter: string): boolean {
-    for (let i = 0; i < this.#asked; i++) {
+    for (let i = 0; i < this.#reached; i++) {
       const { name, disabled } = this.#filters[i]!;
-      if (!disabled && name.startsWith(filter) && (name[filter.length] ?? ":") === ":") return true;
+      if (!disabled && names(filter, name)) return true;
     }
     return false;
+  }
+
+  /** A shadow whose verdict on the last frame was another than the chain's: of `filter`, if named. */
+  differing(filter: string | undefined): ShadowVerdict | undefined {
+    return this.#shadows?.differing(filter);
   }
 
   /**
@@ -57,14 +75,29 @@ export class Chain {
    * shortest cut holds. Shared objects: allocates nothing.
    */
   judge(slot: number): Verdict {
+    const shadows = this.#shadows;
+    if (shadows === undefined) return this.#decide(slot);
+    shadows.begin();
+    const verdict = this.#decide(slot);
+    shadows.compare(verdict);
+    return verdict;
+  }
+
+  #decide(slot: number): Verdict {
     const filters = this.#filters;
     this.#decider = undefined;
+    this.#lastAsked = undefined;
     let keptBytes = Number.POSITIVE_INFINITY;
-    this.#asked = 0;
+    this.#reached = 0;
     for (let i = 0; i < filters.length; i++) {
       const filter = filters[i]!;
       if (filter.disabled) continue;
-      this.#asked = i + 1;
+      this.#reached = i + 1;
+      if (filter.isShadow) {
+        this.#shadows!.add(filter, this.#stage!.judge(filter, slot));
+        continue;
+      }
+      this.#lastAsked = filter;
       const verdict = filter.judge(slot);
       if (verdict.kind === "pass" && verdict.cutTo !== undefined && verdict.cutTo < keptBytes)
         keptBytes = verdict.cutTo;

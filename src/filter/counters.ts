@@ -42,9 +42,13 @@ const perListener = directions.length * perDirection + listenerCells.length + re
 /** A filter's cells: verdicts, then sampled run times by bucket (one more for above all), then their sum. */
 const runsAt = verdictKinds.length;
 const runSumAt = runsAt + runBounds.length + 1;
+/** Of shadows: how often each verdict of a chain met each of the filter's own, row by row. */
+const shadowsAt = runSumAt + 1;
 /** Not 0: the filter is taken out of its chains. Behind the counters. */
-const disabledAt = runSumAt + 1;
-const perFilter = disabledAt + 1;
+const disabledAt = shadowsAt + verdictKinds.length ** 2;
+/** Not 0: the filter is live, though the config has it as a shadow. */
+const promotedAt = disabledAt + 1;
+const perFilter = promotedAt + 1;
 
 /** An address's cells: when it was last heard of, failures since, the end of its ejection, its check. */
 const failuresAt = 1;
@@ -95,8 +99,8 @@ export function counterBytes(shape: CounterShape): number {
 /**
  * One worker's counters: 64-bit float cells in the arena (exact to 2⁵³). The worker is the only
  * writer; the main thread reads the same cells when it is scraped, so that rendering costs the
- * worker nothing and needs no message. Two kinds of cells go the other way, which the main thread
- * writes and the worker reads: whether a filter is disabled, and what health checks found.
+ * worker nothing and needs no message. Some cells go the other way, which the main thread writes and
+ * the worker reads: whether a filter is disabled or promoted, and what health checks found.
  */
 export class Counters {
   #cells: Float64Array;
@@ -156,6 +160,11 @@ export class Counters {
     while (bucket < runBounds.length && seconds > runBounds[bucket]!) bucket++;
     this.#cells[at + runsAt + bucket]! += 1;
     this.#cells[at + runSumAt]! += seconds;
+  }
+
+  /** A shadow's verdict on a packet whose chain's verdict was `live`. */
+  shadowVerdict(filter: number, live: VerdictKind, shadow: VerdictKind): void {
+    this.#cells[shadowAt(this.#filters[filter]!, live, shadow)]! += 1;
   }
 
   /** An upstream's address answered, or could not be reached, at `nowMs` (above 0). */
@@ -238,6 +247,10 @@ export class Counters {
     return this.#cells[this.#filters[filter]! + runSumAt]!;
   }
 
+  readShadowVerdicts(filter: number, live: VerdictKind, shadow: VerdictKind): number {
+    return this.#cells[shadowAt(this.#filters[filter]!, live, shadow)]!;
+  }
+
   /** Takes a filter out of its chains on this worker, or puts it back. The main thread's to call. */
   disable(filter: number, disabled: boolean): void {
     this.#cells[this.#filters[filter]! + disabledAt] = disabled ? 1 : 0;
@@ -246,6 +259,15 @@ export class Counters {
   /** Never once detached: filters that still run then were not disabled by that. */
   isDisabled(filter: number): boolean {
     return this.#cells[this.#filters[filter]! + disabledAt] === 1;
+  }
+
+  /** Makes a shadow live on this worker, or a shadow again. The main thread's to call. */
+  promote(filter: number, promoted: boolean): void {
+    this.#cells[this.#filters[filter]! + promotedAt] = promoted ? 1 : 0;
+  }
+
+  isPromoted(filter: number): boolean {
+    return this.#cells[this.#filters[filter]! + promotedAt] === 1;
   }
 
   /** When an upstream's address was last heard of: above 0 it was up, below 0 down, 0 never tried. */
@@ -277,6 +299,10 @@ function packetsAt(first: number, direction: Direction, kind: VerdictKind): numb
 function dropsAt(first: number, direction: Direction, reason: DropReason): number {
   const drops = directionIndex[direction] * perDirection + verdictKinds.length * 2;
   return first + drops + reasonIndex[reason];
+}
+
+function shadowAt(first: number, live: VerdictKind, shadow: VerdictKind): number {
+  return first + shadowsAt + verdictIndex[live] * verdictKinds.length + verdictIndex[shadow];
 }
 
 function cellAt(first: number, cell: ListenerCell): number {

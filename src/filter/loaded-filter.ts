@@ -3,7 +3,7 @@ import type { Arena } from "../runtime/arena.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_REDIRECT_IFINDEX } from "../runtime/wasm/layout.ts";
 import type { Counters } from "./counters.ts";
 import type { FaultReporter } from "./fault-reporter.ts";
-import type { MatchVerdicts, Verdict } from "./verdict.ts";
+import type { MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
 import {
   budgetExceeded,
   filterAborted,
@@ -23,6 +23,8 @@ export interface FilterParts {
   /** For expressions, instead of the type's table. */
   readonly match?: MatchVerdicts | undefined;
   readonly executable: Executable;
+  /** Asked without effect, unless it has been promoted. */
+  readonly shadow?: boolean | undefined;
 }
 
 /** One run in this many is timed, on average: reading the clock twice costs more than a small filter. */
@@ -31,6 +33,8 @@ const runsPerSample = 128;
 /** One program of a filter, ready to judge packets on one worker: engine, verdict table, counters. */
 export class LoadedFilter {
   readonly name: string;
+  /** The config has it as a shadow. */
+  readonly isCandidate: boolean;
   readonly #index: number;
   readonly #executable: Executable;
   readonly #verdictOf: VerdictOf;
@@ -41,6 +45,7 @@ export class LoadedFilter {
 
   constructor(parts: FilterParts, arena: Arena, counters: Counters, faults: FaultReporter) {
     this.name = parts.name;
+    this.isCandidate = parts.shadow === true;
     this.#index = parts.index;
     this.#executable = parts.executable;
     this.#verdictOf =
@@ -53,6 +58,16 @@ export class LoadedFilter {
   /** The main thread has taken it out of its chains. */
   get disabled(): boolean {
     return this.#counters.isDisabled(this.#index);
+  }
+
+  /** Its verdicts are to have no effect: a candidate that has not been promoted. */
+  get isShadow(): boolean {
+    return this.isCandidate && !this.#counters.isPromoted(this.#index);
+  }
+
+  /** Counts what its verdict on a packet was, as a shadow, beside the chain's. */
+  compare(live: VerdictKind, shadow: VerdictKind): void {
+    this.#counters.shadowVerdict(this.#index, live, shadow);
   }
 
   /** Runs the program on the frame in `slot` and counts its verdict. Allocates nothing. */

@@ -1,6 +1,7 @@
 import { dropReasons } from "../common/drop-reason.ts";
 import type { EngineKind } from "../engine/engine.ts";
 import { type Counters, receiveErrors, runBounds } from "../filter/counters.ts";
+import { shadowPairs } from "../filter/shadow-pairs.ts";
 import { type Direction, directions, verdictKinds } from "../filter/verdict.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { type MetricFamily, type MetricType, renderLabels, writeHistogram } from "./exposition.ts";
@@ -52,6 +53,8 @@ export interface FilterInfo {
   readonly type: ProgramType;
   /** The program's tag, as the kernel forms it: 16 hex digits. */
   readonly tag: string;
+  /** The config has it as a shadow. Absent: it is live. */
+  readonly isCandidate?: boolean;
 }
 
 /** One value under labels that are rendered once. */
@@ -130,6 +133,7 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       })),
     ),
     family("weir_filter_verdicts_total", "Verdicts of a filter", "counter", verdicts.flat()),
+    shadowFamily(sources),
     family(
       "weir_filter_info",
       "Filters loaded: their engine, program type and tag; always 1",
@@ -211,6 +215,23 @@ function tunnelFamilies({ lanes = [], counters }: MetricSources): readonly Metri
       cells((worker, lane, direction) => worker.readLaneBytes(lane, direction)),
     ),
   ];
+}
+
+/** What shadows say beside their chains. Of a shadow's 25 pairs most never occur. */
+function shadowFamily({ filters, counters }: MetricSources): MetricFamily {
+  const shadows = filters.flatMap(({ name, isCandidate }, index) =>
+    isCandidate === true ? [{ name, index }] : [],
+  );
+  return {
+    name: "weir_shadow_verdicts_total",
+    help: "Packets a shadow was asked about, by its chain's verdict and its own; a pair is listed once it has occurred",
+    type: "counter",
+    collect(out) {
+      for (const { name, index } of shadows)
+        for (const { live, shadow, packets } of shadowPairs(counters, index))
+          out.sample(renderLabels(["filter", "live", "shadow"], [name, live, shadow]), packets);
+    },
+  };
 }
 
 /** How long filters run, from the runs that workers timed. */

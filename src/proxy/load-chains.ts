@@ -6,6 +6,7 @@ import { Counters } from "../filter/counters.ts";
 import { engines } from "../filter/engines.ts";
 import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
 import { LoadedFilter } from "../filter/loaded-filter.ts";
+import { ShadowStage } from "../filter/shadow-stage.ts";
 import { warmUp } from "../filter/warm-up.ts";
 import { Arena } from "../runtime/arena.ts";
 import { instantiateRuntime } from "../runtime/instantiate.ts";
@@ -95,12 +96,14 @@ export async function loadChains(
     if (!filter.ok) return filter;
     filters.push(filter.value);
   }
+  const stage = new ShadowStage(common.arena, network);
   const chain = (indexes: readonly number[]): Chain =>
     new Chain(
       indexes.map((index) => ({
         filter: filters[index]!,
         continueOn: plan.filters[index]?.continueOn,
       })),
+      stage,
     );
   const warm = (): Promise<void> => warmUp(loader.executables(), context, own.slots, plan.runtime);
   return ok({ counters, network, chain, warmUp: warm });
@@ -113,7 +116,7 @@ async function loadFilter(
   counters: Counters,
   faults: FaultReporter,
 ): Promise<Result<LoadedFilter, UserError>> {
-  const { name, program, match } = plan.filters[index]!;
+  const { name, program, match, shadow } = plan.filters[index]!;
   const type = program.type;
   if (type === "raw")
     return err(
@@ -126,7 +129,7 @@ async function loadFilter(
     );
   const executable = await loader.load(plan.filters[index]!);
   if (!executable.ok) return executable;
-  const parts = { name, index, type, match, executable: executable.value };
+  const parts = { name, index, type, match, shadow, executable: executable.value };
   return ok(new LoadedFilter(parts, loader.arena, counters, faults));
 }
 

@@ -55,6 +55,8 @@ export interface ProgramPlan {
 export interface FilterPlan extends ProgramPlan {
   /** Verdicts after which the chain goes on. Default: `pass`. */
   readonly continueOn?: readonly VerdictKind[];
+  /** Asked without effect, unless it has been promoted. Absent: live. */
+  readonly shadow?: boolean;
   /** For expressions: what a match and a miss mean. Else the program's return value is the verdict. */
   readonly match?: MatchVerdicts | undefined;
 }

@@ -24,6 +24,8 @@ export class WorkerNetwork implements Network {
   readonly #devices: ReadonlySet<number>;
   readonly #ports: ReadonlySet<number>;
   readonly #view = new FrameView();
+  /** A shadow runs: the copies that it sends go nowhere. */
+  muted = false;
   #allowed = false;
   #copies: DatagramCopy[] | undefined;
 
@@ -68,6 +70,7 @@ export class WorkerNetwork implements Network {
     );
     if (problem !== undefined || !view.routable || view.protocol !== ipProtocols.udp)
       return -errno.EINVAL;
+    if (this.muted) return 0;
     const start = view.payloadOffset;
     this.#copies ??= [];
     this.#copies.push({ ifindex, payload: bytes.slice(start, start + view.payloadLength) });

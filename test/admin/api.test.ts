@@ -52,6 +52,7 @@ const samples: Readonly<
     bad: [404, "/v1/filters/none/disable"],
   },
   enableFilter: { good: ["/v1/filters/count/enable"], bad: [400, "/v1/filters/count/enable", {}] },
+  promoteFilter: { bad: [409, "/v1/filters/count/promote", {}] },
   listPrograms: { good: ["/v1/programs"] },
   getProgram: { good: ["/v1/programs/xdp_blocklist"], bad: [404, "/v1/programs/99"] },
   streamXlated: { good: ["/v1/programs/1/xlated"], bad: [404, "/v1/programs/99/xlated"] },

@@ -13,6 +13,11 @@ import {
   weirCommand,
 } from "../support/processes.ts";
 
+const short = "0200000000020200000000010800".concat(
+  "4500002100004000401100007f0000017f000001",
+  "303900350000000068656c6c6f",
+);
+
 /** Commands that change or watch what a running proxy's filters do, as a user types them. */
 const test = needing("clang");
 const place = temporaryFolder();
@@ -41,14 +46,22 @@ metrics: { listen: off }
 upstreams: { app: { echo: true } }
 filters:
   tell: { object: ${tell} }
+  next: { expression: "len > 60", shadow: true }
 listeners:
-  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: app, ingress: [tell] }
+  - { name: echo, protocol: udp, listen: "127.0.0.1:${port}", upstream: app, ingress: [next, tell] }
 `,
   );
 }
 
 function weir(...args: string[]): Running {
   return start(process.execPath, [weirCommand, ...args, "--admin", admin]);
+}
+
+/** What a command that succeeds prints. */
+async function printed(...args: string[]): Promise<string> {
+  const command = weir(...args);
+  expect(await command.ended, command.output()).toEqual({ code: 0, signal: null });
+  return command.output();
 }
 
 async function answered(): Promise<void> {
@@ -93,4 +106,33 @@ test("weir events --json prints what the API says, of all maps", async () => {
     .map((line) => JSON.parse(line));
   expect(rows.map(({ map }) => map).sort()).toEqual(["narrow", "samples", "told"]);
   expect(rows.find(({ map }) => map === "samples")).toMatchObject({ cpu: 0, filter: "tell" });
+});
+
+test("a shadow is listed, compared, captured, left out of explanations, and promoted", async () => {
+  await up();
+  const capture = weir("capture", "--shadow", "next", "-c", "1");
+  await capture.printed(/capturing/);
+  await answered();
+  expect((await capture.ended).code).toBe(0);
+  expect(capture.output()).toMatch(/ pass by tell; next says drop\n/);
+  expect(await printed("list")).toMatch(/ next +socket +jit +\d+ +\d+ +0 +shadow\n/);
+  expect(await printed("filter", "shadow")).toMatch(
+    /^FILTER +LIVE +SHADOW +PACKETS +SHARE\nnext +pass +drop +\d+ +100\.00%\n$/,
+  );
+  expect(await printed("explain", short, "--brief")).not.toContain("next");
+  expect(await printed("filter", "promote", "next")).toBe(
+    "next: live, with its maps\nwrite shadow: false in the config: a restart goes by that\n",
+  );
+  expect(await printed("list")).toMatch(/ promoted\n/);
+  expect(await printed("explain", short, "--brief")).toMatch(/next[^]*drop/);
+  expect(await printed("reload")).toContain(
+    "filters that stay promoted, though the config says shadow: true: next\n",
+  );
+  const again = weir("filter", "promote", "next");
+  expect((await again.ended).code).toBe(1);
+  expect(again.output()).toBe(
+    "weir filter promote: filter next: is live already; name one that weir list shows as a shadow\n",
+  );
+  // Out of the way of what other tests send.
+  await printed("filter", "disable", "next");
 });

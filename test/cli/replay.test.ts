@@ -49,6 +49,7 @@ filters:
   elsewhere: { bytecode: "ENDING" }
   inward: { expression: "inbound" }
   outward: { expression: "outbound" }
+  next: { expression: "host 10.0.0.1", shadow: true }
 listeners:
   - { name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app, ingress: [dns, blocklist], egress: [dns] }
   - { name: limited, protocol: udp, listen: "127.0.0.1:5301", upstream: app, ingress: [slow] }
@@ -60,6 +61,7 @@ listeners:
   - { name: open, protocol: udp, listen: "127.0.0.1:5307", upstream: app }
   - { name: elsewhere, protocol: udp, listen: "127.0.0.1:5308", upstream: app, ingress: [elsewhere] }
   - { name: ways, protocol: udp, listen: "127.0.0.1:5309", upstream: app, ingress: [inward], egress: [outward] }
+  - { name: tried, protocol: udp, listen: "127.0.0.1:5310", upstream: app, ingress: [next, dns] }
 `.replace(
     "ENDING",
     // The last byte of the destination: 10.0.0.2 becomes 10.0.0.9.
@@ -183,6 +185,30 @@ blocklist     2     1     1
 metric                           value
 blocked_packets_total{rule="7"}      1
 `);
+});
+
+test("replay compares a shadow with its chain, which goes on as without it", async () => {
+  const { stdout } = await replay(three, "tried");
+  expect(stdout).toMatch(/pass +- +- +2 [^]*drop +dns +filter_drop +1 /);
+  expect(stdout).toContain(`
+shadow  live  says  packets
+next    pass  same        1
+next    pass  drop        1
+next    drop  pass        1
+`);
+  const { stdout: json } = await replay(three, "tried", "--json");
+  const { filters: runs } = JSON.parse(json) as { filters: Record<string, unknown>[] };
+  expect(runs.map(({ filter, shadow }) => ({ filter, shadow }))).toEqual([
+    {
+      filter: "next",
+      shadow: [
+        { live: "pass", shadow: "pass", packets: 1 },
+        { live: "pass", shadow: "drop", packets: 1 },
+        { live: "drop", shadow: "pass", packets: 1 },
+      ],
+    },
+    { filter: "dns", shadow: undefined },
+  ]);
 });
 
 test("replay --json is one object", async () => {

@@ -108,5 +108,7 @@ test("a map pinned by a name that another filter uses for one of another kind is
     expect(problem?.code).toBe("MAP_PIN_MISMATCH");
     expect(problem?.message).toContain(`filter first has pinned a map by, ${says}`);
   }
-  expect(isShared(mapSpec("prog_array", 4, 4, 1, pinned))).toBe(false);
+  expect(isShared(mapSpec("prog_array", 4, 4, 1, pinned), { shadow: false })).toBe(false);
+  expect(isShared(mapSpec("hash", 4, 8, 10, pinned), { shadow: false })).toBe(true);
+  expect(isShared(mapSpec("hash", 4, 8, 10, pinned), { shadow: true })).toBe(false);
 });

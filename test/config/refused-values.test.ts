@@ -284,12 +284,11 @@ listeners: [{ name: l, protocol: udp, listen: "127.0.0.1:2", upstream: a }]
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
 filters:
   dns: { expression: udp port 53 }
-  code: { bytecode: "r0 = 2\\nexit", shadow: true }
+  code: { bytecode: "r0 = 2\\nexit" }
 listeners:
   - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, io: dgram }
 `,
       problems: `
-5:37: filters.code.shadow: not available in this version; remove it
 7:69: listeners[0].io: not available in this version; remove it
 `,
     },

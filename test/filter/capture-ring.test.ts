@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { CaptureReader, CaptureWriter, captureRingMemory } from "../../src/filter/capture-ring.ts";
 
+const passed = { verdict: "pass", reason: undefined, ifindex: undefined } as const;
+
 function pattern(length: number, seed: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);
 }
@@ -10,6 +12,7 @@ test("records come out as they went in, round the ring's end many times", () => 
   const writer = new CaptureWriter(memory, 200);
   const reader = new CaptureReader(memory);
   const tunnel = { peer: { name: "east" }, vni: 0xffffff, address: "2001:db8::1", port: 65535 };
+  const shadow = { filter: "next", verdict: "redirect", ifindex: 7 } as const;
   for (let i = 0; i < 500; i++) {
     const entry = pattern(1 + ((i * 13) % 300), i);
     const exit = i % 3 === 0 ? pattern(1 + ((i * 29) % 250), i + 1) : undefined;
@@ -20,10 +23,13 @@ test("records come out as they went in, round the ring's end many times", () => 
         direction: i % 2 === 0 ? "ingress" : "egress",
         tunnel: i % 3 === 1 ? tunnel : undefined,
       },
-      "drop",
-      "filter_drop",
-      0,
-      i % 4 === 0 ? undefined : `filter:${"é".repeat(i % 7)}`,
+      {
+        verdict: "drop",
+        reason: "filter_drop",
+        ifindex: undefined,
+        filter: i % 4 === 0 ? undefined : `filter:${"é".repeat(i % 7)}`,
+        shadow: i % 5 === 2 ? shadow : undefined,
+      },
       exit && { bytes: exit, start: 0, end: exit.length },
     );
     expect(reader.next()).toMatchObject({
@@ -34,6 +40,7 @@ test("records come out as they went in, round the ring's end many times", () => 
       reason: "filter_drop",
       ifindex: undefined,
       filter: i % 4 === 0 ? undefined : `filter:${"é".repeat(i % 7)}`,
+      shadow: i % 5 === 2 ? shadow : undefined,
       entry: { length: entry.length, data: entry.slice(0, 200) },
       exit: exit && { length: exit.length, data: exit.slice(0, 200) },
     });
@@ -51,7 +58,11 @@ test("what finds no room is counted as lost, and what is there stays whole", () 
   for (let i = 0; i < 20; i++) {
     if (!writer.begin(frame, 0, 100)) continue;
     const place = { listener: `listener-${written++}`, direction: "ingress" } as const;
-    writer.end(place, "redirect", undefined, 7, "filter", undefined);
+    writer.end(
+      place,
+      { verdict: "redirect", reason: undefined, ifindex: 7, filter: "filter" },
+      undefined,
+    );
   }
   expect(written).toBeGreaterThan(3);
   expect(reader.lost).toBe(20 - written);
@@ -74,7 +85,7 @@ test("a record that was begun and not ended is never seen", () => {
   const kept = pattern(60, 9);
   const place = { listener: "udp", direction: "egress" } as const;
   writer.begin(kept, 0, 60);
-  writer.end(place, "pass", undefined, 0, undefined, undefined);
+  writer.end(place, { ...passed, filter: undefined }, undefined);
   expect(reader.next()?.entry.data).toEqual(kept);
 });
 
@@ -86,7 +97,7 @@ test("a name that is too long for a record is cut, and the rest of the record is
   const place = { listener: "udp", direction: "ingress" } as const;
   for (let i = 0; i < 10; i++) {
     expect(writer.begin(frame, 0, 60)).toBe(true);
-    writer.end(place, "pass", undefined, 0, `\n${"x".repeat(5000)}`, undefined);
+    writer.end(place, { ...passed, filter: `\n${"x".repeat(5000)}` }, undefined);
     const record = reader.next();
     expect(record).toMatchObject({ listener: "udp", entry: { data: frame } });
     expect(record?.filter).toMatch(/^\nx{300,319}$/);

@@ -46,6 +46,7 @@ for (const { expression, direction, tag = false, wanted } of [
       verdict: undefined,
       direction: undefined,
       filter: undefined,
+      shadow: undefined,
       expression: compiled.value,
     });
     const bytes = frame(tag);

@@ -174,6 +174,20 @@ test("Weir's own metrics add up what all workers counted", async () => {
   });
 });
 
+test("a shadow's verdicts are listed by pair once one has occurred, and a live filter's never", async () => {
+  const sources = some();
+  const shadows = (found: Record<string, number>) =>
+    Object.entries(found).filter(([name]) => name.startsWith("weir_shadow"));
+  const [info] = sources.filters;
+  const candidate = { ...sources, filters: [{ ...info!, isCandidate: true }] };
+  expect(shadows(await scrape(metricsOf(candidate)))).toEqual([]);
+  for (const worker of sources.counters) worker.shadowVerdict(0, "pass", "drop");
+  expect(shadows(await scrape(metricsOf(candidate)))).toEqual([
+    ["weir_shadow_verdicts_total{filter=blocklist,live=pass,shadow=drop}", 2],
+  ]);
+  expect(shadows(await scrape(metricsOf(sources)))).toEqual([]);
+});
+
 test("a drop reason is listed once it has occurred", async () => {
   const sources = some();
   const metrics = metricsOf(sources);

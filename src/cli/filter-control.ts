@@ -1,0 +1,130 @@
+import type { z } from "zod";
+import type { filterReply } from "../admin/replies.ts";
+import { ok } from "../common/result.ts";
+import { type ControlOptions, segment, withControl } from "./control-client.ts";
+import { countText } from "./number-text.ts";
+import { type ExitCode, type Terminal, table } from "./terminal.ts";
+
+type Filter = z.output<typeof filterReply>;
+
+const stateText = { live: "on", shadow: "shadow", promoted: "promoted" } as const;
+
+/** `weir list`: one line a filter, as bpflist. */
+export async function listFilters(options: ControlOptions, terminal: Terminal): Promise<ExitCode> {
+  return withControl("list", options, terminal, async (client) => {
+    const status = await client.get("/v1/status");
+    if (!status.ok) return status;
+    const filters = await client.get("/v1/filters");
+    if (!filters.ok) return filters;
+    const { pid } = status.value as { pid: number };
+    const rows = (filters.value as Filter[]).flatMap(({ name, engine, programs, map_ids, state }) =>
+      programs.map(({ filter, type, run_cnt, enabled, verdicts }) => ({
+        pid,
+        name: filter,
+        filter: name,
+        type,
+        engine,
+        run_cnt,
+        dropped: verdicts.drop + verdicts.aborted,
+        maps: map_ids.length,
+        enabled,
+        state,
+      })),
+    );
+    if (options.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
+    else
+      terminal.out(
+        `${table([
+          ["PID", "NAME", "TYPE", "ENGINE", "RUNS", "DROPPED", "MAPS", "STATE"],
+          ...rows.map(({ name, type, engine, run_cnt, dropped, maps, enabled, state }) =>
+            [
+              pid,
+              name,
+              type,
+              engine,
+              run_cnt,
+              dropped,
+              maps,
+              enabled ? stateText[state] : "disabled",
+            ].map(String),
+          ),
+        ])}\n`,
+      );
+    return ok(undefined);
+  });
+}
+
+/** `weir filter enable` and `disable`. */
+export async function filterSet(
+  action: "enable" | "disable",
+  name: string,
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  return withControl(`filter ${action}`, options, terminal, async (client) => {
+    const done = await client.send("POST", `/v1/filters/${segment(name)}/${action}`);
+    if (!done.ok) return done;
+    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    else terminal.out(`${name}: ${action}d\n`);
+    return ok(undefined);
+  });
+}
+
+/** `weir filter promote`. */
+export async function filterPromote(
+  name: string,
+  options: ControlOptions & { readonly insteadOf?: string },
+  terminal: Terminal,
+): Promise<ExitCode> {
+  return withControl("filter promote", options, terminal, async (client) => {
+    const { insteadOf } = options;
+    const body = insteadOf === undefined ? {} : { instead_of: insteadOf };
+    const done = await client.send("POST", `/v1/filters/${segment(name)}/promote`, body);
+    if (!done.ok) return done;
+    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    else
+      terminal.out(
+        `${name}: live, with its maps${insteadOf === undefined ? "" : `; ${insteadOf}: disabled`}\n` +
+          "write shadow: false in the config: a restart goes by that\n",
+      );
+    return ok(undefined);
+  });
+}
+
+/** `weir filter shadow [FILTER]`: what shadows say beside their chains. */
+export async function filterShadow(
+  name: string | undefined,
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  return withControl("filter shadow", options, terminal, async (client) => {
+    const path = name === undefined ? "/v1/filters" : `/v1/filters/${segment(name)}`;
+    const filters = await client.get(path);
+    if (!filters.ok) return filters;
+    const rows = ([filters.value].flat() as Filter[]).flatMap(({ programs, state }) =>
+      programs.flatMap(({ filter, shadow }) => {
+        const asked = shadow.reduce((sum, { packets }) => sum + packets, 0);
+        return shadow.map((pair) => ({ filter, state, ...pair, share: pair.packets / asked }));
+      }),
+    );
+    if (options.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
+    else if (rows.length === 0) terminal.out("no shadow has been asked about a packet yet\n");
+    else
+      terminal.out(
+        `${table(
+          [
+            ["FILTER", "LIVE", "SHADOW", "PACKETS", "SHARE"],
+            ...rows.map(({ filter, live, shadow, packets, share }) => [
+              filter,
+              live,
+              live === shadow ? "same" : shadow,
+              countText(packets),
+              `${(share * 100).toFixed(2)}%`,
+            ]),
+          ],
+          new Set([3, 4]),
+        )}\n`,
+      );
+    return ok(undefined);
+  });
+}
