@@ -142,6 +142,9 @@ test("20,000 UDP source ports: sessions stay within maxSessions, and a new clien
   expect(series(await text(), "weir_sessions_evicted_total", { listener: "a" })).toBeGreaterThan(0);
   const client = await udpSocket();
   client.send("served", { host: "127.0.0.1", port: proxy.port });
-  expect(await client.text()).toBe("served");
+  // Its port may have been a source before: an answer to that may be on the way still.
+  let answer = await client.text();
+  for (let left = 50; answer === "?" && left > 0; left--) answer = await client.text();
+  expect(answer).toBe("served");
   expect(residentMiB(proxy) - before).toBeLessThan(100);
 });
