@@ -14,6 +14,7 @@ export const errno = {
   EINVAL: 22,
   ENOSPC: 28,
   ERANGE: 34,
+  EPROTO: 71,
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,

@@ -6,6 +6,9 @@ const geneve = { versionAndLength: 0, flags: 1, protocol: 2, vni: 4, headerBytes
 /** Byte offsets within an option. RFC 8926 §3.5. */
 const option = { optionClass: 0, type: 2, length: 3, headerBytes: 4 } as const;
 
+/** Of a header without its options, which follow. */
+export const geneveHeaderBytes = geneve.headerBytes;
+
 /** The packet is for the endpoint itself and must not be forwarded. */
 const controlFlag = 0x80;
 /** Top bit of an option's type: who does not know the option must drop the packet. */
@@ -120,12 +123,22 @@ export class GeneveView {
   }
 }
 
-/** Writes a header without options at `at`; returns its length. */
-export function writeGeneve(bytes: Uint8Array, at: number, vni: number, protocol: number): number {
-  putU16be(bytes, at, 0);
+/**
+ * Writes a header with these options at `at`; returns its length. The options are as they stand on the
+ * wire: a multiple of 4 bytes, at most 252.
+ */
+export function writeGeneve(
+  bytes: Uint8Array,
+  at: number,
+  vni: number,
+  protocol: number,
+  options: Uint8Array,
+): number {
+  putU16be(bytes, at, (options.length / 4) << 8);
   setGeneveProtocol(bytes, at, protocol);
   putU32be(bytes, at + geneve.vni, vni << 8);
-  return geneve.headerBytes;
+  bytes.set(options, at + geneve.headerBytes);
+  return geneve.headerBytes + options.length;
 }
 
 /** Says of a header that is there already what follows it. */

@@ -101,15 +101,6 @@ const groups: readonly Group[] = [
     ],
   ],
   [
-    "needs a tunnel device of the kernel",
-    [
-      [20, "skb_get_tunnel_key"],
-      [21, "skb_set_tunnel_key"],
-      [29, "skb_get_tunnel_opt"],
-      [30, "skb_set_tunnel_opt"],
-    ],
-  ],
-  [
     "asks for a cgroup or namespace, which packets here have none of",
     [
       [17, "get_cgroup_classid"],

@@ -118,7 +118,7 @@ describe("GeneveView", () => {
 
   test("reads what writeGeneve writes", () => {
     const bytes = new Uint8Array(8).fill(0xff);
-    expect(writeGeneve(bytes, 0, 0x123456, 0x6558)).toBe(8);
+    expect(writeGeneve(bytes, 0, 0x123456, 0x6558, new Uint8Array(0))).toBe(8);
     expect(toHex(bytes)).toBe("0000655812345600");
     setGeneveProtocol(bytes, 0, 0x86dd);
     expect(toHex(bytes)).toBe("000086dd12345600");

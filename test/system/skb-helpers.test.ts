@@ -63,6 +63,14 @@ const room = [
   0, 1, 4, 8, 20, 28, 36, 40, 50, 100, 4095, 4096, -1, -8, -20, -28, -40, -60, -4095, -5000,
 ];
 
+/** struct bpf_tunnel_key: with all members, without a label, and without what is not for setting. */
+const tunnelKeys = ["", "label", "ext"].map((without) => {
+  const bytes = random.bytes(44);
+  if (without !== "ext") bytes.fill(0, 22, 24);
+  if (without === "label") bytes.fill(0, 24, 28);
+  return bytes;
+});
+
 /** For each program the arguments to call it with; texts where it takes one. */
 const cases: Readonly<Record<string, readonly Uint8Array[]>> = {
   tc_nothing: [io([7])],
@@ -190,6 +198,14 @@ const cases: Readonly<Record<string, readonly Uint8Array[]>> = {
     [0, 1, 2, 10, 30, 63],
   ).map((a) => io(a, "x".repeat(64))),
   tc_vprintk: [io([1, -2, 3, 4, 5])],
+  tc_tunnel_key: [
+    ...product([44, 28, 24, 22, 8, 20, 48], [0, 1], [44], [0, 1]),
+    ...product([44], [0, 1], [44, 28, 24, 22, 8, 20, 48], [0, 1]),
+    ...product([44], [2, 4, 8, 16, 31, 32, wide], [44], [0, 1, 16, 17, 2, wide]),
+  ].flatMap((a) => tunnelKeys.map((text) => io(a, text))),
+  tc_tunnel_options: product([0, 1], [0, 1, 2], [0, 1, 2], [0, 1]).map((a) =>
+    io(a, random.bytes(64)),
+  ),
   tc_clone: [io([99, 0]), io([1, 2]), io([1, 4])],
   xdp_bytes: product(offsets, offsets).map((a) => io(a)),
   xdp_check_mtu: product([0, 1, 9999], [0, 10, 66_000, -70_000], [0, 1]).flatMap((a) =>

@@ -19,6 +19,7 @@ import { stringHelpers } from "./string-helpers.ts";
 import { systemHelpers } from "./system-helpers.ts";
 import { tailCall } from "./tail-call.ts";
 import { traceHelpers } from "./trace-helpers.ts";
+import { tunnelHelpers } from "./tunnel-helpers.ts";
 import { vlanHelpers } from "./vlan-helpers.ts";
 
 /** Every helper there is, by id: the one table for linking, running and listing them. */
@@ -41,6 +42,7 @@ export const helpers: ReadonlyMap<number, Helper> = new Map(
     ...skbFieldHelpers,
     ...skbResizeHelpers,
     ...stringHelpers,
+    ...tunnelHelpers,
     ...vlanHelpers,
     ...callbackHelpers,
     tailCall,

@@ -14,20 +14,25 @@ export interface Encapsulation {
   readonly etherType: number;
   /** Where the frame or IP packet begins. */
   readonly payloadAt: number;
-  /** Bytes of a header that `write` writes. */
-  readonly headerBytes: number;
-  /** Writes a header without options; the caller knows that it can carry `etherType`. */
-  write(bytes: Uint8Array, vni: number, etherType: number): void;
+  /** Bytes of a header that `write` writes, with options of `optionsBytes`. */
+  headerBytes(optionsBytes: number): number;
+  /**
+   * Writes a header; the caller knows that it can carry `etherType`. `options` are a multiple of 4
+   * bytes, and left out by a tunnel that has none.
+   */
+  write(bytes: Uint8Array, vni: number, etherType: number, options: Uint8Array): void;
   /** Whether a header can say that `etherType` follows. */
   carries(etherType: number): boolean;
   /** Changes what a header says that it carries. */
   setEtherType(bytes: Uint8Array, etherType: number): void;
 }
 
+/** Of VXLAN, and of GENEVE without options. */
+const headerBytes = 8;
+
 class Vxlan implements Encapsulation {
   readonly protocol = "vxlan";
   readonly etherType = etherTypes.ethernetBridging;
-  readonly headerBytes = 8;
   readonly #view = new VxlanView();
 
   bind(datagram: Uint8Array, end: number): DropReason | undefined {
@@ -40,6 +45,10 @@ class Vxlan implements Encapsulation {
 
   get payloadAt(): number {
     return this.#view.payloadAt;
+  }
+
+  headerBytes(): number {
+    return headerBytes;
   }
 
   write(bytes: Uint8Array, vni: number): void {
@@ -55,7 +64,6 @@ class Vxlan implements Encapsulation {
 
 class Geneve implements Encapsulation {
   readonly protocol = "geneve";
-  readonly headerBytes = 8;
   readonly #view = new GeneveView();
 
   bind(datagram: Uint8Array, end: number): DropReason | undefined {
@@ -76,8 +84,12 @@ class Geneve implements Encapsulation {
     return this.#view.payloadAt;
   }
 
-  write(bytes: Uint8Array, vni: number, etherType: number): void {
-    writeGeneve(bytes, 0, vni, etherType);
+  headerBytes(optionsBytes: number): number {
+    return headerBytes + optionsBytes;
+  }
+
+  write(bytes: Uint8Array, vni: number, etherType: number, options: Uint8Array): void {
+    writeGeneve(bytes, 0, vni, etherType, options);
   }
 
   carries(etherType: number): boolean {

@@ -72,6 +72,12 @@ export class PeerTable {
     );
   }
 
+  /** The peer at an address of 4 or 16 bytes, of several there the one at `place` or else the first. */
+  at(address: Uint8Array, place: number): Peer | undefined {
+    const there = this.#byHost.get(formatAddress(address, 0, address.length === 4 ? 4 : 16));
+    return there?.find(({ index }) => index === place) ?? there?.[0];
+  }
+
   /** Who sends from there; undefined for a stranger. */
   find(address: string, port: number): Peer | undefined {
     if (this.#anyone !== undefined) return this.#anyone;

@@ -1,5 +1,6 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import type { Result } from "../../common/result.ts";
+import type { TunnelRoute } from "../../engine/tunnel-info.ts";
 import type { TunnelPlan, TunnelProtocol } from "../plan.ts";
 import type { Arrival } from "./arrival.ts";
 import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
@@ -10,6 +11,10 @@ import type { PeerTable } from "./peers.ts";
 const udpHeaderBytes = 8;
 /** Of the outer IP header, by the family of the peer. */
 const ipHeaderBytes = { 4: 20, 6: 40 } as const;
+
+/** Both protocols have 24 bits for a network's number; a key of more is cut, as the kernel does it. */
+const vniMask = 0xff_ffff;
+const noOptions = new Uint8Array(0);
 
 /** What came of handing over a frame: nothing, or why it was dropped. */
 export type Delivered = DropReason | undefined;
@@ -63,11 +68,15 @@ export class TunnelEgress {
 
   /**
    * Sends what a filter made of `arrival` to a peer. The frame keeps its network where this tunnel
-   * takes that; else it goes into the tunnel's first.
+   * takes that; else it goes into the tunnel's first. `route` is what the filter said itself of the
+   * network, and of which of this tunnel's peers.
    */
-  deliver(to: number, datagram: Uint8Array, arrival: Arrival): Delivered {
-    const peer = this.#peers.all[to]!;
-    const own = this.#translated(datagram, arrival);
+  deliver(to: number, datagram: Uint8Array, arrival: Arrival, route?: TunnelRoute): Delivered {
+    const peer = route?.peer === undefined ? this.#peers.all[to]! : this.#peers.at(route.peer, to);
+    if (peer === undefined) return "destination_not_allowed";
+    const vni = route === undefined ? this.#vniFor(arrival.vni) : route.vni & vniMask;
+    if (!this.#takes(vni)) return "tunnel_unknown_vni";
+    const own = this.#translated(datagram, arrival, vni, route?.options);
     if (own === undefined) return "not_routable";
     const excess = own.length - this.#roomTo(peer.family);
     if (excess > 0) {
@@ -75,8 +84,7 @@ export class TunnelEgress {
       return "mtu_exceeded";
     }
     const dropped = this.#sockets.send(peer, arrival.hash, own);
-    if (dropped === undefined)
-      this.#lanes.sent(peer, this.#vniFor(arrival.vni), datagram.length - arrival.payloadAt);
+    if (dropped === undefined) this.#lanes.sent(peer, vni, datagram.length - arrival.payloadAt);
     return dropped;
   }
 
@@ -85,20 +93,33 @@ export class TunnelEgress {
   }
 
   #vniFor(vni: number): number {
-    const { vnis } = this.#plan;
-    return vnis.length === 0 || vnis.includes(vni) ? vni : vnis[0]!;
+    return this.#takes(vni) ? vni : this.#plan.vnis[0]!;
   }
 
-  /** The datagram under this tunnel's header; undefined where that cannot carry it. */
-  #translated(datagram: Uint8Array, arrival: Arrival): Uint8Array | undefined {
+  #takes(vni: number): boolean {
+    const { vnis } = this.#plan;
+    return vnis.length === 0 || vnis.includes(vni);
+  }
+
+  /**
+   * The datagram under this tunnel's header, which has the given options and else, where it is another
+   * than it came under, none; undefined where that cannot carry it.
+   */
+  #translated(
+    datagram: Uint8Array,
+    { protocol, vni: before, etherType, payloadAt }: Arrival,
+    vni: number,
+    options: Uint8Array | undefined,
+  ): Uint8Array | undefined {
     const encapsulation = this.#encapsulation;
-    const vni = this.#vniFor(arrival.vni);
-    if (arrival.protocol === encapsulation.protocol && vni === arrival.vni) return datagram;
-    if (!encapsulation.carries(arrival.etherType)) return undefined;
-    const payload = datagram.subarray(arrival.payloadAt);
-    const own = new Uint8Array(encapsulation.headerBytes + payload.length);
-    encapsulation.write(own, vni, arrival.etherType);
-    own.set(payload, encapsulation.headerBytes);
+    const isSame = protocol === encapsulation.protocol && vni === before;
+    if (isSame && options === undefined) return datagram;
+    if (!encapsulation.carries(etherType)) return undefined;
+    const payload = datagram.subarray(payloadAt);
+    const headerBytes = encapsulation.headerBytes(options?.length ?? 0);
+    const own = new Uint8Array(headerBytes + payload.length);
+    encapsulation.write(own, vni, etherType, options ?? noOptions);
+    own.set(payload, headerBytes);
     return own;
   }
 }

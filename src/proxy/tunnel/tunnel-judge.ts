@@ -1,12 +1,19 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { describeFrame, frameOffset } from "../../engine/packet-slot.ts";
 import { hasVlanTag } from "../../engine/socket-context.ts";
+import {
+  describeTunnel,
+  type TunnelOrigin,
+  type TunnelRoute,
+  tunnelRoute,
+} from "../../engine/tunnel-info.ts";
 import type { CapturePlace } from "../../filter/capture-ring.ts";
 import type { Chain } from "../../filter/chain.ts";
 import type { Verdict } from "../../filter/verdict.ts";
 import { dropFor, passed } from "../../filter/verdict-of.ts";
-import { deriveMac } from "../../packet/address.ts";
+import { deriveMac, parseAddress, unmapAddress } from "../../packet/address.ts";
 import { ethernet, etherTypes } from "../../packet/ethernet.ts";
+import { geneveHeaderBytes } from "../../packet/geneve.ts";
 import { ipv4 } from "../../packet/ipv4.ts";
 import { ipv6 } from "../../packet/ipv6.ts";
 import {
@@ -29,9 +36,21 @@ export interface TunnelJudgement {
   frameBytes: number;
   /** What goes out: the datagram as it came, or a new one with what filters wrote. */
   datagram: Uint8Array;
+  /** Through which network and to which peer, where a filter has said so. */
+  route: TunnelRoute | undefined;
 }
 
-type TunnelJudgeParts = Pick<JudgeParts, "arena" | "slots" | "cpu" | "captures" | "refreshClock">;
+type TunnelJudgeParts = Pick<
+  JudgeParts,
+  "arena" | "slots" | "cpu" | "captures" | "refreshClock"
+> & {
+  /** The address that the tunnel listens on. */
+  readonly host: string;
+};
+
+const anyAddress = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
+/** Outer addresses remembered. What a stranger sends is not to fill memory. */
+const maxRemembered = 1024;
 
 type MutablePlace = { -readonly [Key in keyof CapturePlace]: CapturePlace[Key] };
 
@@ -48,11 +67,22 @@ export class TunnelJudge {
   readonly #parts: TunnelJudgeParts;
   readonly #place: MutablePlace;
   readonly #encapsulation: Encapsulation;
+  readonly #origin: { -readonly [Key in keyof TunnelOrigin]: TunnelOrigin[Key] } = {
+    vni: 0,
+    source: anyAddress[4],
+    destination: anyAddress[4],
+    datagram: anyAddress[4],
+    optionsAt: 0,
+    optionsEnd: 0,
+  };
   readonly #judgement: TunnelJudgement = {
     verdict: passed,
     frameBytes: 0,
     datagram: new Uint8Array(0),
+    route: undefined,
   };
+  /** Outer addresses as bytes, by their text. */
+  readonly #outer = new Map<string, Uint8Array>();
 
   constructor(chain: Chain, encapsulation: Encapsulation, parts: TunnelJudgeParts & CapturePlace) {
     this.#chain = chain;
@@ -72,6 +102,7 @@ export class TunnelJudge {
     judgement.verdict = passed;
     judgement.frameBytes = arrival.frameBytes;
     judgement.datagram = arrival.datagram;
+    judgement.route = undefined;
     if (this.#chain.isEmpty && !this.#parts.captures.isActive) return judgement;
     if (judgement.frameBytes > FRAME_CAPACITY) return this.#drop("frame_too_large");
     const { arena, cpu, slots, refreshClock, captures } = this.#parts;
@@ -83,6 +114,7 @@ export class TunnelJudge {
     if (missingBytes > 0) writeEthernet(arena.bytes, at, arrival.etherType);
     describeFrame(arena, slot, judgement.frameBytes, arrival.peer.ifindex, cpu);
     if (this.#place.direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
+    else describeTunnel(arena, slot, this.#originOf(arrival));
     refreshClock();
     const place = this.#place;
     place.tunnel = arrival;
@@ -92,6 +124,32 @@ export class TunnelJudge {
     if (isCaptured) captures.end(slot, place, this.#chain, judgement.verdict);
     slots.release(slot);
     return judgement;
+  }
+
+  /** The outer header as far as a socket tells of it: not the hop limit, and no wildcard's address. */
+  #originOf({ vni, address, datagram, payloadAt, protocol }: Arrival): TunnelOrigin {
+    const source = this.#outerAddress(address);
+    const own = this.#outerAddress(this.#parts.host);
+    const origin = this.#origin;
+    origin.vni = vni;
+    origin.source = source;
+    origin.destination =
+      own.length === source.length ? own : anyAddress[source.length === 4 ? 4 : 6];
+    origin.datagram = datagram;
+    origin.optionsAt = protocol === "geneve" ? geneveHeaderBytes : payloadAt;
+    origin.optionsEnd = payloadAt;
+    return origin;
+  }
+
+  #outerAddress(text: string): Uint8Array {
+    let bytes = this.#outer.get(text);
+    if (bytes === undefined) {
+      const parsed = parseAddress(text);
+      bytes = parsed === undefined ? anyAddress[4] : unmapAddress(parsed);
+      if (this.#outer.size === maxRemembered) this.#outer.clear();
+      this.#outer.set(text, bytes);
+    }
+    return bytes;
   }
 
   #drop(reason: DropReason): TunnelJudgement {
@@ -104,6 +162,7 @@ export class TunnelJudge {
     const verdict = this.#judgement.verdict;
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
     const { bytes, words } = this.#parts.arena;
+    this.#judgement.route = tunnelRoute(this.#parts.arena, slot);
     // A tag beside the frame is one that the frame's bytes do not have.
     if (hasVlanTag(words, slot)) {
       this.#drop("not_routable");

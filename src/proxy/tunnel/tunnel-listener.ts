@@ -73,6 +73,7 @@ export class TunnelListener implements Listener {
       captures: parts.captures,
       refreshClock: () => clock.refresh(),
       listener: parts.plan.name,
+      host: parts.plan.listen.host,
     };
     this.#ingress = new TunnelJudge(parts.ingress, this.#encapsulation, {
       ...judging,
@@ -344,14 +345,14 @@ export class TunnelListener implements Listener {
 
   #toPeer(
     arrival: Arrival,
-    { datagram, frameBytes }: TunnelJudgement,
+    { datagram, frameBytes, route }: TunnelJudgement,
     kind: Forwarded,
     egress: TunnelEgress,
     peer: number,
   ): void {
     const grown = datagram.length - arrival.datagram.length;
     if (grown > this.#grownBytes) this.#grownBytes = Math.min(grown, maxGrownBytes);
-    const dropped = egress.deliver(peer, datagram, arrival);
+    const dropped = egress.deliver(peer, datagram, arrival, route);
     if (dropped === undefined) this.#received.forwarded(kind, frameBytes);
     else {
       this.#dropped(arrival, dropped, frameBytes);

@@ -121,6 +121,8 @@ export const SLOT_XDP_MD_BYTES = 24;
 /** Bit 0 (SLOT_WROTE): a program wrote to the frame or moved its ends. */
 export const SLOT_FLAGS = 24;
 export const SLOT_WROTE = 1;
+/** SLOT_FLAGS: SLOT_TUNNEL describes the tunnel that the packet came through, or is to go through. */
+export const SLOT_HAS_TUNNEL = 0x02;
 /** SLOT_FLAGS: the slot's `__sk_buff` describes this frame; its fields stay from program to program. */
 export const SLOT_SKB_READY = 0x100;
 /** SLOT_FLAGS: the frame goes to the client: its source is this side's. */
@@ -155,15 +157,18 @@ export const SLOT_NETWORK = 60;
 /** `struct __sk_buff` for programs of the skb types: 192 bytes, linux/bpf.h. */
 export const SLOT_SKB = 64;
 export const SLOT_SKB_BYTES = 192;
-export const SLOT_HEADER_BYTES = 256;
+/** What the kernel's struct ip_tunnel_info holds; engine/tunnel-info.ts says where. */
+export const SLOT_TUNNEL = 256;
+export const SLOT_TUNNEL_BYTES = 320;
+export const SLOT_HEADER_BYTES = 576;
 
 /** Bytes between the slot's header and a frame placed by a listener: XDP_PACKET_HEADROOM. */
 export const FRAME_HEADROOM = 256;
 /** Largest frame a slot takes: Ethernet 14 + IPv6 40 + UDP 8 + 65,507 payload, rounded up. */
 export const FRAME_CAPACITY = 65600;
 export const FRAME_TAILROOM = 512;
-/** 256 + 256 + 65,600 + 512: a multiple of 64. */
-export const SLOT_BYTES = 66624;
+/** 576 + 256 + 65,600 + 512: a multiple of 64. */
+export const SLOT_BYTES = 66944;
 
 // Map types: values of enum bpf_map_type, linux/bpf.h.
 export const TYPE_HASH = 1;

@@ -71,6 +71,42 @@ program(tc_route_realm, bpf_get_route_realm(skb))
 program(tc_check_mtu, bpf_check_mtu(skb, a[0], (__u32 *)io.text, a[1], a[2]))
 program(tc_strncmp, bpf_strncmp(io.text, 16, "needle"))
 
+// What `text` holds is the key; then what is there to be read, by the size and flags of arg[2] and arg[3].
+static __always_inline long tunnel_key(struct __sk_buff *skb, __s64 size, __s64 flags, int set) {
+#define OF_SIZE(n) \
+  case n: return set ? bpf_skb_set_tunnel_key(skb, (void *)io.text, n, flags) \
+                     : bpf_skb_get_tunnel_key(skb, (void *)io.text, n, flags);
+  switch (size) {
+    OF_SIZE(44) OF_SIZE(28) OF_SIZE(24) OF_SIZE(22) OF_SIZE(8) OF_SIZE(20) OF_SIZE(48)
+  }
+  return 0;
+}
+
+SEC("tc") int tc_tunnel_key(struct __sk_buff *skb) {
+  long first = bpf_skb_get_tunnel_key(skb, (void *)(io.text + 44), 20, 0);
+  long set = tunnel_key(skb, io.arg[0], io.arg[1], 1);
+  long get = tunnel_key(skb, io.arg[2], io.arg[3], 0);
+  return see(skb, (-first & 0xff) << 16 | (-set & 0xff) << 8 | (-get & 0xff));
+}
+
+SEC("tc") int tc_tunnel_options(struct __sk_buff *skb) {
+  long early = bpf_skb_set_tunnel_opt(skb, io.text, 8);
+  long none = bpf_skb_get_tunnel_opt(skb, io.text + 56, 4);
+  struct bpf_tunnel_key key = {.tunnel_id = 77, .remote_ipv4 = 0x7f000001};
+  if (io.arg[0]) bpf_skb_set_tunnel_key(skb, &key, sizeof key, 0);
+  long set = io.arg[1] == 0   ? bpf_skb_set_tunnel_opt(skb, io.text, 8)
+             : io.arg[1] == 1 ? bpf_skb_set_tunnel_opt(skb, io.text, 6)
+                              : bpf_skb_set_tunnel_opt(skb, io.text, 32);
+  long get = io.arg[2] == 0   ? bpf_skb_get_tunnel_opt(skb, io.text + 12, 8)
+             : io.arg[2] == 1 ? bpf_skb_get_tunnel_opt(skb, io.text + 12, 4)
+                              : bpf_skb_get_tunnel_opt(skb, io.text + 12, 44);
+  bpf_skb_get_tunnel_key(skb, &key, sizeof key, 16);
+  io.arg[4] = key.tunnel_flags;
+  if (io.arg[3]) bpf_skb_set_tunnel_key(skb, &key, 8, 0);
+  long after = bpf_skb_get_tunnel_opt(skb, io.text + 60, 4);
+  return see(skb, (early & 0xff) << 24 | (none & 0xff) << 16 | (set & 0xff) << 8 | (get & 0xff)) ^ after;
+}
+
 SEC("tc") int tc_redirect_neigh(struct __sk_buff *skb) {
   struct bpf_redir_neigh to = {.nh_family = 2};
   if (io.arg[1]) return see(skb, bpf_redirect_neigh(io.arg[0], &to, sizeof to, io.arg[2]));
