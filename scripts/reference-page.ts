@@ -98,6 +98,13 @@ chain that has ended asks nobody behind: put the candidate before the filter tha
   shadow, and is not kept in \`stateDir\`. After that it is the one that filters share; where none had
   one, it goes on as that.
 
+## Swaps
+
+\`weir filter swap NAME OBJECT[:SECTION]\` gives a running filter another object, as a reload would: all
+or nothing, maps by the rules above. The config in force is its base, whatever its file says by now.
+Reloads keep the swap until the file names another source for that filter; \`weir reload\` lists what
+is swapped, and \`weir filter swap NAME --undo\` goes back to the config's. A restart goes by the config.
+
 This page and the schema are generated: \`npm run build:schema\`.
 `;
 

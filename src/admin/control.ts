@@ -24,6 +24,21 @@ export interface Control {
   readonly onChange: (what: string, fields: Readonly<Record<string, unknown>>) => void;
   /** Reads the config again and puts it in force, or says all that is wrong with it. */
   readonly reload: () => Promise<Result<ReloadSummary, readonly UserError[]>>;
+  /**
+   * Gives a filter another object, all or nothing as a reload; undefined: again what the config names.
+   */
+  readonly swap: (
+    filter: string,
+    object: SwapObject | undefined,
+  ) => Promise<Result<ReloadSummary, readonly UserError[]>>;
+}
+
+/** An object file and which program of it; neither section nor program: the one the config names. */
+export interface SwapObject {
+  /** Its absolute path. */
+  readonly object: string;
+  readonly section?: string;
+  readonly program?: string;
 }
 
 /** What a reload did, by name. */
@@ -33,5 +48,7 @@ export interface ReloadSummary {
   readonly maps: Readonly<Record<"kept" | "grown" | "fresh", readonly string[]>>;
   /** Filters that are live by promotion, though the config says `shadow: true`. */
   readonly promoted: readonly string[];
+  /** Filters that run another object than the config names. */
+  readonly swapped: readonly string[];
   readonly durationMs: number;
 }

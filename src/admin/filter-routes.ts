@@ -1,13 +1,21 @@
+import { isAbsolute } from "node:path";
 import { z } from "zod";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { runBounds } from "../filter/counters.ts";
 import { shadowPairs } from "../filter/shadow-pairs.ts";
-import type { Control } from "./control.ts";
+import type { Control, SwapObject } from "./control.ts";
 import type { ControlledFilter, Inventory, ProgramItem } from "./inventory.ts";
 import { encodeObject } from "./object-json.ts";
-import { filterVerdicts, total } from "./proxy-routes.ts";
-import { filterReply, objectReply, profileReply, programReply, xlatedRow } from "./replies.ts";
+import { filterVerdicts, reloadRefused, reloadSummary, total } from "./proxy-routes.ts";
+import {
+  filterReply,
+  objectReply,
+  profileReply,
+  programReply,
+  reloadReply,
+  xlatedRow,
+} from "./replies.ts";
 import { type AnyRoute, replying, streaming } from "./route.ts";
 import { xlatedRows } from "./xlated.ts";
 
@@ -18,6 +26,8 @@ const filterName = z.strictObject({
 const programName = z.strictObject({
   program: z.string().describe("A program's number, name, chain name or tag."),
 });
+
+const programRef = z.string().min(1).max(255).optional();
 
 /** Instructions a batch of a listing. */
 const rowsAtOnce = 512;
@@ -99,6 +109,27 @@ export const filterRoutes: readonly AnyRoute[] = [
     }),
     reply: filterReply,
     handle: ({ control, path, body }) => promote(control, path.filter, body.instead_of),
+  }),
+  replying({
+    method: "POST",
+    path: "/v1/filters/{filter}/swap",
+    id: "swapFilter",
+    summary:
+      "Gives a filter another object, all or nothing as a reload; without one, again what the config names",
+    parameters: filterName,
+    query: none,
+    body: z.strictObject({
+      object: z
+        .string()
+        .max(4096)
+        .refine(isAbsolute, { error: "expected an absolute path" })
+        .optional()
+        .describe("A file that the proxy can read."),
+      section: programRef.describe("Its program, by ELF section."),
+      program: programRef.describe("Its program, by name. Neither: as the config says."),
+    }),
+    reply: reloadReply,
+    handle: ({ control, path, body }) => swap(control, path.filter, body),
   }),
   replying({
     method: "GET",
@@ -250,6 +281,38 @@ function promote(
     ...(insteadOf === undefined ? {} : { disabled: insteadOf }),
   });
   return ok(describeFilter(inventory, filter.value));
+}
+
+async function swap(
+  control: Control,
+  reference: string,
+  body: { readonly [Key in keyof SwapObject]?: string | undefined },
+): Promise<Result<z.output<typeof reloadReply>, UserError>> {
+  const filter = filterOf(control.inventory(), reference);
+  if (!filter.ok) return filter;
+  const { name } = filter.value;
+  const { object, section, program } = body;
+  const refuse = (what: string, fix: string): Result<never, UserError> =>
+    err(new UserError("FILTER_SWAP", `filter ${reference}`, what, fix));
+  if (reference !== name)
+    return refuse("a filter is swapped with all its programs", `name ${name}`);
+  if (section !== undefined && program !== undefined)
+    return refuse("a section and a program are named", "name its program by one of them");
+  if (object === undefined && (section ?? program) !== undefined)
+    return refuse("there is no object to the program", "name the object file");
+  const done = await control.swap(
+    name,
+    object === undefined
+      ? undefined
+      : {
+          object,
+          ...(section === undefined ? {} : { section }),
+          ...(program === undefined ? {} : { program }),
+        },
+  );
+  if (!done.ok) return err(reloadRefused(`filter ${name}`, done.error));
+  control.onChange("filter swapped", { filter: name, object: object ?? "the config's" });
+  return ok(reloadSummary(done.value));
 }
 
 function filterState(

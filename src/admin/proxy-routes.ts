@@ -6,7 +6,7 @@ import type { Counters } from "../filter/counters.ts";
 import { directions, type VerdictKind, verdictKinds } from "../filter/verdict.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import type { SessionInfo } from "../proxy/session-info.ts";
-import type { Control } from "./control.ts";
+import type { Control, ReloadSummary } from "./control.ts";
 import type { Inventory } from "./inventory.ts";
 import {
   configReply,
@@ -132,21 +132,27 @@ export const proxyRoutes: readonly AnyRoute[] = [
     reply: reloadReply,
     handle: async ({ control }) => {
       const done = await control.reload();
-      if (done.ok) {
-        const { listeners, maps, promoted, durationMs } = done.value;
-        return ok({ listeners, maps, promoted, duration_ms: durationMs });
-      }
-      return err(
-        new UserError(
-          "RELOAD_REFUSED",
-          String(control.inventory().parts.settings.file),
-          done.error.map(({ message }) => message).join("\n"),
-          "mend that; the config before stays in force",
-        ),
-      );
+      const where = String(control.inventory().parts.settings.file);
+      return done.ok ? ok(reloadSummary(done.value)) : err(reloadRefused(where, done.error));
     },
   }),
 ];
+
+export function reloadSummary({
+  durationMs,
+  ...names
+}: ReloadSummary): z.output<typeof reloadReply> {
+  return { ...names, duration_ms: durationMs };
+}
+
+export function reloadRefused(where: string, errors: readonly UserError[]): UserError {
+  return new UserError(
+    "RELOAD_REFUSED",
+    where,
+    errors.map(({ message }) => message).join("\n"),
+    "mend that; the config before stays in force",
+  );
+}
 
 function listeners(inventory: Inventory): z.output<typeof listenerReply>[] {
   const { plan, counters, listeners: bound } = inventory.parts;

@@ -184,6 +184,7 @@ export const reloadReply = z.strictObject({
     .strictObject({ kept: names, grown: names, fresh: names })
     .describe("As filter.map. Fresh ones began with what the config says."),
   promoted: names.describe("Filters live by promotion, though the config says shadow: true."),
+  swapped: names.describe("Filters that run another object than the config names."),
   duration_ms: z.number(),
 });
 export const logLevelReply = z.strictObject({ level: z.enum(logLevels) });

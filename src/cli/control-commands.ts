@@ -43,6 +43,18 @@ export function addControlCommands(
   });
   controlled(
     filter
+      .command("swap")
+      .description("give a filter of a running proxy another object, all or nothing as a reload")
+      .argument("<filter>", "its name")
+      .argument("[object]", "ELF file, with :section where the config's program is not in it")
+      .option("--program <name>", "program of the object, instead of a section")
+      .option("--undo", "instead of an object: again what the config names"),
+  ).action(async (name: string, object: string | undefined, options) => {
+    const { filterSwap } = await import("./filter-control.ts");
+    done(await filterSwap(name, object, options, terminal));
+  });
+  controlled(
+    filter
       .command("promote")
       .description("make a filter with shadow: true live, with its maps")
       .argument("<filter>", "its name")

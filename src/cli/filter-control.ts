@@ -1,8 +1,12 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import type { z } from "zod";
-import type { filterReply } from "../admin/replies.ts";
+import type { filterReply, reloadReply } from "../admin/replies.ts";
 import { ok } from "../common/result.ts";
-import { type ControlOptions, segment, withControl } from "./control-client.ts";
+import { UserError } from "../common/user-error.ts";
+import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { countText } from "./number-text.ts";
+import { reloadText } from "./prog-control.ts";
 import { type ExitCode, type Terminal, table } from "./terminal.ts";
 
 type Filter = z.output<typeof filterReply>;
@@ -127,4 +131,53 @@ export async function filterShadow(
       );
     return ok(undefined);
   });
+}
+
+export interface SwapOptions extends ControlOptions {
+  readonly program?: string;
+  readonly undo?: boolean;
+}
+
+/** `weir filter swap FILTER OBJECT[:SECTION]`, or `--undo`. */
+export async function filterSwap(
+  name: string,
+  given: string | undefined,
+  options: SwapOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const { program, undo = false } = options;
+  if ((given === undefined) !== undo || (undo && program !== undefined))
+    return reportError(
+      "filter swap",
+      new UserError(
+        "USAGE_SWAP",
+        name,
+        "expected an object file, or --undo alone",
+        "weir filter swap FILTER OBJECT[:SECTION]",
+      ),
+      terminal,
+    );
+  const { object, section } = given === undefined ? {} : splitObject(given);
+  return withControl("filter swap", options, terminal, async (client) => {
+    // The proxy has a folder of its own.
+    const body = { ...(object && { object: resolve(object) }), section, program };
+    const done = await client.send("POST", `/v1/filters/${segment(name)}/swap`, body);
+    if (!done.ok) return done;
+    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    else
+      terminal.out(
+        reloadText(
+          done.value as z.output<typeof reloadReply>,
+          `${name}: ${given ?? "as configured"},`,
+        ),
+      );
+    return ok(undefined);
+  });
+}
+
+/** A file's name may hold a colon itself. */
+function splitObject(given: string): { object: string; section?: string } {
+  const colon = given.lastIndexOf(":");
+  if (colon <= 0 || existsSync(given)) return { object: given };
+  return { object: given.slice(0, colon), section: given.slice(colon + 1) };
 }

@@ -239,8 +239,11 @@ function profileText(name: string, profile: ReturnType<typeof profileBetween>): 
 }
 
 /** What changed, and what could have kept its contents and did not. */
-function reloadText({ listeners, maps, promoted, duration_ms }: Reload): string {
-  const lines = [`reloaded in ${Math.round(duration_ms)} ms`];
+export function reloadText(
+  { listeners, maps, promoted, swapped, duration_ms }: Reload,
+  done = "reloaded",
+): string {
+  const lines = [`${done} in ${Math.round(duration_ms)} ms`];
   const add = (what: string, names: readonly string[]): void => {
     if (names.length > 0) lines.push(`${what}: ${names.join(", ")}`);
   };
@@ -249,6 +252,7 @@ function reloadText({ listeners, maps, promoted, duration_ms }: Reload): string 
   add("maps that grew", maps.grown);
   add("maps that began anew", maps.fresh);
   add("filters that stay promoted, though the config says shadow: true", promoted);
+  add("filters that run another object than the config names", swapped);
   return `${lines.join("\n")}\n`;
 }
 

@@ -151,7 +151,10 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     proxy,
     eventPump,
     log,
-    () => liveConfig.reload(),
+    {
+      reload: () => liveConfig.reload(),
+      swap: (name, object) => liveConfig.swap(name, object),
+    },
   );
   const liveConfig = new LiveConfig({
     config: config.value,

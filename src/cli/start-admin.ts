@@ -72,7 +72,7 @@ export function controlOf(
   proxy: RunningProxy,
   events: EventPump,
   log: Log,
-  reload: Control["reload"],
+  live: Pick<Control, "reload" | "swap">,
 ): { readonly control: Control; readonly follow: Follower } {
   let inventory = inventoryOf(loaded, proxy);
   const control: Control = {
@@ -87,7 +87,8 @@ export function controlOf(
       },
     },
     onChange: (what, fields) => log.warn(fields, what),
-    reload,
+    reload: live.reload,
+    swap: live.swap,
   };
   const follow = onCommit((next) => {
     inventory = inventoryOf(next, proxy);
@@ -151,6 +152,7 @@ function settingsOf(config: Config): Record<string, unknown> {
         continue_on: continueOn,
         match,
         shadow,
+        swapped: config.swaps.has(name),
       }),
     ),
     listeners: config.listeners.map(({ listen: at, ingress, egress, ...listener }) => ({

@@ -10,12 +10,17 @@ import type {
   HealthCheckPlan,
   ProxyProtocolPlan,
 } from "../proxy/plan.ts";
+import type { FilterSwaps } from "./filter-swaps.ts";
 import type { AddressRange, AdminListen, HostPort } from "./scalars.ts";
 
 /** A config that holds: every name in it exists, every object is read, every entry is bytes. */
 export interface Config {
   /** As it was given: what messages begin with. */
   readonly file: string;
+  /** What the file held. */
+  readonly text: string;
+  /** Objects that filters have been given in place of the file's, while the proxy runs. */
+  readonly swaps: FilterSwaps;
   readonly workers: number;
   readonly memoryBytes: number;
   /** What a stop does until `drainTimeoutMs`: only what runs goes on, or everything does. */

@@ -8,6 +8,7 @@ import { checkTunnels } from "./check-tunnels.ts";
 import type { ChainItem, Config, FilterConfig, ListenerConfig, UpstreamConfig } from "./config.ts";
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
+import { type FilterSwaps, withSwaps } from "./filter-swaps.ts";
 import { loadFilters } from "./load-filters.ts";
 import { checkMemory } from "./memory-need.ts";
 import { withOverrides } from "./overrides.ts";
@@ -41,6 +42,7 @@ const defaultIdleTimeoutMs = {
 export function loadConfig(
   file: string,
   environment: Environment = {},
+  running: RunningFilters = {},
 ): Result<Config, readonly ConfigProblem[]> {
   const start = { line: 1, column: 1 };
   const bytes = readBounded(file, maxConfigBytes);
@@ -56,7 +58,15 @@ export function loadConfig(
       new ConfigProblem("CONFIG_FILE", file, start, "not text in UTF-8", "convert the file"),
     ]);
   }
-  return parseConfig(text, file, environment);
+  return parseConfig(text, file, environment, running);
+}
+
+/** What of a running proxy's filters a config is read with. */
+export interface RunningFilters {
+  /** Objects that filters were given in place of the config's. */
+  readonly swaps?: FilterSwaps;
+  /** Filters that are taken as they are, and not read again. */
+  readonly loaded?: readonly FilterConfig[];
 }
 
 /** `loadConfig` for text already read; `file` names it and is what paths are relative to. */
@@ -64,6 +74,7 @@ export function parseConfig(
   text: string,
   file: string,
   environment: Environment = {},
+  { swaps = new Map(), loaded = [] }: RunningFilters = {},
 ): Result<Config, readonly ConfigProblem[]> {
   const read = readYaml(text, file, new Substitution(environment, dirname(file)));
   if (!read.ok) return err(sortProblems(read.error, file));
@@ -73,18 +84,19 @@ export function parseConfig(
   problems.found.push(...overridden.problems);
   const values = validate(source, problems);
   if (values !== undefined) checkAdmin(values, problems);
-  const readable = readableParts(source.value);
+  const swapped = withSwaps(readableParts(source.value), swaps);
+  const readable = swapped.config;
   checkReferences(readable, problems);
   checkAddresses(readable, problems);
   checkTunnels(readable, problems);
   checkRoutes(readable, problems);
-  const filters = loadFilters(readable, dirname(file), problems);
+  const filters = loadFilters(readable, dirname(file), problems, loaded);
   checkMetricNames(readable.filters, filters, problems);
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);
   if (problems.found.length > 0 || values === undefined)
     return err(sortProblems(problems.found, file));
-  return ok(resolved(values, filters, problems));
+  return ok({ ...resolved(values, filters, problems), text, swaps: swapped.swaps });
 }
 
 function resolvedUpstream({
@@ -146,7 +158,7 @@ function resolved(
   values: ConfigValues,
   filters: readonly FilterConfig[],
   problems: ProblemList,
-): Config {
+): Omit<Config, "text" | "swaps"> {
   const own = new Map(filters.map((filter) => [filter.name, filter.programs[0].name]));
   const chain = (items: readonly string[]): ChainItem[] =>
     items.map((item) => {

@@ -21,16 +21,20 @@ import { quote } from "./scalars.ts";
 
 /**
  * Reads each filter's object, sets its globals, finds the programs that are named and turns map
- * entries into bytes. Filters about which something is wrong are left out and in `problems`.
+ * entries into bytes. Filters about which something is wrong are left out and in `problems`; those that
+ * are `known` are taken as they are.
  */
 export function loadFilters(
   config: ReadableConfig,
   folder: string,
   problems: ProblemList,
+  known: readonly FilterConfig[] = [],
 ): FilterConfig[] {
   const loaded: FilterConfig[] = [];
   for (const [name, filter] of config.filters) {
-    const one = loadFilter(name, filter, config, folder, problems);
+    const one =
+      known.find((each) => each.name === name) ??
+      loadFilter(name, filter, config, folder, problems);
     if (one !== undefined) loaded.push(one);
   }
   return loaded;

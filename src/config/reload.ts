@@ -6,7 +6,8 @@ import type { Address } from "../proxy/plan.ts";
 import type { RunningProxy } from "../proxy/supervisor.ts";
 import { overlaps } from "./check-addresses.ts";
 import type { Config } from "./config.ts";
-import { loadConfig } from "./load-config.ts";
+import type { FilterSwap } from "./filter-swaps.ts";
+import { loadConfig, parseConfig } from "./load-config.ts";
 import {
   needsEcho,
   type PreparedProxy,
@@ -64,6 +65,8 @@ export interface ReloadOutcome {
   };
   /** Filters that are live by promotion, though the config says `shadow: true`. */
   readonly promoted: readonly string[];
+  /** Filters that run another object than the config names. */
+  readonly swapped: readonly string[];
   readonly durationMs: number;
 }
 
@@ -97,10 +100,31 @@ export class LiveConfig {
   reload(): Promise<ReloadResult> {
     this.#waiting ??= this.#next(() => {
       this.#waiting = undefined;
-      const loaded = loadConfig(this.#current.config.file, this.#parts.environment);
+      const { file, swaps } = this.#current.config;
+      const loaded = loadConfig(file, this.#parts.environment, { swaps });
       return loaded.ok ? this.#apply(loaded.value) : Promise.resolve(loaded);
     });
     return this.#waiting;
+  }
+
+  /**
+   * Gives the filter `name` another object, or with `swap` undefined again what the config names. All
+   * else is as the config in force has it, whatever its file says by now; it takes its turn among the
+   * reloads, and does to maps what they do.
+   */
+  swap(name: string, swap: FilterSwap | undefined): Promise<ReloadResult> {
+    return this.#next(() => {
+      const { config } = this.#current;
+      const swaps = new Map(config.swaps);
+      if (swap === undefined) swaps.delete(name);
+      else swaps.set(name, swap);
+      const loaded = config.filters.filter((filter) => filter.name !== name);
+      const parsed = parseConfig(config.text, config.file, this.#parts.environment, {
+        swaps,
+        loaded,
+      });
+      return parsed.ok ? this.#apply(parsed.value) : Promise.resolve(parsed);
+    });
   }
 
   /**
@@ -259,6 +283,7 @@ function outcomeOf(
     },
     maps: { kept: namesOf("kept"), grown: namesOf("grown"), fresh: namesOf("fresh") },
     promoted,
+    swapped: [...next.config.swaps.keys()],
     durationMs,
   };
 }

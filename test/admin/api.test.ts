@@ -8,7 +8,7 @@ import { type CaptureRow, problemReply } from "../../src/admin/replies.ts";
 import { routes } from "../../src/admin/routes.ts";
 import { defaultAdminLimits } from "../../src/admin/server.ts";
 import { eventually } from "../support/processes.ts";
-import { type AdminRig, ask, startAdminRig } from "./rig.ts";
+import { type AdminRig, ask, filtersFolder, startAdminRig } from "./rig.ts";
 
 let rig: AdminRig;
 beforeAll(async () => {
@@ -52,6 +52,10 @@ const samples: Readonly<
     bad: [404, "/v1/filters/none/disable"],
   },
   enableFilter: { good: ["/v1/filters/count/enable"], bad: [400, "/v1/filters/count/enable", {}] },
+  swapFilter: {
+    good: ["/v1/filters/count/swap", { object: `${filtersFolder}count-by-protocol.o` }],
+    bad: [422, "/v1/filters/count/swap", { object: `${filtersFolder}absent.o` }],
+  },
   promoteFilter: { bad: [409, "/v1/filters/count/promote", {}] },
   listPrograms: { good: ["/v1/programs"] },
   getProgram: { good: ["/v1/programs/xdp_blocklist"], bad: [404, "/v1/programs/99"] },

@@ -66,7 +66,10 @@ export async function startAdminRig(
   pump.start();
   const log = pino({ level: "silent" });
   const loaded = { config: config.value, prepared: prepared.value };
-  const { control, follow } = controlOf(loaded, proxy.value, pump, log, () => live.reload());
+  const { control, follow } = controlOf(loaded, proxy.value, pump, log, {
+    reload: () => live.reload(),
+    swap: (name, object) => live.swap(name, object),
+  });
   const live = new LiveConfig({
     ...loaded,
     proxy: proxy.value,

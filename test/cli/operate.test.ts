@@ -1,5 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect } from "vitest";
 import { build } from "../object/clang.ts";
@@ -135,4 +136,25 @@ test("a shadow is listed, compared, captured, left out of explanations, and prom
   );
   // Out of the way of what other tests send.
   await printed("filter", "disable", "next");
+});
+
+test("filter swap takes OBJECT:SECTION from the caller's folder, tells what it kept, and --undo goes back", async () => {
+  await up();
+  const blocklist = fileURLToPath(new URL("../../filters/blocklist.o", import.meta.url));
+  const object = relative(process.cwd(), blocklist);
+  expect(await printed("filter", "swap", "next", `${object}:xdp`)).toMatch(
+    /^next: .*blocklist\.o:xdp, in \d+ ms\nmaps that began anew: next\.blocked, [\s\S]*filters that run another object than the config names: next\n$/,
+  );
+  expect(JSON.parse(await printed("prog", "show", "next", "--json"))).toMatchObject({
+    name: "xdp_blocklist",
+    object: blocklist,
+  });
+  const refused = weir("filter", "swap", "next", "absent.o");
+  expect((await refused.ended).code).toBe(1);
+  expect(refused.output()).toMatch(/^weir filter swap: filter next: .*absent\.o/);
+  expect(await printed("filter", "swap", "next", "--undo")).toMatch(
+    /^next: as configured, in \d+ ms\n/,
+  );
+  const wrong = weir("filter", "swap", "next");
+  expect((await wrong.ended).code).toBe(2);
 });
