@@ -11,9 +11,7 @@
  * checks of those that it has not. A batch runs 16 packet slots in one call, so each run finds another
  * packet; the kernel's runs, by BPF_PROG_TEST_RUN, all find the same.
  *
- * Samples here are half a millisecond of the clock each: few hold the turn of another process, and the
- * median none. (CPU times of a thread may come in ticks of 4 ms.) Needs clang; the kernel's column
- * needs root and libbpf.
+ * All are CPU times of one thread. Needs clang; the kernel's column needs root and libbpf.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -29,6 +27,7 @@ import { loadObject } from "../../src/object/load-object.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
 import { EngineBench, unwrap } from "../engine/engine-bench.ts";
 import { temporaryFolder } from "../support/processes.ts";
+import { threadNs } from "./thread-time.ts";
 
 const rounds = 9;
 const samplesPerRound = 15;
@@ -231,9 +230,9 @@ function expectPass(executable: Executable, slot: number): void {
 function timed(measure: Measure): number[] {
   const samples: number[] = [];
   for (let count = 16; samples.length < samplesPerRound; ) {
-    const start = process.hrtime.bigint();
+    const start = threadNs();
     const done = measure(count);
-    const ns = Number(process.hrtime.bigint() - start);
+    const ns = threadNs() - start;
     if (ns >= sampleNs) samples.push(ns / done);
     else count *= ns < sampleNs / 8 ? 4 : 2;
   }

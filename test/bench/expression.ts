@@ -32,6 +32,7 @@ import { readCapture } from "../../src/pcap/read-capture.ts";
 import { SLOT_BYTES, SLOT_RETURN_LOW } from "../../src/runtime/wasm/layout.ts";
 import { EngineBench, spec, unwrap } from "../engine/engine-bench.ts";
 import { temporaryFolder } from "../support/processes.ts";
+import { threadNs } from "./thread-time.ts";
 
 const rounds = 9;
 /** Turns over all packets that libpcap makes. */
@@ -229,11 +230,6 @@ function timed(turn: () => void, packets: number): number {
     const ns = threadNs() - start;
     if (ns >= minNs) return ns / (count * packets);
   }
-}
-
-function threadNs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) * 1000;
 }
 
 function median(samples: readonly number[]): number {

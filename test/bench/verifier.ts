@@ -20,6 +20,7 @@ import type { VerifiableProgram } from "../../src/verifier/program.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { assembled } from "../engine/engine-bench.ts";
 import { type KernelVerdict, kernelVerdicts } from "../verifier/kernel-verdicts.ts";
+import { threadNs } from "./thread-time.ts";
 
 const rounds = 8;
 const multiarch = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
@@ -83,12 +84,11 @@ function measure(program: VerifiableProgram): Measured {
   let visited = 0;
   let rss = 0;
   for (let round = 0; round <= rounds; round++) {
-    const from = process.threadCpuUsage();
+    const from = threadNs();
     const verdict = verify(program, helpers);
     if (!verdict.ok) throw new Error(verdict.error.message);
     ({ visited } = verdict.value);
-    const { user, system } = process.threadCpuUsage(from);
-    times.push((user + system) / 1000);
+    times.push((threadNs() - from) / 1e6);
     rss ||= process.resourceUsage().maxRSS / 1024;
     // A long one is warm by itself.
     if (times[0]! > 1000 && round === 1) break;

@@ -15,7 +15,8 @@ export function functionRanges(instructions: readonly Instruction[]): FunctionRa
   const called = new Set([0]);
   const callbacks = instructions.some(callsBack);
   const starts = new Set([0]);
-  for (const [slot, instruction] of instructions.entries()) {
+  for (let slot = 0; slot < instructions.length; slot++) {
+    const instruction = instructions[slot]!;
     if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
     const target = slot + 1 + instruction.offset;
     starts.add(target);

@@ -5,7 +5,7 @@ import { tailCall } from "../helpers/tail-call.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { CallbackLoops } from "./callbacks.ts";
 import { FunctionBody } from "./emit-function.ts";
-import { emitEntries } from "./entries.ts";
+import { type CompileInPlace, emitEntries } from "./entries.ts";
 import { graphOf } from "./flow-graph.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
 import { FunctionEmitter, type InPlace } from "./function-emitter.ts";
@@ -52,17 +52,19 @@ export function compileProgram(program: LinkedProgram, context: EngineContext): 
   const parts = { program, context, scratch: scratchAddress(context.stack), imports, functions };
   const loops = uses.callbacks ? new CallbackLoops(module, parts, callbacks) : undefined;
   const unit: Unit = { ...parts, callbacks: loops };
-  const compile = bodies.map(({ range, blocks }) => prepareFunction(unit, range, blocks));
-  for (const [i, { range }] of bodies.entries())
-    compile[i]!(module.define(functions.get(range.start)!.reference), undefined);
-  emitEntries(module, unit, mayStandInPlace(program, bodies[0]!.range) ? compile[0] : undefined);
+  const inPlace = mayStandInPlace(program, bodies[0]!.range, uses.helpers);
+  let entry: CompileInPlace | undefined;
+  for (const { range, blocks } of bodies) {
+    const compile = prepareFunction(unit, range, blocks);
+    compile(module.define(functions.get(range.start)!.reference));
+    if (inPlace && range.start === 0) entry = compile;
+  }
+  emitEntries(module, unit, entry);
   loops?.finish();
   return {
     bytes: module.finish(),
     largestBody: module.largestBody,
-    usesClock: instructions.some(
-      (one) => one.kind === "call_helper" && (readsClock(one.id) || one.id === tailCall.id),
-    ),
+    usesClock: [...uses.helpers].some((id) => readsClock(id) || id === tailCall.id),
   };
 }
 
@@ -70,15 +72,23 @@ const noFunctions: ReadonlySet<number> = new Set();
 
 interface Uses {
   readonly imports: Imports;
+  /** Ids of the helpers that it calls. */
+  readonly helpers: ReadonlySet<number>;
   /** Some helper calls back. */
   readonly callbacks: boolean;
 }
 
+function helpersOf(instructions: readonly Instruction[]): ReadonlySet<number> {
+  const ids = new Set<number>();
+  for (const instruction of instructions)
+    if (instruction.kind === "call_helper") ids.add(instruction.id);
+  return ids;
+}
+
 function declareImports(module: ModuleBuilder, { instructions }: LinkedProgram): Uses {
   module.importSharedMemory("env", "memory");
+  const called = helpersOf(instructions);
   const callbacks = instructions.some(callsBack);
-  const calls = (wanted: (id: number) => boolean): boolean =>
-    instructions.some((one) => one.kind === "call_helper" && wanted(one.id));
   const host = (name: string, parameters: number, results: ValueType[] = []): FunctionReference =>
     module.importFunction("host", name, new Array(parameters).fill(I32), results);
   const runtime = new Map<string, FunctionReference>();
@@ -89,12 +99,12 @@ function declareImports(module: ModuleBuilder, { instructions }: LinkedProgram):
     helper: host("helper", 2, [I32]),
     numberedHelper: host("numberedHelper", 3, [I32]),
     begin: host("begin", 1),
-    tailCalls: calls((id) => id === tailCall.id) ? declareTailCalls(module, host) : undefined,
+    tailCalls: called.has(tailCall.id) ? declareTailCalls(module, host) : undefined,
     checkCallback: callbacks ? host("checkCallback", 2) : undefined,
     runtime,
   };
   const needed = [
-    ...(calls(callsRuntime) ? runtimeFunctions : []),
+    ...([...called].some(callsRuntime) ? runtimeFunctions : []),
     ...(callbacks ? walkFunctions : []),
   ];
   for (const [name, parameters] of needed)
@@ -102,7 +112,7 @@ function declareImports(module: ModuleBuilder, { instructions }: LinkedProgram):
       name,
       module.importFunction("runtime", name, new Array(parameters).fill(I32), [I32]),
     );
-  return { imports, callbacks };
+  return { imports, helpers: called, callbacks };
 }
 
 /** Of map-runtime.ts, by name and number of parameters. */
@@ -130,13 +140,16 @@ const mostSlotsInPlace = 256;
  * Whether `batch` has the program's own function in place of a call. Not where something else leads
  * there too or away from there, nor with checks: these make room for frames, budgets and callers.
  */
-function mayStandInPlace(program: LinkedProgram, { start, end }: FunctionRange): boolean {
-  const { instructions } = program;
+function mayStandInPlace(
+  program: LinkedProgram,
+  { start, end }: FunctionRange,
+  called: ReadonlySet<number>,
+): boolean {
   return (
     !needsCheck(program) &&
     end - start <= mostSlotsInPlace &&
-    !isCalled(instructions, 0) &&
-    !instructions.some((one) => one.kind === "call_helper" && one.id === tailCall.id)
+    !called.has(tailCall.id) &&
+    !isCalled(program.instructions, 0)
   );
 }
 
@@ -145,7 +158,7 @@ function prepareFunction(
   unit: Unit,
   range: FunctionRange,
   blocks: Blocks,
-): (code: FunctionBuilder, inPlace: InPlace | undefined) => void {
+): (code: FunctionBuilder, inPlace?: InPlace) => void {
   const { instructions } = unit.program;
   const self = unit.functions.get(range.start)!;
   const flow = makeReducible(graphOf(blocks));

@@ -355,6 +355,6 @@ export class FunctionBuilder {
   }
 
   #writeCode(code: readonly number[]): void {
-    for (const byte of code) this.#code.byte(byte);
+    for (let i = 0; i < code.length; i++) this.#code.byte(code[i]!);
   }
 }

@@ -60,7 +60,7 @@ export class FunctionEmitter {
     frame: FrameUse,
     range: FunctionRange,
     fuel: { readonly used: boolean; readonly chargedAtExit: boolean },
-    inPlace: InPlace | undefined,
+    inPlace?: InPlace,
   ) {
     this.unit = unit;
     this.code = code;
