@@ -66,6 +66,11 @@ Examples:
     .description("say of each program of ELF objects whether it is proven safe, and if not, why")
     .argument("<object...>", "built by clang -target bpf; with -g, lines of C are named")
     .option("--program <name>", "only this program")
+    .addOption(
+      new Option("--type <type>", "the programs' type, instead of the section's").choices(
+        programTypes.filter((type) => type !== "raw"),
+      ),
+    )
     .option("--log", "print what the verifier follows, in the form of the kernel's log")
     .option("--json", "one JSON object a program (and a line of the log) instead of text")
     .action(async (objects: string[], options) => {

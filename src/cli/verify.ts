@@ -6,7 +6,7 @@ import { verifiableProgram } from "../engine/link.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { maxObjectBytes } from "../object/elf.ts";
 import { loadObject } from "../object/load-object.ts";
-import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
+import type { ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import type { VerifiableProgram } from "../verifier/program.ts";
 import { formatRejection, type Rejection } from "../verifier/rejection.ts";
 import type { Verified } from "../verifier/verified.ts";
@@ -16,6 +16,8 @@ import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from 
 export interface VerifyOptions {
   /** Only this program of each object. */
   readonly program?: string;
+  /** The programs' type, where the section's name does not tell it or tells another. */
+  readonly type?: ProgramType;
   /** The verifier's trace before each verdict. */
   readonly log?: boolean;
   readonly json?: boolean;
@@ -74,6 +76,8 @@ function readObject(file: string): Result<ObjectSpec, UserError> {
 interface Subject {
   readonly object: string;
   readonly program?: string;
+  /** The programs' type, where the section's name does not tell it or tells another. */
+  readonly type?: ProgramType;
 }
 
 function verifyOne(
@@ -83,10 +87,16 @@ function verifyOne(
   terminal: Terminal,
 ): boolean {
   const subject: Subject = { object: object.file, program: spec.name };
-  const program = verifiableProgram(spec, object.maps, spec.type, { object });
-  if (!program.ok) return refuse(subject, program.error, options, terminal);
+  const program = verifiableProgram(spec, object.maps, options.type ?? spec.type, { object });
+  if (!program.ok) {
+    const { code, where, what, fix } = program.error;
+    const error = new UserError(code, `${object.file}, ${where}`, what, fix);
+    return refuse(subject, error, options, terminal);
+  }
   const log = (line: string): void =>
-    terminal.out(options.json === true ? `${JSON.stringify({ log: line })}\n` : `${line}\n`);
+    terminal.out(
+      options.json === true ? `${JSON.stringify({ ...subject, log: line })}\n` : `${line}\n`,
+    );
   const from = performance.now();
   const verdict = prove(program.value, helpers, options.log === true ? { log } : {});
   const milliseconds = performance.now() - from;

@@ -7,13 +7,11 @@ import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/ob
 import { belongsElsewhere, isCgroupEgress } from "../object/section-type.ts";
 import type { VerifiableProgram, VerifiedMap } from "../verifier/program.ts";
 import { rejectionError } from "../verifier/rejection.ts";
-import { forbiddenInstruction, type HelperRules } from "../verifier/structure.ts";
+import { forbiddenInstruction } from "../verifier/structure.ts";
 import type { Verified } from "../verifier/verified.ts";
 import { verify } from "../verifier/verify.ts";
 import type { LinkedProgram } from "./engine.ts";
 import { helpers } from "./helpers/helper-table.ts";
-
-const helperNames = new Map([...helpers.values()].map(({ id, name }) => [id, name]));
 
 /** What a program is verified with, beside its own bytes. */
 export interface LinkSource {
@@ -65,7 +63,9 @@ export function verifiableProgram(
         belongsElsewhere(spec.section)
           ? `programs of section "${spec.section}" attach to the kernel, and see no packets of a proxy`
           : `section "${spec.section}" does not tell the program's type`,
-        'use a section such as "xdp", "tc" or "socket", or name the type',
+        belongsElsewhere(spec.section)
+          ? "programs of types xdp, tc, socket and cgroup_skb run here: name another program"
+          : 'use a section such as "xdp", "tc" or "socket"; weir verify and weir prog run also take --type',
       ),
     );
   const decoded = decodeProgram(spec.bytecode);
@@ -103,17 +103,10 @@ function withoutForbidden(
   { type, instructions }: VerifiableProgram,
   { reached }: Verified,
 ): readonly Instruction[] {
-  let rules: HelperRules | undefined;
   return instructions.map((instruction, slot) => {
     if (reached[slot] === 1 || instruction.kind === "second_slot") return instruction;
-    rules ??= helperRules(type);
-    return forbiddenInstruction(type, instruction, rules) === undefined ? instruction : exit;
+    return forbiddenInstruction(type, instruction, helpers) === undefined ? instruction : exit;
   });
 }
 
 const exit: Instruction = { kind: "exit" };
-
-function helperRules(type: ProgramType): HelperRules {
-  const allowed = [...helpers.values()].filter((helper) => helper.types.includes(type));
-  return { allowed: new Set(allowed.map(({ id }) => id)), names: helperNames };
-}

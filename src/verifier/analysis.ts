@@ -7,7 +7,7 @@ import { Precision } from "./precision.ts";
 import type { VerifiableProgram } from "./program.ts";
 import { Refusal, type RefusalCode } from "./refusal.ts";
 import type { RegisterState } from "./register-state.ts";
-import { forbiddenInstruction, type HelperRules } from "./structure.ts";
+import { forbiddenInstruction } from "./structure.ts";
 import { type Place, registerPlace, Trace } from "./trace.ts";
 import type { Facts } from "./verified.ts";
 
@@ -23,7 +23,6 @@ export class Analysis {
   readonly instructions: readonly Instruction[];
   readonly helpers: ReadonlyMap<number, HelperSignature>;
   readonly context: ContextAccess | undefined;
-  readonly #rules: HelperRules;
   readonly facts: Facts;
   readonly trace = new Trace();
   readonly precision: Precision;
@@ -48,11 +47,6 @@ export class Analysis {
     this.helpers = helpers;
     this.context = contextAccessOf(program.type);
     this.facts = facts;
-    const allowed = [...helpers.values()].filter(({ types }) => types.includes(program.type));
-    this.#rules = {
-      allowed: new Set(allowed.map(({ id }) => id)),
-      names: new Map([...helpers.values()].map(({ id, name }) => [id, name])),
-    };
     this.precision = new Precision(program.instructions, this.trace);
   }
 
@@ -81,7 +75,7 @@ export class Analysis {
 
   /** Refuses an instruction that this program may not hold where it is reached. */
   checkAllowed(instruction: Instruction): void {
-    const problem = forbiddenInstruction(this.program.type, instruction, this.#rules);
+    const problem = forbiddenInstruction(this.program.type, instruction, this.helpers);
     if (problem !== undefined)
       throw new Refusal(problem.code, this.slot, problem.what, problem.fix, []);
   }
@@ -112,7 +106,7 @@ export class Analysis {
     this.pending.push({ slot, state });
   }
 
-  refuse(code: RefusalCode, cause: string, fix?: string, registers: readonly number[] = []): never {
+  refuse(code: RefusalCode, cause: string, fix: string, registers: readonly number[] = []): never {
     throw new Refusal(code, this.slot, cause, fix, registers);
   }
 }

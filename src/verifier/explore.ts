@@ -117,7 +117,7 @@ export class Explorer {
     if (held !== undefined)
       a.refuse(
         "REFERENCE_LEAK",
-        `the program ends, and ${heldText(held)}`,
+        `the program ends, and ${heldText(a.program, held)}`,
         held.lock === undefined
           ? "submit or discard it on every path"
           : "call bpf_spin_unlock on every path",

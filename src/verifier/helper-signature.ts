@@ -1,4 +1,5 @@
 import type { MapType, ProgramType } from "../object/object-spec.ts";
+import { unavailableHelpers } from "./unavailable-helpers.ts";
 
 /**
  * What a helper takes in r1 to r5. Pointers to memory are followed by the register that holds the
@@ -82,4 +83,13 @@ export interface HelperSignature {
   readonly spinLock?: "lock" | "unlock";
   /** bpf_tail_call: limits the stack below it. */
   readonly tailCall?: true;
+}
+
+/** `bpf_map_lookup_elem`, also of helpers that there are only in Linux; undefined for no helper at all. */
+export function helperName(
+  helpers: ReadonlyMap<number, Pick<HelperSignature, "name">>,
+  id: number,
+): string | undefined {
+  const name = helpers.get(id)?.name ?? unavailableHelpers.get(id)?.name;
+  return name === undefined ? undefined : `bpf_${name}`;
 }

@@ -4,6 +4,7 @@ import type { Instruction } from "../isa/instruction.ts";
 import { rowOfForm } from "../isa/opcodes.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 import type { Analysis } from "./analysis.ts";
+import { helperName } from "./helper-signature.ts";
 import type { Frame } from "./path-state.ts";
 import { mapOf } from "./program.ts";
 import { type RegisterState, uninitialised } from "./register-state.ts";
@@ -109,10 +110,7 @@ function instructionText(a: Analysis, slot: number): string {
   const form = formOf(instruction);
   const row = form === undefined ? undefined : rowOfForm(form);
   const code = (row?.code ?? 0).toString(16).padStart(2, "0");
-  const helper = (id: number): string | undefined => {
-    const name = a.helpers.get(id)?.name;
-    return name === undefined ? undefined : `bpf_${name}`;
-  };
+  const helper = (id: number): string | undefined => helperName(a.helpers, id);
   return `${slot}: (${code}) ${disassemble(instruction, { style: "kernel", helper })}`;
 }
 

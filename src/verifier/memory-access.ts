@@ -1,12 +1,15 @@
 import { F_WRONLY_PROG } from "../runtime/wasm/layout.ts";
 import type { Analysis } from "./analysis.ts";
-import { fieldAt, mayWritePacket } from "./context-rules.ts";
+import { checkSocketLoad, loadContext, storeContext } from "./context-access.ts";
+import { mayWritePacket } from "./context-rules.ts";
+import { bytesAre, bytesText } from "./describe-place.ts";
 import { rangeText } from "./describe-register.ts";
+import { lostPointer } from "./lost-pointer.ts";
 import { mapOf, type VerifiedMap } from "./program.ts";
 import type { RefusalCode } from "./refusal.ts";
-import { constantScalar, pointer, type RegisterState } from "./register-state.ts";
+import { constantScalar, type RegisterState } from "./register-state.ts";
 import { isConstant } from "./scalar-range.ts";
-import { isSocket, mayReadSocket, type SocketKind, socketField } from "./socket-rules.ts";
+import { isSocket } from "./socket-rules.ts";
 import {
   clobberStack,
   loaded,
@@ -130,7 +133,7 @@ export function checkRegion(
         a.refuse(
           "PACKET_READ_ONLY",
           `programs of type ${a.program.type} may read the packet, not write it`,
-          undefined,
+          "change a copy on the stack; programs of type xdp, tc, tcx and action may write",
           [base],
         );
       a.facts.reach(a.slot, held.kind === "packet" ? regions.packet : regions.metadata);
@@ -148,41 +151,56 @@ export function checkRegion(
     case "map_key":
     case "memory":
       if (mode === "write" && held.readOnly)
-        a.refuse("MEMORY_READ_ONLY", `r${base} points to memory that may only be read`, undefined, [
-          base,
-        ]);
+        a.refuse(
+          "MEMORY_READ_ONLY",
+          `r${base} points to memory that may only be read`,
+          "copy it to the stack and change the copy",
+          [base],
+        );
       a.facts.reach(a.slot, regions.memory);
-      checkSpan(a, base, held, offset, size, held.extent, "MEMORY_BOUNDS", "its memory");
+      checkSpan(a, base, held, offset, size, held.extent, "MEMORY_BOUNDS", memoryText(held));
       return;
     default:
-      a.refuse(
-        "NOT_A_POINTER",
-        held.kind === "scalar"
-          ? `r${base} is used as a pointer and holds a number`
-          : `r${base} is used as a pointer to memory, and ${isSocket(held.kind) ? "a socket" : "what it holds"} cannot be ${mode === "read" ? "read" : "written"} through`,
-        notPointerFix(a, held),
-        [base],
-      );
+      refuseNoMemory(a, base, held, mode);
   }
 }
 
-function notPointerFix(a: Analysis, { kind }: RegisterState): string | undefined {
+/** What a pointer that is not to a map's value points into. */
+function memoryText({ kind, reference }: RegisterState): string {
+  if (kind === "map_key") return "the key";
+  return reference === 0 ? "its memory" : "the reserved record";
+}
+
+function refuseNoMemory(
+  a: Analysis,
+  base: number,
+  held: RegisterState,
+  mode: "read" | "write",
+): never {
+  if (held.kind !== "scalar")
+    a.refuse(
+      "NOT_A_POINTER",
+      `r${base} is used as a pointer to memory, and ${isSocket(held.kind) ? "a socket" : "what it holds"} cannot be ${mode === "read" ? "read" : "written"} through`,
+      noMemoryFix(held),
+      [base],
+    );
+  const lost = lostPointer(a, base);
+  if (lost !== undefined)
+    a.refuse("NOT_A_POINTER", `r${base} is used as a pointer, and ${lost.cause}`, lost.fix, [base]);
+  a.refuse(
+    "NOT_A_POINTER",
+    `r${base} is used as a pointer and holds a number`,
+    "keep the pointer in a register or an 8-byte stack slot; arithmetic other than adding and subtracting numbers makes it a number",
+    [base],
+  );
+}
+
+function noMemoryFix({ kind }: RegisterState): string {
   if (kind === "map") return "call map_lookup_elem and use what it returns";
   if (isSocket(kind)) return "the fields of a socket may only be read, by loads";
   if (kind === "packet_end")
     return "read between data and data_end; data_end itself is only for compares";
-  if (kind === "scalar" && movesPacket(a))
-    return "if it was a pointer into the packet: load data and data_end again after a helper that moves the packet, and compare again";
-  if (kind === "scalar")
-    return "keep the pointer in a register or an 8-byte stack slot; arithmetic other than adding and subtracting numbers makes it a number";
-  return undefined;
-}
-
-/** Whether the program calls a helper behind which pointers into the packet are only numbers. */
-function movesPacket({ instructions, helpers }: Analysis): boolean {
-  return instructions.some(
-    (one) => one.kind === "call_helper" && helpers.get(one.id)?.movesPacket === true,
-  );
+  return "use a pointer to the stack, to the packet or into a map";
 }
 
 const spinLockBytes = 4;
@@ -213,11 +231,18 @@ function checkMapMode(a: Analysis, base: number, map: VerifiedMap, mode: "read" 
     a.refuse(
       "MAP_READ_ONLY",
       `map ${map.name} is read-only to programs`,
-      map.readOnly ? "const data cannot be written; declare it without const" : undefined,
+      map.readOnly
+        ? "const data cannot be written; declare it without const"
+        : "set its entries from outside: in the config, or by weir map update",
       [base],
     );
   if (mode === "read" && (map.flags & F_WRONLY_PROG) !== 0)
-    a.refuse("MAP_READ_ONLY", `map ${map.name} is write-only to programs`, undefined, [base]);
+    a.refuse(
+      "MAP_READ_ONLY",
+      `map ${map.name} is write-only to programs`,
+      "declare it without BPF_F_WRONLY_PROG",
+      [base],
+    );
 }
 
 /**
@@ -240,15 +265,15 @@ function checkPacket(
       `the access may lie before the ${what}: r${base} is its start ${from < 0 ? `- ${-from}` : `+ (${rangeText(held.range)})`}`,
       held.range.smin < 0n
         ? `make sure what is added to r${base} is not negative: use an unsigned type, or mask it`
-        : undefined,
+        : "begin at data, or after it",
       [base],
     );
   if (held.extent >= 0 && from + size <= held.extent) return;
   const known = Math.max(0, held.extent);
-  const reached = isConstant(held.range) ? "" : "the variable offset + ";
+  const counted = isConstant(held.range) ? "" : " from the variable offset on";
   a.refuse(
     "PACKET_BOUNDS",
-    `${what} bytes ${reached}${from} to ${from + size - 1} are accessed, and ${known === 0 ? "none is" : `only the first ${known} are`} known to be there`,
+    `${what} ${bytesAre(from, from + size - 1)} accessed${counted}, and ${known === 0 ? "none is" : `only the first ${known} are`} known to be there`,
     `compare r${base} + ${offset + size} with ${limit} before this, and leave where it is greater`,
     [base],
   );
@@ -273,10 +298,10 @@ function checkSpan(
       code,
       smin < 0n
         ? `the access may lie before ${what}: what was added to r${base} is ${rangeText(held.range)}`
-        : `the access begins ${-least} bytes before ${what}`,
+        : `the access begins ${bytesText(Number(-least))} before ${what}`,
       smin < 0n
         ? `make sure it is not negative: use an unsigned type, or mask it with &= first`
-        : undefined,
+        : `stay within its bytes, 0 to ${extent - 1}`,
       [base],
     );
   const end = BigInt(from) + umax + BigInt(size);
@@ -285,40 +310,22 @@ function checkSpan(
   a.refuse(
     code,
     known
-      ? `bytes ${least} to ${end - 1n} are accessed, and ${what} has ${extent}`
-      : `bytes up to ${umax >= maxVariableOffset ? "any" : `${end - 1n}`} may be accessed, and ${what} has ${extent}: what was added to r${base} is ${rangeText(held.range)}`,
+      ? `${bytesAre(least, end - 1n)} accessed, and ${what} has ${extent}`
+      : `${umax >= maxVariableOffset ? "any byte" : `bytes up to ${end - 1n}`} may be accessed, and ${what} has ${extent}: what was added to r${base} is ${rangeText(held.range)}`,
     known
-      ? undefined
+      ? roomFix(held, end, extent)
       : `bound it first: compare it with ${Math.max(0, extent - size - from)}, or mask it with &=`,
     [base],
   );
 }
 
-/** A socket's fields are read as the kernel allows it, though no run here ever has one. */
-function checkSocketLoad(
-  a: Analysis,
-  base: number,
-  kind: SocketKind,
-  offset: number,
-  size: number,
-): void {
-  if (mayReadSocket(kind, offset, size)) return;
-  const { name, sizes } = socketField(kind, offset);
-  const fullsock =
-    kind === "sock_common" && mayReadSocket("sock", offset, size)
-      ? "call bpf_sk_fullsock first, and compare what it returns with 0"
-      : undefined;
-  a.refuse(
-    "SOCKET_ACCESS",
-    `${name} (offset ${offset}) cannot be read with ${bytesText(size)}${fullsock === undefined ? "" : " of a socket in any state"}`,
-    fullsock ?? (sizes.length > 0 ? `use ${sizes.join(", ")} bytes` : undefined),
-    [base],
-  );
-}
-
-/** `1 byte`, `8 bytes`. */
-function bytesText(size: number): string {
-  return size === 1 ? "1 byte" : `${size} bytes`;
+/** Of an access at a known place that does not fit. */
+function roomFix(held: RegisterState, end: bigint, extent: number): string {
+  const within = extent === 0 ? "" : `stay within bytes 0 to ${extent - 1}`;
+  const or = within === "" ? "" : `${within}, or `;
+  if (held.kind === "map_value") return `${or}make the value ${end} bytes long`;
+  if (held.reference !== 0) return `${or}reserve ${end} bytes`;
+  return within === "" ? "there is nothing to access" : within;
 }
 
 /**
@@ -339,76 +346,6 @@ export function checkAlignment(
     "MISALIGNED",
     `${size} bytes at ${held.kind === "stack" ? "stack offset" : "offset"} ${held.offset + offset}${isConstant(held.range) ? "" : ` + (${rangeText(held.range)})`} are not aligned to ${size}`,
     `use an offset that is a multiple of ${size}`,
-    [base],
-  );
-}
-
-function checkContextPointer(a: Analysis, base: number, held: RegisterState): void {
-  if (held.offset === 0 && isConstant(held.range) && held.range.value === 0n) return;
-  a.refuse(
-    "CONTEXT_ACCESS",
-    `r${base} is the context pointer, changed by arithmetic`,
-    "use the pointer as it came, with an offset in the instruction",
-    [base],
-  );
-}
-
-function loadContext(
-  a: Analysis,
-  base: number,
-  held: RegisterState,
-  offset: number,
-  size: number,
-  signed: boolean,
-): RegisterState {
-  checkContextPointer(a, base, held);
-  const rules = a.context;
-  const sizes = (signed ? rules?.signedReads : rules?.reads)?.[offset] ?? 0;
-  if (rules === undefined || (sizes & size) === 0) refuseContext(a, base, offset, size, "read");
-  a.facts.reach(a.slot, regions.context);
-  const kind = rules.pointers.get(offset);
-  if (kind === undefined) return loaded(size, signed);
-  if (kind === "sock_common") return pointer(kind, { nullable: true, id: a.newId() });
-  return pointer(kind);
-}
-
-function storeContext(
-  a: Analysis,
-  base: number,
-  held: RegisterState,
-  offset: number,
-  size: number,
-): void {
-  checkContextPointer(a, base, held);
-  if (((a.context?.writes[offset] ?? 0) & size) === 0)
-    refuseContext(a, base, offset, size, "written");
-  a.facts.reach(a.slot, regions.context);
-}
-
-function refuseContext(
-  a: Analysis,
-  base: number,
-  offset: number,
-  size: number,
-  verb: "read" | "written",
-): never {
-  const rules = a.context;
-  if (rules === undefined || offset < 0 || offset >= rules.bytes)
-    a.refuse(
-      "CONTEXT_ACCESS",
-      `${size} bytes at context offset ${offset} are ${verb}, and the context has bytes 0 to ${(rules?.bytes ?? 0) - 1}`,
-      undefined,
-      [base],
-    );
-  const field = fieldAt(rules, offset);
-  const sizes = (verb === "read" ? rules.reads : rules.writes)[offset]!;
-  const allowed = [1, 2, 4, 8].filter((one) => (sizes & one) !== 0);
-  a.refuse(
-    "CONTEXT_ACCESS",
-    allowed.length > 0
-      ? `${field} (offset ${offset}) cannot be ${verb} with ${size} bytes${verb === "read" && (sizes & size) !== 0 ? ", sign-extended" : ""}`
-      : `${field} (${size} bytes at offset ${offset}) cannot be ${verb} by programs of type ${a.program.type}`,
-    allowed.length > 0 ? `use ${allowed.join(", ")} bytes, zero-extended` : undefined,
     [base],
   );
 }

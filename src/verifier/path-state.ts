@@ -1,3 +1,5 @@
+import { whereText } from "./describe-place.ts";
+import type { VerifiableProgram } from "./program.ts";
 import { pointer, type RegisterState, uninitialised } from "./register-state.ts";
 import type { StackSlot } from "./stack-state.ts";
 
@@ -130,10 +132,14 @@ export interface Reference {
 }
 
 /** What is wrong about a reference that is still held, for messages. */
-export function heldText({ slot, lock }: Reference): string {
+export function heldText(
+  program: Pick<VerifiableProgram, "lines">,
+  { slot, lock }: Reference,
+): string {
+  const where = whereText(program, slot);
   return lock === undefined
-    ? `what the call at ${slot} reserved is not given back`
-    : `the spin lock taken at ${slot} is still held`;
+    ? `what the call at ${where} reserved is not given back`
+    : `the spin lock taken at ${where} is still held`;
 }
 
 /** Everything known at one point of one path. */

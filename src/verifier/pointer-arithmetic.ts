@@ -39,7 +39,7 @@ export function pointerAlu(
     a.refuse(
       "POINTER_ARITHMETIC",
       `r${dstRegister} and r${srcRegister} are both pointers, and only their difference has a meaning`,
-      undefined,
+      "add a number to one of them",
       [dstRegister, srcRegister as number],
     );
   }
@@ -76,7 +76,7 @@ function checkOperation(
       `r${register} is a pointer that arithmetic may not change`,
       base.kind === "packet_end"
         ? "add to the pointer that is compared with it instead"
-        : undefined,
+        : "use it as it is",
       [register],
     );
   if (op !== "add" && op !== "sub")
@@ -87,9 +87,12 @@ function checkOperation(
       [register],
     );
   if (op === "sub" && !pointerFirst)
-    a.refuse("POINTER_ARITHMETIC", `pointer r${register} is subtracted from a number`, undefined, [
-      register,
-    ]);
+    a.refuse(
+      "POINTER_ARITHMETIC",
+      `pointer r${register} is subtracted from a number`,
+      "subtract the number from the pointer",
+      [register],
+    );
   if (op === "sub" && base.kind === "stack")
     a.refuse(
       "POINTER_ARITHMETIC",

@@ -3,7 +3,7 @@ export class Refusal extends Error {
   readonly code: string;
   readonly slot: number;
   override readonly cause: string;
-  readonly fix: string | undefined;
+  readonly fix: string;
   /** Numbers of the registers that matter, as they are at `slot`. */
   readonly registers: readonly number[];
 
@@ -11,7 +11,7 @@ export class Refusal extends Error {
     code: string,
     slot: number,
     cause: string,
-    fix: string | undefined,
+    fix: string,
     registers: readonly number[],
   ) {
     super(cause);

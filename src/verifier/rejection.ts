@@ -17,8 +17,8 @@ export interface Rejection {
   readonly registers: readonly string[];
   /** What is wrong, in a sentence without a full stop. */
   readonly cause: string;
-  /** What would mend it, where something would. */
-  readonly fix: string | undefined;
+  /** What would mend it. */
+  readonly fix: string;
   /** For `Result`: all of it in one line. */
   readonly message: string;
 }
@@ -28,7 +28,7 @@ export function rejection(parts: Omit<Rejection, "message">): Rejection {
   const { object, program, slot, instruction, source, cause, fix } = parts;
   const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
   const where = `${object}, program ${program}, instruction ${slot} (${instruction}${line})`;
-  return { ...parts, message: `${where}: ${cause}${fix === undefined ? "" : `; ${fix}`}` };
+  return { ...parts, message: `${where}: ${cause}; ${fix}` };
 }
 
 /** The error of a load that a rejection ends: what is wrong in one line, with the rest as its detail. */
@@ -48,7 +48,7 @@ export function formatRejection(one: Rejection): string {
   lines.push(`  instruction ${slot}: ${instruction}`);
   for (const register of registers) lines.push(`    ${register}`);
   lines.push(`  ${sentence(cause)}`);
-  if (fix !== undefined) lines.push(`  To mend it: ${fix}.`);
+  lines.push(`  To mend it: ${fix}.`);
   return lines.join("\n");
 }
 

@@ -1,4 +1,5 @@
 import type { Analysis } from "./analysis.ts";
+import { whereText } from "./describe-place.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { mapOf } from "./program.ts";
 import type { RegisterState } from "./register-state.ts";
@@ -39,11 +40,16 @@ export function checkSpinLock(
     return;
   }
   if (current === undefined)
-    a.refuse("SPIN_LOCK", "a spin lock is freed, and none is held", undefined, [register]);
+    a.refuse(
+      "SPIN_LOCK",
+      "a spin lock is freed, and none is held",
+      "call bpf_spin_lock first, on every path",
+      [register],
+    );
   if (current.lock!.target !== held.target || current.lock!.value !== value)
     a.refuse(
       "SPIN_LOCK",
-      `r${register} points to another spin lock than the one taken at ${current.slot}`,
+      `r${register} points to another spin lock than the one taken at ${whereText(a.program, current.slot)}`,
       "free the lock through the pointer that it was taken by",
       [register],
     );
@@ -56,7 +62,7 @@ export function refuseUnderLock(a: Analysis, callee: string): void {
   if (lock === undefined) return;
   a.refuse(
     "SPIN_LOCK",
-    `${callee} is called while the spin lock taken at ${lock.slot} is held`,
+    `${callee} is called while the spin lock taken at ${whereText(a.program, lock.slot)} is held`,
     "call bpf_spin_unlock first",
   );
 }

@@ -1,4 +1,5 @@
 import type { Analysis } from "./analysis.ts";
+import { bytesText } from "./describe-place.ts";
 import type { Frame } from "./path-state.ts";
 import {
   constantOf,
@@ -58,7 +59,7 @@ export function stackSpan(
   if (low < -frameBytes || high + size > 0)
     a.refuse(
       "STACK_BOUNDS",
-      `${size} bytes at stack offset ${low === high ? low : `${low} to ${high}`} are outside of the frame, which is -${frameBytes} to -1`,
+      `${bytesText(size)} at stack offset ${low === high ? low : `${low} to ${high}`} ${size === 1 ? "is" : "are"} outside of the frame, which is -${frameBytes} to -1`,
       high + size > 0
         ? beyondFix(base, high, size)
         : `use at most ${frameBytes} bytes of stack a function, or keep the data in a map`,
@@ -71,7 +72,7 @@ export function stackSpan(
 
 function beyondFix(base: number, high: number, size: number): string {
   return high < 0
-    ? `what r${base} points to has ${-high} bytes up to the frame's end: make it ${size} bytes`
+    ? `what r${base} points to has ${-high} bytes up to the frame's end: make it ${bytesText(size)}`
     : "use negative offsets from r10";
 }
 
@@ -159,7 +160,7 @@ export function writeStack(
   if (isPointer(value) && size !== 8 && low === span.high)
     a.refuse(
       "STACK_POINTER_SPILL",
-      `${size} bytes of a pointer are stored on the stack`,
+      `only ${bytesText(size)} of a pointer would be stored on the stack`,
       "store all 8 bytes",
       source === undefined ? [] : [source],
     );
@@ -230,7 +231,7 @@ export function refusePartOfPointer(a: Analysis, span: StackSpan, size: number):
   if (slot?.register !== undefined && isPointer(slot.register))
     a.refuse(
       "STACK_POINTER_FILL",
-      `${size} bytes are loaded of a pointer that was stored at stack offset ${span.low - byteOf(span.low)}`,
+      `only ${bytesText(size)} would be loaded of a pointer that was stored at stack offset ${span.low - byteOf(span.low)}`,
       "load all 8 bytes",
     );
 }

@@ -117,7 +117,11 @@ export function doInstruction(
 
 function callHelper(a: Analysis, helper: HelperSignature | undefined): number {
   if (helper === undefined || !helper.types.includes(a.program.type))
-    a.refuse("CALL_REGISTER", "the helper called is none that this program type may call");
+    a.refuse(
+      "CALL_REGISTER",
+      "the helper called is none that this program type may call",
+      "call one of those that weir feature lists for the type",
+    );
   checkHeld(a, helper);
   if (helper.callback !== undefined) {
     a.facts.bounded = false;
@@ -134,8 +138,8 @@ function checkHeld(a: Analysis, helper: HelperSignature): void {
   if (held !== undefined && helper.tailCall)
     a.refuse(
       "REFERENCE_LEAK",
-      `a tail call may end the program, and ${heldText(held)}`,
-      "submit or discard it first",
+      `a tail call may end the program, and ${heldText(a.program, held)}`,
+      held.lock === undefined ? "submit or discard it first" : "call bpf_spin_unlock first",
     );
 }
 
@@ -200,10 +204,18 @@ function linkedDistance(
 
 function checkImmediate(a: Analysis, op: Alu["op"], width: 32 | 64, immediate: number): void {
   if (immediate === 0 && (op === "div" || op === "mod" || op === "sdiv" || op === "smod"))
-    a.refuse("DIVISION_BY_ZERO", "divides by the constant 0");
+    a.refuse(
+      "DIVISION_BY_ZERO",
+      "divides by the constant 0",
+      "divide by a number that is not 0; a register that holds 0 gives 0",
+    );
   const shift = op === "lsh" || op === "rsh" || op === "arsh";
   if (shift && (immediate < 0 || immediate >= width))
-    a.refuse("INVALID_SHIFT", `shifts a ${width}-bit number by ${immediate}`, `0 to ${width - 1}`);
+    a.refuse(
+      "INVALID_SHIFT",
+      `shifts a ${width}-bit number by ${immediate}`,
+      `shift by 0 to ${width - 1}`,
+    );
 }
 
 function byteOrder(
@@ -272,7 +284,7 @@ function loadPacket(a: Analysis, index: number | undefined): void {
   if (held !== undefined)
     a.refuse(
       "REFERENCE_LEAK",
-      `a packet load may end the program, and ${heldText(held)}`,
+      `a packet load may end the program, and ${heldText(a.program, held)}`,
       held.lock === undefined ? "submit or discard it first" : "call bpf_spin_unlock first",
     );
   for (let r = 1; r <= 5; r++) a.write(r, uninitialised);

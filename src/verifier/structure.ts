@@ -21,17 +21,16 @@ export interface MapShape {
   readonly spinLock?: number | undefined;
 }
 
-/** Which helpers an engine has, and which of them this program's type may call. */
-export interface HelperRules {
-  readonly allowed: ReadonlySet<number>;
-  /** Names of all there are, for messages. */
-  readonly names: ReadonlyMap<number, string>;
-}
+/** All helpers that an engine has, by id, and the program types that may call each. */
+export type HelperRules = ReadonlyMap<
+  number,
+  { readonly name: string; readonly types: readonly ProgramType[] }
+>;
 
 interface Problem {
   readonly code: `PROGRAM_${string}`;
   readonly what: string;
-  readonly fix?: string;
+  readonly fix: string;
 }
 
 /** A fault of a program's structure: `PROGRAM_*`, and the slot it is at. */
@@ -39,7 +38,7 @@ export interface StructureProblem {
   readonly slot: number;
   readonly code: string;
   readonly what: string;
-  readonly fix: string | undefined;
+  readonly fix: string;
 }
 
 /** Types that see the packet through the legacy packet instructions: `may_access_skb`. */
@@ -65,7 +64,7 @@ export function findStructureProblem(
     const range = { start: starts[current]!, end: ends[current]! };
     const forbidden = helpers && forbiddenInstruction(program.type, instructions[slot]!, helpers);
     const problem = forbidden ?? checkShape(program, slot, range);
-    if (problem !== undefined) return { fix: undefined, ...problem, slot };
+    if (problem !== undefined) return { ...problem, slot };
   }
   return undefined;
 }
@@ -196,6 +195,7 @@ function outside(verb: string, target: number, length: number): Problem {
   return {
     code: "PROGRAM_JUMP_OUTSIDE",
     what: `${verb} to ${target}, and the program has instructions 0 to ${length - 1}`,
+    fix: "jump and call within the program",
   };
 }
 
@@ -216,6 +216,7 @@ function checkMap(
     return {
       code: "PROGRAM_MAP",
       what: `names map ${instruction.map}, and there are ${maps.length} maps`,
+      fix: "name a map that there is, counted from 0",
     };
   if (type === "socket" && map.spinLock !== undefined)
     return {
@@ -234,16 +235,18 @@ function checkMap(
   return {
     code: "PROGRAM_MAP_VALUE",
     what: `takes the address of byte ${instruction.offset} of map ${map.name}, whose value has ${map.valueSize} bytes`,
+    fix: `stay within bytes 0 to ${map.valueSize - 1}`,
   };
 }
 
 function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Problem | undefined {
-  if (helpers.allowed.has(id)) return undefined;
-  const name = helpers.names.get(id);
-  if (name !== undefined)
+  const helper = helpers.get(id);
+  if (helper?.types.includes(type)) return undefined;
+  if (helper !== undefined)
     return {
       code: "PROGRAM_HELPER_NOT_ALLOWED",
-      what: `calls bpf_${name} (helper ${id}), which programs of type ${type} may not call`,
+      what: `calls bpf_${helper.name} (helper ${id}), which programs of type ${type} may not call`,
+      fix: `programs of type ${helper.types.join(", ")} may: change the section, or do without it`,
     };
   const unavailable = unavailableHelpers.get(id);
   if (unavailable !== undefined)
@@ -251,6 +254,12 @@ function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Probl
       code: "PROGRAM_HELPER_UNAVAILABLE",
       what: `calls bpf_${unavailable.name} (helper ${id}), which ${unavailable.reason}: it is not available in user space`,
       fix: "weir feature lists the helpers there are",
+    };
+  if (id <= 0)
+    return {
+      code: "PROGRAM_HELPER_UNKNOWN",
+      what: `calls helper ${id}, which is none: so does a call of a function that is declared and not defined`,
+      fix: "define the function in the same file, as static, or include what declares the helper",
     };
   return {
     code: "PROGRAM_HELPER_UNKNOWN",

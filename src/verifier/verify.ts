@@ -7,7 +7,7 @@ import { firstUnreachable, meetingSlots } from "./control-flow.ts";
 import { describeRegister } from "./describe-register.ts";
 import { Explorer, type ProgramShape } from "./explore.ts";
 import { type GlobalFunction, globalFunctions } from "./global-function.ts";
-import type { HelperSignature } from "./helper-signature.ts";
+import { type HelperSignature, helperName } from "./helper-signature.ts";
 import { liveRegisters } from "./live-registers.ts";
 import { lineAt, VerifierLog } from "./log.ts";
 import { newFrame, PathState } from "./path-state.ts";
@@ -46,15 +46,26 @@ export function verify(
 ): Result<Verified, Rejection> {
   const { instructions } = program;
   if (instructions.length === 0)
-    return err(reject(program, 0, "PROGRAM_EMPTY", "there are no instructions", undefined, []));
+    return err(
+      reject(
+        program,
+        helpers,
+        0,
+        "PROGRAM_EMPTY",
+        "there are no instructions",
+        "end every program with exit",
+        [],
+      ),
+    );
   const fault = findStructureProblem(program, undefined);
   if (fault !== undefined)
-    return err(reject(program, fault.slot, fault.code, fault.what, fault.fix, []));
+    return err(reject(program, helpers, fault.slot, fault.code, fault.what, fault.fix, []));
   const unreachable = firstUnreachable(instructions);
   if (unreachable !== undefined)
     return err(
       reject(
         program,
+        helpers,
         unreachable,
         "UNREACHABLE_CODE",
         "no jump, call or fall-through comes here",
@@ -76,7 +87,7 @@ export function verify(
     log?.refused(analysis, thrown.cause);
     log?.end(facts.visited, facts.checkpoints);
     const { slot, code, cause, fix, registers } = thrown;
-    return err(reject(program, slot, code, cause, fix, describe(analysis, registers)));
+    return err(reject(program, helpers, slot, code, cause, fix, describe(analysis, registers)));
   }
   log?.end(facts.visited, facts.checkpoints);
   const deep = tooDeep(instructions, helpers, facts.stackBytes);
@@ -84,6 +95,7 @@ export function verify(
     return err(
       reject(
         program,
+        helpers,
         deep.slot,
         "STACK_DEPTH",
         deep.cause,
@@ -157,22 +169,24 @@ function describe(analysis: Analysis, registers: readonly number[]): string[] {
 
 function reject(
   program: VerifiableProgram,
+  helpers: ReadonlyMap<number, HelperSignature>,
   at: number,
   code: string,
   cause: string,
-  fix: string | undefined,
+  fix: string,
   registers: readonly string[],
 ): Rejection {
   const { instructions } = program;
   // The second half of a 16-byte instruction has no text of its own.
   const slot = instructions[at]?.kind === "second_slot" && at > 0 ? at - 1 : at;
   const instruction = instructions[slot];
+  const helper = (id: number): string | undefined => helperName(helpers, id);
   return rejection({
     code,
     object: program.object,
     program: program.name,
     slot,
-    instruction: instruction === undefined ? "nothing" : disassemble(instruction),
+    instruction: instruction === undefined ? "nothing" : disassemble(instruction, { helper }),
     source: lineAt(program.lines, slot),
     registers,
     cause,

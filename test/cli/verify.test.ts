@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { build } from "../object/clang.ts";
@@ -45,7 +46,7 @@ clang("verify tells a refusal whole, goes on with other programs, exit 1", async
     expect.stringMatching(/^ {2}\S*peek\.c:5: return \*\(\(volatile char \*\)/),
     "  instruction 1: r1 = *(u8 *)(r1 + 50)",
     "    r1: packet data, not compared with data_end yet",
-    "  Packet bytes 50 to 50 are accessed, and none is known to be there.",
+    "  Packet byte 50 is accessed, and none is known to be there.",
     "  To mend it: compare r1 + 51 with data_end before this, and leave where it is greater.",
   ]);
   expect(lines[7]).toMatch(/: program xdp_blocklist is accepted/);
@@ -114,8 +115,38 @@ clang("verify --log prints the trace before the verdict, --json line by line", a
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line));
-  expect(objects[0]).toEqual({ log: "0: R1=ctx() R10=fp0" });
+  expect(objects[0]).toEqual({ object: run[1], program: "bad", log: "0: R1=ctx() R10=fp0" });
   expect(objects.at(-1)).toMatchObject({ program: "bad", accepted: false });
+});
+
+clang("verify takes the type of programs whose section does not tell it", async () => {
+  const text = `#include <linux/bpf.h>
+__attribute__((section("mine"))) int p(struct __sk_buff *skb) { return skb->len; }
+`;
+  const file = build(folder.write("mine.c", text));
+  const without = await weir(["verify", file]);
+  expect(without).toMatchObject({ code: 1, stdout: "" });
+  expect(without.stderr).toContain(
+    `weir verify: ${file}, program p: section "mine" does not tell the program's type`,
+  );
+  const tc = await weir(["verify", file, "--type", "tc"]);
+  expect(tc).toMatchObject({ code: 0, stderr: "" });
+  const xdp = await weir(["verify", file, "--type", "xdp", "--json"]);
+  expect(xdp.code).toBe(0);
+  expect(JSON.parse(xdp.stdout)).toMatchObject({ type: "xdp" });
+});
+
+clang("verify names the file of a program that cannot be decoded", async () => {
+  const file = object();
+  const bytes = readFileSync(file);
+  // Its "r0 = 2" becomes an opcode that is none.
+  const at = bytes.indexOf(Buffer.from("b40000000200000095", "hex"));
+  expect(at).toBeGreaterThan(0);
+  bytes[at] = 0xff;
+  writeFileSync(file, bytes);
+  const { code, stderr } = await weir(["verify", file, "--program", "good"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(`weir verify: ${file}, program good, `);
 });
 
 for (const { title, args, code, error } of [

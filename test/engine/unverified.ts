@@ -20,11 +20,7 @@ export function linkUnverified(
   const decoded = decodeProgram(spec.bytecode);
   if (!decoded.ok) return decoded;
   const program: LinkedProgram = { name: spec.name, type, instructions: decoded.value, maps };
-  const all = [...helpers.values()];
-  const problem = findStructureProblem(program, {
-    allowed: new Set(all.filter(({ types }) => types.includes(type)).map(({ id }) => id)),
-    names: new Map(all.map(({ id, name }) => [id, name])),
-  });
+  const problem = findStructureProblem(program, helpers);
   return problem === undefined
     ? ok(program)
     : err(new Error(`${problem.code} at ${problem.slot}: ${problem.what}`));

@@ -23,7 +23,7 @@ test("a rejection says where, what the registers hold, why, and what would mend 
     "  filter.c:14: return eth->h_proto;",
     "  instruction 2: r0 = *(u8 *)(r2 + 13)",
     "    r2: packet data, not compared with data_end yet",
-    "  Packet bytes 13 to 13 are accessed, and none is known to be there.",
+    "  Packet byte 13 is accessed, and none is known to be there.",
     "  To mend it: compare r2 + 14 with data_end before this, and leave where it is greater.",
   ]);
   expect(verdict.error).toMatchObject({
@@ -46,7 +46,7 @@ test("the log has the kernel's form", () => {
     "1: (61) r3 = *(u32 *)(r1 +4)             ; R3=pkt_end()",
     "; return eth->h_proto; @ filter.c:14",
     "2: (71) r0 = *(u8 *)(r2 +13)",
-    "packet bytes 13 to 13 are accessed, and none is known to be there",
+    "packet byte 13 is accessed, and none is known to be there",
     "processed 3 insns, 0 states kept",
   ]);
 });

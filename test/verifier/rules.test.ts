@@ -14,6 +14,7 @@ for (const { rule, type, more, accepted, refused, code, says } of ruleCases)
     if (bad.ok) return expect.fail(`accepted:\n${refused}`);
     expect(bad.error.code, bad.error.message).toBe(code);
     expect(bad.error.message).toMatch(says);
+    expect(bad.error.fix).not.toBe("");
     return undefined;
   });
 

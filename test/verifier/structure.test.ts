@@ -1,16 +1,14 @@
 import { expect, test } from "vitest";
 import { assemble } from "../../src/isa/assembler.ts";
-import type { ProgramType } from "../../src/object/object-spec.ts";
+import { type ProgramType, programTypes } from "../../src/object/object-spec.ts";
 import { findStructureProblem, type MapShape } from "../../src/verifier/structure.ts";
 
-const helpers = {
-  allowed: new Set([1, 5]),
-  names: new Map([
-    [1, "map_lookup_elem"],
-    [5, "ktime_get_ns"],
-    [44, "xdp_adjust_head"],
-  ]),
-};
+/** All types may call the first two, and only tc programs the third. */
+const helpers = new Map<number, { name: string; types: readonly ProgramType[] }>([
+  [1, { name: "map_lookup_elem", types: programTypes }],
+  [5, { name: "ktime_get_ns", types: programTypes }],
+  [44, { name: "xdp_adjust_head", types: ["tc"] }],
+]);
 const counters: MapShape = { name: "counters", type: "array", valueSize: 16, maxEntries: 1 };
 const table: MapShape = { name: "table", type: "hash", valueSize: 16, maxEntries: 1 };
 const many: MapShape = { name: "many", type: "array", valueSize: 16, maxEntries: 2 };

@@ -49,7 +49,7 @@ export const flowRules: readonly RuleCase[] = [
     accepted: `${lookup(1)}\nif r0 == 0 goto out\nr6 = 0\nl: r1 = r0\nr1 += r6\nr2 = *(u8 *)(r1 + 0)\nr6 += 1\nif r6 != 32 goto l\n${out}`,
     refused: `${lookup(1)}\nif r0 == 0 goto out\nr6 = 0\nl: r1 = r0\nr1 += r6\nr2 = *(u8 *)(r1 + 0)\nr6 += 1\nif r6 != 33 goto l\n${out}`,
     code: "MAP_VALUE_BOUNDS",
-    says: /bytes 32 to 32/,
+    says: /byte 32 is accessed/,
   },
   {
     rule: "paths that meet are covered only by what they relied on",

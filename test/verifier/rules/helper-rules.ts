@@ -4,6 +4,10 @@ import { lookup, out, type RuleCase } from "./rule-case.ts";
 const digits =
   "*(u64 *)(r10 - 8) = 0\n*(u64 *)(r10 - 16) = 0\nr1 = r10\nr1 += -16\nr2 = 8\nr3 = 0\nr4 = r10";
 
+/** A map and a key of it. */
+const key = "*(u64 *)(r10 - 8) = 0\nr1 = map_by_fd(1) ll\nr2 = r10\nr2 += -8";
+const tailCall = "r1 = r7\nr2 = map_by_fd(5) ll\nr3 = 0\ncall 12";
+
 export const helperRules: readonly RuleCase[] = [
   {
     rule: "a helper's key is readable memory of the key's size",
@@ -73,7 +77,7 @@ export const helperRules: readonly RuleCase[] = [
     refused:
       "r1 = map_by_fd(3) ll\nr2 = 16\nr3 = 0\ncall 131\nif r0 == 0 goto l\n*(u64 *)(r0 + 8) = 1\nl: r0 = 0\nexit",
     code: "REFERENCE_LEAK",
-    says: /the call at 4 reserved is not given back/,
+    says: /the call at instruction 4 reserved is not given back/,
   },
   {
     rule: "what was given back is not used",
@@ -82,7 +86,7 @@ export const helperRules: readonly RuleCase[] = [
     refused:
       "r1 = map_by_fd(3) ll\nr2 = 16\nr3 = 0\ncall 131\nif r0 == 0 goto l\nr6 = r0\nr1 = r0\nr2 = 0\ncall 133\n*(u64 *)(r6 + 8) = 1\nl: r0 = 0\nexit",
     code: "NOT_A_POINTER",
-    says: /r6 is used as a pointer and holds a number/,
+    says: /r6 .*pointed to a record that bpf_ringbuf_discard took at instruction 9/,
   },
   {
     rule: "reserved memory has the size asked for",
@@ -135,6 +139,62 @@ export const helperRules: readonly RuleCase[] = [
     code: "HELPER_ARGUMENT",
     says: /takes in r3 a string constant that ends in a zero byte/,
   },
+  {
+    rule: "a helper's memory is no null pointer",
+    accepted: `${key}\ncall 1\nr0 = 0\nexit`,
+    refused: `${key}\nr2 = 0\ncall 1\nr0 = 0\nexit`,
+    code: "HELPER_ARGUMENT",
+    says: /takes in r2 the address of a key \(8 bytes\), and r2 is 0 \(NULL\); pass the address of a variable/,
+  },
+  {
+    rule: "a helper's memory is no number",
+    accepted: `${key}\ncall 1\nr0 = 0\nexit`,
+    refused: `r6 = *(u32 *)(r1 + 12)\n${key}\nr2 = r6\ncall 1\nr0 = 0\nexit`,
+    code: "HELPER_ARGUMENT",
+    says: /and r2 holds a number; put it into a variable, and pass its address/,
+  },
+  {
+    rule: "the context is no memory to helpers",
+    accepted: `${key}\ncall 1\nr0 = 0\nexit`,
+    refused: `r6 = r1\n${key}\nr2 = r6\ncall 1\nr0 = 0\nexit`,
+    code: "HELPER_ARGUMENT",
+    says: /and the context is none; copy what is needed/,
+  },
+  {
+    rule: "a reserved record has a constant size",
+    accepted: record("", "16", "r1 = r0\nr2 = 0\ncall 133"),
+    refused: record("r6 = *(u32 *)(r1 + 12)", "r6", "r1 = r0\nr2 = 0\ncall 133"),
+    code: "HELPER_ARGUMENT",
+    says: /takes in r2 a number known at verification; reserve a constant size/,
+  },
+  {
+    rule: "a record is given back once",
+    accepted: record("", "16", "r6 = r0\nr1 = r0\nr2 = 0\ncall 132"),
+    refused: record("", "16", "r6 = r0\nr1 = r0\nr2 = 0\ncall 132\nr1 = r6\nr2 = 0\ncall 133"),
+    code: "HELPER_ARGUMENT",
+    says: /a reserved record, and r1 pointed to a record that bpf_ringbuf_submit took at instruction 9/,
+  },
+  {
+    rule: "a record is given back whole",
+    accepted: record("", "16", "r1 = r0\nr2 = 0\ncall 132"),
+    refused: record("", "16", "r0 += 8\nr1 = r0\nr2 = 0\ncall 132"),
+    code: "HELPER_ARGUMENT",
+    says: /pass the pointer that bpf_ringbuf_reserve returned, with nothing added/,
+  },
+  {
+    rule: "nothing is held over a tail call",
+    accepted: record("r7 = r1", "16", `r1 = r0\nr2 = 0\ncall 132\n${tailCall}`),
+    refused: record("r7 = r1", "16", `r6 = r0\n${tailCall}\nr1 = r6\nr2 = 0\ncall 132`),
+    code: "REFERENCE_LEAK",
+    says: /a tail call may end the program, and what the call at instruction 5 reserved is not given back/,
+  },
+  {
+    rule: "helpers are called by a number that is one",
+    accepted: "call 5\nr0 = 0\nexit",
+    refused: "call 0\nr0 = 0\nexit",
+    code: "PROGRAM_HELPER_UNKNOWN",
+    says: /a function that is declared and not defined/,
+  },
 ];
 
 /** bpf_snprintf of the format at this offset, with so many bytes of arguments. */
@@ -151,4 +211,9 @@ function formatted(offset: number, bytes: number): string {
     call 165
     r0 = 0
     exit`;
+}
+
+/** bpf_ringbuf_reserve of so many bytes, and what is done with them. */
+function record(before: string, size: string, body: string): string {
+  return `${before}\nr1 = map_by_fd(3) ll\nr2 = ${size}\nr3 = 0\ncall 131\nif r0 == 0 goto o\n${body}\no: r0 = 0\nexit`;
 }

@@ -15,7 +15,7 @@ export const mapRules: readonly RuleCase[] = [
     accepted: `${lookup(1)}\n*(u64 *)(r10 - 16) = r0\nr6 = r0\nif r6 == 0 goto out\nr1 = *(u64 *)(r10 - 16)\nr1 = *(u64 *)(r1 + 0)\n${out}`,
     refused: `${lookup(1)}\n*(u64 *)(r10 - 16) = r0\nr6 = r0\nif r6 != 0 goto out\nr1 = *(u64 *)(r10 - 16)\nr1 = *(u64 *)(r1 + 0)\n${out}`,
     code: "NOT_A_POINTER",
-    says: /holds a number/,
+    says: /r1 .*is null here: what bpf_map_lookup_elem returned at instruction 5 was compared with 0/,
   },
   {
     rule: "a pointer that may be null is not moved",
@@ -111,7 +111,7 @@ export const mapRules: readonly RuleCase[] = [
     accepted: locking("call 93\nr1 = r6\ncall 94"),
     refused: locking("call 93"),
     code: "REFERENCE_LEAK",
-    says: /the spin lock taken at 10 is still held; call bpf_spin_unlock on every path/,
+    says: /the spin lock taken at instruction 10 is still held; call bpf_spin_unlock on every path/,
     notInKernel: locksNeedBtf,
   },
   {
@@ -119,7 +119,7 @@ export const mapRules: readonly RuleCase[] = [
     accepted: locking("call 93\nr1 = r6\ncall 94\nr1 = r6\ncall 93\nr1 = r6\ncall 94"),
     refused: locking("call 93\nr1 = r6\ncall 93"),
     code: "SPIN_LOCK",
-    says: /bpf_spin_lock is called while the spin lock taken at 10 is held/,
+    says: /bpf_spin_lock is called while the spin lock taken at instruction 10 is held/,
     notInKernel: locksNeedBtf,
   },
   {

@@ -59,7 +59,7 @@ export const packetRules: readonly RuleCase[] = [
       ),
     refused: `r6 = r1\n${packetCheck(14)}\nr7 = r2\nr1 = r6\nr2 = 4\ncall 44\nr0 = *(u8 *)(r7 + 0)\n${out}`,
     code: "NOT_A_POINTER",
-    says: /r7 is used as a pointer and holds a number/,
+    says: /r7 .*pointed into the packet until bpf_xdp_adjust_head moved that, at instruction 9; load data/,
   },
   {
     rule: "data_end is only for compares",

@@ -57,4 +57,18 @@ export const pointerRules: readonly RuleCase[] = [
     code: "ATOMIC_TARGET",
     says: /works on the packet/,
   },
+  {
+    rule: "a 32-bit copy of a pointer is a number",
+    accepted: "r2 = r1\nr0 = *(u32 *)(r2 + 12)\nexit",
+    refused: "w2 = w1\nr0 = *(u32 *)(r2 + 12)\nexit",
+    code: "NOT_A_POINTER",
+    says: /r2 is used as a pointer, and holds a number since instruction 0 \(w2 = w1\)/,
+  },
+  {
+    rule: "a pointer is not subtracted from a number",
+    accepted: "r2 = r10\nr2 += -8\nr0 = 0\nexit",
+    refused: "r2 = 8\nr2 -= r10\nr0 = 0\nexit",
+    code: "POINTER_ARITHMETIC",
+    says: /subtract the number from the pointer/,
+  },
 ];

@@ -53,4 +53,19 @@ export const stackRules: readonly RuleCase[] = [
     code: "POINTER_OFFSET",
     says: /r0/,
   },
+  {
+    rule: "a pointer is stored whole",
+    accepted: "*(u64 *)(r10 - 8) = r1\nr0 = 0\nexit",
+    refused: "*(u32 *)(r10 - 8) = r1\nr0 = 0\nexit",
+    code: "STACK_POINTER_SPILL",
+    says: /only 4 bytes of a pointer would be stored/,
+  },
+  {
+    rule: "nothing is subtracted from the frame pointer",
+    accepted: "r2 = r10\nr2 += -8\n*(u64 *)(r2 + 0) = 0\nr0 = 0\nexit",
+    refused: "r2 = r10\nr2 -= 8\n*(u64 *)(r2 + 0) = 0\nr0 = 0\nexit",
+    code: "POINTER_ARITHMETIC",
+    says: /add a negative number instead/,
+    notInKernel: "it lets a privileged loader do so",
+  },
 ];

@@ -1,0 +1,20 @@
+import { lineAt } from "./log.ts";
+import type { VerifiableProgram } from "./program.ts";
+
+/** An instruction, for messages: `instruction 12 (filter.c:40)`. */
+export function whereText({ lines }: Pick<VerifiableProgram, "lines">, slot: number): string {
+  const line = lineAt(lines, slot);
+  if (line === undefined) return `instruction ${slot}`;
+  const { file } = line;
+  return `instruction ${slot} (${file.slice(file.lastIndexOf("/") + 1)}:${line.line})`;
+}
+
+/** `1 byte`, `8 bytes`. */
+export function bytesText(size: number): string {
+  return size === 1 ? "1 byte" : `${size} bytes`;
+}
+
+/** The subject of a sentence: `byte 12 is`, `bytes 12 to 15 are`. */
+export function bytesAre(first: number | bigint, last: number | bigint): string {
+  return first === last ? `byte ${first} is` : `bytes ${first} to ${last} are`;
+}

@@ -1,0 +1,168 @@
+import { disassemble } from "../isa/disassembler.ts";
+import type { Instruction } from "../isa/instruction.ts";
+import type { Analysis } from "./analysis.ts";
+import { whereText } from "./describe-place.ts";
+import { isNumber } from "./scalar-range.ts";
+import { type Place, placeFrame, placeRegister, placeSlot, registerPlace } from "./trace.ts";
+
+/** Why a register that is used as a pointer holds a number, and what to do about it. */
+export interface LostPointer {
+  /** The end of a sentence that begins with the register's name. */
+  readonly cause: string;
+  readonly fix: string;
+}
+
+/** Where a value was made, and what the path met on the way back to there. */
+interface Origin {
+  readonly step: number;
+  readonly instruction: Instruction;
+  /** Steps of helper calls behind it, the last first. */
+  readonly calls: readonly number[];
+}
+
+/**
+ * Follows the number in a register back along the path to what made it, to tell of a pointer that was
+ * one once: into a packet that has moved since, to a record that was given back, null, cut in half.
+ * Undefined where it was nothing of the kind.
+ */
+export function lostPointer(a: Analysis, register: number): LostPointer | undefined {
+  const origin = originOf(a, a.state.step, registerPlace(a.state.depth, register));
+  if (origin === undefined) return undefined;
+  const { instruction, step } = origin;
+  const at = whereText(a.program, a.trace.slot(step));
+  switch (instruction.kind) {
+    case "load":
+      return movedPacket(a, origin);
+    case "call_helper": {
+      const helper = a.helpers.get(instruction.id);
+      if (helper === undefined) return undefined;
+      const { range } = a.registers[register]!;
+      if (helper.returns?.endsWith("_or_null") && isNumber(range, 0n))
+        return {
+          cause: `is null here: what bpf_${helper.name} returned at ${at} was compared with 0`,
+          fix: "use it only where it is not 0: leave on the other branch",
+        };
+      return helper.returns === "reserved_memory_or_null" ? givenBack(a, origin) : undefined;
+    }
+    case "alu":
+    case "negate":
+    case "byte_order":
+    case "move_signed":
+      return {
+        cause: `holds a number since ${at} (${disassemble(instruction)})`,
+        fix: "keep the pointer as it is, in a 64-bit register or 8 bytes of the stack; only numbers may be added to it and subtracted",
+      };
+    default:
+      return undefined;
+  }
+}
+
+/** A pointer that was loaded from the context, and a call that made it none. */
+function movedPacket(a: Analysis, { step, instruction, calls }: Origin): LostPointer | undefined {
+  if (instruction.kind !== "load" || a.context?.pointers.get(instruction.offset) === undefined)
+    return undefined;
+  const base = originOf(
+    a,
+    a.trace.previous(step),
+    registerPlace(a.trace.depth(step), instruction.base),
+  );
+  // The context is made by nothing on the path.
+  if (base !== undefined) return undefined;
+  const call = calls.find((one) => helperAt(a, one)?.movesPacket);
+  if (call === undefined) return undefined;
+  return {
+    cause: `pointed into the packet until bpf_${helperAt(a, call)?.name} moved that, at ${whereText(a.program, a.trace.slot(call))}`,
+    fix: "load data and data_end again behind that call, and compare again",
+  };
+}
+
+/** A record that was reserved at the origin, and the call that took it. */
+function givenBack(a: Analysis, { step, calls }: Origin): LostPointer | undefined {
+  const call = calls.find((one) => {
+    const index = helperAt(a, one)?.arguments.indexOf("reserved_memory") ?? -1;
+    if (index < 0) return false;
+    const given = registerPlace(a.trace.depth(one), index + 1);
+    return originOf(a, a.trace.previous(one), given)?.step === step;
+  });
+  if (call === undefined) return undefined;
+  return {
+    cause: `pointed to a record that bpf_${helperAt(a, call)?.name} took at ${whereText(a.program, a.trace.slot(call))}`,
+    fix: "do this before, and submit or discard a record only once",
+  };
+}
+
+function helperAt({ instructions, trace, helpers }: Analysis, step: number) {
+  const instruction = instructions[trace.slot(step)];
+  return instruction?.kind === "call_helper" ? helpers.get(instruction.id) : undefined;
+}
+
+/** The step that made what a place holds after `last`; copies and spills are followed. */
+function originOf(a: Analysis, last: number, wanted: Place): Origin | undefined {
+  const { trace } = a;
+  let place = wanted;
+  const calls: number[] = [];
+  for (let step = last; step >= 0; step = trace.previous(step)) {
+    const instruction = a.instructions[trace.slot(step)] as Instruction;
+    if (trace.callback(step)) return undefined;
+    if (instruction.kind === "call_helper") calls.push(step);
+    const before = placeBefore(instruction, trace.depth(step), trace.stackPlace(step), place);
+    if (before === undefined) return { step, instruction, calls };
+    place = before;
+  }
+  return undefined;
+}
+
+/** Where the value was before a step; undefined: the step made it. */
+function placeBefore(
+  instruction: Instruction,
+  depth: number,
+  stackPlace: Place,
+  place: Place,
+): Place | undefined {
+  const isRegister = placeSlot(place) < 0;
+  const register = isRegister && placeFrame(place) === depth ? placeRegister(place) : -1;
+  switch (instruction.kind) {
+    case "alu": {
+      const { op, width, dst, src } = instruction;
+      if (register !== dst) return place;
+      if (op === "mov" && width === 64 && "register" in src)
+        return registerPlace(depth, src.register);
+      // Of a sum the pointer is most often the side that stays.
+      return width === 64 && (op === "add" || op === "sub") ? place : undefined;
+    }
+    case "load":
+      if (register !== instruction.dst) return place;
+      return stackPlace >= 0 ? stackPlace : undefined;
+    case "store":
+      if (stackPlace !== place) return place;
+      return "register" in instruction.src
+        ? registerPlace(depth, instruction.src.register)
+        : undefined;
+    case "move_signed":
+    case "negate":
+    case "byte_order":
+    case "load_immediate":
+    case "load_map":
+    case "load_map_value":
+    case "load_function":
+      return register === instruction.dst ? undefined : place;
+    case "atomic":
+      return instruction.fetch && register === (instruction.op === "cmpxchg" ? 0 : instruction.src)
+        ? undefined
+        : place;
+    case "call_helper":
+    case "call_register":
+    case "load_packet":
+      return register === 0 ? undefined : place;
+    case "call_local":
+      if (register === 0) return undefined;
+      // What a function was given.
+      return isRegister && placeFrame(place) === depth + 1
+        ? registerPlace(depth, placeRegister(place))
+        : place;
+    case "exit":
+      return place === registerPlace(depth - 1, 0) ? registerPlace(depth, 0) : place;
+    default:
+      return place;
+  }
+}
