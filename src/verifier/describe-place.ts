@@ -1,5 +1,17 @@
-import { lineAt } from "./log.ts";
+import type { SourceLine } from "../object/object-spec.ts";
 import type { VerifiableProgram } from "./program.ts";
+
+/** The source line an instruction comes from. */
+export function lineAt(lines: readonly SourceLine[], slot: number): SourceLine | undefined {
+  let low = 0;
+  let high = lines.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (lines[middle]!.slot <= slot) low = middle + 1;
+    else high = middle;
+  }
+  return lines[low - 1];
+}
 
 /** An instruction, for messages: `instruction 12 (filter.c:40)`. */
 export function whereText({ lines }: Pick<VerifiableProgram, "lines">, slot: number): string {

@@ -4,6 +4,7 @@ import type { Instruction } from "../isa/instruction.ts";
 import { rowOfForm } from "../isa/opcodes.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 import type { Analysis } from "./analysis.ts";
+import { lineAt } from "./describe-place.ts";
 import { helperName } from "./helper-signature.ts";
 import type { Frame } from "./path-state.ts";
 import { mapOf } from "./program.ts";
@@ -91,18 +92,6 @@ export class VerifierLog {
       if (held !== undefined && held !== this.#stack[slot]) parts.push(slotText(slot, held, a));
     return parts.join(" ");
   }
-}
-
-/** The source line an instruction comes from. */
-export function lineAt(lines: readonly SourceLine[], slot: number): SourceLine | undefined {
-  let low = 0;
-  let high = lines.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (lines[middle]!.slot <= slot) low = middle + 1;
-    else high = middle;
-  }
-  return lines[low - 1];
 }
 
 function instructionText(a: Analysis, slot: number): string {
