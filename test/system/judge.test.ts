@@ -19,14 +19,17 @@ const mostFrameBytes = 3520;
 const mostCaptured = 40;
 
 let packets: readonly Uint8Array[];
-const compared = { programs: 0, runs: 0, maps: 0 };
+const compared = { runs: 0, maps: 0 };
+/** File and name of each. */
+const judgedPrograms = new Set<string>();
 
 beforeAll(async () => {
   packets = [...Object.values(ours), ...(await capturedPackets())];
 });
 
 afterAll(() => {
-  const { programs, runs, maps } = compared;
+  const { runs, maps } = compared;
+  const programs = judgedPrograms.size;
   if (programs === 0) return;
   console.log(
     `kernel as judge: ${programs} programs, ${packets.length} packets, ${runs} comparisons of a program, a packet and an engine, ${maps} of a map`,
@@ -49,12 +52,14 @@ async function capturedPackets(): Promise<Uint8Array[]> {
 
 /**
  * Runs all programs of an object on all packets, in the kernel and on both engines. `timed` are maps
- * whose values hold the time, of which the kernel's clock and ours have two. Returns the kernel's runs.
+ * whose values hold the time, of which the kernel's clock and ours have two. `inKernel` is the same
+ * source in a form that libbpf reads. Returns the kernel's runs.
  */
 async function expectAsKernel(
   file: string,
   fillings: readonly Filling[] = [],
   timed: readonly string[] = [],
+  inKernel = file,
 ): Promise<readonly string[]> {
   const object = loadObject(readFileSync(file), file);
   if (!object.ok) throw object.error;
@@ -66,11 +71,11 @@ async function expectAsKernel(
   const types = new Map(object.value.programs.map(({ name, type }) => [name, type]));
   const runs = programs.flatMap((program) => packets.map((packet) => ({ program, packet })));
   const judged = { file, fillings, runs };
-  const expected = judgeInKernel(judged);
+  const expected = judgeInKernel({ ...judged, file: inKernel });
   const names = Object.keys(expected.maps).filter(
     (name) => !name.startsWith(".rodata") && name !== ".kconfig" && !timed.includes(name),
   );
-  compared.programs += programs.length;
+  for (const program of programs) judgedPrograms.add(`${file} ${program}`);
   for (const engine of engines) {
     const here = await judgeHere(judged, engine, names);
     for (const [i, { program }] of runs.entries()) {
@@ -104,14 +109,42 @@ for (const { name, fillings } of [
     ],
   },
   { name: "judge-code", fillings: [] },
+  { name: "judge-helpers", fillings: [] },
   { name: "tail-calls", fillings: [] },
 ])
   test(`the kernel gives each program of ${name}.c the same verdict, bytes and maps`, async () => {
     await expectAsKernel(buildProgram(name), fillings);
   });
 
+test("the kernel gives programs the same maps that are declared as libbpf and iproute2 did of old", async () => {
+  const fillings = [0, 2].map((index) => ({
+    map: "jumps",
+    key: Uint8Array.of(index, 0, 0, 0),
+    value: "target",
+  }));
+  const inKernel = buildProgram("judge-legacy");
+  await expectAsKernel(inKernel, fillings);
+  for (const form of ["-DLEGACY", "-DIPROUTE2"]) {
+    await expectAsKernel(buildProgram("judge-legacy", form), fillings, [], inKernel);
+    // Without BTF there is nothing but the section's bytes to tell what a map is.
+    await expectAsKernel(buildProgram("judge-legacy", form, "-g0"), fillings, [], inKernel);
+  }
+});
+
+for (const cpu of ["v1", "v2"])
+  test(`the kernel gives what clang builds for -mcpu=${cpu} the same verdict, bytes and maps`, async () => {
+    const own = buildProgram("judge-helpers", `-mcpu=${cpu}`);
+    await expectAsKernel(own);
+    const legacy = [`-mcpu=${cpu}`, "-DLEGACY", "-g0"];
+    const inKernel = buildProgram("judge-legacy", `-mcpu=${cpu}`);
+    await expectAsKernel(buildProgram("judge-legacy", ...legacy), [], [], inKernel);
+  });
+
 test("at least 40 programs of our own are judged", () => {
-  expect(compared.programs).toBeGreaterThanOrEqual(40);
+  // By name: what is built in several forms counts once.
+  const names = new Set([...judgedPrograms].map((judged) => judged.split(" ")[1]));
+  console.log(`kernel as judge: ${names.size} programs of our own`);
+  expect(names.size).toBeGreaterThanOrEqual(40);
 });
 
 /** Entries that make the filters act on the packets above. */

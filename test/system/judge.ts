@@ -79,8 +79,11 @@ export async function judgeHere(
   const answers = runs.map(({ program, packet }) => {
     const { returned, data, fault, events } = object.program(program).run(packet);
     for (const { map, bytes } of events) {
-      const from = object.map(map).type === "ringbuf" ? "" : kernelCpu;
-      records.set(map, [...(records.get(map) ?? []), `${from}=${toHex(bytes)}`]);
+      const shown =
+        object.map(map).type === "ringbuf"
+          ? `=${toHex(bytes)}`
+          : `${kernelCpu}=${toHex(paddedSample(bytes))}`;
+      records.set(map, [...(records.get(map) ?? []), shown]);
     }
     return fault === undefined ? `${returned} ${toHex(data)}` : `fault: ${fault.message}`;
   });
@@ -88,6 +91,13 @@ export async function judgeHere(
     kernelMaps.map((name) => [name, (records.get(name) ?? entriesOf(object, name)).sort()]),
   );
   return { runs: answers, maps };
+}
+
+/** A perf sample as the kernel writes it: with its length of 4 bytes in front a multiple of 8. */
+function paddedSample(bytes: Uint8Array): Uint8Array {
+  const padded = new Uint8Array(Math.ceil((bytes.length + 4) / 8) * 8 - 4);
+  padded.set(bytes);
+  return padded;
 }
 
 function entriesOf(object: LoadedObject, name: string): string[] {

@@ -7,8 +7,8 @@ import { type Running, scrape, startWeir, temporaryFolder } from "../support/pro
 const programs = fileURLToPath(new URL("./programs/", import.meta.url));
 
 /** Builds a program of `programs/`; the object's path. */
-export function buildProgram(name: string): string {
-  return build(`${programs}${name}.c`, "-mcpu=v3", "-Wall", "-Wextra", "-Werror");
+export function buildProgram(name: string, ...flags: string[]): string {
+  return build(`${programs}${name}.c`, "-mcpu=v3", "-Wall", "-Wextra", "-Werror", ...flags);
 }
 
 /** The names of a C enum, in order: labels for what a map counts by it. */
