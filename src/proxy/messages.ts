@@ -1,3 +1,4 @@
+import type { CaptureOrder } from "../filter/capture-tap.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
@@ -8,6 +9,8 @@ export interface WorkerStart {
   readonly plan: ProxyPlan;
   /** Its place in `plan.workers`. */
   readonly worker: number;
+  /** Captures that are under way: it takes part from its first packet on. */
+  readonly captures: readonly CaptureOrder[];
 }
 
 /** A `UserError` between threads. */

@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import type { CaptureOrder } from "../filter/capture-tap.ts";
 import { Counters } from "../filter/counters.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
@@ -93,6 +94,8 @@ class Supervisor implements RunningProxy {
   #released: Promise<unknown> = Promise.resolve();
   /** What is under way: applying, restarting and stopping do not mix. */
   #queue: Promise<unknown> = Promise.resolve();
+  /** Under way, by number: a worker that is started again joins them. */
+  readonly #captures = new Map<number, CaptureOrder>();
   #crashes: readonly number[] = [];
   #isStopping = false;
 
@@ -128,6 +131,8 @@ class Supervisor implements RunningProxy {
   }
 
   ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>> {
+    if (question.kind === "start_capture") this.#captures.set(question.order.id, question.order);
+    if (question.kind === "stop_capture") this.#captures.delete(question.id);
     const thread = this.#threads[worker];
     if (thread !== undefined) return thread.ask(question);
     return Promise.resolve(err(new UserError("WORKER_DIED", `worker ${worker}`, "it has ended")));
@@ -229,7 +234,8 @@ class Supervisor implements RunningProxy {
       onAccess: (lines) => this.#options.onAccess?.(lines),
       onDied: (cause) => this.#died(number, cause),
     };
-    const started = await WorkerThread.start(plan, number, events);
+    const captures = [...this.#captures.values()];
+    const started = await WorkerThread.start({ plan, worker: number, captures }, events);
     if (!started.ok) return started;
     this.#threads[number] = started.value.thread;
     return ok(started.value.bound);

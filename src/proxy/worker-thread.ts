@@ -43,10 +43,10 @@ export class WorkerThread {
   readonly #onAnswer = new Map<number, (answer: Answered) => void>();
   #questions = 0;
 
-  private constructor(plan: ProxyPlan, number: number, events: ThreadEvents) {
-    const workerData: WorkerStart = { plan, worker: number };
+  private constructor(start: WorkerStart, events: ThreadEvents) {
+    const { worker: number } = start;
     this.#number = number;
-    this.#thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
+    this.#thread = new Worker(workerFile, { workerData: start, name: `data worker ${number}` });
     this.#thread.on("message", (message: WorkerMessage) => this.#onMessage(message, events));
     this.#thread.on("error", (error) => {
       this.#cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -59,13 +59,12 @@ export class WorkerThread {
     );
   }
 
-  /** Starts worker number `number` of a plan: its listeners' addresses, once they are open. */
+  /** Starts a worker of a plan: its listeners' addresses, once they are open. */
   static async start(
-    plan: ProxyPlan,
-    number: number,
+    start: WorkerStart,
     events: ThreadEvents,
   ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
-    const thread = new WorkerThread(plan, number, events);
+    const thread = new WorkerThread(start, events);
     const started = await new Promise<Prepared>((resolve) => {
       thread.#onPrepared = resolve;
     });

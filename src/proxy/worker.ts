@@ -10,7 +10,7 @@ const port = parentPort;
 if (port === null) throw new Error("worker.ts runs as a worker thread only");
 
 const send = (message: WorkerMessage): void => port.postMessage(message);
-const { plan, worker } = workerData as WorkerStart;
+const { plan, worker, captures } = workerData as WorkerStart;
 
 const data = new DataWorker(plan, worker, {
   onFault: (report) => send({ kind: "fault", report }),
@@ -53,6 +53,7 @@ async function obey(message: ControlMessage): Promise<void> {
   }
 }
 
+for (const order of captures) data.answer({ kind: "start_capture", order });
 const started = await data.prepare(plan);
 if (started.ok) {
   await data.commit(0);

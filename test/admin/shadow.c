@@ -8,6 +8,10 @@
 #include <linux/udp.h>
 #include <bpf/bpf_helpers.h>
 
+#ifndef SHARED_ENTRIES
+#define SHARED_ENTRIES 1
+#endif
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16);
@@ -17,7 +21,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SHARED_ENTRIES);
 	__type(key, __u32);
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);

@@ -27,13 +27,13 @@ if (!isMainThread)
   );
 `;
 
-async function startSabotaged(port: number, metrics: number): Promise<Running> {
+async function startSabotaged(port: number, metrics: number, more = ""): Promise<Running> {
   const folder = temporaryFolder();
   onCleanUp(() => folder.remove());
   const config = folder.write(
     "weir.yaml",
     `version: 1
-metrics: { listen: "127.0.0.1:${metrics}" }
+${more}metrics: { listen: "127.0.0.1:${metrics}" }
 upstreams: { app: { echo: true } }
 listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:${port}", upstream: app }]
 `,
@@ -69,4 +69,29 @@ test("a data worker that dies is started again and counted; at the third death i
   expect(running.output()).toMatch(
     /"level":"fatal".*"cause":"worker 0 died, the third death in 10 s: Error: sabotage/,
   );
+});
+
+test("a capture goes on with a data worker that is started again", async () => {
+  const [port, metrics] = [await freePort(), await freePort()];
+  const folder = temporaryFolder();
+  onCleanUp(() => folder.remove());
+  const admin = `unix:${folder.path}/admin.sock`;
+  const running = await startSabotaged(port, metrics, `admin: { listen: "${admin}" }\n`);
+  const to = { host: "127.0.0.1", port };
+  const capture = start(process.execPath, [weirCommand, "capture", "--admin", admin]);
+  onCleanUp(() => capture.stop("SIGKILL"));
+  await capture.printed(/capturing/);
+  const first = await udpSocket();
+  first.send("x", to);
+  await capture.printed(new RegExp(`127\\.0\\.0\\.1[.:]${first.port} `));
+  (await udpSocket()).send("die", to);
+  await running.printed(/worker died and is started again/);
+  const second = await udpSocket();
+  // While the worker starts, datagrams meet nobody.
+  const timer = setInterval(() => second.send("y", to), 20);
+  onCleanUp(() => clearInterval(timer));
+  await capture.printed(new RegExp(`127\\.0\\.0\\.1[.:]${second.port} `));
+  clearInterval(timer);
+  expect((await capture.stop("SIGINT")).code).toBe(0);
+  expect(capture.output()).toMatch(/packets captured, 0 lost/);
 });
