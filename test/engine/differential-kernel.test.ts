@@ -1,12 +1,11 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { toHex } from "../../src/common/bytes.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
 import { encodeProgram } from "../../src/isa/codec.ts";
-import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import { mapTypes } from "../../src/object/object-spec.ts";
 import { Random } from "../packet/random.ts";
@@ -14,7 +13,7 @@ import { needing } from "../support/needing.ts";
 import { temporaryFolder } from "../support/processes.ts";
 import { arithmeticProgram, edgyBytes } from "./arithmetic-program.ts";
 import { EngineBench, spec, unwrap } from "./engine-bench.ts";
-import { prove, shown } from "./engine-pair.ts";
+import { type PairedCase, prove, save, savedCases, shown, shrink } from "./engine-pair.ts";
 import { structuredMaps, structuredProgram } from "./structured-program.ts";
 import { linkUnverified } from "./unverified.ts";
 
@@ -22,10 +21,7 @@ const test = needing("clang", "kernel bpf()");
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
 
-interface Case {
-  readonly program: readonly Instruction[];
-  readonly packet: Uint8Array;
-}
+type Case = Pick<PairedCase, "program" | "packet">;
 
 /** Maps of a structured program that is made for the kernel. */
 const mapNames = structuredMaps.slice(0, 3);
@@ -101,16 +97,43 @@ class FreshBench {
   }
 }
 
+const ours = { interpreter: new FreshBench(interpreter), jit: new FreshBench(jit) };
+
+/** What differs from the kernel's answer; undefined where nothing does, or the kernel refused it. */
+function differenceFrom(answer: string, one: Case, proven: boolean): string | undefined {
+  if (answer.startsWith("-")) return undefined;
+  const found = [
+    ours.interpreter.run(one, "checked"),
+    ours.jit.run(one, "checked"),
+    ours.jit.run(one, proven ? "proven" : "verified"),
+  ];
+  const wrong = found.find((result) => result !== answer);
+  return wrong === undefined ? undefined : `kernel: ${answer}\nours:   ${wrong}`;
+}
+
+/** Saves the smallest form that still differs, as the tests of both engines keep running it. */
+function saveSmallest(name: string, one: Case, proven: boolean): PairedCase {
+  const smallest = shrink({ ...one, type: "xdp" }, (smaller) => {
+    const [answer] = kernelRuns([smaller]);
+    return differenceFrom(answer!, smaller, proven) !== undefined;
+  });
+  save(name, "structured", smallest);
+  return smallest;
+}
+
+beforeAll(() => {
+  const source = fileURLToPath(new URL("run-in-kernel.c", import.meta.url));
+  const built = spawnSync("clang", ["-O1", source, "-o", runner], { encoding: "utf8" });
+  expect(built.status, built.stderr).toBe(0);
+});
+
 const total = 20_000;
+const seed = 618;
 /** Every so many programs run with the verifier's proof, which takes as long as all the rest. */
 const provenEvery = 10;
 
 test(`${total} programs: interpreter and JIT, with checks and without, do what the kernel's JIT does with what the kernel accepts`, () => {
-  const source = fileURLToPath(new URL("run-in-kernel.c", import.meta.url));
-  const built = spawnSync("clang", ["-O1", source, "-o", runner], { encoding: "utf8" });
-  expect(built.status, built.stderr).toBe(0);
-  const random = new Random(618);
-  const ours = { interpreter: new FreshBench(interpreter), jit: new FreshBench(jit) };
+  const random = new Random(seed);
   let accepted = 0;
   for (let done = 0; done < total; done += 1000) {
     const cases = Array.from({ length: 1000 }, (_, i) => ({
@@ -120,17 +143,21 @@ test(`${total} programs: interpreter and JIT, with checks and without, do what t
     const answers = kernelRuns(cases);
     expect(answers).toHaveLength(cases.length);
     for (const [i, one] of cases.entries()) {
-      const answer = answers[i]!;
-      if (answer.startsWith("-")) continue;
-      accepted++;
-      const found = [
-        ours.interpreter.run(one, "checked"),
-        ours.jit.run(one, "checked"),
-        ours.jit.run(one, i % provenEvery === 0 ? "proven" : "verified"),
-      ];
-      for (const result of found)
-        if (result !== answer) expect(result, shown({ ...one, type: "xdp" })).toBe(answer);
+      if (!answers[i]!.startsWith("-")) accepted++;
+      const proven = i % provenEvery === 0;
+      const difference = differenceFrom(answers[i]!, one, proven);
+      if (difference === undefined) continue;
+      const name = `kernel-${seed}-${done + i}.asm`;
+      const smallest = saveSmallest(name, one, proven);
+      expect.fail(`${difference}\nSmallest, saved as cases/${name}:\n${shown(smallest)}`);
     }
   }
   expect(accepted).toBeGreaterThan(total * 0.9);
 }, 900_000);
+
+for (const one of savedCases().filter(({ name }) => name.startsWith("kernel-")))
+  test(`the kernel's JIT and both engines agree on ${one.name}`, () => {
+    const [answer] = kernelRuns([one]);
+    expect(answer, "the kernel refuses it").not.toMatch(/^-/);
+    expect(differenceFrom(answer!, one, true)).toBeUndefined();
+  });

@@ -1,9 +1,10 @@
-import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import type { Instruction } from "../../src/isa/instruction.ts";
 import { Random } from "../packet/random.ts";
 import { edgyBytes } from "./arithmetic-program.ts";
 import { type CaseMaps, caseMaps } from "./case-maps.ts";
-import { EnginePair, type PairedCase, shown, shrink } from "./engine-pair.ts";
+import { assembled } from "./engine-bench.ts";
+import { EnginePair, type PairedCase, save, shown, shrink } from "./engine-pair.ts";
 import { flowProgram } from "./flow-program.ts";
 import { hostileProgram } from "./hostile-program.ts";
 import { structuredProgram } from "./structured-program.ts";
@@ -20,12 +21,9 @@ function compareEngines(
     const one = makeCase(new Random(seed), seed);
     const difference = pair.difference(one);
     if (difference === undefined) continue;
-    const smallest = shrink(one, pair);
+    const smallest = shrink(one, (smaller) => pair.difference(smaller) !== undefined);
     const name = `found-${seed}.asm`;
-    writeFileSync(
-      new URL(`cases/${name}`, import.meta.url),
-      `; maps ${maps}\n${shown(smallest)}\n`,
-    );
+    save(name, maps, smallest);
     expect.fail(
       `seed ${seed}: ${difference}\nSmallest, saved as cases/${name}: ${pair.difference(smallest)}\n${shown(smallest)}`,
     );
@@ -83,3 +81,17 @@ test("3,000 hostile programs fail at the same instruction for the same reason in
   for (const fault of ["none", "bad_access", "bad_pointer", "bad_argument", "read_only"])
     expect(seen.get(fault), fault).toBeGreaterThan(10);
 }, 240_000);
+
+test("what is saved of a difference is the instructions that make it", () => {
+  const packet = new Uint8Array(14);
+  const program = assembled("r0 = 7\nr2 = 5 ll\nr2 += 1\nr0 *= 3\nif r2 > 4 goto +0\nexit");
+  const multiplies = (one: PairedCase) => one.program.some(isMultiplication);
+  const smallest = shrink({ program, type: "xdp", packet }, multiplies);
+  const left = smallest.program.filter(({ kind }) => kind !== "jump");
+  expect(left.map(({ kind }) => kind)).toEqual(["alu", "exit"]);
+  expect(isMultiplication(left[0]!)).toBe(true);
+});
+
+function isMultiplication(instruction: Instruction): boolean {
+  return instruction.kind === "alu" && instruction.op === "mul";
+}

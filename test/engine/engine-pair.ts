@@ -1,4 +1,5 @@
-import { toHex } from "../../src/common/bytes.ts";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { parseHex, toHex } from "../../src/common/bytes.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
@@ -9,7 +10,8 @@ import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
 import type { Verified } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
-import { EngineBench, type Run, spec } from "./engine-bench.ts";
+import type { CaseMaps } from "./case-maps.ts";
+import { assembled, EngineBench, type Run, spec } from "./engine-bench.ts";
 import { linkUnverified } from "./unverified.ts";
 
 /** One program and its packet. */
@@ -127,8 +129,8 @@ function describe(run: Run): string {
 
 const nothing: Instruction = { kind: "jump", offset: 0, long: false };
 
-/** The case with as many instructions as possible made into nothing while the engines still differ. */
-export function shrink(one: PairedCase, pair: EnginePair): PairedCase {
+/** The case with as many instructions as possible made into nothing while it still `differs`. */
+export function shrink(one: PairedCase, differs: (smaller: PairedCase) => boolean): PairedCase {
   let smallest = one;
   for (let slot = 0; slot < one.program.length; slot++) {
     const instruction = smallest.program[slot]!;
@@ -137,12 +139,41 @@ export function shrink(one: PairedCase, pair: EnginePair): PairedCase {
     program[slot] = nothing;
     if (program[slot + 1]?.kind === "second_slot") program[slot + 1] = nothing;
     const smaller = { ...one, program };
-    if (pair.difference(smaller) !== undefined) smallest = smaller;
+    if (differs(smaller)) smallest = smaller;
   }
   return smallest;
 }
 
-/** For a message: what to save as a file under cases/. */
+/** Saves a case under cases/, where tests find it from now on. */
+export function save(name: string, maps: CaseMaps, one: PairedCase): void {
+  writeFileSync(new URL(`cases/${name}`, import.meta.url), `; maps ${maps}\n${shown(one)}\n`);
+}
+
+export interface SavedCase extends PairedCase {
+  readonly name: string;
+  readonly maps: CaseMaps;
+}
+
+/** All that have been saved. */
+export function savedCases(): SavedCase[] {
+  const folder = new URL("cases/", import.meta.url);
+  const names = readdirSync(folder).filter((name) => name.endsWith(".asm"));
+  return names.map((name) => {
+    const text = readFileSync(new URL(name, folder), "utf8");
+    const [, type] = /^; type (\w+)$/m.exec(text)!;
+    const [, packet] = /^; packet ([0-9a-f]*)$/m.exec(text)!;
+    const [, maps = "none"] = /^; maps (\w+)$/m.exec(text) ?? [];
+    return {
+      name,
+      maps: maps as CaseMaps,
+      program: assembled(text),
+      type: type as ProgramType,
+      packet: parseHex(packet!)!,
+    };
+  });
+}
+
+/** For a message, and what is saved. */
 export function shown({ program, type, packet }: PairedCase): string {
   return `; type ${type}\n; packet ${toHex(packet)}\n${disassembleProgram(program)}`;
 }
