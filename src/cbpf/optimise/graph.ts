@@ -88,27 +88,33 @@ export class Graph {
  * block.ts. Among blocks of one height, those found last by a walk that goes `jt` first come first.
  */
 function byHeight(root: Block): Block[] {
-  const heights = new Map<Block, number>();
   const levels: Block[][] = [];
   const entered = new Set<Block>([root]);
-  const path: { readonly block: Block; visited: number }[] = [{ block: root, visited: 0 }];
-  for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
-    const { block } = top;
-    const side = sides[top.visited++];
+  // Two stacks: the way from the root to where the walk is, and how many sides of each it has taken.
+  const path = [root];
+  const taken = [0];
+  for (let block = path.at(-1); block !== undefined; block = path.at(-1)) {
+    const top = path.length - 1;
+    const side = sides[taken[top]!++];
     if (side !== undefined) {
       const next = block[side];
       if (next === undefined || entered.has(next)) continue;
       entered.add(next);
-      path.push({ block: next, visited: 0 });
+      path.push(next);
+      taken.push(0);
       continue;
     }
     const { jt, jf } = block;
-    const height =
-      jt === undefined || jf === undefined ? 0 : Math.max(heights.get(jt)!, heights.get(jf)!) + 1;
-    heights.set(block, height);
-    levels[height] ??= [];
-    levels[height].push(block);
+    // Until all have their places, `index` is the height.
+    block.index = jt === undefined || jf === undefined ? 0 : Math.max(jt.index, jf.index) + 1;
+    const level = levels[block.index];
+    if (level === undefined) levels[block.index] = [block];
+    else level.push(block);
     path.pop();
+    taken.pop();
   }
-  return levels.reverse().flatMap((level) => level.reverse());
+  const blocks: Block[] = [];
+  for (const level of levels.reverse())
+    for (let i = level.length - 1; i >= 0; i--) blocks.push(level[i]!);
+  return blocks;
 }

@@ -1,7 +1,8 @@
 import type { Block } from "../block.ts";
 import { code } from "../opcode.ts";
 import { Dominators } from "./dominators.ts";
-import { Graph } from "./graph.ts";
+import { Graph, type Side } from "./graph.ts";
+import { type GroupedChains, groupTests } from "./group-tests.ts";
 import { numberBlock } from "./number-block.ts";
 import type { Pass, StepBudget } from "./pass.ts";
 import { pullUp } from "./pull-up.ts";
@@ -10,7 +11,7 @@ import { threadJumps } from "./thread-jumps.ts";
 import { ValueTable } from "./values.ts";
 
 /** What the passes of a phase may do in all: blocks to visit, steps along chains of tests. */
-const maxVisits = 400_000;
+const maxVisits = 1_000_000;
 const maxSteps = 8_000_000;
 
 /** Passes in a row that change nothing but the order of tests: they may turn in a circle. */
@@ -63,17 +64,26 @@ function runPhase(root: Block, alter: boolean): void {
 /** Pulls tests up wherever that is possible; true if it was. */
 function pullAll(pass: Pass, dominators: Dominators, budget: StepBudget): boolean {
   let isMoved = false;
-  const inEdges = pass.graph.inEdges();
   const own: Pass = {
     ...pass,
     changed: () => {
       isMoved = true;
     },
   };
+  let inEdges = pass.graph.inEdges();
+  const grouped = (side: Side): GroupedChains => {
+    const { chains, isMoved: isChanged } = groupTests(pass.graph, inEdges, side);
+    if (isChanged) {
+      isMoved = true;
+      inEdges = pass.graph.inEdges();
+    }
+    return chains;
+  };
+  const chains = { jt: grouped("jt"), jf: grouped("jf") };
   for (let i = pass.graph.blocks.length - 1; i >= 0; i--) {
     const block = pass.graph.blocks[i]!;
-    pullUp(own, dominators, inEdges[i]!, block, "jf", budget);
-    pullUp(own, dominators, inEdges[i]!, block, "jt", budget);
+    for (const side of ["jf", "jt"] as const)
+      pullUp(own, dominators, inEdges[i]!, block, side, chains[side], budget);
   }
   return isMoved;
 }

@@ -2,6 +2,7 @@ import type { Block } from "../block.ts";
 import { atomA, bitsMemory } from "./atoms.ts";
 import type { Dominators } from "./dominators.ts";
 import type { Graph, InEdge, Side } from "./graph.ts";
+import type { GroupedChains } from "./group-tests.ts";
 import type { Pass, StepBudget } from "./pass.ts";
 
 /** Where a block is referred to: one side of another. */
@@ -15,7 +16,8 @@ interface Place {
  * the order does not matter. Moves a test of the value that A has on the way in up to the front,
  * past tests that load another: then it needs no load of its own.
  *
- * `through` is the side by which the chain goes on: `jf` for `or`, `jt` for `and`.
+ * `through` is the side by which the chain goes on: `jf` for `or`, `jt` for `and`. `chains` are those
+ * of that side that are in order already.
  */
 export function pullUp(
   pass: Pass,
@@ -23,6 +25,7 @@ export function pullUp(
   inEdges: readonly InEdge[],
   block: Block,
   through: Side,
+  chains: GroupedChains,
   budget: StepBudget,
 ): void {
   const { graph } = pass;
@@ -43,18 +46,20 @@ export function pullUp(
   let place: Place | undefined;
   let different = member(block);
   while (different !== undefined && graph.value(different, atomA) === value) {
-    place = { block: different, side: through };
-    different = member(different[through]);
+    const end = chains.groupEnd(different);
+    place = { block: end, side: through };
+    different = member(end[through]);
   }
   if (different === undefined) return;
-  let before: Block = different;
+  let before = chains.endShared(different, block);
   let same = member(before[through]);
   while (same !== undefined && graph.value(same, atomA) !== value) {
-    before = same;
+    before = chains.endShared(same, block);
     same = member(before[through]);
   }
   if (same === undefined || usesMemory(graph, touched, [block, exit, same[through]])) return;
 
+  for (const moved of [block, before, same]) chains.breakUp(moved);
   before[through] = same[through];
   same[through] = different;
   if (place !== undefined) place.block[place.side] = same;
@@ -62,8 +67,8 @@ export function pullUp(
   pass.changed();
 }
 
-/** The value of A that all ways into a block bring. */
-function commonValue(graph: Graph, inEdges: readonly InEdge[]): number | undefined {
+/** The value of A that all ways into a block bring, if it is one. */
+export function commonValue(graph: Graph, inEdges: readonly InEdge[]): number | undefined {
   const first = inEdges[0];
   if (first === undefined) return undefined;
   const value = graph.value(first.from, atomA);
