@@ -81,6 +81,14 @@ export class Graph {
   value(block: Block, atom: number): number {
     return this.values[block.index * atomCount + atom]!;
   }
+
+  /** The number that all these ways into a block bring, if it is one. */
+  commonValue(inEdges: readonly InEdge[], atom: number): number | undefined {
+    const first = inEdges[0];
+    if (first === undefined) return undefined;
+    const value = this.value(first.from, atom);
+    return inEdges.every(({ from }) => this.value(from, atom) === value) ? value : undefined;
+  }
 }
 
 /**

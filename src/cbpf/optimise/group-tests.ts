@@ -1,7 +1,6 @@
 import type { Block } from "../block.ts";
 import { atomA, bitsMemory } from "./atoms.ts";
 import { type Graph, type InEdge, type Side, sides } from "./graph.ts";
-import { commonValue } from "./pull-up.ts";
 import { unknown } from "./values.ts";
 
 /**
@@ -111,7 +110,7 @@ function chainFrom(
 /** The tests of what A holds on the way in come first: they need no load. */
 function groupsOf(graph: Graph, into: readonly InEdge[], chain: readonly Block[]): Group[] {
   const groups = new Map<number, Block[]>();
-  const first = commonValue(graph, into);
+  const first = graph.commonValue(into, atomA);
   if (first !== undefined && first !== unknown) groups.set(first, []);
   for (const [i, member] of chain.entries()) {
     const value = graph.value(member, atomA);

@@ -29,7 +29,7 @@ export function pullUp(
   budget: StepBudget,
 ): void {
   const { graph } = pass;
-  const value = commonValue(graph, inEdges);
+  const value = graph.commonValue(inEdges, atomA);
   if (value === undefined || block.jt === undefined) return;
   const out: Side = through === "jf" ? "jt" : "jf";
   const exit = block[out];
@@ -65,14 +65,6 @@ export function pullUp(
   if (place !== undefined) place.block[place.side] = same;
   else for (const edge of inEdges) if (edge.from[edge.side] === block) edge.from[edge.side] = same;
   pass.changed();
-}
-
-/** The value of A that all ways into a block bring, if it is one. */
-export function commonValue(graph: Graph, inEdges: readonly InEdge[]): number | undefined {
-  const first = inEdges[0];
-  if (first === undefined) return undefined;
-  const value = graph.value(first.from, atomA);
-  return inEdges.every(({ from }) => graph.value(from, atomA) === value) ? value : undefined;
 }
 
 /** Whether scratch memory connects the tests with each other or with what follows. */
