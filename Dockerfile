@@ -1,6 +1,6 @@
-# The image of the sidecar. Three stages: the runtime is compiled with all dependencies; production
-# dependencies are installed on their own; the last stage has those, the sources and a user without a
-# name. The entry point is Node itself: no shell runs, and signals reach it as process 1.
+# The image of the sidecar. Three stages: runtime and sources are compiled with all dependencies;
+# production dependencies are installed on their own; the last stage has those, what was compiled and a
+# user without a name. The entry point is Node itself: no shell runs, and signals reach it as process 1.
 #
 # Node's version is that of the `node` development dependency, with which the tests run.
 FROM node:26.10.0-bookworm-slim AS build
@@ -8,9 +8,10 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 # --ignore-scripts: the `node` package would fetch what this image has.
 RUN npm ci --ignore-scripts
-COPY scripts/build-runtime.ts scripts/
+COPY scripts/build-runtime.ts scripts/build-package.ts scripts/
+COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
-RUN npm run build:runtime
+RUN npm run build:runtime && npm run prepack
 
 FROM node:26.10.0-bookworm-slim AS dependencies
 WORKDIR /app
@@ -20,16 +21,19 @@ RUN npm ci --omit=dev --ignore-scripts
 
 FROM node:26.10.0-bookworm-slim
 ENV NODE_ENV=production
+# Two heaps of the C library do for two busy threads; each more keeps memory that it does not use.
+ENV MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY package.json LICENSE README.md ./
 COPY bin ./bin
 COPY config ./config
 COPY filters ./filters
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY --from=build /app/src ./src
+COPY --from=build /app/dist ./dist
 USER 65532:65532
 EXPOSE 7070/tcp 7070/udp 9464/tcp
 HEALTHCHECK --interval=10s --timeout=2s --start-period=5s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:9464/live').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "bin/weir.js"]
+# Young objects get 1 MiB instead of 16: less memory, and no more time a packet (npm run bench:idle).
+ENTRYPOINT ["node", "--max-semi-space-size=1", "bin/weir.js"]
 CMD ["run", "-c", "config/container.yaml"]

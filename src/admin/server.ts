@@ -1,9 +1,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { z } from "zod";
+import { createServer } from "../common/http.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
@@ -17,7 +18,7 @@ import { listenOnSocket } from "./socket.ts";
 export interface AdminServerInput {
   readonly listen: { readonly path: string } | { readonly host: string; readonly port: number };
   /** What TCP clients must show; on a Unix socket only where it is set. */
-  readonly token: string | undefined;
+  readonly token: { current(): string } | undefined;
   readonly control: Control;
   /** Takes what went wrong with no client to tell: a bug, a socket's error. */
   readonly onError: (error: unknown) => void;
@@ -125,7 +126,7 @@ async function answer(
     response.setHeader("connection", "close");
     sendJson(response, statusOf(error), problemBody(error), limits);
   };
-  if (!isAuthorised(input.token, request.headers.authorization)) {
+  if (!isAuthorised(input.token?.current(), request.headers.authorization)) {
     response.setHeader("www-authenticate", "Bearer");
     refuse(
       new UserError(

@@ -3,8 +3,8 @@ import { defaultSocketPath } from "../admin/socket.ts";
 import { ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { parseAdminListen } from "../config/scalars.ts";
-import { readToken } from "./start-admin.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { readToken } from "./token-file.ts";
 
 /** Options of every command that asks a running proxy. */
 export interface ControlOptions {

@@ -3,10 +3,9 @@ import { Inventory } from "../admin/inventory.ts";
 import type { AdminServer } from "../admin/server.ts";
 import { startAdminServer } from "../admin/server.ts";
 import { defaultSocketPath, makeSocketFolder } from "../admin/socket.ts";
-import { err, ok, type Result } from "../common/result.ts";
-import { UserError } from "../common/user-error.ts";
+import { ok, type Result } from "../common/result.ts";
+import type { UserError } from "../common/user-error.ts";
 import type { Config } from "../config/config.ts";
-import { readBounded } from "../config/read-file.ts";
 import type { Follower, LoadedConfig } from "../config/reload.ts";
 import { Counters } from "../filter/counters.ts";
 import type { EventPump } from "../proxy/event-pump.ts";
@@ -14,11 +13,8 @@ import type { RunningProxy } from "../proxy/supervisor.ts";
 import { onCommit } from "./followers.ts";
 import { hostPort } from "./host-port.ts";
 import type { Log } from "./log.ts";
+import { TokenFile } from "./token-file.ts";
 import { version } from "./version.ts";
-
-/** Shorter ones can be guessed. */
-const minTokenLength = 16;
-const maxTokenBytes = 4096;
 
 /**
  * Starts the control API as the config says. Without a word in the config about where, a socket
@@ -32,7 +28,12 @@ export async function startAdmin(
 ): Promise<Result<AdminServer | undefined, UserError>> {
   const { listen, tokenFile } = config.admin;
   if (listen === "off") return ok(undefined);
-  const token = tokenFile === undefined ? ok(undefined) : readToken(tokenFile);
+  const token =
+    tokenFile === undefined
+      ? ok(undefined)
+      : TokenFile.open(tokenFile, (error) =>
+          log.error({ error: error.message }, "the token before holds on"),
+        );
   if (!token.ok) return token;
   const start = (where: { path: string } | { host: string; port: number }) =>
     startAdminServer({
@@ -49,21 +50,6 @@ export async function startAdmin(
   if (started.ok) return started;
   log.warn({ error: started.error.message }, "no control API: weir's commands will not reach it");
   return ok(undefined);
-}
-
-/** The token in a file: what is in it but white space around. */
-export function readToken(file: string): Result<string, UserError> {
-  const refuse = (what: string, fix?: string): Result<never, UserError> =>
-    err(new UserError("ADMIN_TOKEN", `token file ${file}`, what, fix));
-  const bytes = readBounded(file, maxTokenBytes);
-  if (!bytes.ok) return refuse(bytes.error.what, bytes.error.fix);
-  const token = Buffer.from(bytes.value).toString("latin1").trim();
-  if (!/^[\x21-\x7e]+$/.test(token) || token.length < minTokenLength)
-    return refuse(
-      `holds no token of ${minTokenLength} characters or more`,
-      `write one: openssl rand -hex 32 > ${file}`,
-    );
-  return ok(token);
 }
 
 /** What the control API of a running proxy works on, and what keeps that up with reloads. */

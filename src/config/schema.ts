@@ -203,7 +203,7 @@ export const configSchema = block({
     tokenFile: filePath
       .optional()
       .describe(
-        "A file with the token that clients must show. Needed where listen is an address and port, which anyone who reaches it could use. Relative to the config file.",
+        "A file with the token that clients must show. Needed where listen is an address and port, which anyone who reaches it could use. Read again when it changes. Relative to the config file.",
       ),
   })
     .prefault({})

@@ -1,6 +1,6 @@
-import { request } from "node:http";
 import { connect } from "node:net";
 import { isDeepStrictEqual } from "node:util";
+import { request } from "../common/http.ts";
 import type { Checked, Counters } from "../filter/counters.ts";
 import type { Address, HealthCheckPlan, UpstreamPlan } from "./plan.ts";
 

@@ -46,6 +46,10 @@ export interface AdminRig {
   stop(): Promise<void>;
 }
 
+function tokenOf(token: string | undefined): { current(): string } | undefined {
+  return token === undefined ? undefined : { current: () => token };
+}
+
 /** A proxy in this process, under a control API on a socket of its own. */
 export async function startAdminRig(
   options: { config?: string; token?: string; limits?: AdminLimits } = {},
@@ -81,7 +85,7 @@ export async function startAdminRig(
   const socket = `${folder.path}/admin.sock`;
   const server = await startAdminServer({
     listen: { path: socket },
-    token: options.token,
+    token: tokenOf(options.token),
     control,
     onError: (error) => errors.push(error),
     ...(options.limits === undefined ? {} : { limits: options.limits }),

@@ -1,6 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { commands } from "../../src/cli/commands.ts";
@@ -304,6 +304,12 @@ listeners:
   expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("token is missing") });
   const shown = await weir(["list", ...address, "--token-file", token]);
   expect(shown).toMatchObject({ code: 0, stderr: "" });
+  const next = place.write("next", "fedcba9876543210fedcba9876543210");
+  renameSync(next, token);
+  place.write("before", "0123456789abcdef0123456789abcdef");
+  const before = await weir(["list", ...address, "--token-file", `${place.path}/before`]);
+  expect(before).toMatchObject({ code: 1, stderr: expect.stringContaining("token is missing") });
+  expect(await weir(["list", ...address, "--token-file", token])).toMatchObject({ code: 0 });
   place.write("short", "secret");
   const short = await weir(["list", ...address, "--token-file", `${place.path}/short`]);
   expect(short.stderr).toMatch(/holds no token of 16 characters or more; write one: openssl/);

@@ -9,23 +9,9 @@ import {
   temporaryFolder,
   weirCommand,
 } from "../support/processes.ts";
+import { saboteur } from "../support/saboteur.ts";
 
 afterEach(cleanUp);
-
-/**
- * Loaded into every thread of the process: a data worker whose socket gets "die" throws, as a bug
- * would. Node tells of the sockets; Weir has no switch for this.
- */
-const saboteur = `
-import { subscribe } from "node:diagnostics_channel";
-import { isMainThread } from "node:worker_threads";
-if (!isMainThread)
-  subscribe("udp.socket", ({ socket }) =>
-    socket.on("message", (payload) => {
-      if (payload.toString() === "die") throw new Error("sabotage");
-    }),
-  );
-`;
 
 async function startSabotaged(port: number, metrics: number, more = ""): Promise<Running> {
   const folder = temporaryFolder();

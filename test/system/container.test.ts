@@ -31,7 +31,7 @@ plainTest("the image runs as 65532, by Node itself, and is asked for its health"
   const last = readDockerfile().at(-1)!.instructions;
   const text = (name: string): string | undefined => last.find((one) => one.name === name)?.text;
   expect(text("USER")).toBe("65532:65532");
-  expect(text("ENTRYPOINT")).toBe('["node", "bin/weir.js"]');
+  expect(text("ENTRYPOINT")).toBe('["node", "--max-semi-space-size=1", "bin/weir.js"]');
   expect(text("HEALTHCHECK")).toContain("/live");
 });
 

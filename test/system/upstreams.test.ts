@@ -11,6 +11,7 @@ import {
   temporaryFolder,
   weirCommand,
 } from "../support/processes.ts";
+import { saboteur } from "../support/saboteur.ts";
 
 afterEach(cleanUp);
 
@@ -29,18 +30,6 @@ async function server(name: string): Promise<{ port: number; isWell: boolean }> 
   state.port = (server.address() as AddressInfo).port;
   return state;
 }
-
-/** A data worker whose socket gets "die" throws, as a bug would. */
-const saboteur = `
-import { subscribe } from "node:diagnostics_channel";
-import { isMainThread } from "node:worker_threads";
-if (!isMainThread)
-  subscribe("udp.socket", ({ socket }) =>
-    socket.on("message", (payload) => {
-      if (payload.toString() === "die") throw new Error("sabotage");
-    }),
-  );
-`;
 
 /** Weir with a config that changes under it. */
 class Stage {

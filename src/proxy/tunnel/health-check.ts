@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
+import { createServer } from "../../common/http.ts";
 import { err, ok, type Result } from "../../common/result.ts";
 import type { Address } from "../plan.ts";
 

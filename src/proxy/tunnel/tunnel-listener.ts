@@ -17,7 +17,7 @@ import { type Forwarded, type PacketTally, Tally } from "../tally.ts";
 import { Arrival } from "./arrival.ts";
 import { bindSocket } from "./bind-socket.ts";
 import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
-import { HealthCheck } from "./health-check.ts";
+import type { HealthCheck } from "./health-check.ts";
 import { TunnelLanes } from "./lanes.ts";
 import { PeerTable } from "./peers.ts";
 import { SourcePorts } from "./source-ports.ts";
@@ -114,6 +114,8 @@ export class TunnelListener implements Listener {
     const { healthCheck } = this.#plan;
     // One of the workers answers for all: a worker that dies takes the process's readiness along.
     if (healthCheck !== undefined && cpu === 0) {
+      // Most workers need no HTTP.
+      const { HealthCheck } = await import("./health-check.ts");
       this.#healthCheck = new HealthCheck();
       const listening = await this.#healthCheck.listen(healthCheck);
       if (!listening.ok)
