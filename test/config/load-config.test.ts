@@ -62,15 +62,13 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:1", upstream: app, ingr
 });
 
 test("the shortest config gets every default", () => {
-  const config = parseConfig(
-    `version: 1
+  const text = `version: 1
 upstreams: { app: { echo: true } }
 listeners:
   - { name: u, protocol: udp, listen: "127.0.0.1:1", upstream: app }
   - { name: t, protocol: tcp, listen: "[::1]:1", upstream: app }
-`,
-    "t.yaml",
-  );
+`;
+  const config = parseConfig(text, "t.yaml");
   const listener = {
     upstream: "app",
     ingress: [],
@@ -86,6 +84,8 @@ listeners:
     value: {
       file: "t.yaml",
       files: ["t.yaml"],
+      text,
+      swaps: new Map(),
       accessLog: { sessions: "off", sample: 0.01, drops: false },
       watch: false,
       workers: 1,
