@@ -58,6 +58,8 @@ const existenceQuestions = [2, 8, 10, 12];
 
 /** `mov` of an immediate, 32 and 64 bits: what an answer of yes or no is compiled to. */
 const moves = [0xb4, 0xb7];
+/** And of an enum's value, whose upper half lies in the second slot of the instruction. */
+const lddw = 0x18;
 
 /**
  * Answers the CO-RE question of the instruction at byte `at` of `code`: the compiler's own answer
@@ -80,8 +82,10 @@ export function relocateCore(
     (record.kind <= lastFieldQuestion || stableQuestions.has(record.kind))
   )
     return undefined;
-  if (existenceQuestions.includes(record.kind) && moves.includes(code[at]!)) {
+  const isWide = code[at] === lddw && at + 16 <= code.length;
+  if (existenceQuestions.includes(record.kind) && (isWide || moves.includes(code[at]!))) {
     putU32le(code, at + 4, 0);
+    if (isWide) putU32le(code, at + 12, 0);
     return undefined;
   }
   const question = questions[record.kind] ?? `CO-RE question ${record.kind}`;

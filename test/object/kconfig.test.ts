@@ -46,11 +46,18 @@ test("the configuration is no variable that a user can set", () => {
   expect(object.maps.find(({ name }) => name === ".kconfig")).toMatchObject({ readOnly: true });
 });
 
-test("whether something of the kernel exists is answered with no, and of stable types with yes", async () => {
-  const file = build("core.c", "-DEXISTS");
-  const object = unwrap(loadObject(readFileSync(file), file));
-  const bench = unwrap(await Workbench.create());
-  const executable = unwrap(bench.prepare(object.programs[0]!, []));
-  // XDP_PASS only where the header's field exists and the kernel's does not.
-  expect(unwrap(bench.run(executable, new Uint8Array(64))).verdict).toEqual({ kind: "pass" });
-});
+for (const [asked, flag] of [
+  [
+    "a field of a struct of the kernel exists is answered with no, and of stable types with yes",
+    "-DEXISTS",
+  ],
+  ["a value of an enum of the kernel exists is answered with no", "-DENUM_EXISTS"],
+] as const)
+  test(`whether ${asked}`, async () => {
+    const file = build("core.c", flag);
+    const object = unwrap(loadObject(readFileSync(file), file));
+    const bench = unwrap(await Workbench.create());
+    const executable = unwrap(bench.prepare(object.programs[0]!, []));
+    // XDP_PASS only where the header's field exists and what is the kernel's does not.
+    expect(unwrap(bench.run(executable, new Uint8Array(64))).verdict).toEqual({ kind: "pass" });
+  });

@@ -15,6 +15,8 @@ struct sk_buff {
 	unsigned int data_len;
 } __attribute__((preserve_access_index));
 
+enum tcp_states { TCP_FIRST, TCP_SECRET = 99 };
+
 SEC("xdp")
 int program(struct xdp_md *context)
 {
@@ -23,7 +25,9 @@ int program(struct xdp_md *context)
 
 	if (data + 20 > end)
 		return XDP_DROP;
-#if defined(EXISTS)
+#if defined(ENUM_EXISTS)
+	return __builtin_preserve_enum_value(*(typeof(enum tcp_states) *)TCP_SECRET, 0) ? XDP_ABORTED : XDP_PASS;
+#elif defined(EXISTS)
 	if (__builtin_preserve_field_info(((struct sk_buff *)data)->data_len, 2))
 		return XDP_ABORTED;
 	return __builtin_preserve_field_info(((struct iphdr *)data)->total_length, 2) ? XDP_PASS : XDP_DROP;
