@@ -243,6 +243,8 @@ const ancillaryLoads: ReadonlyMap<number, readonly Instruction[]> = new Map<
   [ancillary.vlanTag, [loadField(a, 24)]],
   [ancillary.vlanTagPresent, [loadField(a, 20)]],
   [ancillary.vlanProtocol, [loadField(a, 28), toHostOrder]],
+  // ARPHRD_ETHER, linux/if_arp.h: whatever came in, programs see Ethernet frames.
+  [ancillary.hardwareType, [setA(1)]],
   [ancillary.xorX, [{ kind: "alu", op: "xor", width: 32, dst: a, src: { register: x } }]],
   // bpf_get_smp_processor_id and bpf_get_prandom_u32.
   [ancillary.cpu, [{ kind: "call_helper", id: 8 }]],

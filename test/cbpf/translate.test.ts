@@ -142,6 +142,7 @@ describe("ancillary data", () => {
     expect(engine(loadAncillary(ancillary.packetType))(data)).toBe(1);
     expect(engine(loadAncillary(ancillary.vlanTagPresent))(data)).toBe(0);
     expect(engine(loadAncillary(ancillary.cpu))(data)).toBe(0);
+    expect(engine(loadAncillary(ancillary.hardwareType))(data)).toBe(1);
     const xor = [load(6), loadX(3), ...loadAncillary(ancillary.xorX)];
     expect(engine(xor)(data)).toBe(5);
     expect(engine(loadAncillary(ancillary.ifindex))(data)).toBe(1);
@@ -154,7 +155,6 @@ describe("ancillary data", () => {
     for (const [offset, name] of [
       [ancillary.netlinkAttribute, "nla"],
       [ancillary.netlinkNested, "nlan"],
-      [ancillary.hardwareType, "hatype"],
       [ancillary.payloadOffset, "poff"],
     ] as const) {
       const translated = translateClassic(loadAncillary(offset), "bytecode");
