@@ -3,11 +3,13 @@ import { z } from "zod";
 import type { ControlClient } from "../admin/client.ts";
 import { decodeObject } from "../admin/object-json.ts";
 import type { entryReply, filterReply, listenerReply } from "../admin/replies.ts";
+import { decodeRoute, routeJson } from "../admin/route-json.ts";
 import { parseHex, u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { Config, FilterConfig } from "../config/config.ts";
 import { loadConfig } from "../config/load-config.ts";
+import type { NetworkParts } from "../engine/network.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { TraceBench, type TraceBenchOptions, type TracedFilter } from "../filter/trace-bench.ts";
 import { verdictKinds } from "../filter/verdict.ts";
@@ -37,6 +39,7 @@ interface Subject {
   readonly filters: readonly TracedFilter[];
   readonly ifindex: number;
   readonly cpus: number;
+  readonly network: NetworkParts;
 }
 
 const defaultIfindex = 1;
@@ -55,6 +58,7 @@ export async function explain(
   const run = async (subject: Subject): Promise<Result<undefined, UserError>> => {
     const settings: TraceBenchOptions = {
       cpus: subject.cpus,
+      network: subject.network,
       trace: (line) => terminal.error(`${line}\n`),
     };
     const bench = await TraceBench.create(subject.filters, settings);
@@ -125,7 +129,12 @@ function configSubject(config: Config, options: ExplainOptions): Result<Subject,
     if (options.filter === undefined && filter.shadow) continue;
     filters.push(tracedConfig(filter, item, program ?? filter.programs[0].name));
   }
-  return ok({ filters, ifindex: chain.value.ifindex, cpus: config.workers });
+  const network = {
+    listeners: [chain.value.ifindex, ...config.listeners.map(({ ifindex }) => ifindex)],
+    ports: config.ports.map(({ ifindex }) => ifindex),
+    routes: config.routes,
+  };
+  return ok({ filters, ifindex: chain.value.ifindex, cpus: config.workers, network });
 }
 
 function tracedConfig(filter: FilterConfig, name: string, program: string): TracedFilter {
@@ -166,8 +175,17 @@ function chainOf(
   { listener, filter }: ExplainOptions,
 ): Result<NamedChain, UserError> {
   if (filter !== undefined) {
-    if (filters.includes(splitItem(filter)[0]))
-      return ok({ name: filter, ifindex: defaultIfindex, chain: [filter] });
+    if (filters.includes(splitItem(filter)[0])) {
+      // As if the packet had come to a listener that asks it.
+      const asking =
+        listeners.find(({ name }) => name === listener) ??
+        listeners.find(({ chain }) => chain.some((item) => splitItem(item)[0] === filter));
+      return ok({
+        name: filter,
+        ifindex: asking?.ifindex ?? defaultIfindex,
+        chain: [filter],
+      });
+    }
     return err(
       new UserError(
         "FILTER_UNKNOWN",
@@ -200,6 +218,8 @@ function splitItem(item: string): [filter: string, program: string | undefined] 
 /** What of the settings is needed here; they come from the proxy. */
 const settingsShape = z.looseObject({
   workers: z.int().min(1),
+  ports: z.record(z.string(), z.string()),
+  routes: z.array(routeJson).transform((routes) => routes.map(decodeRoute)),
   filters: z.array(
     z.looseObject({
       name: z.string(),
@@ -262,7 +282,12 @@ async function liveSubject(
       continueOn: configured.continue_on,
     });
   }
-  return ok({ filters: traced, ifindex: chain.value.ifindex, cpus: settings.workers });
+  const network = {
+    listeners: [chain.value.ifindex, ...listeners.map(({ ifindex }) => ifindex)],
+    ports: Object.keys(settings.ports).map(Number),
+    routes: settings.routes,
+  };
+  return ok({ filters: traced, ifindex: chain.value.ifindex, cpus: settings.workers, network });
 }
 
 type Loaded = Pick<TracedFilter, "object" | "contents" | "slots">;

@@ -1,5 +1,6 @@
 import { type Control, type LogLevel, logLevels } from "../admin/control.ts";
 import { Inventory } from "../admin/inventory.ts";
+import { encodeRoute } from "../admin/route-json.ts";
 import type { AdminServer } from "../admin/server.ts";
 import { startAdminServer } from "../admin/server.ts";
 import { defaultSocketPath, makeSocketFolder } from "../admin/socket.ts";
@@ -128,6 +129,7 @@ function settingsOf(config: Config): Record<string, unknown> {
       addresses:
         addresses === "echo" ? "echo" : addresses.map(({ host, port }) => hostPort(host, port)),
     })),
+    routes: config.routes.map(encodeRoute),
     ports: Object.fromEntries(config.ports.map(({ ifindex, target }) => [ifindex, target])),
     filters: config.filters.map(
       ({ name, object, programs, engine, continueOn, match, shadow }) => ({

@@ -1,3 +1,4 @@
+import { errno } from "../common/errno.ts";
 import { type AddressBytes, deriveMac } from "../packet/address.ts";
 import { Prefix } from "../packet/prefix.ts";
 
@@ -53,6 +54,39 @@ export class RouteTable {
       if (prefix.contains(bytes, at, family)) return route;
     return undefined;
   }
+}
+
+/** What helpers find of a config's network where nothing is sent: for packets run once more. */
+export class KnownNetwork implements Network {
+  readonly #devices: ReadonlySet<number>;
+  readonly #ports: ReadonlySet<number>;
+  readonly #routes: RouteTable;
+
+  constructor(parts: NetworkParts) {
+    this.#ports = new Set(parts.ports);
+    this.#devices = new Set([...parts.ports, ...parts.listeners]);
+    this.#routes = new RouteTable(parts.routes);
+  }
+
+  hasDevice(ifindex: number): boolean {
+    return this.#devices.has(ifindex);
+  }
+
+  routeTo(bytes: Uint8Array, at: number, family: 4 | 6): Route | undefined {
+    return this.#routes.find(bytes, at, family);
+  }
+
+  sendCopy(_slot: number, ifindex: number): number {
+    return this.#ports.has(ifindex) ? 0 : -errno.EINVAL;
+  }
+}
+
+/** A config's network as plain data. */
+export interface NetworkParts {
+  /** Numbers of listeners, and of ports. */
+  readonly listeners: readonly number[];
+  readonly ports: readonly number[];
+  readonly routes: readonly Route[];
 }
 
 /** The hardware address of a port: locally administered, of its number. */

@@ -10,6 +10,7 @@ import {
 import { observedInterpreter } from "../engine/interpreter/interpreter.ts";
 import { TraceRecorder, type TraceStep } from "../engine/interpreter/trace-recorder.ts";
 import { linkProgram } from "../engine/link.ts";
+import { KnownNetwork, type NetworkParts } from "../engine/network.ts";
 import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
 import { createMap, storageBytes } from "../maps/create-map.ts";
 import { MapAccess, type MapContent } from "../maps/map-access.ts";
@@ -100,6 +101,8 @@ export interface TraceBenchOptions {
   readonly maxSteps?: number;
   /** Takes what programs print. */
   readonly trace?: (line: string) => void;
+  /** What helpers find of ports and routes. Default: the loopback device alone. */
+  readonly network?: NetworkParts | undefined;
 }
 
 /** Steps of a run that are kept: some 40 MB. */
@@ -137,7 +140,7 @@ export class TraceBench {
     filters: readonly TracedFilter[],
     options: TraceBenchOptions = {},
   ): Promise<Result<TraceBench, UserError>> {
-    const { cpus = 1, cpu = 0, maxSteps = defaultMaxSteps, trace = () => {} } = options;
+    const { cpus = 1, cpu = 0, maxSteps = defaultMaxSteps, trace = () => {}, network } = options;
     // Programs of one filter share its maps.
     const objects = new Map(filters.map((filter) => [filter.object, filter]));
     let bytes = reservedBytes + allocationBytes(SLOT_BYTES) + allocationBytes(stackBytes);
@@ -160,6 +163,7 @@ export class TraceBench {
       random: () => Math.floor(Math.random() * 2 ** 32),
       trace,
       programs,
+      ...(network === undefined ? {} : { network: new KnownNetwork(network) }),
     };
     const recorder = new TraceRecorder(context, maxSteps);
     const handles = new Map<ObjectSpec, readonly MapHandle[]>();

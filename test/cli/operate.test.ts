@@ -16,7 +16,7 @@ import {
 
 const short = "0200000000020200000000010800".concat(
   "4500002100004000401100007f0000017f000001",
-  "303900350000000068656c6c6f",
+  "30390035000d000068656c6c6f",
 );
 
 /** Commands that change or watch what a running proxy's filters do, as a user types them. */
@@ -39,13 +39,19 @@ function up(): Promise<Running> {
 async function startProxy(): Promise<Running> {
   port = await freePort();
   const tell = build(fileURLToPath(new URL("../admin/events.c", import.meta.url)));
+  const route = build(fileURLToPath(new URL("./route.c", import.meta.url)));
   return startWeir(
     place,
     `version: 1
 admin: { listen: "${admin}" }
 metrics: { listen: off }
 upstreams: { app: { echo: true } }
+ports: { 7: app }
+routes:
+  - { to: 127.0.0.0/8, port: 7, gateway: 192.0.2.1, mac: "02:00:00:00:00:55" }
+  - { to: 10.0.0.0/8, action: blackhole }
 filters:
+  route: { object: ${route} }
   tell: { object: ${tell} }
   next: { expression: "len > 60", shadow: true }
 listeners:
@@ -157,4 +163,17 @@ test("filter swap takes OBJECT:SECTION from the caller's folder, tells what it k
   );
   const wrong = weir("filter", "swap", "next");
   expect((await wrong.ended).code).toBe(2);
+});
+
+test("explain knows the routes and ports of the proxy, and those of a config", async () => {
+  await up();
+  for (const where of [[], ["-c", `${place.path}/weir.yaml`]]) {
+    const explained = (packet: string) =>
+      printed("explain", packet, "--filter", "route", "--brief", ...where);
+    expect(await explained(short)).toMatch(/verdict: tx, by filter route/);
+    // To 10.0.0.1, whose route leads nowhere.
+    expect(await explained(short.replace("7f0000017f000001", "7f0000010a000001"))).toMatch(
+      /verdict: pass/,
+    );
+  }
 });
