@@ -6,7 +6,8 @@ import type { Instruction } from "../isa/instruction.ts";
  */
 export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
   const meeting = new Uint8Array(instructions.length + 1);
-  for (const [slot, instruction] of instructions.entries())
+  for (let slot = 0; slot < instructions.length; slot++) {
+    const instruction = instructions[slot]!;
     switch (instruction.kind) {
       case "branch":
         meeting[slot + 1] = 1;
@@ -22,6 +23,7 @@ export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
       default:
         break;
     }
+  }
   return meeting;
 }
 

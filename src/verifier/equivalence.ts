@@ -1,4 +1,4 @@
-import type { Frame, PathState } from "./path-state.ts";
+import type { Checkpoint, Frame, PathState } from "./path-state.ts";
 import type { RegisterState } from "./register-state.ts";
 import { rangeWithin, sameRange, unknownRange } from "./scalar-range.ts";
 import { byteKind, misc, type StackSlot, spillSize, unwritten } from "./stack-state.ts";
@@ -18,14 +18,16 @@ export class Equivalence {
   readonly #live: (slot: number) => number;
   /** Ids of the checkpoint, and what they are in the state. */
   readonly #ids = new Map<number, number>();
+  /** Of the frame that runs, the register that was not covered last, or -1. */
+  #mismatch = -1;
 
   constructor(live: (slot: number) => number) {
     this.#live = live;
   }
 
-  /** Whether all that can happen from `state` can happen from `old`, both about to run `slot`. */
-  covers(old: PathState, state: PathState, slot: number, demand: Demand): boolean {
+  #coversAll(old: PathState, state: PathState, slot: number, demand: Demand): boolean {
     const depth = old.depth;
+    this.#mismatch = -1;
     if (depth !== state.depth || old.references.length !== state.references.length) return false;
     this.#ids.clear();
     for (let i = 0; i < old.references.length; i++) {
@@ -42,7 +44,11 @@ export class Equivalence {
         return false;
       if (demand === "exact" && a.callbackDepth !== b.callbackDepth) return false;
       const live = i === depth ? this.#live(slot) : this.#liveInCaller(old.frames[i + 1]!);
-      if (!this.#registersCover(a, b, live, demand)) return false;
+      const failed = this.#uncovered(a, b, live, demand);
+      if (failed >= 0) {
+        if (i === depth) this.#mismatch = failed;
+        return false;
+      }
     }
     for (let i = depth; i >= 0; i--)
       if (!this.#stackCovers(old.frames[i]!, state.frames[i]!, demand)) return false;
@@ -56,11 +62,28 @@ export class Equivalence {
       : this.#live(callee.callSite + 1) & ~callerSaved;
   }
 
-  #registersCover(a: Frame, b: Frame, mask: number, demand: Demand): boolean {
+  /**
+   * Whether all that can happen from `state` can happen from the checkpoint, both about to run the same
+   * instruction. Mostly it cannot, for the same register as the last time: that one is looked at first.
+   */
+  coversCheckpoint(checkpoint: Checkpoint, state: PathState, demand: Demand): boolean {
+    const { slot, state: old, mismatch } = checkpoint;
+    if (mismatch >= 0 && old.depth === state.depth && (this.#live(slot) & (1 << mismatch)) !== 0) {
+      this.#ids.clear();
+      if (!this.#covers(old.frame.registers[mismatch]!, state.frame.registers[mismatch]!, demand))
+        return false;
+    }
+    const covered = this.#coversAll(old, state, slot, demand);
+    checkpoint.mismatch = this.#mismatch;
+    return covered;
+  }
+
+  /** The first register that is not covered, or -1. */
+  #uncovered(a: Frame, b: Frame, mask: number, demand: Demand): number {
     for (let r = 0; r < 10; r++)
       if ((mask & (1 << r)) !== 0 && !this.#covers(a.registers[r]!, b.registers[r]!, demand))
-        return false;
-    return true;
+        return r;
+    return -1;
   }
 
   #covers(old: RegisterState, now: RegisterState, demand: Demand): boolean {

@@ -184,16 +184,16 @@ export class Explorer {
       const checkpoint = known[i] as Checkpoint;
       if (checkpoint.open > 0) {
         if (callback) {
-          if (this.#equivalence.covers(checkpoint.state, state, slot, "within")) {
+          if (this.#equivalence.coversCheckpoint(checkpoint, state, "within")) {
             this.#joinLoop();
             this.#keep(known, kept, i);
             return true;
           }
         } else {
-          this.#checkProgress(checkpoint, slot);
+          this.#checkProgress(checkpoint);
           if (!forced && jumps < 20 && visited < 100) add = false;
         }
-      } else if (this.#equivalence.covers(checkpoint.state, state, slot, "enough")) {
+      } else if (this.#equivalence.coversCheckpoint(checkpoint, state, "enough")) {
         checkpoint.hits++;
         this.#inherit(checkpoint.state);
         this.#keep(known, kept, i);
@@ -216,9 +216,9 @@ export class Explorer {
     known.splice(kept, from - kept);
   }
 
-  #checkProgress(checkpoint: Checkpoint, slot: number): void {
+  #checkProgress(checkpoint: Checkpoint): void {
     const a = this.#analysis;
-    if (!this.#equivalence.covers(checkpoint.state, a.state, slot, "exact")) return;
+    if (!this.#equivalence.coversCheckpoint(checkpoint, a.state, "exact")) return;
     a.refuse(
       "INFINITE_LOOP",
       "a loop comes back here with nothing changed, and would never end",
@@ -254,7 +254,7 @@ export class Explorer {
     this.#jumpsThen = this.#jumps;
     state.sinceCheckpoint = 0;
     const kept = state.copy();
-    const checkpoint: Checkpoint = { slot, state: kept, open: 1, hits: 0, misses: 0 };
+    const checkpoint: Checkpoint = { slot, state: kept, open: 1, hits: 0, misses: 0, mismatch: -1 };
     state.parent = checkpoint;
     for (const frame of state.frames) frame.forgetWritten();
     known.push(checkpoint);

@@ -22,31 +22,33 @@ export function liveRegisters(
   const live = new Uint16Array(count + 1);
   const reads = new Uint16Array(count);
   const writes = new Uint16Array(count);
-  for (const [slot, instruction] of instructions.entries()) {
-    const use = useOf(instruction, argumentCount);
+  for (let slot = 0; slot < count; slot++) {
+    const use = useOf(instructions[slot]!, argumentCount);
     reads[slot] = use.reads;
     writes[slot] = use.writes;
   }
   const sources = jumpSources(instructions);
-  const pending = Int32Array.from({ length: count }, (_, i) => i);
-  const queued = new Uint8Array(count).fill(1);
-  const stack = Array.from(pending);
+  const queued = new Uint8Array(count);
+  const stack: number[] = [];
+  const visit = (from: number): void => {
+    if (queued[from] === 1) return;
+    queued[from] = 1;
+    stack.push(from);
+  };
+  for (let slot = 0; slot < count; slot++) visit(slot);
   while (stack.length > 0) {
     const slot = stack.pop() as number;
     queued[slot] = 0;
     const before = reads[slot]! | (liveAfter(instructions, live, slot) & ~writes[slot]!);
     if (before === live[slot]) continue;
     live[slot] = before;
-    const visit = (from: number): void => {
-      if (queued[from] === 1) return;
-      queued[from] = 1;
-      stack.push(from);
-    };
     if (slot > 0) visit(slot - 1);
-    for (const from of sources.get(slot) ?? []) visit(from);
+    for (const from of sources.get(slot) ?? none) visit(from);
   }
   return live;
 }
+
+const none: readonly number[] = [];
 
 function liveAfter(instructions: readonly Instruction[], live: Uint16Array, slot: number): number {
   const instruction = instructions[slot] as Instruction;
@@ -65,7 +67,8 @@ function liveAfter(instructions: readonly Instruction[], live: Uint16Array, slot
 /** Slots that jump to a slot, by the slot. */
 function jumpSources(instructions: readonly Instruction[]): Map<number, number[]> {
   const sources = new Map<number, number[]>();
-  for (const [slot, instruction] of instructions.entries()) {
+  for (let slot = 0; slot < instructions.length; slot++) {
+    const instruction = instructions[slot]!;
     if (instruction.kind !== "jump" && instruction.kind !== "branch") continue;
     const target = slot + 1 + instruction.offset;
     const known = sources.get(target);

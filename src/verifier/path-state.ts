@@ -223,4 +223,6 @@ export interface Checkpoint {
   open: number;
   hits: number;
   misses: number;
+  /** The register that kept it from covering a path the last time, or -1. */
+  mismatch: number;
 }

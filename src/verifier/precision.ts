@@ -20,6 +20,8 @@ import {
 export class Precision {
   readonly #instructions: readonly Instruction[];
   readonly #trace: Trace;
+  /** By slot: which registers of its frame, if wanted, make an instruction matter. */
+  readonly #touches: Uint16Array;
   /** Wanted registers by frame, one bit each; and wanted stack slots. */
   readonly #registers = new Int32Array(maxFrames);
   readonly #slots = Array.from({ length: maxFrames }, () => new SlotSet());
@@ -29,6 +31,7 @@ export class Precision {
   constructor(instructions: readonly Instruction[], trace: Trace) {
     this.#instructions = instructions;
     this.#trace = trace;
+    this.#touches = Uint16Array.from(instructions, touches);
   }
 
   /** Something relies on these, which hold what they hold after the path's last step. */
@@ -43,12 +46,21 @@ export class Precision {
     for (let at: Checkpoint | undefined = first; at !== undefined; at = at.state.parent) {
       const until = at.state.step;
       for (; step !== until; step = this.#trace.previous(step)) {
-        if (this.#nothingWanted()) return;
+        if (!this.#matters(step)) continue;
         this.#back(step);
+        if (this.#nothingWanted()) return;
       }
       this.#markCheckpoint(at.state);
       if (this.#nothingWanted()) return;
     }
+  }
+
+  /** Whether a step may change what is wanted. Most do not: this is where the time goes. */
+  #matters(step: number): boolean {
+    const trace = this.#trace;
+    const touched = this.#touches[trace.slot(step)]!;
+    if (touched === everything || trace.isSpecial(step)) return true;
+    return (this.#registers[trace.depth(step)]! & touched) !== 0;
   }
 
   #want(place: Place): void {
@@ -208,6 +220,37 @@ export class Precision {
 }
 
 const maxFrames = 8;
+
+/** Of instructions that matter whatever is wanted. */
+const everything = 0xffff;
+
+/** Stores are seen by the place of the stack that they write. */
+function touches(instruction: Instruction): number {
+  switch (instruction.kind) {
+    case "alu":
+    case "move_signed":
+    case "load_immediate":
+    case "load_map":
+    case "load_map_value":
+    case "load_variable":
+    case "load_function":
+    case "load":
+      return 1 << instruction.dst;
+    case "branch": {
+      const { dst, src } = instruction;
+      return "register" in src ? (1 << dst) | (1 << src.register) : 0;
+    }
+    case "atomic":
+    case "load_packet":
+    case "call_helper":
+    case "call_register":
+    case "call_local":
+    case "exit":
+      return everything;
+    default:
+      return 0;
+  }
+}
 
 function markRegister(frame: Frame, register: number): boolean {
   const held = frame.registers[register] as RegisterState;

@@ -1,6 +1,7 @@
 import type { Instruction } from "../isa/instruction.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { frameBytes } from "./stack-access.ts";
+import { functionStarts } from "./structure.ts";
 
 /** Bytes of stack that may be in use where a tail call keeps them: kernel, check_max_stack_depth. */
 const tailCallBytes = 256;
@@ -68,21 +69,19 @@ function callGraph(
   instructions: readonly Instruction[],
   helpers: ReadonlyMap<number, HelperSignature>,
 ): Map<number, CalledFunction> {
-  const entries = new Set([0]);
-  const targets: (Call | undefined)[] = instructions.map((instruction, slot) =>
-    instruction.kind === "call_local" || instruction.kind === "load_function"
-      ? { slot, target: slot + 1 + instruction.offset }
-      : undefined,
-  );
-  for (const call of targets) if (call !== undefined) entries.add(call.target);
-  const starts = [...entries].sort((x, y) => x - y);
+  const starts = functionStarts(instructions);
   return new Map(
     starts.map((start, i) => {
       const end = starts[i + 1] ?? instructions.length;
-      const calls = targets.slice(start, end).filter((call) => call !== undefined);
-      const tailCall = instructions
-        .slice(start, end)
-        .some((one) => one.kind === "call_helper" && helpers.get(one.id)?.tailCall === true);
+      const calls: Call[] = [];
+      let tailCall = false;
+      for (let slot = start; slot < end; slot++) {
+        const instruction = instructions[slot]!;
+        if (instruction.kind === "call_local" || instruction.kind === "load_function")
+          calls.push({ slot, target: slot + 1 + instruction.offset });
+        else if (instruction.kind === "call_helper")
+          tailCall ||= helpers.get(instruction.id)?.tailCall === true;
+      }
       return [start, { calls, tailCall }];
     }),
   );

@@ -75,9 +75,10 @@ interface FunctionRange {
 }
 
 /** Slot 0 and whatever is called or has its address taken: a function ends where the next starts. */
-function functionStarts(instructions: readonly Instruction[]): number[] {
+export function functionStarts(instructions: readonly Instruction[]): number[] {
   const starts = new Set([0]);
-  for (const [slot, instruction] of instructions.entries()) {
+  for (let slot = 0; slot < instructions.length; slot++) {
+    const instruction = instructions[slot]!;
     if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
     const target = slot + 1 + instruction.offset;
     if (target > 0 && target < instructions.length) starts.add(target);

@@ -34,7 +34,10 @@ const none = -1;
 export class Trace {
   #previous = new Int32Array(1024);
   #slot = new Int32Array(1024);
-  /** Three bits: the frame that ran it; one: `callback`; above: the place it spilled to or filled from. */
+  /**
+   * Three bits: the frame that ran it; one: `callback`; one: `linked` has something; above: the place
+   * it spilled to or filled from.
+   */
   #detail = new Int32Array(1024);
   #length = 0;
   readonly #linked = new Map<number, (readonly Place[])[]>();
@@ -50,7 +53,7 @@ export class Trace {
 
   /** The step loaded a register from this stack slot, or stored one whole. */
   setStackPlace(step: number, place: Place): void {
-    this.#detail[step] = (this.#detail[step]! & 15) | ((place + 1) << 4);
+    this.#detail[step] = (this.#detail[step]! & 31) | ((place + 1) << 5);
   }
 
   /** The step is a helper's call into a callback, or the callback's exit. */
@@ -60,6 +63,7 @@ export class Trace {
 
   /** The step changed the ranges of all these at once, since they are linked. */
   addLinked(step: number, places: readonly Place[]): void {
+    this.#detail[step]! |= 16;
     const known = this.#linked.get(step);
     if (known === undefined) this.#linked.set(step, [places]);
     else known.push(places);
@@ -81,14 +85,19 @@ export class Trace {
     return (this.#detail[step]! & 8) !== 0;
   }
 
+  /** Whether the step did more than its instruction says: callback, links or a place of the stack. */
+  isSpecial(step: number): boolean {
+    return this.#detail[step]! > 7;
+  }
+
   /** As set, or -1. */
   stackPlace(step: number): Place {
-    return (this.#detail[step]! >> 4) - 1;
+    return (this.#detail[step]! >> 5) - 1;
   }
 
   /** Sets of places that the step changed together. */
   linked(step: number): readonly (readonly Place[])[] | undefined {
-    return this.#linked.get(step);
+    return (this.#detail[step]! & 16) === 0 ? undefined : this.#linked.get(step);
   }
 
   #grow(): void {

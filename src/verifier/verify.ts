@@ -137,9 +137,11 @@ function shapeOf(
 ): ProgramShape {
   const meeting = meetingSlots(instructions);
   const callbackCalls = new Uint8Array(instructions.length);
-  for (const [slot, instruction] of instructions.entries())
+  for (let slot = 0; slot < instructions.length; slot++) {
+    const instruction = instructions[slot]!;
     if (instruction.kind === "call_helper" && helpers.get(instruction.id)?.callback !== undefined)
       callbackCalls[slot] = meeting[slot] = 1;
+  }
   const live = liveRegisters(instructions, (id) => helpers.get(id)?.arguments.length ?? 5);
   return { live, meeting, callbackCalls, globals };
 }
