@@ -5,8 +5,9 @@ import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import { verify } from "../../src/verifier/verify.ts";
-import { EngineBench } from "../engine/engine-bench.ts";
+import { assembled, EngineBench } from "../engine/engine-bench.ts";
 import { Random } from "../packet/random.ts";
+import { randomCallbacks } from "./random-callbacks.ts";
 import { fuzzMapSpecs, mutated, randomProgram } from "./random-program.ts";
 
 /** WEIR_FUZZ_PROGRAMS asks for more than CI has time for; the seed then makes the run another. */
@@ -54,6 +55,45 @@ test(`no accepted program breaks a rule when it runs (${programCount} programs, 
   expect(runs).toBe(accepted * inputsEach);
   if (process.env.WEIR_FUZZ_PROGRAMS !== undefined)
     console.log(`${programCount} programs, ${accepted} accepted, ${runs} runs, no violation`);
+}, 3_600_000);
+
+test(`no accepted program with callbacks breaks a rule when it runs (${programCount} programs)`, () => {
+  const random = new Random(seed + 1);
+  const bench = new EngineBench(interpreter);
+  const ends = new Map<string, number>();
+  const violations: string[] = [];
+  for (let i = 0; i < programCount; i++) {
+    const text = randomCallbacks(random);
+    const program = assembled(text);
+    const verdict = verify(
+      {
+        object: "fuzz",
+        name: "fuzz",
+        type: "xdp",
+        instructions: program,
+        maps: [],
+        functions: [],
+        lines: [],
+      },
+      helpers,
+      { maxVisited: 50_000 },
+    );
+    const end = verdict.ok ? "accepted" : verdict.error.code;
+    ends.set(end, (ends.get(end) ?? 0) + 1);
+    if (!verdict.ok) continue;
+    const executable = bench.prepare(program, "xdp", []);
+    // The program's own random numbers are its inputs.
+    for (let n = 0; n < 20; n++) {
+      const { fault } = bench.run(executable, packet(random));
+      if (fault === undefined || fault.code === "budget_exceeded") continue;
+      violations.push(`${fault.message} at ${fault.slot}:\n${text}`);
+      break;
+    }
+  }
+  expect(violations).toEqual([]);
+  expect(ends.get("accepted")).toBeGreaterThan(programCount / 3);
+  expect([...ends.keys()]).toEqual(expect.arrayContaining(["STACK_BOUNDS", "CALLBACK"]));
+  if (process.env.WEIR_FUZZ_PROGRAMS !== undefined) console.log("with callbacks", ends);
 }, 3_600_000);
 
 function runsHere(program: readonly Instruction[], type: "xdp" | "socket"): boolean {
