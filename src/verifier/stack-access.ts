@@ -56,11 +56,12 @@ export function stackSpan(
     );
   const low = fixed + Number(smin);
   const high = fixed + Number(smax);
-  if (low < -frameBytes || high + size > 0)
+  // Of no bytes, too, as in the kernel: check_stack_slot_within_bounds.
+  if (low < -frameBytes || low >= 0 || high + size > 0)
     a.refuse(
       "STACK_BOUNDS",
       `${bytesText(size)} at stack offset ${low === high ? low : `${low} to ${high}`} ${size === 1 ? "is" : "are"} outside of the frame, which is -${frameBytes} to -1`,
-      high + size > 0
+      high + size > 0 || low >= 0
         ? beyondFix(base, high, size)
         : `use at most ${frameBytes} bytes of stack a function, or keep the data in a map`,
       [base],

@@ -68,4 +68,16 @@ export const stackRules: readonly RuleCase[] = [
     says: /add a negative number instead/,
     notInKernel: "it lets a privileged loader do so",
   },
+  {
+    rule: "even no bytes lie at the frame pointer itself",
+    accepted: noBytes(-8),
+    refused: noBytes(0),
+    code: "STACK_BOUNDS",
+    says: /0 bytes at stack offset 0 are outside of the frame/,
+  },
 ];
+
+/** bpf_csum_diff of nothing at a place of the stack. */
+function noBytes(offset: number): string {
+  return `r1 = r10\nr1 += ${offset}\nr2 = 0\nr3 = 0\nr4 = 0\nr5 = 0\ncall 28\nr0 = 0\nexit`;
+}
