@@ -33,7 +33,9 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
   });
   if (!metrics.ok) return reportConfigErrors([metrics.error], terminal);
 
-  const { plan, filters, arena, fallbacks } = prepared.value;
+  const { plan, filters, arena, fallbacks, ioFallbacks } = prepared.value;
+  for (const { listener, reason } of ioFallbacks)
+    terminal.error(`weir check: listener ${listener}: io: auto is dgram here: ${reason}\n`);
   for (const { filter, refusal } of fallbacks)
     terminal.error(
       `weir check: filter ${filter} runs on the interpreter: ${refusal.where}: ${refusal.what}\n`,

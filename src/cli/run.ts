@@ -232,7 +232,9 @@ function logListening(
   );
 }
 
-function logFallbacks({ fallbacks }: PreparedProxy, log: Log): void {
+function logFallbacks({ fallbacks, ioFallbacks }: PreparedProxy, log: Log): void {
+  for (const { listener, reason } of ioFallbacks)
+    log.warn({ listener, reason }, "io: auto is dgram here");
   for (const { filter, refusal } of fallbacks)
     log.warn({ filter, reason: `${refusal.where}: ${refusal.what}` }, "runs on the interpreter");
 }

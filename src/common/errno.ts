@@ -2,6 +2,8 @@
 export const errno = {
   EPERM: 1,
   ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
   E2BIG: 7,
   EBADF: 9,
   EAGAIN: 11,
@@ -16,6 +18,8 @@ export const errno = {
   ERANGE: 34,
   EPROTO: 71,
   EOVERFLOW: 75,
+  EMSGSIZE: 90,
+  ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,
   EALREADY: 114,

@@ -171,6 +171,7 @@ function checkProtocolKeys(
       | "onDrop"
       | "onSegmentDrop"
       | "localAddress"
+      | "io"
       | "proxyProtocol"
       | "upstream"
       | "mode"
@@ -195,6 +196,7 @@ function checkProtocolKeys(
   only("onDrop", "tcp");
   only("onSegmentDrop", "tcp");
   only("localAddress", "udp");
+  only("io", "udp");
   only("upstream", "udp", "tcp");
   for (const key of ["mode", "vni", "peers", "mtu", "healthCheck"] as const)
     only(key, "vxlan", "geneve");

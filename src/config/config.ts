@@ -6,6 +6,7 @@ import type { MapMetricsSpec } from "../metrics/map-metric-spec.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
 import type {
   AccessLogPlan,
+  DatagramIo,
   EjectionPlan,
   HealthCheckPlan,
   ProxyProtocolPlan,
@@ -83,6 +84,8 @@ export interface ListenerConfig {
   readonly idleTimeoutMs: number;
   readonly maxSessions: number;
   readonly maxSessionsPerSource: number | undefined;
+  /** Undefined for other protocols. */
+  readonly io: DatagramIo | "auto" | undefined;
   readonly localAddress: string | undefined;
   readonly allowDestinations: readonly AddressRange[];
   readonly proxyProtocol: ProxyProtocolPlan | undefined;

@@ -212,6 +212,7 @@ function resolved(
         egress: chain(listener.egress),
         idleTimeoutMs: idleTimeout ?? defaultIdleTimeoutMs[listener.protocol],
         maxSessionsPerSource: listener.maxSessionsPerSource,
+        io: listener.protocol === "udp" ? (listener.io ?? "dgram") : undefined,
         localAddress: listener.localAddress,
         proxyProtocol: listener.proxyProtocol,
         onDrop: onDrop ?? "reset",

@@ -2,6 +2,7 @@ import { stackBytes } from "../engine/engine.ts";
 import { type CounterShape, counterBytes } from "../filter/counters.ts";
 import { storageBytes } from "../maps/create-map.ts";
 import type { MapSpec } from "../object/object-spec.ts";
+import { batchSlots } from "../proxy/batch-sockets.ts";
 import { allocationBytes, maxArenaBytes, reservedBytes } from "../runtime/arena.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
 import { workerCount } from "./check-addresses.ts";
@@ -12,8 +13,11 @@ import { formatSize, quote } from "./scalars.ts";
 import { isShared } from "./shared-maps.ts";
 import { isTunnel, networksOf } from "./tunnel.ts";
 
-/** Packets one worker can hold at once. Each is judged before the next is read: few are needed. */
-export const slotsPerWorker = 32;
+/**
+ * Packets one worker can hold at once: a batch, with `io: mmsg`, and others, each of which is judged
+ * before the next is read.
+ */
+export const slotsPerWorker = batchSlots + 6;
 
 /** Arena bytes that a config takes, and who takes them. */
 interface MemoryNeed {

@@ -20,6 +20,7 @@ import { Arena } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
+import { chooseIo, type IoFallback } from "./choose-io.ts";
 import type { ChainItem, Config, ListenerConfig, PortConfig } from "./config.ts";
 import {
   bookCounters,
@@ -43,6 +44,8 @@ export interface PreparedProxy {
   readonly counters: CounterBook;
   /** Filters that run on another engine than they ask for. */
   readonly fallbacks: readonly Fallback[];
+  /** Listeners whose `io: auto` found no mmsg. */
+  readonly ioFallbacks: readonly IoFallback[];
 }
 
 /** A filter that its engine refuses, and that the interpreter runs. */
@@ -108,7 +111,9 @@ export async function preparePlan(
     for (const map of created) releaseMap(map, arena);
     return err(all);
   };
-  if (errors.length > 0 || !upstreams.ok) return giveUp(errors);
+  const io = await chooseIo(config.listeners);
+  if (!io.ok) errors.push(...io.error);
+  if (errors.length > 0 || !upstreams.ok || !io.ok) return giveUp(errors);
 
   const tunnels = tunnelPlans(config);
   const names = counterNames({
@@ -137,6 +142,7 @@ export async function preparePlan(
   const ports = config.ports.map((port) => portPlan(port, config, upstreamIndex));
   const filterIndex = chainIndex(filters, config);
   const listeners = config.listeners.map((listener, i) => ({
+    io: io.value.of(listener),
     ...listenerPlan(
       listener,
       listener.upstream === undefined ? undefined : upstreamIndex(listener.upstream),
@@ -156,7 +162,15 @@ export async function preparePlan(
     routes: config.routes,
     accessLog: config.accessLog,
   };
-  return ok({ plan, arena, runtime, filters: running, counters: counters.value, fallbacks });
+  return ok({
+    plan,
+    arena,
+    runtime,
+    filters: running,
+    counters: counters.value,
+    fallbacks,
+    ioFallbacks: io.value.fallbacks,
+  });
 }
 
 /** What the programs of a worker are compiled with, as far as compiling needs it. */

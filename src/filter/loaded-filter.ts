@@ -1,6 +1,11 @@
-import type { Executable } from "../engine/engine.ts";
+import type { BatchFault, Executable, Fault } from "../engine/engine.ts";
 import type { Arena } from "../runtime/arena.ts";
-import { SLOT_DATA, SLOT_DATA_END, SLOT_REDIRECT_IFINDEX } from "../runtime/wasm/layout.ts";
+import {
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_REDIRECT_IFINDEX,
+  SLOT_RETURN_LOW,
+} from "../runtime/wasm/layout.ts";
 import type { Counters } from "./counters.ts";
 import type { FaultReporter } from "./fault-reporter.ts";
 import type { MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
@@ -42,6 +47,7 @@ export class LoadedFilter {
   readonly #counters: Counters;
   readonly #faults: FaultReporter;
   #untilSample = runsPerSample;
+  #batchFaults: readonly BatchFault[] = [];
 
   constructor(parts: FilterParts, arena: Arena, counters: Counters, faults: FaultReporter) {
     this.name = parts.name;
@@ -72,25 +78,71 @@ export class LoadedFilter {
 
   /** Runs the program on the frame in `slot` and counts its verdict. Allocates nothing. */
   judge(slot: number): Verdict {
-    const words = this.#arena.words;
     const returned = --this.#untilSample === 0 ? this.#timedRun(slot) : this.#executable.run(slot);
     const fault = this.#executable.fault;
-    let verdict: Verdict;
-    if (fault === undefined) {
-      const frameBytes = words[(slot + SLOT_DATA_END) >> 2]! - words[(slot + SLOT_DATA) >> 2]!;
-      const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
-      verdict = this.#verdictOf(returned, ifindex, frameBytes);
-    } else {
-      verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
-      this.#faults.faulted(this.name, fault.program ?? this.#executable.program.name, fault);
-    }
+    const verdict = fault === undefined ? this.#verdict(slot, returned) : this.#faulted(fault);
     this.#counters.filterVerdict(this.#index, verdict.kind);
     return verdict;
   }
 
-  /** Times a run. The next sample comes after a random number of runs, so as to follow no pattern. */
-  #timedRun(slot: number): number {
+  /** Its engine runs many packets a call. */
+  get canBatch(): boolean {
+    return this.#executable.runBatch !== undefined;
+  }
+
+  /** As `judge`, for the frames in `count` slots, `stride` bytes apart. Where `canBatch`. */
+  judgeBatch(first: number, stride: number, count: number, verdicts: Verdict[]): void {
+    this.#untilSample -= count;
+    const faults =
+      this.#untilSample <= 0
+        ? this.#timedBatch(first, stride, count)
+        : this.#executable.runBatch!(first, stride, count);
+    this.#batchFaults = faults;
+    const { words } = this.#arena;
+    let nextFault = 0;
+    for (let i = 0, slot = first; i < count; i++, slot += stride) {
+      const verdict =
+        faults[nextFault]?.packetSlot === slot
+          ? this.#faulted(faults[nextFault++]!.fault)
+          : this.#verdict(slot, words[(slot + SLOT_RETURN_LOW) >> 2]! >>> 0);
+      this.#counters.filterVerdict(this.#index, verdict.kind);
+      verdicts[i] = verdict;
+    }
+  }
+
+  /** The run on `slot` in the last batch ended before its program's `exit`. */
+  hasFaulted(slot: number): boolean {
+    return this.#batchFaults.some(({ packetSlot }) => packetSlot === slot);
+  }
+
+  #verdict(slot: number, returned: number): Verdict {
+    const { words } = this.#arena;
+    const frameBytes = words[(slot + SLOT_DATA_END) >> 2]! - words[(slot + SLOT_DATA) >> 2]!;
+    const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
+    return this.#verdictOf(returned, ifindex, frameBytes);
+  }
+
+  #faulted(fault: Fault): Verdict {
+    this.#faults.faulted(this.name, fault.program ?? this.#executable.program.name, fault);
+    return fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
+  }
+
+  /** Times a batch: the sample is one run's share of it. */
+  #timedBatch(first: number, stride: number, count: number): readonly BatchFault[] {
+    this.#chooseSample();
+    const fromMs = performance.now();
+    const faults = this.#executable.runBatch!(first, stride, count);
+    this.#counters.filterRun(this.#index, (performance.now() - fromMs) / 1000 / count);
+    return faults;
+  }
+
+  /** The next sample comes after a random number of runs, so as to follow no pattern. */
+  #chooseSample(): void {
     this.#untilSample = 1 + Math.floor(Math.random() * (2 * runsPerSample - 1));
+  }
+
+  #timedRun(slot: number): number {
+    this.#chooseSample();
     const fromMs = performance.now();
     const returned = this.#executable.run(slot);
     this.#counters.filterRun(this.#index, (performance.now() - fromMs) / 1000);

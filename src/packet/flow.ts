@@ -18,6 +18,12 @@ export interface Endpoint {
 /** TTL and hop limit of synthetic frames: what Linux sends by default. */
 const hopLimit = 64;
 
+/** Bytes from the Ethernet header to the payload of a UDP frame. */
+export const udpHeaderBytes = {
+  4: ethernet.headerBytes + ipv4.headerBytes + udp.headerBytes,
+  6: ethernet.headerBytes + ipv6.headerBytes + udp.headerBytes,
+} as const;
+
 /**
  * One direction of a session: everything about its frames that stays the same, prepared once.
  * `synthesis.ts` copies the template and adds lengths, checksums and sequence numbers.

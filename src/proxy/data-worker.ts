@@ -1,8 +1,10 @@
 import { err, ok, type Result } from "../common/result.ts";
-import type { UserError } from "../common/user-error.ts";
+import { UserError } from "../common/user-error.ts";
 import { CaptureTap } from "../filter/capture-tap.ts";
 import type { Arena } from "../runtime/arena.ts";
 import { type AccessLine, AccessLog } from "./access-log.ts";
+import { BatchSockets } from "./batch-sockets.ts";
+import { DescriptorSet } from "./descriptor-set.ts";
 import type { Destination } from "./destinations.ts";
 import { Generation } from "./generation.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
@@ -51,6 +53,8 @@ export class DataWorker {
   readonly #accessLog: AccessLog;
   readonly #slots: PacketSlots;
   readonly #captures: CaptureTap;
+  readonly #descriptors: DescriptorSet;
+  #batches: BatchSockets | undefined;
   readonly #walks = new SessionWalks(() => this.#allListeners());
   #generation: Generation | undefined;
   #listeners: readonly BoundListener[] = [];
@@ -58,8 +62,17 @@ export class DataWorker {
   /** Listeners that take nothing new any more. */
   readonly #closing = new Set<BoundListener>();
 
-  /** Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. */
-  constructor(plan: ProxyPlan, worker: number, events: DataWorkerEvents) {
+  /**
+   * Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. What it
+   * opens besides Node's sockets is in `descriptors`.
+   */
+  constructor(
+    plan: ProxyPlan,
+    worker: number,
+    events: DataWorkerEvents,
+    descriptors = new DescriptorSet(),
+  ) {
+    this.#descriptors = descriptors;
     const own = workerPlan(plan, worker);
     const clock = this.#clock;
     const random = (): number => (Math.random() * 2 ** 32) >>> 0;
@@ -78,6 +91,8 @@ export class DataWorker {
   async prepare(plan: ProxyPlan): Promise<Result<readonly Address[], UserError>> {
     // The main thread may have grown the arena for it.
     this.#arena.renew();
+    const batches = await this.#batchSockets(plan);
+    if (!batches.ok) return batches;
     const generation = await Generation.create(plan, this.#parts);
     if (!generation.ok) return generation;
     const opened: Listener[] = [];
@@ -95,6 +110,19 @@ export class DataWorker {
     }
     this.#prepared = { generation: generation.value, listeners, opened };
     return ok(listeners.map(({ address }) => address));
+  }
+
+  /** What carries datagrams in batches, from the first plan on that has a listener that wants them so. */
+  async #batchSockets(plan: ProxyPlan): Promise<Result<undefined, UserError>> {
+    const asking = plan.listeners.find(({ io }) => io === "mmsg");
+    if (asking === undefined || this.#batches !== undefined) return ok(undefined);
+    const made = await BatchSockets.create(this.#arena, this.#slots, this.#descriptors);
+    if (!made.ok) {
+      const what = `io: mmsg cannot be had: ${made.error}`;
+      return err(new UserError("LISTENER_IO", `listener ${asking.name}`, what, "set io to dgram"));
+    }
+    this.#batches = made.value;
+    return ok(undefined);
   }
 
   /** Gives up what was prepared. */
@@ -190,6 +218,7 @@ export class DataWorker {
       captures: this.#captures,
       accessLog: this.#accessLog,
       onHeard: (destination, up) => this.#onHeard(destination, up),
+      batches: settings.plan.io === "mmsg" ? this.#batches : undefined,
       reusePort: plan.workers.length > 1,
     });
     const bound = await listener.listen();

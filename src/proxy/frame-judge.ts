@@ -18,6 +18,7 @@ import type { Arena } from "../runtime/arena.ts";
 import type { PacketSums } from "../runtime/map-runtime.ts";
 import {
   FRAME_CAPACITY,
+  SLOT_BYTES,
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
@@ -66,12 +67,18 @@ export interface JudgeParts {
 
 /**
  * Makes frames of what sockets carry, runs a chain over them, and reads back what filters wrote.
- * One for each direction of a listener. Bytes never leave a slot but by copy: see `PacketSlots`.
+ * One for each direction of a listener. Bytes never leave a slot but by copy, unless they came in it:
+ * see `PacketSlots`.
  */
 export class FrameJudge {
   #chain: Chain;
   #parts: JudgeParts;
   readonly #view = new FrameView();
+  /** The slots that `together` has judged, their verdicts, and copies that filters sent of them. */
+  #batchFirst = 0;
+  #batchEnd = 0;
+  readonly #verdicts: Verdict[] = [];
+  #batchCopies: readonly DatagramCopy[] = noCopies;
   /** From the frame's start to its payload, as the filters left it. */
   #headerBytes = 0;
   readonly #judgement: Judgement = {
@@ -103,25 +110,70 @@ export class FrameJudge {
     return this.#chain.isEmpty && !this.#parts.captures.isActive;
   }
 
+  /**
+   * Judges datagrams that came together, where they lie in packet slots one after another, in one call
+   * of the chain. `datagram` then tells of each, in this order. Otherwise nothing happens here.
+   */
+  together(flows: readonly Flow[], payloads: readonly Buffer[], count: number): void {
+    this.#batchEnd = this.#batchFirst;
+    const { arena, slots, network, direction, captures } = this.#parts;
+    // A capture wants each frame as it was before, and who decided.
+    if (count < 2 || this.#chain.isEmpty || captures.isActive || !this.#chain.canBatch) return;
+    const at = arena.offsetOf(payloads[0]!);
+    if (at < 0) return;
+    const first = slots.slotAt(at);
+    for (let i = 0; i < count; i++) {
+      const { length } = payloads[i]!;
+      const slot = first + i * SLOT_BYTES;
+      this.#write(slot, arena.offsetOf(payloads[i]!), length, flows[i]!);
+      this.#describe(slot, flows[i]!.headerBytes + length);
+    }
+    if (direction === "ingress") network.allowCopies();
+    this.#chain.judgeBatch(first, SLOT_BYTES, count, this.#verdicts);
+    this.#batchCopies = network.takeCopies();
+    this.#batchFirst = first;
+    this.#batchEnd = first + count * SLOT_BYTES;
+  }
+
+  /** A datagram's frame is made in its packet slot, where `payload` lies in one, else in another. */
   datagram(flow: Flow, payload: Buffer): Judgement {
     const judgement = this.#begin(flow.headerBytes + payload.length);
     if (this.isBlind) return judgement;
     if (judgement.frameBytes > FRAME_CAPACITY) return this.#drop("frame_too_large");
-    const slot = this.#parts.slots.acquire();
+    const { arena, slots, network, direction } = this.#parts;
+    const at = arena.offsetOf(payload);
+    const slot = at < 0 ? slots.acquire() : slots.slotAt(at);
     if (slot === undefined) return this.#drop("no_packet_slot");
-    const at = slot + frameOffset;
-    const sum = this.#place(payload, at + flow.headerBytes);
-    writeUdpFrame(this.#parts.arena.bytes, at, flow, payload.length, sum);
     this.#headerBytes = flow.headerBytes;
-    const { network, direction } = this.#parts;
-    if (direction === "ingress") network.allowCopies();
-    this.#judge(slot, flow);
-    judgement.copies = network.takeCopies();
+    const payloadAt = slot + frameOffset + flow.headerBytes;
+    // In a slot already, but not where its headers end: an IPv4 client's on an IPv6 socket.
+    if (at >= 0 && at !== payloadAt) judgement.payload = arena.viewOf(payloadAt, payload.length);
+    if (slot >= this.#batchFirst && slot < this.#batchEnd) {
+      judgement.verdict = this.#verdicts[(slot - this.#batchFirst) / SLOT_BYTES]!;
+      this.#settle(slot, flow, true);
+      if (this.#batchCopies.length > 0)
+        judgement.copies = this.#batchCopies.filter((copy) => copy.slot === slot);
+    } else {
+      if (at < 0) arena.copyIn(payload, payloadAt);
+      this.#write(slot, at < 0 ? payloadAt : at, payload.length, flow);
+      if (direction === "ingress") network.allowCopies();
+      this.#judge(slot, flow, at >= 0);
+      judgement.copies = network.takeCopies();
+    }
     const verdict = judgement.verdict;
     if (verdict.kind === "pass" && verdict.cutTo !== undefined)
       judgement.payload = cut(judgement.payload ?? payload, verdict.cutTo - this.#headerBytes);
-    this.#parts.slots.release(slot);
+    if (at < 0) slots.release(slot);
     return judgement;
+  }
+
+  /** Writes a datagram's headers, in front of its payload, which may have to be moved there. */
+  #write(slot: number, at: number, payloadBytes: number, flow: Flow): void {
+    const { bytes } = this.#parts.arena;
+    const payloadAt = slot + frameOffset + flow.headerBytes;
+    if (at !== payloadAt) bytes.copyWithin(payloadAt, at, at + payloadBytes);
+    const sum = this.#parts.sums.internetSum(payloadAt, payloadAt + payloadBytes);
+    writeUdpFrame(bytes, slot + frameOffset, flow, payloadBytes, sum);
   }
 
   /**
@@ -134,20 +186,15 @@ export class FrameJudge {
     if (this.isBlind) return judgement;
     const slot = this.#parts.slots.acquire();
     if (slot === undefined) return this.#drop("no_packet_slot");
+    const { arena, sums } = this.#parts;
     const at = slot + frameOffset;
-    const sum = this.#place(payload, at + headerBytes);
-    writeTcpFrame(this.#parts.arena.bytes, at, flow, segment, payload.length, sum);
-    this.#judge(slot, flow);
+    const payloadAt = at + headerBytes;
+    if (payload.length > 0) arena.copyIn(payload, payloadAt);
+    const sum = sums.internetSum(payloadAt, payloadAt + payload.length);
+    writeTcpFrame(arena.bytes, at, flow, segment, payload.length, sum);
+    this.#judge(slot, flow, false);
     this.#parts.slots.release(slot);
     return judgement;
-  }
-
-  /** Copies a payload into the arena; its partial sum. */
-  #place(payload: Buffer, at: number): number {
-    const { arena, sums } = this.#parts;
-    if (payload.length === 0) return 0;
-    arena.copyIn(payload, at);
-    return sums.internetSum(at, at + payload.length);
   }
 
   #begin(frameBytes: number): Judgement {
@@ -165,20 +212,27 @@ export class FrameJudge {
     return this.#judgement;
   }
 
-  #judge(slot: number, flow: Flow): void {
-    const { arena, cpu, ifindex, direction, captures } = this.#parts;
-    describeFrame(arena, slot, this.#judgement.frameBytes, ifindex, cpu);
+  #describe(slot: number, frameBytes: number): void {
+    const { arena, cpu, ifindex, direction } = this.#parts;
+    describeFrame(arena, slot, frameBytes, ifindex, cpu);
     if (direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     this.#parts.refreshClock();
+  }
+
+  /** `stays`: the slot is the payload's own until it is sent. */
+  #judge(slot: number, flow: Flow, stays: boolean): void {
+    const { captures } = this.#parts;
+    this.#describe(slot, this.#judgement.frameBytes);
     const isCaptured = captures.isActive && captures.begin(slot, this.#parts);
-    this.#decide(slot, flow);
+    this.#judgement.verdict = this.#chain.judge(slot);
+    this.#settle(slot, flow, stays);
     if (isCaptured) captures.end(slot, this.#parts, this.#chain, this.#judgement.verdict);
   }
 
-  #decide(slot: number, flow: Flow): void {
+  /** Makes of the chain's verdict what can be done. */
+  #settle(slot: number, flow: Flow, stays: boolean): void {
     const { arena, direction } = this.#parts;
-    const verdict = this.#chain.judge(slot);
-    this.#judgement.verdict = verdict;
+    const { verdict } = this.#judgement;
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
     // Replies go to the client and nowhere else, so nothing can loop.
     if (direction === "egress" && verdict.kind !== "pass") {
@@ -191,12 +245,12 @@ export class FrameJudge {
       return;
     }
     if ((arena.words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) === 0) return;
-    const problem = this.#reread(slot, flow, verdict);
+    const problem = this.#reread(slot, flow, verdict, stays);
     if (problem !== undefined) this.#drop(problem);
   }
 
   /** Takes over what a filter wrote; the reason where sockets cannot carry that. */
-  #reread(slot: number, flow: Flow, verdict: Verdict): DropReason | undefined {
+  #reread(slot: number, flow: Flow, verdict: Verdict, stays: boolean): DropReason | undefined {
     const { arena } = this.#parts;
     const { bytes, words } = arena;
     const judgement = this.#judgement;
@@ -206,7 +260,9 @@ export class FrameJudge {
     if (problem !== undefined) return problem;
     if (!view.routable || view.protocol !== ipProtocols[flow.protocol]) return "not_routable";
     this.#headerBytes = view.payloadOffset - data;
-    judgement.payload = arena.copyOut(view.payloadOffset, view.payloadEnd);
+    judgement.payload = stays
+      ? arena.viewOf(view.payloadOffset, view.payloadLength)
+      : arena.copyOut(view.payloadOffset, view.payloadEnd);
     // An answer goes to the session's client whatever addresses the frame has now.
     if (verdict.kind === "tx") return undefined;
     if (!view.hasSourceOf(flow)) return "source_not_allowed";

@@ -6,6 +6,7 @@ import type { Counters } from "../filter/counters.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { PacketSums } from "../runtime/map-runtime.ts";
 import type { AccessLog } from "./access-log.ts";
+import type { BatchSockets } from "./batch-sockets.ts";
 import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
@@ -38,6 +39,8 @@ export interface ListenerParts extends ListenerSettings {
   readonly arena: Arena;
   readonly sums: PacketSums;
   readonly slots: PacketSlots;
+  /** What carries the datagrams of a UDP listener with `io: mmsg`. Absent: node:dgram. */
+  readonly batches?: BatchSockets | undefined;
   readonly clock: TurnClock;
   readonly cpu: number;
   readonly captures: CaptureTap;

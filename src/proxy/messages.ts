@@ -11,6 +11,8 @@ export interface WorkerStart {
   readonly worker: number;
   /** Captures that are under way: it takes part from its first packet on. */
   readonly captures: readonly CaptureOrder[];
+  /** Of a `DescriptorSet`. */
+  readonly descriptors: SharedArrayBuffer;
 }
 
 /** A `UserError` between threads. */

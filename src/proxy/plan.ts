@@ -134,11 +134,15 @@ export interface ListenerPlan {
   readonly onSegmentDrop: "reset" | "discard";
   /** Where a rewritten destination may lead besides upstreams and ports. Default: nowhere. */
   readonly allowDestinations?: readonly DestinationRange[];
+  /** UDP: system calls a datagram, or many datagrams a system call. Absent: dgram. */
+  readonly io?: DatagramIo;
   /** TCP: PROXY protocol headers, read from clients and written to upstreams. Absent: none. */
   readonly proxyProtocol?: ProxyProtocolPlan;
   /** What a tunnel is; undefined for other protocols. */
   readonly tunnel?: TunnelPlan | undefined;
 }
+
+export type DatagramIo = "dgram" | "mmsg";
 
 export interface ProxyProtocolPlan {
   readonly accept: "off" | "optional" | "required";

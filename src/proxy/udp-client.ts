@@ -7,6 +7,7 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
   /** As the socket names it: IPv4-mapped on a dual-stack socket. */
   readonly address: string;
   readonly port: number;
+  socketName: Uint8Array | undefined;
   readonly toListener: Flow;
   readonly toClient: Flow;
   readonly #sessions = new Map<string, Session>();

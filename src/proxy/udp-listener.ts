@@ -1,11 +1,12 @@
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import { err, ok, type Result } from "../common/result.ts";
-import type { UserError } from "../common/user-error.ts";
+import { UserError } from "../common/user-error.ts";
 import { Flow } from "../packet/flow.ts";
 import type { EndReason } from "./access-log.ts";
+import type { Arrivals, DatagramSockets, ListenerSocket } from "./datagram-socket.ts";
 import type { Destination } from "./destinations.ts";
+import { dgramSockets } from "./dgram-socket.ts";
 import { endpointKey, formatEndpoint } from "./endpoint.ts";
 import { FrameJudge, type Judgement } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
@@ -19,7 +20,7 @@ import { SourceCounts } from "./source-counts.ts";
 import { type Forwarded, type PacketTally, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
 import { UdpSession } from "./udp-session.ts";
-import { maxPayloadBytes, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+import { maxPayloadBytes } from "./udp-socket.ts";
 import type { DatagramCopy } from "./worker-network.ts";
 
 type Client = UdpClient<UdpSession>;
@@ -38,7 +39,8 @@ const answerTimeoutMs = 5_000;
  */
 export class UdpListener implements Listener {
   #parts: ListenerParts;
-  readonly #socket: Socket;
+  readonly #sockets: DatagramSockets;
+  readonly #socket: ListenerSocket<Client>;
   readonly #ingress: FrameJudge;
   readonly #egress: FrameJudge;
   readonly #received: Tally;
@@ -50,6 +52,8 @@ export class UdpListener implements Listener {
   readonly #clients = new Map<string, Client>();
   readonly #strangers = new Map<string, Client>();
   readonly #local = new Map<4 | 6, string>();
+  /** Of the datagrams of a batch. */
+  readonly #flows: Flow[] = [];
   #port = 0;
   #state: "bound" | "open" | "draining" | "closed" = "bound";
   /** While draining: sessions that an answer is still expected for, and who waits for them. */
@@ -86,52 +90,39 @@ export class UdpListener implements Listener {
         this.#end(session, "session_limit");
       },
     });
-    this.#socket = createSocket({
-      type: isIPv6(plan.listen.host) ? "udp6" : "udp4",
-      reusePort: parts.reusePort,
-      lookup: numericLookup,
-      recvBufferSize: socketBufferBytes,
-      sendBufferSize: socketBufferBytes,
+    this.#sockets = parts.batches ?? dgramSockets;
+    this.#socket = this.#sockets.listener<Client>(isIPv6(plan.listen.host) ? 6 : 4, {
+      onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
+      peer: (address, port) => this.#client(address, port),
+      isCurrent: (client) => this.#isCurrent(client),
+      onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
     });
   }
 
-  listen(): Promise<Result<Address, UserError>> {
-    const { plan } = this.#parts;
-    return new Promise((resolve) => {
-      const refused = (error: Error): void => {
-        this.#state = "closed";
-        this.#socket.close();
-        resolve(err(listenError(plan, error)));
-      };
-      this.#socket.once("error", refused);
-      this.#socket.once("listening", () => {
-        this.#socket.off("error", refused);
-        this.#socket.on("error", () =>
-          this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
-        );
-        this.#socket.on("message", (payload, from) => {
-          if (this.#state === "open") this.#onDatagram(payload, from);
-          else if (this.#state === "draining")
-            this.#dropped(
-              this.#client(from),
-              "shutting_down",
-              this.#client(from).toListener.headerBytes + payload.length,
-            );
-        });
-        const { address, port } = this.#socket.address();
-        this.#port = port;
-        resolve(ok({ host: address, port }));
-      });
-      this.#socket.bind({ address: plan.listen.host, port: plan.listen.port, exclusive: true });
-    });
+  async listen(): Promise<Result<Address, UserError>> {
+    const { plan, reusePort } = this.#parts;
+    const bound = await this.#socket.bind(plan.listen, reusePort);
+    if (!bound.ok) {
+      this.#state = "closed";
+      return err(listenError(plan, bound.error));
+    }
+    this.#port = bound.value.port;
+    return ok(bound.value);
   }
 
   open(): void {
     this.#state = "open";
   }
 
-  refusal(): undefined {
-    return undefined;
+  refusal({ plan }: ListenerSettings): UserError | undefined {
+    const { io = "dgram" } = this.#parts.plan;
+    if ((plan.io ?? "dgram") === io) return undefined;
+    return new UserError(
+      "RELOAD_NEEDS_RESTART",
+      `listener ${plan.name}`,
+      `io ${io} stays for as long as the listener has its address`,
+      "restart the proxy, or give the listener another port",
+    );
   }
 
   follow(settings: ListenerSettings): void {
@@ -201,8 +192,7 @@ export class UdpListener implements Listener {
   async #close(): Promise<void> {
     if (this.#state !== "closed") {
       this.#state = "closed";
-      this.#closing = new Promise<void>((resolve) => this.#socket.once("close", resolve));
-      this.#socket.close();
+      this.#closing = this.#socket.close();
       for (const session of this.#sessions.entries()) {
         this.#sessions.remove(session);
         this.#end(session, "shutting_down");
@@ -211,8 +201,21 @@ export class UdpListener implements Listener {
     await this.#closing;
   }
 
-  #onDatagram(payload: Buffer, from: RemoteInfo): void {
-    const client = this.#client(from);
+  #onDatagrams({ count, payloads, peers }: Arrivals<Client>): void {
+    if (this.#state === "bound" || this.#state === "closed") return;
+    const flows = this.#flows;
+    for (let i = 0; i < count; i++) flows[i] = peers[i]!.toListener;
+    if (this.#state === "open") this.#ingress.together(flows, payloads, count);
+    for (let i = 0; i < count; i++) {
+      if (this.#state === "open") this.#onDatagram(payloads[i]!, peers[i]!);
+      else {
+        const frameBytes = peers[i]!.toListener.headerBytes + payloads[i]!.length;
+        this.#dropped(peers[i]!, "shutting_down", frameBytes);
+      }
+    }
+  }
+
+  #onDatagram(payload: Buffer, client: Client): void {
     const judgement = this.#ingress.datagram(client.toListener, payload);
     const verdict = judgement.verdict;
     for (const copy of judgement.copies) this.#sendCopy(client, copy, judgement.frameBytes);
@@ -278,8 +281,16 @@ export class UdpListener implements Listener {
     return client.route(destinations.upstream);
   }
 
-  #onReply(session: UdpSession, payload: Buffer): void {
+  #onReplies(session: UdpSession, { count, payloads }: Arrivals<undefined>): void {
     this.#sessions.touch(session);
+    const flows = this.#flows;
+    for (let i = 0; i < count; i++) flows[i] = session.client.toClient;
+    this.#egress.together(flows, payloads, count);
+    for (let i = 0; i < count; i++) this.#onReply(session, payloads[i]!);
+    if (this.#state === "draining") this.#settle(session);
+  }
+
+  #onReply(session: UdpSession, payload: Buffer): void {
     const client = session.client;
     const judgement = this.#egress.datagram(client.toClient, payload);
     const verdict = judgement.verdict;
@@ -293,12 +304,11 @@ export class UdpListener implements Listener {
         "pass",
         session.tallies.replied,
       );
-    if (this.#state === "draining") this.#settle(session);
   }
 
   #toClient(
     client: Client,
-    payload: Uint8Array,
+    payload: Buffer,
     frameBytes: number,
     kind: Forwarded,
     tally: PacketTally,
@@ -308,20 +318,19 @@ export class UdpListener implements Listener {
     // A datagram may come from port 0 (RFC 768: no answer wanted); none can be sent there.
     else if (client.port === 0 || this.#state === "closed")
       tally.dropped("send_failed", frameBytes);
-    else if (this.#socket.getSendQueueSize() > maxQueuedBytes)
-      tally.dropped("send_queue_full", frameBytes);
-    else {
-      tally.forwarded(kind, frameBytes);
-      this.#socket.send(payload, client.port, client.address);
-    }
+    else this.#socket.send(payload, client, frameBytes, kind, tally);
   }
 
-  #client(from: RemoteInfo): Client {
-    const key = endpointKey(from.address, from.port);
+  #isCurrent(client: Client): boolean {
+    return client.hasSessions || this.#strangers.get(client.key) === client;
+  }
+
+  #client(address: string, port: number): Client {
+    const key = endpointKey(address, port);
     const known = this.#clients.get(key) ?? this.#strangers.get(key);
     if (known !== undefined) return known;
-    const source = { address: from.address, port: from.port };
-    const destination = { address: this.#localAddress(from.address), port: this.#port };
+    const source = { address, port };
+    const destination = { address: this.#localAddress(address), port: this.#port };
     const client = new UdpClient<UdpSession>(
       key,
       source,
@@ -376,8 +385,8 @@ export class UdpListener implements Listener {
   #openSession(client: Client, destination: Destination): UdpSession {
     const { accessLog, plan } = this.#parts;
     const tallies = SessionLedger.begin(accessLog, plan, client, this.#received, this.#replied);
-    const session = new UdpSession(client, destination, tallies, {
-      onReply: (from, payload) => this.#onReply(from, payload),
+    const session = new UdpSession(client, destination, tallies, this.#sockets, {
+      onReplies: (from, arrivals) => this.#onReplies(from, arrivals),
       onHeard: this.#parts.onHeard,
       onClosed: (closed) => {
         this.#sessions.remove(closed);

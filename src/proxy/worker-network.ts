@@ -8,8 +8,10 @@ import type { ProxyPlan } from "./plan.ts";
 
 /** A copy of a datagram that a filter has sent to a port, besides what becomes of the packet itself. */
 export interface DatagramCopy {
+  /** The packet's slot. */
+  readonly slot: number;
   readonly ifindex: number;
-  readonly payload: Uint8Array;
+  readonly payload: Buffer;
 }
 
 export const noCopies: readonly DatagramCopy[] = [];
@@ -61,7 +63,8 @@ export class WorkerNetwork implements Network {
   sendCopy(slot: number, ifindex: number): number {
     if (!this.#allowed) return -errno.EOPNOTSUPP;
     if (!this.#ports.has(ifindex)) return -errno.EINVAL;
-    const { bytes, words } = this.#arena;
+    const arena = this.#arena;
+    const { bytes, words } = arena;
     const view = this.#view;
     const problem = view.bind(
       bytes,
@@ -71,9 +74,12 @@ export class WorkerNetwork implements Network {
     if (problem !== undefined || !view.routable || view.protocol !== ipProtocols.udp)
       return -errno.EINVAL;
     if (this.muted) return 0;
-    const start = view.payloadOffset;
     this.#copies ??= [];
-    this.#copies.push({ ifindex, payload: bytes.slice(start, start + view.payloadLength) });
+    this.#copies.push({
+      slot,
+      ifindex,
+      payload: arena.copyOut(view.payloadOffset, view.payloadEnd),
+    });
     return 0;
   }
 }

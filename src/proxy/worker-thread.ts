@@ -4,9 +4,11 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
+import { DescriptorSet } from "./descriptor-set.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { closeAll } from "./socket-calls.ts";
 
 /** What a worker's thread tells besides its answers. */
 export interface ThreadEvents {
@@ -43,10 +45,12 @@ export class WorkerThread {
   readonly #onAnswer = new Map<number, (answer: Answered) => void>();
   #questions = 0;
 
-  private constructor(start: WorkerStart, events: ThreadEvents) {
+  private constructor(start: Omit<WorkerStart, "descriptors">, events: ThreadEvents) {
     const { worker: number } = start;
+    const descriptors = new DescriptorSet();
+    const workerData: WorkerStart = { ...start, descriptors: descriptors.memory };
     this.#number = number;
-    this.#thread = new Worker(workerFile, { workerData: start, name: `data worker ${number}` });
+    this.#thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
     this.#thread.on("message", (message: WorkerMessage) => this.#onMessage(message, events));
     this.#thread.on("error", (error) => {
       this.#cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -54,14 +58,15 @@ export class WorkerThread {
     this.#ended = new Promise((resolve) =>
       this.#thread.once("exit", () => {
         this.#exited();
-        resolve();
+        // Before another takes its place: it could not bind what this one still holds.
+        void closeAll(descriptors).then(resolve);
       }),
     );
   }
 
   /** Starts a worker of a plan: its listeners' addresses, once they are open. */
   static async start(
-    start: WorkerStart,
+    start: Omit<WorkerStart, "descriptors">,
     events: ThreadEvents,
   ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
     const thread = new WorkerThread(start, events);

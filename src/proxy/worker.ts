@@ -2,6 +2,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { DataWorker } from "./data-worker.ts";
+import { DescriptorSet } from "./descriptor-set.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address } from "./plan.ts";
 
@@ -10,13 +11,18 @@ const port = parentPort;
 if (port === null) throw new Error("worker.ts runs as a worker thread only");
 
 const send = (message: WorkerMessage): void => port.postMessage(message);
-const { plan, worker, captures } = workerData as WorkerStart;
+const { plan, worker, captures, descriptors } = workerData as WorkerStart;
 
-const data = new DataWorker(plan, worker, {
-  onFault: (report) => send({ kind: "fault", report }),
-  onTrace: (line) => send({ kind: "trace", line }),
-  onAccess: (lines) => send({ kind: "access", lines }),
-});
+const data = new DataWorker(
+  plan,
+  worker,
+  {
+    onFault: (report) => send({ kind: "fault", report }),
+    onTrace: (line) => send({ kind: "trace", line }),
+    onAccess: (lines) => send({ kind: "access", lines }),
+  },
+  new DescriptorSet(descriptors),
+);
 
 function tell(prepared: Result<readonly Address[], UserError>): void {
   if (prepared.ok) send({ kind: "ready", bound: prepared.value });

@@ -89,6 +89,16 @@ export class Arena {
     copyBytes.call(source, this.#buffer, at, start);
   }
 
+  /** `bytes` bytes at offset `at`, in place, until memory grows. */
+  viewOf(at: number, bytes: number): Buffer {
+    return this.#buffer.subarray(at, at + bytes);
+  }
+
+  /** Offset of bytes that lie in the arena, as this thread's views have it; -1 for any others. */
+  offsetOf(bytes: Uint8Array): number {
+    return bytes.buffer === this.bytes.buffer ? bytes.byteOffset : -1;
+  }
+
   /** A copy of the bytes from `from` up to `to`, that no one else writes to. */
   copyOut(from: number, to: number): Buffer {
     const copy = Buffer.allocUnsafe(to - from);

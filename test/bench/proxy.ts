@@ -143,7 +143,7 @@ upstreams:
   web: { addresses: ["127.0.0.1:${webPort}"] }
 filters: { count: { object: ${repository}filters/count-by-protocol.o } }
 listeners:
-  - { name: udp, protocol: udp, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
+  - { name: udp, protocol: udp, io: mmsg, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
   - { name: tcp, protocol: tcp, listen: "127.0.0.1:${tcp}", upstream: web, ingress: [count] }
 `,
   );

@@ -115,6 +115,7 @@ listeners:
           ...listener,
           name: "u",
           protocol: "udp",
+          io: "dgram",
           listen: { host: "127.0.0.1", port: 1 },
           ifindex: 1000,
           idleTimeoutMs: 60_000,

@@ -279,18 +279,16 @@ listeners: [{ name: l, protocol: udp, listen: "127.0.0.1:2", upstream: a }]
 6:75: upstreams.d.ejection.failures: expected a whole number from 0 to 1000, found -1`,
     },
     {
-      title: "what later versions will have is told apart from misspelt keys",
+      title: "io is one of three words, and UDP's alone",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }
-filters:
-  dns: { expression: udp port 53 }
-  code: { bytecode: "r0 = 2\\nexit" }
 listeners:
-  - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, io: dgram }
+  - { name: b, protocol: udp, listen: "127.0.0.1:2", upstream: app, io: fast }
+  - { name: c, protocol: tcp, listen: "127.0.0.1:2", upstream: app, io: mmsg }
 `,
       problems: `
-7:69: listeners[0].io: not available in this version; remove it
-`,
+4:73: listeners[0].io: expected dgram, mmsg or auto, found "fast"; write dgram, mmsg or auto
+5:69: listeners[1].io: has no effect on a tcp listener; remove it`,
     },
   ],
 };

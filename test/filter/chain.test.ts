@@ -4,10 +4,15 @@ import { Chain } from "../../src/filter/chain.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { type FaultReport, FaultReporter } from "../../src/filter/fault-reporter.ts";
 import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
-import type { VerdictKind } from "../../src/filter/verdict.ts";
+import type { Verdict, VerdictKind } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { Arena } from "../../src/runtime/arena.ts";
-import { SLOT_BYTES, SLOT_DATA, SLOT_DATA_END } from "../../src/runtime/wasm/layout.ts";
+import {
+  SLOT_BYTES,
+  SLOT_DATA,
+  SLOT_DATA_END,
+  SLOT_RETURN_LOW,
+} from "../../src/runtime/wasm/layout.ts";
 import { placesFrom } from "../support/counter-places.ts";
 
 interface Step {
@@ -155,4 +160,98 @@ test("faults are reported at most once a second, with how many were not", () => 
 test("judging gives the same objects again: a packet costs no allocation", () => {
   const { judge } = setUp([{ type: "socket", returns: 60 }]);
   expect(judge()).toBe(judge());
+});
+
+/** A filter of a batch engine: what each run returns, and which of them fault. */
+function batchChain(returns: readonly number[], faults: readonly number[], goesOn?: VerdictKind[]) {
+  const arena = Arena.create(8 << 20);
+  if (!arena.ok) throw arena.error;
+  const shape = { listeners: 0, filters: 1, addresses: 0 };
+  const first = arena.value.allocate(SLOT_BYTES * returns.length, "slots");
+  const cells = arena.value.allocate(counterBytes(shape), "counters");
+  if (!first.ok || !cells.ok) throw new Error("arena full");
+  const counters = new Counters(arena.value.memory, placesFrom(cells.value, shape));
+  const reports: FaultReport[] = [];
+  const { words } = arena.value;
+  const executable: Executable = {
+    program: { name: "program", type: "xdp", instructions: [], maps: [] },
+    engine: "jit",
+    fault: undefined,
+    run: () => {
+      throw new Error("one at a time");
+    },
+    runBatch: (from, stride, count) => {
+      for (let i = 0; i < count; i++)
+        words[(from + i * stride + SLOT_RETURN_LOW) >> 2] = faults.includes(i) ? 0 : returns[i]!;
+      return faults.map((i) => ({
+        packetSlot: from + i * stride,
+        fault: { code: i === 3 ? "budget_exceeded" : "bad_access", slot: 7, message: "outside" },
+      }));
+    },
+  };
+  const filter = new LoadedFilter(
+    { name: "filter", index: 0, type: "xdp", executable },
+    arena.value,
+    counters,
+    new FaultReporter(
+      (report) => reports.push(report),
+      () => 0,
+    ),
+  );
+  const chain = new Chain([{ filter, continueOn: goesOn }]);
+  const verdicts: Verdict[] = [];
+  return {
+    chain,
+    counters,
+    reports,
+    judge: () => {
+      chain.judgeBatch(first.value, SLOT_BYTES, returns.length, verdicts);
+      return verdicts.map((verdict) => ("reason" in verdict ? verdict.reason : verdict.kind));
+    },
+  };
+}
+
+test("a batch has the verdict of each packet, faults in their places, and all are counted", () => {
+  const { chain, judge, counters, reports } = batchChain([2, 1, 3, 2, 2, 0], [3, 4]);
+  expect(chain.canBatch).toBe(true);
+  expect(judge()).toEqual([
+    "pass",
+    "filter_drop",
+    "tx",
+    "budget_exceeded",
+    "filter_aborted",
+    "filter_aborted",
+  ]);
+  const counted = (["pass", "drop", "tx", "aborted"] as const).map((kind) =>
+    counters.readFilterVerdicts(0, kind),
+  );
+  expect(counted).toEqual([1, 1, 1, 3]);
+  expect(reports.length).toBe(1);
+});
+
+test("continueOn holds in a batch, but not for runs that faulted", () => {
+  const { judge } = batchChain([1, 0, 0], [2], ["pass", "drop", "aborted"]);
+  expect(judge()).toEqual(["pass", "pass", "filter_aborted"]);
+});
+
+test("a disabled filter passes a batch, and counts nothing", () => {
+  const { judge, counters } = batchChain([1, 1], []);
+  counters.disable(0, true);
+  expect(judge()).toEqual(["pass", "pass"]);
+  expect(counters.readFilterVerdicts(0, "drop")).toBe(0);
+});
+
+test("one run in 128 is timed in batches too: as a share of its batch", () => {
+  const { judge, counters } = batchChain(Array(32).fill(2), []);
+  for (let i = 0; i < 400; i++) judge();
+  const runs = counters.readFilterRuns(0).reduce((sum, count) => sum + count, 0);
+  expect(runs).toBeGreaterThan(40);
+  expect(runs).toBeLessThan(250);
+  expect(counters.readFilterRunSum(0)).toBeGreaterThan(0);
+});
+
+test("several filters are asked a packet at a time", () => {
+  expect(setUp([{ returns: 2 }, { returns: 2 }]).chain.canBatch).toBe(false);
+  expect(setUp([{ returns: 2 }]).chain.canBatch).toBe(false);
+  expect(setUp([]).chain.canBatch).toBe(false);
 });

@@ -3,6 +3,7 @@ import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
+import { batchSlots } from "../../src/proxy/batch-sockets.ts";
 import { startEcho } from "../../src/proxy/echo.ts";
 import type { ListenerPlan, PortPlan, ProxyPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
@@ -10,7 +11,7 @@ import { Arena } from "../../src/runtime/arena.ts";
 import { compileRuntime } from "../../src/runtime/instantiate.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
 import { placesFrom } from "../support/counter-places.ts";
-import { onCleanUp, value } from "./rig.ts";
+import { onCleanUp, udpIo, value } from "./rig.ts";
 
 interface PlanOptions {
   readonly upstreams: readonly UpstreamPlan[];
@@ -23,6 +24,8 @@ interface PlanOptions {
   readonly ports?: readonly PortPlan[];
   readonly workers?: number;
 }
+
+const slotCount = 4 + (udpIo === "mmsg" ? batchSlots : 0);
 
 /** Places for more than any plan of a test has: equal numbers of several plans share counters. */
 const shape = { listeners: 4, filters: 4, addresses: 4, lanes: 8 };
@@ -37,8 +40,8 @@ export class PlanBench {
     const { arena } = this;
     this.#workers = Array.from({ length: workers }, () => ({
       stack: value(arena.allocate(stackBytes, "stack")),
-      slots: value(arena.allocate(SLOT_BYTES * 4, "slots")),
-      slotCount: 4,
+      slots: value(arena.allocate(SLOT_BYTES * slotCount, "slots")),
+      slotCount,
       counters: placesFrom(value(arena.allocate(counterBytes(shape), "counters")), shape),
     }));
     this.counters = this.#workers.map((worker) => new Counters(arena.memory, worker.counters));
@@ -73,6 +76,7 @@ export class PlanBench {
         localAddress: "127.0.0.1",
         onDrop: "reset",
         onSegmentDrop: "reset",
+        io: (listener.protocol ?? "udp") === "udp" ? udpIo : "dgram",
         ...listener,
       })),
       upstreams: options.upstreams,

@@ -12,6 +12,7 @@ import { dropReasons } from "../../src/common/drop-reason.ts";
 import type { EngineContext, Executable, LinkedProgram } from "../../src/engine/engine.ts";
 import { stackBytes } from "../../src/engine/engine.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { jit } from "../../src/engine/jit/jit.ts";
 import { CaptureTap } from "../../src/filter/capture-tap.ts";
 import { Chain } from "../../src/filter/chain.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
@@ -22,6 +23,8 @@ import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import { type AccessLine, AccessLog } from "../../src/proxy/access-log.ts";
 import { AddressStates } from "../../src/proxy/address-states.ts";
+import { BatchSockets, batchSlots } from "../../src/proxy/batch-sockets.ts";
+import { DescriptorSet } from "../../src/proxy/descriptor-set.ts";
 import { Destinations, upstreamsOf } from "../../src/proxy/destinations.ts";
 import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
@@ -47,6 +50,7 @@ import {
   SLOT_FLAGS,
   SLOT_FRAME_LIMIT,
   SLOT_REDIRECT_IFINDEX,
+  SLOT_RETURN_LOW,
   SLOT_WROTE,
 } from "../../src/runtime/wasm/layout.ts";
 import { placesFrom } from "../support/counter-places.ts";
@@ -54,6 +58,8 @@ import { placesFrom } from "../support/counter-places.ts";
 const runtimeModule = await compileRuntime();
 const shape = { listeners: 1, filters: 8, addresses: 8, lanes: 16 };
 const slotCount = 4;
+/** How UDP listeners of a rig carry datagrams: `WEIR_TEST_IO=mmsg` runs the same tests in batches. */
+export const udpIo = process.env.WEIR_TEST_IO === "mmsg" ? "mmsg" : "dgram";
 
 /** A frame under a test's own filter. */
 export class SlotFrame {
@@ -166,7 +172,9 @@ export async function startRig(
 ): Promise<Rig> {
   const arena = value(Arena.create(8 * 1024 * 1024));
   const stack = value(arena.allocate(stackBytes, "stack"));
-  const slotsAt = value(arena.allocate(SLOT_BYTES * slotCount, "slots"));
+  const isBatched = protocol === "udp" && udpIo === "mmsg";
+  const reserved = isBatched ? batchSlots : 0;
+  const slotsAt = value(arena.allocate(SLOT_BYTES * (slotCount + reserved), "slots"));
   const countersAt = value(arena.allocate(counterBytes(shape), "counters"));
   const clock = new TurnClock();
   const plan: ListenerPlan = {
@@ -182,6 +190,7 @@ export async function startRig(
     localAddress: "127.0.0.1",
     onDrop: "reset",
     onSegmentDrop: "reset",
+    io: udpIo,
     ...options.plan,
   };
   const ports = options.ports ?? [];
@@ -225,6 +234,7 @@ export async function startRig(
     () => clock.nowMs(),
   );
   accessLog.follow(options.accessLog);
+  const slots = new PacketSlots(slotsAt, reserved + (options.slots ?? slotCount));
   const parts: ListenerParts = {
     plan,
     index: 0,
@@ -236,7 +246,10 @@ export async function startRig(
     arena,
     sums: context.runtime,
     captures: new CaptureTap(arena, 0, () => clock.nowMs()),
-    slots: new PacketSlots(slotsAt, options.slots ?? slotCount),
+    slots,
+    batches: isBatched
+      ? value(await BatchSockets.create(arena, slots, new DescriptorSet()))
+      : undefined,
     network,
     clock,
     cpu: 0,
@@ -285,13 +298,21 @@ function executableOf(filter: TestFilter, context: EngineContext): Executable {
       instructions: value(assemble(filter.assembly)),
       maps: [],
     };
-    return value(interpreter(program, context));
+    return value((udpIo === "mmsg" ? jit : interpreter)(program, context));
   }
+  const run = (slot: number): number => filter.run(new SlotFrame(context.arena, slot)) >>> 0;
   return {
     program: { name: "test_hook", type: filter.type, instructions: [], maps: [] },
     engine: "interpreter",
     fault: undefined,
-    run: (slot) => filter.run(new SlotFrame(context.arena, slot)) >>> 0,
+    run,
+    runBatch: (first, stride, count) => {
+      for (let i = 0, slot = first; i < count; i++, slot += stride) {
+        context.arena.words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
+        context.arena.words[(slot + SLOT_RETURN_LOW) >> 2] = run(slot);
+      }
+      return [];
+    },
   };
 }
 

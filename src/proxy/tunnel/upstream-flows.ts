@@ -7,6 +7,7 @@ import { ipProtocols } from "../../packet/ip-protocol.ts";
 import { writeUdpFrame } from "../../packet/synthesis.ts";
 import type { EndReason } from "../access-log.ts";
 import type { Destination, Upstream } from "../destinations.ts";
+import { dgramSockets } from "../dgram-socket.ts";
 import { formatEndpoint } from "../endpoint.ts";
 import type { ListenerParts, ListenerSettings } from "../listener.ts";
 import type { SessionInfo } from "../session-info.ts";
@@ -96,7 +97,7 @@ export class UpstreamFlows {
     if (session === undefined) return "source_limit";
     this.#sessions.touch(session);
     // The kernel may take the bytes later than the datagram is ours.
-    const payload = datagram.slice(frame.payloadOffset, frame.payloadEnd);
+    const payload = Buffer.from(datagram.subarray(frame.payloadOffset, frame.payloadEnd));
     session.send(payload, arrival.frameBytes, "redirect");
     return undefined;
   }
@@ -186,10 +187,11 @@ export class UpstreamFlows {
   #open(client: TunnelClient, destination: Destination): UdpSession {
     const { index, onHeard, accessLog, plan } = this.#parts;
     const tallies = SessionLedger.begin(accessLog, plan, client.udp, this.#received, this.#replied);
-    const session = new UdpSession(client.udp, destination, tallies, {
-      onReply: (from, payload) => {
+    const session = new UdpSession(client.udp, destination, tallies, dgramSockets, {
+      onReplies: (from, { count, payloads }) => {
         this.#sessions.touch(from);
-        this.#events.onReply(client, payload, from.tallies.replied);
+        for (let i = 0; i < count; i++)
+          this.#events.onReply(client, payloads[i]!, from.tallies.replied);
       },
       onHeard,
       onClosed: (closed) => {

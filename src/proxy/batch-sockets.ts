@@ -1,0 +1,337 @@
+import process from "node:process";
+import type { DropReason } from "../common/drop-reason.ts";
+import { errno } from "../common/errno.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import { frameOffset } from "../engine/packet-slot.ts";
+import { udpHeaderBytes } from "../packet/flow.ts";
+import type { Arena } from "../runtime/arena.ts";
+import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
+import type {
+  Arrivals,
+  DatagramPeer,
+  DatagramSockets,
+  ListenerSocket,
+  ListenerSocketEvents,
+  UpstreamSocket,
+  UpstreamSocketEvents,
+} from "./datagram-socket.ts";
+import type { DescriptorSet } from "./descriptor-set.ts";
+import type { Destination } from "./destinations.ts";
+import type { PacketSlots } from "./packet-slots.ts";
+import { PeerNames } from "./peer-names.ts";
+import type { Address } from "./plan.ts";
+import { type QueueSocket, SendQueue } from "./send-queue.ts";
+import { type Readiness, SocketCalls, systemError } from "./socket-calls.ts";
+import { upstreamDropReason } from "./socket-error.ts";
+import { decodeSocketName, encodeSocketName } from "./socket-name.ts";
+import type { Forwarded, PacketTally } from "./tally.ts";
+import { maxPayloadBytes, socketBufferBytes } from "./udp-socket.ts";
+
+/** Slots that datagrams are received into before all that waits is sent. */
+const receiveSlots = 24;
+/** With fewer slots than this free, what waits is sent before more is received. */
+const leastSlots = 8;
+/** Slots for what is sent and lies in none: what filters rewrote. */
+const spareSlots = 2;
+/** Packet slots that batches take of a worker's. */
+export const batchSlots = receiveSlots + spareSlots;
+
+/**
+ * `io: mmsg`: UDP sockets that receive many datagrams a system call, straight into packet slots, and
+ * send many out of them. One for all sockets of a worker. Node's event loop waits for one descriptor
+ * that stands for all of them; in a turn, what all ready sockets have goes through, and out together.
+ */
+export class BatchSockets implements DatagramSockets {
+  readonly calls: SocketCalls;
+  readonly queue: SendQueue;
+  readonly #arena: Arena;
+  readonly #firstSlot: number;
+  readonly #epoll: number;
+  readonly #sockets = new Map<number, WatchedSocket>();
+  readonly #ready = new Uint32Array(64);
+  readonly #lengths = new Uint32Array(receiveSlots);
+  /** The payload that came last into each slot: most are as long as the one before. */
+  readonly #payloads: Buffer[] = [];
+  #nextSlot = 0;
+  #nextId = 0;
+  #readiness: Readiness | undefined;
+
+  private constructor(arena: Arena, calls: SocketCalls, firstSlot: number, epoll: number) {
+    this.#arena = arena;
+    this.calls = calls;
+    this.#firstSlot = firstSlot;
+    this.#epoll = epoll;
+    const spares = Array.from(
+      { length: spareSlots },
+      (_, i) => firstSlot + (receiveSlots + i) * SLOT_BYTES + frameOffset,
+    );
+    this.queue = new SendQueue(arena, calls, spares);
+    // koffi aborts the process where it calls back into a thread that may run no JavaScript any more.
+    process.once("exit", () => this.#readiness?.close());
+  }
+
+  /** Takes `batchSlots` of the worker's slots; or says why there is no such thing here. */
+  static async create(
+    arena: Arena,
+    slots: PacketSlots,
+    descriptors: DescriptorSet,
+  ): Promise<Result<BatchSockets, string>> {
+    const firstSlot = slots.reserve(batchSlots);
+    const calls = await SocketCalls.load(arena, descriptors, firstSlot, batchSlots);
+    if (!calls.ok) return calls;
+    const epoll = calls.value.epoll();
+    if (!epoll.ok) return err(epoll.error.message);
+    return ok(new BatchSockets(arena, calls.value, firstSlot, epoll.value));
+  }
+
+  listener<Peer extends DatagramPeer>(
+    family: 4 | 6,
+    events: ListenerSocketEvents<Peer>,
+  ): ListenerSocket<Peer> {
+    return new BatchListenerSocket(this, family, events);
+  }
+
+  upstream(
+    destination: Destination,
+    tally: PacketTally,
+    events: UpstreamSocketEvents,
+  ): UpstreamSocket {
+    return new BatchUpstreamSocket(this, destination, tally, events);
+  }
+
+  /** Has `socket` told when it is ready. */
+  watch(socket: WatchedSocket): NodeJS.ErrnoException | undefined {
+    const id = this.#nextId++ >>> 0;
+    const failed = this.calls.watch(this.#epoll, socket.fd, id);
+    if (failed !== undefined) return failed;
+    socket.id = id;
+    this.#sockets.set(id, socket);
+    // It keeps the event loop alive, so it is there only while a socket is.
+    this.#readiness ??= this.calls.notify(this.#epoll, () => this.#onReady());
+    return undefined;
+  }
+
+  /** Closes a socket after what waits for it was sent. */
+  close(socket: WatchedSocket): void {
+    this.queue.flush();
+    this.#sockets.delete(socket.id);
+    this.calls.close(socket.fd);
+    if (this.#sockets.size > 0) return;
+    this.#readiness?.close();
+    this.#readiness = undefined;
+  }
+
+  /**
+   * Receives what `socket` has, up to a batch, into `arrivals`: how many, or `-errno`. Their names are
+   * those of slots from `firstOf(arrivals)` on.
+   */
+  receive(socket: WatchedSocket, arrivals: Arrivals<unknown>): number {
+    if (receiveSlots - this.#nextSlot < leastSlots) this.#flush();
+    const first = this.#nextSlot;
+    const room = receiveSlots - first;
+    const payloadAt = frameOffset + udpHeaderBytes[socket.family];
+    const capacity = maxPayloadBytes[socket.family];
+    const count = this.calls.receive(socket.fd, first, room, payloadAt, capacity, this.#lengths);
+    if (count < 0) return count;
+    this.#nextSlot = first + count;
+    arrivals.count = count;
+    for (let i = 0; i < count; i++) arrivals.payloads[i] = this.#payload(first + i, payloadAt);
+    return count;
+  }
+
+  /** Number of the slot that the first of the last `count` datagrams came into. */
+  firstSlotOf(count: number): number {
+    return this.#nextSlot - count;
+  }
+
+  #payload(slot: number, payloadAt: number): Buffer {
+    const at = this.#firstSlot + slot * SLOT_BYTES + payloadAt;
+    const bytes = this.#lengths[slot]!;
+    const before = this.#payloads[slot];
+    if (before?.length === bytes && this.#arena.offsetOf(before) === at) return before;
+    const payload = this.#arena.viewOf(at, bytes);
+    this.#payloads[slot] = payload;
+    return payload;
+  }
+
+  #onReady(): void {
+    try {
+      const count = this.calls.ready(this.#epoll, this.#ready);
+      for (let i = 0; i < count; i++) this.#sockets.get(this.#ready[i]!)?.onReady();
+      this.#flush();
+    } catch (bug) {
+      // Out of koffi's call nothing may be thrown: the worker dies of it in a moment.
+      this.#readiness?.close();
+      setImmediate(() => {
+        throw bug;
+      });
+    }
+  }
+
+  #flush(): void {
+    this.queue.flush();
+    this.#nextSlot = 0;
+  }
+}
+
+/** A socket that `BatchSockets` watches. */
+abstract class WatchedSocket implements QueueSocket {
+  id = -1;
+  fd = -1;
+  readonly family: 4 | 6;
+  canSegment = true;
+  firstQueued = -1;
+  lastQueued = -1;
+  protected readonly batches: BatchSockets;
+
+  constructor(batches: BatchSockets, family: 4 | 6) {
+    this.batches = batches;
+    this.family = family;
+  }
+
+  abstract onReady(): void;
+  abstract onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean;
+  abstract drop(frameBytes: number, tally: PacketTally): void;
+}
+
+class BatchListenerSocket<Peer extends DatagramPeer>
+  extends WatchedSocket
+  implements ListenerSocket<Peer>
+{
+  readonly #events: ListenerSocketEvents<Peer>;
+  readonly #names: PeerNames<Peer>;
+  readonly #arrivals: Arrivals<Peer> = { count: 0, payloads: [], peers: [] };
+
+  constructor(batches: BatchSockets, family: 4 | 6, events: ListenerSocketEvents<Peer>) {
+    super(batches, family);
+    this.#events = events;
+    this.#names = new PeerNames(events);
+  }
+
+  bind(listen: Address, reusePort: boolean): Promise<Result<Address, NodeJS.ErrnoException>> {
+    return Promise.resolve(this.#bind(listen, reusePort));
+  }
+
+  #bind(listen: Address, reusePort: boolean): Result<Address, NodeJS.ErrnoException> {
+    const { calls } = this.batches;
+    const fd = calls.socket(this.family, socketBufferBytes);
+    if (!fd.ok) return fd;
+    this.fd = fd.value;
+    const bound = calls.bind(this.fd, encodeSocketName(listen, this.family), reusePort);
+    const failed = bound.ok ? this.batches.watch(this) : bound.error;
+    if (failed !== undefined) {
+      calls.close(this.fd);
+      this.fd = -1;
+      return err(failed);
+    }
+    if (!bound.ok) throw new Error("unreachable: a failed bind was returned");
+    const { address, port } = decodeSocketName(Buffer.from(bound.value), 0);
+    return ok({ host: address, port });
+  }
+
+  onReady(): void {
+    const arrivals = this.#arrivals;
+    const count = this.batches.receive(this, arrivals);
+    if (count < 0) {
+      if (-count !== errno.EAGAIN && -count !== errno.EINTR) this.#events.onError();
+      return;
+    }
+    const { calls } = this.batches;
+    const first = this.batches.firstSlotOf(count);
+    for (let i = 0; i < count; i++)
+      arrivals.peers[i] = this.#names.find(calls.names, calls.nameWords, calls.nameAt(first + i));
+    this.#events.onDatagrams(arrivals);
+  }
+
+  send(payload: Buffer, peer: Peer, frameBytes: number, kind: Forwarded, tally: PacketTally): void {
+    if (this.fd < 0) tally.dropped("send_failed", frameBytes);
+    else {
+      peer.socketName ??= encodeSocketName({ host: peer.address, port: peer.port }, this.family);
+      this.batches.queue.add(this, payload, peer.socketName, frameBytes, kind, tally);
+    }
+  }
+
+  /** A peer that cannot be reached is that peer's alone. */
+  onRefused(_error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean {
+    this.drop(frameBytes, tally);
+    return false;
+  }
+
+  drop(frameBytes: number, tally: PacketTally): void {
+    tally.dropped("send_failed", frameBytes);
+  }
+
+  close(): Promise<void> {
+    if (this.fd >= 0) this.batches.close(this);
+    this.fd = -1;
+    return Promise.resolve();
+  }
+}
+
+class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
+  readonly #destination: Destination;
+  readonly #tally: PacketTally;
+  readonly #events: UpstreamSocketEvents;
+  readonly #arrivals: Arrivals<undefined> = { count: 0, payloads: [], peers: [] };
+  /** Why what is sent from now on is dropped. */
+  #lost: DropReason = "upstream_error";
+
+  constructor(
+    batches: BatchSockets,
+    destination: Destination,
+    tally: PacketTally,
+    events: UpstreamSocketEvents,
+  ) {
+    super(batches, destination.family);
+    this.#destination = destination;
+    this.#tally = tally;
+    this.#events = events;
+  }
+
+  connect(): void {
+    const { calls } = this.batches;
+    const fd = calls.socket(this.family, socketBufferBytes);
+    if (!fd.ok) {
+      this.#failed(fd.error, false);
+      return;
+    }
+    this.fd = fd.value;
+    const failed =
+      calls.connect(this.fd, encodeSocketName(this.#destination, this.family)) ??
+      this.batches.watch(this);
+    if (failed !== undefined) this.#failed(failed, false);
+  }
+
+  onReady(): void {
+    const count = this.batches.receive(this, this.#arrivals);
+    if (count > 0) this.#events.onDatagrams(this.#arrivals);
+    else if (count < 0 && -count !== errno.EAGAIN && -count !== errno.EINTR)
+      this.#failed(systemError(-count, "recvmmsg"), true);
+  }
+
+  send(payload: Buffer, frameBytes: number, kind: Forwarded): void {
+    if (this.fd < 0) this.drop(frameBytes, this.#tally);
+    else this.batches.queue.add(this, payload, undefined, frameBytes, kind, this.#tally);
+  }
+
+  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean {
+    this.#failed(error, true);
+    this.drop(frameBytes, tally);
+    return true;
+  }
+
+  drop(frameBytes: number, tally: PacketTally): void {
+    tally.dropped(this.#lost, frameBytes);
+  }
+
+  close(reason: DropReason): void {
+    this.#lost = reason;
+    if (this.fd >= 0) this.batches.close(this);
+    this.fd = -1;
+  }
+
+  #failed(error: NodeJS.ErrnoException, wasConnected: boolean): void {
+    this.#lost = upstreamDropReason(error);
+    this.#events.onError(error, wasConnected);
+  }
+}

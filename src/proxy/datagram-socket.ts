@@ -1,0 +1,77 @@
+import type { DropReason } from "../common/drop-reason.ts";
+import type { Result } from "../common/result.ts";
+import type { Destination } from "./destinations.ts";
+import type { Address } from "./plan.ts";
+import type { Forwarded, PacketTally } from "./tally.ts";
+
+/** Where answers go, as the listener's socket names it. */
+export interface DatagramPeer {
+  readonly address: string;
+  readonly port: number;
+  /** The same as a socket address of the kernel's; set by sockets that have it so. */
+  socketName: Uint8Array | undefined;
+}
+
+/**
+ * Datagrams that came together, in their order. One object serves all batches of a socket: valid until
+ * its handler returns, payloads too where they lie in packet slots.
+ */
+export interface Arrivals<Peer> {
+  count: number;
+  readonly payloads: Buffer[];
+  /** Who sent each; empty on a connected socket. */
+  readonly peers: Peer[];
+}
+
+export interface ListenerSocketEvents<Peer extends DatagramPeer> {
+  readonly onDatagrams: (arrivals: Arrivals<Peer>) => void;
+  /** The peer of this address and port: the same object each time, as long as it is `isCurrent`. */
+  readonly peer: (address: string, port: number) => Peer;
+  readonly isCurrent: (peer: Peer) => boolean;
+  readonly onError: () => void;
+}
+
+/** A listener's UDP socket, whatever carries its datagrams. */
+export interface ListenerSocket<Peer extends DatagramPeer> {
+  /** Binds; the address that it got. */
+  bind(listen: Address, reusePort: boolean): Promise<Result<Address, NodeJS.ErrnoException>>;
+  /** Sends a datagram to `peer`, or drops it; `tally` counts it either way. */
+  send(payload: Buffer, peer: Peer, frameBytes: number, kind: Forwarded, tally: PacketTally): void;
+  close(): Promise<void>;
+}
+
+export interface UpstreamSocketEvents {
+  readonly onDatagrams: (arrivals: Arrivals<undefined>) => void;
+  /**
+   * The socket could not be made or connected, or, `wasConnected`, the kernel reports an earlier
+   * datagram refused. It is of no more use.
+   */
+  readonly onError: (error: NodeJS.ErrnoException, wasConnected: boolean) => void;
+}
+
+/** A session's UDP socket, connected to its destination. */
+export interface UpstreamSocket {
+  /** Connects. What goes wrong may be told before this returns. */
+  connect(): void;
+  /**
+   * Sends a datagram, or drops it: counted either way, maybe later. Bytes outside of packet slots must
+   * not change afterwards: the kernel may take them later.
+   */
+  send(payload: Buffer, frameBytes: number, kind: Forwarded): void;
+  /** Ends it; datagrams that still wait are dropped for `reason`. No event comes any more. */
+  close(reason: DropReason): void;
+}
+
+/** Makes the sockets of one UDP listener and its sessions. */
+export interface DatagramSockets {
+  listener<Peer extends DatagramPeer>(
+    family: 4 | 6,
+    events: ListenerSocketEvents<Peer>,
+  ): ListenerSocket<Peer>;
+  /** `tally` counts what is sent. */
+  upstream(
+    destination: Destination,
+    tally: PacketTally,
+    events: UpstreamSocketEvents,
+  ): UpstreamSocket;
+}

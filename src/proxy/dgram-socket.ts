@@ -1,0 +1,180 @@
+import { createSocket, type Socket } from "node:dgram";
+import type { DropReason } from "../common/drop-reason.ts";
+import { err, ok, type Result } from "../common/result.ts";
+import type {
+  Arrivals,
+  DatagramPeer,
+  DatagramSockets,
+  ListenerSocket,
+  ListenerSocketEvents,
+  UpstreamSocket,
+  UpstreamSocketEvents,
+} from "./datagram-socket.ts";
+import type { Destination } from "./destinations.ts";
+import type { Address } from "./plan.ts";
+import { upstreamDropReason } from "./socket-error.ts";
+import type { Forwarded, PacketTally } from "./tally.ts";
+import { maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+
+/** Datagrams that wait for the upstream socket to connect; more are dropped. */
+const maxWaiting = 64;
+const maxWaitingBytes = 256 * 1024;
+
+/** `io: dgram`: node:dgram everywhere, a system call a datagram. */
+export const dgramSockets: DatagramSockets = {
+  listener: (family, events) => new DgramListenerSocket(family, events),
+  upstream: (destination, tally, events) => new DgramUpstreamSocket(destination, tally, events),
+};
+
+class DgramListenerSocket<Peer extends DatagramPeer> implements ListenerSocket<Peer> {
+  readonly #family: 4 | 6;
+  readonly #events: ListenerSocketEvents<Peer>;
+  readonly #arrivals: Arrivals<Peer> = { count: 1, payloads: [], peers: [] };
+  #socket: Socket | undefined;
+
+  constructor(family: 4 | 6, events: ListenerSocketEvents<Peer>) {
+    this.#family = family;
+    this.#events = events;
+  }
+
+  bind(listen: Address, reusePort: boolean): Promise<Result<Address, NodeJS.ErrnoException>> {
+    const socket = createSocket({
+      type: this.#family === 4 ? "udp4" : "udp6",
+      reusePort,
+      lookup: numericLookup,
+      recvBufferSize: socketBufferBytes,
+      sendBufferSize: socketBufferBytes,
+    });
+    return new Promise((resolve) => {
+      const refused = (error: NodeJS.ErrnoException): void => {
+        socket.close();
+        resolve(err(error));
+      };
+      socket.once("error", refused);
+      socket.once("listening", () => {
+        this.#socket = socket;
+        socket.off("error", refused);
+        socket.on("error", () => this.#events.onError());
+        socket.on("message", (payload, { address, port }) => {
+          const arrivals = this.#arrivals;
+          arrivals.payloads[0] = payload;
+          arrivals.peers[0] = this.#events.peer(address, port);
+          this.#events.onDatagrams(arrivals);
+        });
+        const { address, port } = socket.address();
+        resolve(ok({ host: address, port }));
+      });
+      socket.bind({ address: listen.host, port: listen.port, exclusive: true });
+    });
+  }
+
+  send(payload: Buffer, peer: Peer, frameBytes: number, kind: Forwarded, tally: PacketTally): void {
+    const socket = this.#socket;
+    if (socket === undefined) tally.dropped("send_failed", frameBytes);
+    else if (socket.getSendQueueSize() > maxQueuedBytes)
+      tally.dropped("send_queue_full", frameBytes);
+    else {
+      tally.forwarded(kind, frameBytes);
+      socket.send(payload, peer.port, peer.address);
+    }
+  }
+
+  async close(): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (socket === undefined) return;
+    await new Promise<void>((resolve) => socket.close(() => resolve()));
+  }
+}
+
+interface Waiting {
+  readonly payload: Buffer;
+  readonly frameBytes: number;
+  readonly kind: Forwarded;
+}
+
+class DgramUpstreamSocket implements UpstreamSocket {
+  readonly #destination: Destination;
+  readonly #tally: PacketTally;
+  readonly #socket: Socket;
+  #state: "connecting" | "connected" | "closed" = "connecting";
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  /** The upstream has answered: it is there. */
+  #answered = false;
+  readonly #arrivals: Arrivals<undefined> = { count: 1, payloads: [], peers: [] };
+
+  constructor(destination: Destination, tally: PacketTally, events: UpstreamSocketEvents) {
+    this.#destination = destination;
+    this.#tally = tally;
+    this.#socket = createSocket({
+      type: destination.family === 4 ? "udp4" : "udp6",
+      lookup: numericLookup,
+      recvBufferSize: socketBufferBytes,
+      sendBufferSize: socketBufferBytes,
+    });
+    this.#socket.on("message", (payload) => {
+      if (this.#state === "closed") return;
+      this.#answered = true;
+      this.#arrivals.payloads[0] = payload;
+      events.onDatagrams(this.#arrivals);
+    });
+    this.#socket.on("error", (error) => {
+      if (this.#state !== "closed") events.onError(error, this.#state === "connected");
+    });
+    this.#socket.once("connect", () => this.#onConnected());
+  }
+
+  connect(): void {
+    this.#socket.connect(this.#destination.port, this.#destination.host);
+  }
+
+  send(payload: Buffer, frameBytes: number, kind: Forwarded): void {
+    if (this.#state === "connecting") this.#wait(payload, frameBytes, kind);
+    else this.#sendNow(payload, frameBytes, kind);
+  }
+
+  close(reason: DropReason): void {
+    this.#state = "closed";
+    for (const waiting of this.#waiting) this.#tally.dropped(reason, waiting.frameBytes);
+    this.#waiting = [];
+    this.#socket.close();
+  }
+
+  #wait(payload: Buffer, frameBytes: number, kind: Forwarded): void {
+    const bytes = this.#waitingBytes + payload.length;
+    if (this.#waiting.length === maxWaiting || bytes > maxWaitingBytes) {
+      this.#tally.dropped("send_queue_full", frameBytes);
+      return;
+    }
+    this.#waitingBytes = bytes;
+    this.#waiting.push({ payload, frameBytes, kind });
+  }
+
+  #sendNow(payload: Buffer, frameBytes: number, kind: Forwarded): void {
+    if (this.#socket.getSendQueueSize() > maxQueuedBytes) {
+      this.#tally.dropped("send_queue_full", frameBytes);
+      return;
+    }
+    if (this.#answered) {
+      this.#tally.forwarded(kind, frameBytes);
+      this.#socket.send(payload);
+      return;
+    }
+    // A callback costs time, and is how a refused send shows itself: worth it until the upstream
+    // is known to be there.
+    this.#socket.send(payload, (error) => {
+      if (error === null) this.#tally.forwarded(kind, frameBytes);
+      else this.#tally.dropped(upstreamDropReason(error), frameBytes);
+    });
+  }
+
+  #onConnected(): void {
+    if (this.#state !== "connecting") return;
+    this.#state = "connected";
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    for (const { payload, frameBytes, kind } of waiting) this.#sendNow(payload, frameBytes, kind);
+  }
+}

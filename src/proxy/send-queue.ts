@@ -1,0 +1,196 @@
+import { errno } from "../common/errno.ts";
+import type { Arena } from "../runtime/arena.ts";
+import { maxMessages, type SocketCalls, systemError } from "./socket-calls.ts";
+import type { Forwarded, PacketTally } from "./tally.ts";
+
+/** A socket that datagrams wait for. */
+export interface QueueSocket {
+  readonly fd: number;
+  /** The kernel has not refused to cut for it. */
+  canSegment: boolean;
+  /** Of its datagrams that wait; -1: none. */
+  firstQueued: number;
+  lastQueued: number;
+  /** The kernel refused a datagram. Whether the socket is of no more use. */
+  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean;
+  /** What becomes of a datagram that is left over then. */
+  drop(frameBytes: number, tally: PacketTally): void;
+}
+
+/** Most bytes and datagrams that the kernel cuts a message into: an IP packet, UDP_MAX_SEGMENTS. */
+const maxSegmentedBytes = 65_000;
+const maxSegments = 64;
+
+/** What the kernel says where a route or a device cannot be given segments. */
+const cannotSegment: ReadonlySet<number> = new Set([
+  errno.EINVAL,
+  errno.EIO,
+  errno.EMSGSIZE,
+  errno.EOPNOTSUPP,
+  errno.ENOPROTOOPT,
+]);
+
+/**
+ * Datagrams of one turn, in packet slots, until they are sent together: those of a socket in one call,
+ * runs of equal length to one peer as one message that the kernel cuts. Each is counted when its fate
+ * is known. What lies elsewhere is copied into a spare slot.
+ */
+export class SendQueue {
+  readonly #arena: Arena;
+  readonly #calls: SocketCalls;
+  readonly #spares: readonly number[];
+  #usedSpares = 0;
+  /** Sockets with datagrams that wait. */
+  readonly #sockets: QueueSocket[] = [];
+  #count = 0;
+  #isFlushing = false;
+  /** By place in the queue. */
+  readonly #at = new Int32Array(maxMessages);
+  readonly #bytes = new Int32Array(maxMessages);
+  readonly #frameBytes = new Int32Array(maxMessages);
+  readonly #next = new Int32Array(maxMessages);
+  readonly #names: (Uint8Array | undefined)[] = [];
+  readonly #kinds: Forwarded[] = [];
+  readonly #tallies: PacketTally[] = [];
+  /** By message: its first datagram, and how many it is made of. */
+  readonly #messageFirst = new Int32Array(maxMessages);
+  readonly #messageCount = new Int32Array(maxMessages);
+
+  /** `spares` are offsets in packet slots with room for the longest datagram. */
+  constructor(arena: Arena, calls: SocketCalls, spares: readonly number[]) {
+    this.#arena = arena;
+    this.#calls = calls;
+    this.#spares = spares;
+  }
+
+  /** Nothing of it is under way: a socket may be closed at once. */
+  get isFlushing(): boolean {
+    return this.#isFlushing;
+  }
+
+  /** `name`: whom it goes to, on a socket that is not connected. */
+  add(
+    socket: QueueSocket,
+    payload: Buffer,
+    name: Uint8Array | undefined,
+    frameBytes: number,
+    kind: Forwarded,
+    tally: PacketTally,
+  ): void {
+    let at = this.#arena.offsetOf(payload);
+    if (this.#count === maxMessages || (at < 0 && this.#usedSpares === this.#spares.length))
+      this.flush();
+    if (at < 0) {
+      at = this.#spares[this.#usedSpares++]!;
+      this.#arena.copyIn(payload, at);
+    }
+    const place = this.#count++;
+    this.#at[place] = at;
+    this.#bytes[place] = payload.length;
+    this.#frameBytes[place] = frameBytes;
+    this.#next[place] = -1;
+    this.#names[place] = name;
+    this.#kinds[place] = kind;
+    this.#tallies[place] = tally;
+    if (socket.firstQueued < 0) {
+      socket.firstQueued = place;
+      this.#sockets.push(socket);
+    } else this.#next[socket.lastQueued] = place;
+    socket.lastQueued = place;
+  }
+
+  /** Sends all that waits. */
+  flush(): void {
+    if (this.#isFlushing || this.#count === 0) return;
+    this.#isFlushing = true;
+    for (const socket of this.#sockets) {
+      this.#send(socket, socket.firstQueued);
+      socket.firstQueued = -1;
+    }
+    this.#sockets.length = 0;
+    this.#count = 0;
+    this.#usedSpares = 0;
+    this.#isFlushing = false;
+  }
+
+  #send(socket: QueueSocket, first: number): void {
+    let messages = this.#build(socket, first);
+    for (let sent = 0; sent < messages; ) {
+      const taken = this.#calls.send(socket.fd, sent);
+      if (taken > 0) {
+        for (const end = sent + taken; sent < end; sent++) this.#forwarded(sent);
+        continue;
+      }
+      const place = this.#messageFirst[sent]!;
+      if (-taken === errno.EINTR) continue;
+      if (-taken === errno.EAGAIN) {
+        for (let left = place; left >= 0; left = this.#next[left]!)
+          this.#tallies[left]!.dropped("send_queue_full", this.#frameBytes[left]!);
+        return;
+      }
+      if (this.#messageCount[sent]! > 1 && cannotSegment.has(-taken)) {
+        socket.canSegment = false;
+        messages = this.#build(socket, place);
+        sent = 0;
+        continue;
+      }
+      const error = systemError(-taken, "sendmmsg");
+      // As many are refused as the message is made of; what follows may go.
+      let left = place;
+      let isOver = false;
+      for (let i = 0; i < this.#messageCount[sent]!; i++) {
+        if (isOver) socket.drop(this.#frameBytes[left]!, this.#tallies[left]!);
+        else isOver = socket.onRefused(error, this.#frameBytes[left]!, this.#tallies[left]!);
+        left = this.#next[left]!;
+      }
+      sent++;
+      if (!isOver) continue;
+      for (; left >= 0; left = this.#next[left]!)
+        socket.drop(this.#frameBytes[left]!, this.#tallies[left]!);
+      return;
+    }
+  }
+
+  #forwarded(message: number): void {
+    let place = this.#messageFirst[message]!;
+    for (let i = 0; i < this.#messageCount[message]!; i++) {
+      this.#tallies[place]!.forwarded(this.#kinds[place]!, this.#frameBytes[place]!);
+      place = this.#next[place]!;
+    }
+  }
+
+  /** Puts the datagrams of a socket from `first` on together as messages; their number. */
+  #build(socket: QueueSocket, first: number): number {
+    const calls = this.#calls;
+    calls.clear();
+    let messages = 0;
+    for (let place = first; place >= 0; ) {
+      const bytes = this.#bytes[place]!;
+      const name = this.#names[place];
+      calls.addMessage(name);
+      calls.addPiece(this.#at[place]!, bytes);
+      this.#messageFirst[messages] = place;
+      let count = 1;
+      let total = bytes;
+      let next = this.#next[place]!;
+      while (
+        next >= 0 &&
+        socket.canSegment &&
+        this.#names[next] === name &&
+        this.#bytes[next] === bytes &&
+        bytes > 0 &&
+        count < maxSegments &&
+        total + bytes <= maxSegmentedBytes
+      ) {
+        calls.addPiece(this.#at[next]!, bytes);
+        total += bytes;
+        count++;
+        next = this.#next[next]!;
+      }
+      if (count > 1) calls.cutLast(bytes);
+      this.#messageCount[messages++] = count;
+      place = next;
+    }
+    return messages;
+  }
+}
