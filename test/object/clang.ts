@@ -20,18 +20,23 @@ afterAll(() => {
  * same source with the same flags is built once.
  */
 export function build(source: string, ...flags: string[]): string {
-  const key = [source, ...flags].join(" ");
+  return buildWith("clang", source, ...flags);
+}
+
+/** As `build`, with another clang: `clang-19`. */
+export function buildWith(clang: string, source: string, ...flags: string[]): string {
+  const key = [clang, source, ...flags].join(" ");
   const known = built.get(key);
   if (known !== undefined) return known;
   folder ??= mkdtempSync(join(tmpdir(), "weir-objects-"));
   const object = join(folder, `${built.size}.o`);
   const target = flags.some((flag) => flag.startsWith("--target")) ? [] : ["--target=bpf"];
   const { status, stderr } = spawnSync(
-    "clang",
+    clang,
     ["-O2", "-g", ...target, `-I/usr/include/${multiarch}`, ...flags, "-c", source, "-o", object],
     { cwd: programs, encoding: "utf8" },
   );
-  if (status !== 0) throw new Error(`clang ${key}: ${stderr}`);
+  if (status !== 0) throw new Error(`${key}: ${stderr}`);
   built.set(key, object);
   return object;
 }

@@ -1,101 +1,15 @@
-import { createReadStream, existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect } from "vitest";
+import { expect } from "vitest";
 import { parseHex } from "../../src/common/bytes.ts";
 import { loadObject } from "../../src/object/load-object.ts";
-import { readCapture } from "../../src/pcap/read-capture.ts";
-import { corpus } from "../support/corpora.ts";
 import { needing } from "../support/needing.ts";
-import { type Filling, judgeHere, judgeInKernel } from "./judge.ts";
-import { packets as ours } from "./skb-packets.ts";
+import { expectAsKernel, judgedPrograms } from "./expect-as-kernel.ts";
+import type { Filling } from "./judge.ts";
 import { buildProgram } from "./truth-rig.ts";
 
 const test = needing("clang", "root", "kernel bpf()");
-const engines = ["interpreter", "jit"] as const;
-const ethernet = 1;
-/** BPF_PROG_TEST_RUN takes no longer frame for XDP: a page less headroom and skb_shared_info. */
-const mostFrameBytes = 3520;
-const mostCaptured = 40;
-
-let packets: readonly Uint8Array[];
-const compared = { runs: 0, maps: 0 };
-/** File and name of each. */
-const judgedPrograms = new Set<string>();
-
-beforeAll(async () => {
-  packets = [...Object.values(ours), ...(await capturedPackets())];
-});
-
-afterAll(() => {
-  const { runs, maps } = compared;
-  const programs = judgedPrograms.size;
-  if (programs === 0) return;
-  console.log(
-    `kernel as judge: ${programs} programs, ${packets.length} packets, ${runs} comparisons of a program, a packet and an engine, ${maps} of a map`,
-  );
-});
-
-/** Frames of a capture of many protocols, where the corpora are there. */
-async function capturedPackets(): Promise<Uint8Array[]> {
-  const file = corpus("pcap/mix.pcap");
-  const captured: Uint8Array[] = [];
-  if (file === undefined) return captured;
-  for await (const { linkType, data } of readCapture(createReadStream(file), file)) {
-    if (linkType !== ethernet || data.length < 14 || data.length > mostFrameBytes) continue;
-    captured.push(new Uint8Array(data));
-    if (captured.length === mostCaptured) break;
-  }
-  expect(captured.length).toBe(mostCaptured);
-  return captured;
-}
-
-/**
- * Runs all programs of an object on all packets, in the kernel and on both engines. `timed` are maps
- * whose values hold the time, of which the kernel's clock and ours have two. `inKernel` is the same
- * source in a form that libbpf reads. Returns the kernel's runs.
- */
-async function expectAsKernel(
-  file: string,
-  fillings: readonly Filling[] = [],
-  timed: readonly string[] = [],
-  inKernel = file,
-): Promise<readonly string[]> {
-  const object = loadObject(readFileSync(file), file);
-  if (!object.ok) throw object.error;
-  // The kernel's test run starts socket filters behind the Ethernet header; here they see all of it.
-  const programs = object.value.programs
-    .filter(({ type }) => type !== "socket")
-    .map(({ name }) => name);
-  expect(programs).not.toEqual([]);
-  const types = new Map(object.value.programs.map(({ name, type }) => [name, type]));
-  const runs = programs.flatMap((program) => packets.map((packet) => ({ program, packet })));
-  const judged = { file, fillings, runs };
-  const expected = judgeInKernel({ ...judged, file: inKernel });
-  const names = Object.keys(expected.maps).filter(
-    (name) => !name.startsWith(".rodata") && name !== ".kconfig" && !timed.includes(name),
-  );
-  for (const program of programs) judgedPrograms.add(`${file} ${program}`);
-  for (const engine of engines) {
-    const here = await judgeHere(judged, engine, names);
-    for (const [i, { program }] of runs.entries()) {
-      const seen = types.get(program) === "cgroup_skb" ? fromNetworkHeader : asItIs;
-      expect(seen(here.runs[i]!), `${program} on the ${engine}, packet ${i % packets.length}`).toBe(
-        seen(expected.runs[i]!),
-      );
-    }
-    for (const name of names)
-      expect(here.maps[name], `map ${name} on the ${engine}`).toEqual(expected.maps[name]);
-    compared.runs += runs.length;
-    compared.maps += names.length;
-  }
-  return expected.runs;
-}
-
-const asItIs = (run: string): string => run;
-/** The kernel's test run wipes the Ethernet header of programs that begin behind it. */
-const fromNetworkHeader = (run: string): string => run.replace(/ .{28}/, " ");
-
 const bytes = (hex: string): Uint8Array => parseHex(hex)!;
 const device = { key: bytes("01000000"), value: bytes("01000000") };
 
@@ -113,7 +27,7 @@ for (const { name, fillings } of [
   { name: "tail-calls", fillings: [] },
 ])
   test(`the kernel gives each program of ${name}.c the same verdict, bytes and maps`, async () => {
-    await expectAsKernel(buildProgram(name), fillings);
+    await expectAsKernel(buildProgram(name), { fillings });
   });
 
 test("the kernel gives programs the same maps that are declared as libbpf and iproute2 did of old", async () => {
@@ -123,11 +37,11 @@ test("the kernel gives programs the same maps that are declared as libbpf and ip
     value: "target",
   }));
   const inKernel = buildProgram("judge-legacy");
-  await expectAsKernel(inKernel, fillings);
+  await expectAsKernel(inKernel, { fillings });
   for (const form of ["-DLEGACY", "-DIPROUTE2"]) {
-    await expectAsKernel(buildProgram("judge-legacy", form), fillings, [], inKernel);
+    await expectAsKernel(buildProgram("judge-legacy", form), { fillings, inKernel });
     // Without BTF there is nothing but the section's bytes to tell what a map is.
-    await expectAsKernel(buildProgram("judge-legacy", form, "-g0"), fillings, [], inKernel);
+    await expectAsKernel(buildProgram("judge-legacy", form, "-g0"), { fillings, inKernel });
   }
 });
 
@@ -137,7 +51,7 @@ for (const cpu of ["v1", "v2"])
     await expectAsKernel(own);
     const legacy = [`-mcpu=${cpu}`, "-DLEGACY", "-g0"];
     const inKernel = buildProgram("judge-legacy", `-mcpu=${cpu}`);
-    await expectAsKernel(buildProgram("judge-legacy", ...legacy), [], [], inKernel);
+    await expectAsKernel(buildProgram("judge-legacy", ...legacy), { inKernel });
   });
 
 test("at least 40 programs of our own are judged", () => {
@@ -149,7 +63,7 @@ test("at least 40 programs of our own are judged", () => {
 
 /** Entries that make the filters act on the packets above. */
 const settings: Readonly<
-  Record<string, { readonly fillings?: readonly Filling[]; readonly timed?: readonly string[] }>
+  Record<string, { readonly fillings?: readonly Filling[]; readonly apart?: readonly string[] }>
 > = {
   "blocklist.o": {
     fillings: [
@@ -162,16 +76,15 @@ const settings: Readonly<
     ],
   },
   // Token buckets and queries hold when they were last seen.
-  "rate-limit.o": { timed: ["sources"] },
-  "syn-guard.o": { timed: ["sources"] },
-  "dns-guard.o": { timed: ["asked_queries"] },
+  "rate-limit.o": { apart: ["sources"] },
+  "syn-guard.o": { apart: ["sources"] },
+  "dns-guard.o": { apart: ["asked_queries"] },
 };
 
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
 for (const name of readdirSync(filters).filter((file) => file.endsWith(".o")))
   test(`the kernel gives filters/${name} the same verdict, bytes and maps`, async () => {
-    const { fillings, timed } = settings[name] ?? {};
-    await expectAsKernel(`${filters}${name}`, fillings, timed);
+    await expectAsKernel(`${filters}${name}`, settings[name]);
   });
 
 const multiarch = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
@@ -201,7 +114,7 @@ for (const name of debianObjects)
     const object = loadObject(readFileSync(debian + name), name);
     if (!object.ok) throw object.error;
     const fillings = xdpFilterFillings(object.value.maps.map((map) => map.name));
-    const runs = await expectAsKernel(debian + name, fillings);
+    const runs = await expectAsKernel(debian + name, { fillings });
     if (!name.startsWith("xdpfilt_")) return;
     const returned = new Set(runs.map((run) => run.split(" ")[0]));
     expect([...returned], "XDP_DROP and XDP_PASS").toEqual(expect.arrayContaining(["1", "2"]));

@@ -1,13 +1,14 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { putU32le, toHex } from "../../src/common/bytes.ts";
 import type { EngineKind } from "../../src/engine/engine.ts";
 import { Workbench } from "../../src/filter/workbench.ts";
 import { loadObject } from "../../src/object/load-object.ts";
 import type { ObjectSpec } from "../../src/object/object-spec.ts";
+import { buildWith } from "../object/clang.ts";
 import { needing } from "../support/needing.ts";
 import { kernelAnswers } from "./kernel.ts";
-import { buildProgram } from "./truth-rig.ts";
 
 /** Programs that note what helpers on maps return: both engines against the kernel. */
 const programs = [
@@ -22,22 +23,30 @@ const programs = [
   "on_locked",
   "on_locked_array",
 ] as const;
+const source = fileURLToPath(new URL("programs/map-helpers.c", import.meta.url));
 const runs = 20;
 const results = 64;
 const packet = Uint8Array.from({ length: 64 }, (_, i) => i);
 const cpus = possibleCpus();
 
-for (const program of programs)
-  needing(
-    "clang",
-    "root",
-    "kernel bpf()",
-  )(`${program}: helpers return what the kernel's do, and events hold the same`, async () => {
-    const file = buildProgram("map-helpers");
-    const kernel = runInKernel(file, program);
-    for (const engine of ["interpreter", "jit"] as const)
-      expect(await runHere(file, program, engine), engine).toEqual(kernel);
-  });
+for (const [clang, cpu] of [
+  ["clang", "v3"],
+  ["clang-19", "v4"],
+] as const)
+  for (const program of programs)
+    needing(
+      clang,
+      "root",
+      "kernel bpf()",
+    )(
+      `${program}, built by ${clang}: helpers return what the kernel's do, and events hold the same`,
+      async () => {
+        const file = buildWith(clang, source, `-mcpu=${cpu}`);
+        const kernel = runInKernel(file, program);
+        for (const engine of ["interpreter", "jit"] as const)
+          expect(await runHere(file, program, engine), engine).toEqual(kernel);
+      },
+    );
 
 /** A line for each run, its return value and the results, then one for each event and record. */
 function runInKernel(file: string, program: string): string[] {
