@@ -98,6 +98,12 @@ export class TcpConversation {
     return segment;
   }
 
+  /** `side` has sent `bytes` in segments that nobody wants to see. */
+  skip(side: TcpSide, bytes: number): void {
+    this.#expectOpen(side, "data");
+    advance(this.#of(side), bytes);
+  }
+
   /** `side` sends no more: its FIN. The other side may still send. */
   fin(side: TcpSide): ConversationSegment {
     this.#expectOpen(side, "FIN");

@@ -12,6 +12,7 @@ import {
 import type { FrameJudge, Judgement } from "./frame-judge.ts";
 import type { ListenerPlan } from "./plan.ts";
 import { type ProxiedFlow, writeProxyHeader } from "./proxy-protocol.ts";
+import { ReadBuffer } from "./read-buffer.ts";
 import { SessionLedger, type SessionTallies } from "./session-ledger.ts";
 import { SessionLink } from "./session-table.ts";
 import { upstreamDropReason } from "./socket-error.ts";
@@ -166,7 +167,9 @@ export class TcpConnection {
   #dial(attempt: number): void {
     const destination = this.#route!.candidates[attempt]!;
     const { host, port } = destination;
-    const upstream = connect({ host, port, noDelay: true, allowHalfOpen: true });
+    const buffer = new ReadBuffer();
+    const onread = buffer.options;
+    const upstream = connect({ host, port, noDelay: true, allowHalfOpen: true, onread });
     this.#upstream = upstream;
     this.#destination = destination;
     let failure: DropReason = "upstream_unreachable";
@@ -175,7 +178,7 @@ export class TcpConnection {
     upstream.once("connect", () => {
       upstream.setTimeout(0);
       this.#parts.onHeard(destination, true);
-      if (this.#state === "dialling") this.#connected(upstream);
+      if (this.#state === "dialling") this.#connected(upstream, buffer);
     });
     upstream.on("error", (error: NodeJS.ErrnoException) => {
       failure = upstreamDropReason(error);
@@ -193,7 +196,7 @@ export class TcpConnection {
     });
   }
 
-  #connected(upstream: Socket): void {
+  #connected(upstream: Socket, buffer: ReadBuffer): void {
     this.#settleSyn(undefined);
     this.#state = "open";
     this.#tallies.ledger?.started(this.#destination!);
@@ -213,8 +216,11 @@ export class TcpConnection {
     const toUpstream = new TcpPump(client, upstream, (chunk) =>
       this.#carry("client", chunk, toUpstream),
     );
-    const toClient = new TcpPump(upstream, client, (chunk) =>
-      this.#carry("upstream", chunk, toClient),
+    const toClient = new TcpPump(
+      upstream,
+      client,
+      (chunk) => this.#carry("upstream", chunk, toClient),
+      buffer,
     );
     client.on("end", () => this.#ended("client", upstream));
     upstream.on("end", () => this.#ended("upstream", client));

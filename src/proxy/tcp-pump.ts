@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { ReadBuffer } from "./read-buffer.ts";
 
 /**
  * Carries one direction of a connection: chunks of `source` to `target`, no faster than `target`
@@ -10,14 +11,28 @@ export class TcpPump {
   /** Bytes sent back to the source have not all left: it must not make more of them. */
   #answering = false;
 
-  /** `onChunk` sees what the source sent, and passes on what it likes by `forward` and `answer`. */
-  constructor(source: Socket, target: Socket, onChunk: (chunk: Buffer) => void) {
+  /**
+   * `onChunk` sees what the source sent, and passes on what it likes by `forward` and `answer`. `buffer`:
+   * what the source is read into, if it was made so.
+   */
+  constructor(
+    source: Socket,
+    target: Socket,
+    onChunk: (chunk: Buffer) => void,
+    buffer?: ReadBuffer,
+  ) {
     this.#source = source;
     this.#target = target;
-    source.on("data", (chunk: Buffer) => {
+    const take = (chunk: Buffer): void => {
       onChunk(chunk);
       if (this.#blocked) source.pause();
-    });
+    };
+    if (buffer === undefined) source.on("data", take);
+    else
+      buffer.onChunk = (chunk) => {
+        take(chunk);
+        return target.writableLength === 0 && source.writableLength === 0;
+      };
     target.on("drain", () => this.#resume());
     source.on("drain", () => {
       this.#answering = false;

@@ -57,7 +57,7 @@ export class TcpWire {
   /** `side` has sent `bytes` that no filter wants to see. The segments they would have made. */
   unseen(side: TcpSide, bytes: number): { packets: number; frameBytes: number } {
     const packets = Math.ceil(bytes / this.#conversation.maximumSegmentSize);
-    for (let rest = bytes; rest > 0; ) rest -= this.#conversation.data(side, rest).payloadBytes;
+    this.#conversation.skip(side, bytes);
     return { packets, frameBytes: bytes + packets * this.#toListener.headerBytes };
   }
 
