@@ -81,6 +81,22 @@ then every worker swaps between two packets.
 - Counters go on by name; a filter that was disabled stays so, one that was promoted too. Captures go on. \`workers\`, \`memory\`
   and \`admin\` need a restart. While both are there, old and new maps share \`memory\`.
 
+## Pinned maps
+
+A map is kept across restarts in \`stateDir\` where the config says \`pin: true\`, or after
+\`weir map pin MAP\` on a running proxy: saved then, every 30 seconds and at the end, and read back at
+each start. A file is named for filter and map, written beside its place and moved there, and ends in a
+checksum; one that is damaged, or of a map of another schema, refuses the start.
+
+- \`weir map unpin MAP\` ends what \`weir map pin\` began and removes the file. What the config pins, only
+  the config can end; its file stays. \`weir map show MAP\` names the file of a map that is kept.
+- A map whose filter a reload takes away is saved once more, and is read back with the filter. One that
+  a reload keeps goes on with what it holds, whatever its file says.
+- A pin made at run time is remembered in \`stateDir\` itself (a file \`.pinned\` beside the map's): in
+  another \`stateDir\` it does not hold.
+- Queues, stacks, arrays, hashes, tries and devmaps can be kept; maps of maps, of programs and of events,
+  and a program's variables cannot.
+
 ## Shadows
 
 A filter with \`shadow: true\` is a candidate. Where a chain names it, it is asked about the frame as it

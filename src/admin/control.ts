@@ -1,5 +1,6 @@
 import type { Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import type { MapAccess } from "../maps/map-access.ts";
 import type { EventPump } from "../proxy/event-pump.ts";
 import type { WorkerAnswer, WorkerQuestion } from "../proxy/questions.ts";
 import type { Inventory } from "./inventory.ts";
@@ -19,6 +20,13 @@ export interface Control {
   ) => Promise<Result<WorkerAnswer, UserError>>;
   /** What filters write for user space to read. */
   readonly events: Pick<EventPump, "sources" | "lost" | "subscribe">;
+  /** Maps that are kept across restarts: by the config, and by `pin` until `unpin`. */
+  readonly pins: {
+    /** Why it cannot be kept. */
+    pin(map: KeptMap): Promise<UserError | undefined>;
+    unpin(map: KeptMap): Promise<UserError | undefined>;
+    keeps(file: string): boolean;
+  };
   readonly logLevel: { get(): LogLevel; set(level: LogLevel): void };
   /** Something an operator did that others should see in the log. */
   readonly onChange: (what: string, fields: Readonly<Record<string, unknown>>) => void;
@@ -31,6 +39,12 @@ export interface Control {
     filter: string,
     object: SwapObject | undefined,
   ) => Promise<Result<ReloadSummary, readonly UserError[]>>;
+}
+
+/** A map, and the file that keeps it. */
+export interface KeptMap {
+  readonly map: MapAccess;
+  readonly file: string;
 }
 
 /** An object file and which program of it; neither section nor program: the one the config names. */

@@ -39,6 +39,8 @@ export interface ControlledMap {
   readonly valueType: number | undefined;
   /** Set for `.rodata`, `.data`, `.bss`. */
   readonly dataSection: string | undefined;
+  /** Where it is kept across restarts if it is pinned, or why it cannot be. */
+  readonly pin: Result<{ readonly file: string; readonly isDeclared: boolean }, UserError>;
 }
 
 export interface MapItem extends ControlledMap {

@@ -5,7 +5,7 @@ import { storageBytes } from "../maps/create-map.ts";
 import { nameOfType } from "../object/btf-types.ts";
 import { UPDATE_ANY, UPDATE_EXIST, UPDATE_NOEXIST } from "../runtime/wasm/layout.ts";
 import type { Control } from "./control.ts";
-import type { Inventory, MapItem } from "./inventory.ts";
+import type { MapItem } from "./inventory.ts";
 import { type EntryReply, formatEntry, formatKey, parseKey, parseMapValue } from "./map-values.ts";
 import { mapRefusal } from "./problem.ts";
 import { doneReply, entryReply, keyReply, mapReply } from "./replies.ts";
@@ -44,7 +44,7 @@ export const mapRoutes: readonly AnyRoute[] = [
     reply: z.array(mapReply),
     handle: ({ control }) => {
       const inventory = control.inventory();
-      return ok(inventory.maps.map((map) => describeMap(inventory, map)));
+      return ok(inventory.maps.map((map) => describeMap(control, map)));
     },
   }),
   replying({
@@ -57,9 +57,8 @@ export const mapRoutes: readonly AnyRoute[] = [
     body: undefined,
     reply: mapReply,
     handle: ({ control, path }) => {
-      const inventory = control.inventory();
-      const map = inventory.map(path.map);
-      return map.ok ? ok(describeMap(inventory, map.value)) : map;
+      const map = control.inventory().map(path.map);
+      return map.ok ? ok(describeMap(control, map.value)) : map;
     },
   }),
   streaming({
@@ -161,7 +160,58 @@ export const mapRoutes: readonly AnyRoute[] = [
       return bytes.ok ? done(map.value, map.value.source.remove(bytes.value)) : bytes;
     },
   }),
+  ...(["pin", "unpin"] as const).map((action) =>
+    replying({
+      method: "POST",
+      path: `/v1/maps/{map}/${action}`,
+      id: `${action}Map`,
+      summary:
+        action === "pin"
+          ? "Saves a map in stateDir, now and from now on, and puts its contents back at each start"
+          : "Ends what pin began, and removes the map's file",
+      parameters: mapName,
+      query: none,
+      body: undefined,
+      reply: mapReply,
+      handle: ({ control, path }) => setPinned(control, path.map, action === "pin"),
+    }),
+  ),
 ];
+
+async function setPinned(
+  control: Control,
+  reference: string,
+  pinned: boolean,
+): Promise<Result<z.output<typeof mapReply>, UserError>> {
+  const inventory = control.inventory();
+  const map = inventory.map(reference);
+  if (!map.ok) return map;
+  const { pin, source, handle } = map.value;
+  if (!pin.ok) return pin;
+  const { file } = pin.value;
+  if (!pinned) {
+    const refuse = (what: string, fix: string): Result<never, UserError> =>
+      err(new UserError("PIN_REFUSED", `map ${handle.name}`, what, fix));
+    if (!control.pins.keeps(file)) return refuse("is not pinned", "see weir map show");
+    // Filters that share it have one file for it.
+    const declaring = inventory.maps.find(
+      (one) => one.pin.ok && one.pin.value.isDeclared && one.pin.value.file === file,
+    );
+    if (declaring !== undefined)
+      return refuse(
+        `is pinned by the config, in filter ${declaring.filter}`,
+        "remove pin: true there, and reload",
+      );
+  }
+  const kept = { map: source, file };
+  const failure = await (pinned ? control.pins.pin(kept) : control.pins.unpin(kept));
+  if (failure !== undefined) return err(failure);
+  control.onChange(pinned ? "map pinned" : "map unpinned", {
+    map: `${map.value.filter}/${handle.name}`,
+    file,
+  });
+  return ok(describeMap(control, map.value));
+}
 
 function done(map: MapItem, result: number): Result<{ done: true }, UserError> {
   return result === 0 ? ok({ done: true }) : err(mapRefusal(`map ${map.handle.name}`, -result));
@@ -171,8 +221,8 @@ function noEntry(map: MapItem, what = "there is no entry of this key"): UserErro
   return new UserError("MAP_NO_ENTRY", `map ${map.handle.name}`, what);
 }
 
-function describeMap(inventory: Inventory, map: MapItem): z.output<typeof mapReply> {
-  const { handle, btf, keyType, valueType } = map;
+function describeMap(control: Control, map: MapItem): z.output<typeof mapReply> {
+  const { handle, btf, keyType, valueType, pin } = map;
   const typeName = (type: number | undefined): string | undefined =>
     btf === undefined || type === undefined ? undefined : nameOfType(btf, type);
   const key = typeName(keyType);
@@ -187,10 +237,11 @@ function describeMap(inventory: Inventory, map: MapItem): z.output<typeof mapRep
     bytes_value: handle.valueSize,
     max_entries: handle.maxEntries,
     entries: map.source.count,
-    bytes_memlock: storageBytes(handle, inventory.parts.plan.workers.length),
+    bytes_memlock: storageBytes(handle, control.inventory().parts.plan.workers.length),
     frozen: handle.frozen === true,
     ...(key === undefined ? {} : { key }),
     ...(value === undefined ? {} : { value }),
+    ...(pin.ok && control.pins.keeps(pin.value.file) ? { pinned: pin.value.file } : {}),
   };
 }
 

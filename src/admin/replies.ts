@@ -75,6 +75,7 @@ export const mapReply = z.strictObject({
   frozen: z.boolean().describe("Nobody may write to it."),
   key: z.string().optional().describe("The C type of its keys, where known."),
   value: z.string().optional(),
+  pinned: z.string().optional().describe("The file that keeps it across restarts, if one does."),
 });
 
 const typed = z.unknown().describe("Typed by BTF, or hex: and its bytes.");

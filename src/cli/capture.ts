@@ -102,7 +102,7 @@ async function take(
     file.value.end();
     await once(file.value, "close");
   }
-  terminal.error(`${packets} packets captured, ${lost} lost\n`);
+  terminal.error(`${packets} packet${packets === 1 ? "" : "s"} captured, ${lost} lost\n`);
   return ok(undefined);
 }
 

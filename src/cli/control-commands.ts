@@ -258,6 +258,24 @@ function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
       const { mapEntry } = await import("./map-control.ts");
       done(await mapEntry(action, words, options, terminal));
     });
+  addPinCommands(map, terminal, done);
+}
+
+/** bpftool's pin takes a file in bpffs; what a proxy keeps is in its own folder. */
+function addPinCommands(map: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
+  for (const [action, description] of [
+    ["pin", "keep a map in stateDir: saved now and as it changes, and put back at each start"],
+    ["unpin", "keep it no longer, and remove its file"],
+  ] as const)
+    controlled(
+      map
+        .command(action)
+        .description(description)
+        .argument("<map...>", "a name, filter/name or number, or id N, name NAME"),
+    ).action(async (words: string[], options) => {
+      const { mapPin } = await import("./map-control.ts");
+      done(await mapPin(action, words, options, terminal));
+    });
 }
 
 /** `weir events`, which bpftool has as `map event_pipe`. */

@@ -74,7 +74,7 @@ async function take(
       break;
     }
   }
-  terminal.error(`${count} events read, ${lost} lost\n`);
+  terminal.error(`${count} event${count === 1 ? "" : "s"} read, ${lost} lost\n`);
   return ok(undefined);
 }
 

@@ -6,7 +6,9 @@ import type { HostPort } from "../config/scalars.ts";
 import { type MetricsServer, startMetricsServer } from "../metrics/server.ts";
 
 /** A follower of which nothing has to be made ready: `commit` cannot be refused. */
-export function onCommit(commit: (next: Parameters<Follower>[0]) => void): Follower {
+export function onCommit(
+  commit: (next: Parameters<Follower>[0]) => void | Promise<void>,
+): Follower {
   return async (next) => ok({ commit: () => commit(next), abort: () => {} });
 }
 

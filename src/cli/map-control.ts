@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { entryReply, mapReply } from "../admin/replies.ts";
 import { ok, type Result } from "../common/result.ts";
-import type { UserError } from "../common/user-error.ts";
+import { UserError } from "../common/user-error.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
 import { type ProgOptions, readObject } from "./prog-control.ts";
@@ -58,6 +58,7 @@ function mapText(map: Partial<Map>): string {
     entries === undefined ? undefined : `entries ${entries}`,
     bytes_memlock === undefined ? undefined : `memlock ${bytes_memlock}B`,
     frozen === true ? "frozen" : undefined,
+    map.pinned === undefined ? undefined : `pinned ${map.pinned}`,
   ];
   const owner = filter === undefined ? "" : `  filter ${filter}`;
   return `${id}: ${type}  name ${name}  flags 0x${flags.toString(16)}${owner}\n\t${second.filter(Boolean).join("  ")}\n`;
@@ -124,6 +125,43 @@ export async function mapEntry(
     else if (action === "getnext")
       terminal.out(
         `${key === undefined ? "key: none" : `key: ${shown(key)}`}\nnext key: ${shown((done.value as Entry).key)}\n`,
+      );
+    return ok(undefined);
+  });
+}
+
+/** `weir map pin MAP`: kept across restarts from now on. `weir map unpin MAP` ends it. */
+export async function mapPin(
+  action: "pin" | "unpin",
+  words: readonly string[],
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const command = `map ${action}`;
+  const named = splitReference(words);
+  if (!named.ok) return reportError(command, named.error, terminal);
+  const { reference, rest } = named.value;
+  if (rest.length > 0)
+    return reportError(
+      command,
+      new UserError(
+        "USAGE_PIN_FILE",
+        rest.join(" "),
+        "a map's file has the map's name, in the proxy's stateDir",
+        `write weir ${command} ${words.slice(0, words.length - rest.length).join(" ")}`,
+      ),
+      terminal,
+    );
+  return withControl(command, options, terminal, async (client) => {
+    const done = await client.send("POST", `/v1/maps/${segment(reference)}/${action}`);
+    if (!done.ok) return done;
+    const map = done.value as Map;
+    if (options.json === true) terminal.out(`${JSON.stringify(map)}\n`);
+    else
+      terminal.out(
+        map.pinned === undefined
+          ? `${map.filter}/${map.name}: no longer kept\n`
+          : `${map.filter}/${map.name}: kept across restarts in ${map.pinned}\n`,
       );
     return ok(undefined);
   });

@@ -143,8 +143,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     });
   };
   const followFiles = onCommit((next) => watch.follow(next.config.watch ? next.config.files : []));
-  const followPins = onCommit(({ prepared: next }) => {
-    void pins.follow(pinsOf(next.filters)).then((errors) => errors.forEach(pinFailed));
+  const followPins = onCommit(async ({ prepared: next }) => {
+    for (const error of await pins.follow(pinsOf(next.filters))) pinFailed(error);
   });
   const controlled = controlOf(
     { config: config.value, prepared: prepared.value },
@@ -155,6 +155,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
       reload: () => liveConfig.reload(),
       swap: (name, object) => liveConfig.swap(name, object),
     },
+    pins,
   );
   const liveConfig = new LiveConfig({
     config: config.value,

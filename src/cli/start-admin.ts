@@ -60,6 +60,7 @@ export function controlOf(
   events: EventPump,
   log: Log,
   live: Pick<Control, "reload" | "swap">,
+  pins: Control["pins"],
 ): { readonly control: Control; readonly follow: Follower } {
   let inventory = inventoryOf(loaded, proxy);
   const control: Control = {
@@ -67,6 +68,7 @@ export function controlOf(
     inventory: () => inventory,
     ask: (worker, question) => proxy.ask(worker, question),
     events,
+    pins,
     logLevel: {
       get: () => logLevels.find((level) => level === log.level) ?? "info",
       set: (level: LogLevel) => {
@@ -112,6 +114,7 @@ function settingsOf(config: Config): Record<string, unknown> {
     file: config.file,
     workers: config.workers,
     memory: config.memoryBytes,
+    state_dir: config.stateDir,
     drain_timeout_ms: config.drainTimeoutMs,
     log_level: config.logLevel,
     metrics: config.metricsListen && hostPort(config.metricsListen.host, config.metricsListen.port),

@@ -1,24 +1,15 @@
 import { existsSync } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { MapAccess } from "../maps/map-access.ts";
 import { decodePinFile, encodePinFile } from "../maps/pin-file.ts";
-import type { MapSpec } from "../object/object-spec.ts";
+import { isPinned, markPinned, type PinPlace, unmarkPinned } from "./pin-place.ts";
 import { readBounded } from "./read-file.ts";
 
 /** A file is no longer than its map, and that lies in an arena of less than 2 GiB. */
 const maxPinBytes = 2 ** 31;
-
-/**
- * Where a pinned map is kept: under its own name where the object pins it by name (all filters share
- * it), else under its filter's and its own.
- */
-export function pinFile(stateDir: string, filter: string, { name, pinning }: MapSpec): string {
-  const own = encodeURIComponent(name);
-  return join(stateDir, pinning === "by_name" ? `${own}.map` : `${filter}.${own}.map`);
-}
 
 /** Puts back what a map held when it was last saved. A file that is not there is no error. */
 export function restorePin(map: MapAccess, file: string): UserError | undefined {
@@ -56,7 +47,7 @@ export class PinKeeper {
   #pins: readonly Pin[];
   /** What each file holds, to write only what has changed. */
   readonly #written = new Map<string, Buffer>();
-  #saving: Promise<UserError[]> = Promise.resolve([]);
+  #saving: Promise<unknown> = Promise.resolve();
 
   constructor(pins: readonly Pin[]) {
     this.#pins = onePerFile(pins);
@@ -71,17 +62,62 @@ export class PinKeeper {
     const gone = this.#pins.filter(({ file }) => next.every((pin) => pin.file !== file));
     this.#pins = next;
     const last = gone.map(encoded);
-    this.#saving = this.#saving.then(async () => {
-      const written = await Promise.all(last.map((contents) => this.#write(contents)));
-      return written.flatMap((result) => (result.ok ? [] : [result.error]));
+    return this.#inTurn(async () => {
+      const failures = await Promise.all(
+        last.map((contents) => (contents.ok ? this.#write(contents.value) : contents.error)),
+      );
+      return failures.filter((error) => error !== undefined);
     });
-    return this.#saving;
+  }
+
+  /**
+   * Keeps a map from now on, over restarts too, until `unpin`; one that is kept already is saved. What
+   * it holds is taken within this call, and a reload that comes into force next knows of it.
+   * Why it cannot be kept: then it is not.
+   */
+  async pin(pin: Pin): Promise<UserError | undefined> {
+    const contents = encoded(pin);
+    if (!contents.ok) return contents.error;
+    const isNew = !this.keeps(pin.file);
+    const marking = isNew ? attempt(pin, () => markPinned(pin.file)) : undefined;
+    if (isNew) this.#pins = [...this.#pins, pin];
+    return this.#inTurn(async () => {
+      // Somebody may have removed the file: whoever asks for it gets it.
+      this.#written.delete(pin.file);
+      const failure = (await marking) ?? (await this.#write(contents.value));
+      if (failure !== undefined && isNew) {
+        this.#pins = this.#pins.filter((one) => one !== pin);
+        await attempt(pin, () => unmarkPinned(pin.file));
+      }
+      return failure;
+    });
+  }
+
+  /** Ends what `pin` began: the map is kept no longer, and its file goes. Why it cannot be ended. */
+  async unpin(pin: Pin): Promise<UserError | undefined> {
+    const { file } = pin;
+    const unmarking = attempt(pin, () => unmarkPinned(file));
+    this.#pins = this.#pins.filter((one) => one.file !== file);
+    return this.#inTurn(async () => {
+      this.#written.delete(file);
+      return (await unmarking) ?? (await attempt(pin, () => rm(file, { force: true })));
+    });
+  }
+
+  /** Whether a map is being kept in this file. */
+  keeps(file: string): boolean {
+    return this.#pins.some((pin) => pin.file === file);
   }
 
   /** Saves all maps that have changed. What could not be saved, and why. */
   save(): Promise<UserError[]> {
-    this.#saving = this.#saving.then(() => this.#saveAll());
-    return this.#saving;
+    return this.#inTurn(() => this.#saveAll());
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#saving.then(act);
+    this.#saving = done;
+    return done;
   }
 
   async #saveAll(): Promise<UserError[]> {
@@ -89,32 +125,40 @@ export class PinKeeper {
     for (const pin of this.#pins) {
       // A reload may have let go of it meanwhile.
       if (!this.#pins.includes(pin)) continue;
-      const saved = await this.#write(encoded(pin));
-      if (!saved.ok) errors.push(saved.error);
+      const contents = encoded(pin);
+      const failure = contents.ok ? await this.#write(contents.value) : contents.error;
+      if (failure !== undefined) errors.push(failure);
     }
     return errors;
   }
 
-  async #write(contents: Result<Contents, UserError>): Promise<Result<undefined, UserError>> {
-    if (!contents.ok) return contents;
-    const { map, file, bytes } = contents.value;
-    try {
-      if (this.#written.get(file)?.equals(digestOf(bytes))) return ok(undefined);
-      await writeAtomically(file, bytes);
-      this.#written.set(file, digestOf(bytes));
-      return ok(undefined);
-    } catch (cause) {
-      const { code, syscall } = cause as NodeJS.ErrnoException;
-      if (syscall === undefined) throw cause;
-      return err(
-        new UserError(
-          "PIN_UNWRITABLE",
-          file,
-          `map ${map.handle.name} cannot be saved (${code})`,
-          "make stateDir a folder that Weir may write to",
-        ),
-      );
-    }
+  async #write(contents: Contents): Promise<UserError | undefined> {
+    const { file, bytes } = contents;
+    const digest = digestOf(bytes);
+    if (this.#written.get(file)?.equals(digest)) return undefined;
+    const failure = await attempt(contents, () => writeAtomically(file, bytes));
+    if (failure === undefined) this.#written.set(file, digest);
+    return failure;
+  }
+}
+
+/** Does something to a map's file; what the file system has against it. */
+async function attempt(
+  { map, file }: Pin,
+  act: () => void | Promise<void>,
+): Promise<UserError | undefined> {
+  try {
+    await act();
+    return undefined;
+  } catch (cause) {
+    const { code, syscall } = cause as NodeJS.ErrnoException;
+    if (syscall === undefined) throw cause;
+    return new UserError(
+      "PIN_UNWRITABLE",
+      file,
+      `map ${map.handle.name} cannot be saved (${code})`,
+      "make stateDir a folder that Weir may write to",
+    );
   }
 }
 
@@ -137,14 +181,19 @@ function onePerFile(pins: readonly Pin[]): Pin[] {
   return [...new Map(pins.map((pin) => [pin.file, pin])).values()];
 }
 
-/** The maps of a prepared proxy that are kept. */
+/** The maps of a prepared proxy that are kept: by the config, or pinned at run time. */
 export function pinsOf(
   filters: readonly {
-    readonly maps: readonly { readonly source: MapAccess; readonly pinFile: string | undefined }[];
+    readonly maps: readonly {
+      readonly source: MapAccess;
+      readonly pin: Result<PinPlace, unknown>;
+    }[];
   }[],
 ): Pin[] {
   return filters.flatMap(({ maps }) =>
-    maps.flatMap(({ source, pinFile: file }) => (file === undefined ? [] : { map: source, file })),
+    maps.flatMap(({ source, pin }) =>
+      pin.ok && isPinned(pin.value) ? { map: source, file: pin.value.file } : [],
+    ),
   );
 }
 

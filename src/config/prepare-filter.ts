@@ -18,7 +18,8 @@ import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { UPDATE_ANY } from "../runtime/wasm/layout.ts";
 import type { EntryBytes, FilterConfig } from "./config.ts";
 import { type Succession, successionOf } from "./map-succession.ts";
-import { pinFile, restorePin } from "./pinned-maps.ts";
+import { isPinned, type PinPlace, pinPlace } from "./pin-place.ts";
+import { restorePin } from "./pinned-maps.ts";
 import { refusedEntry } from "./refused-entry.ts";
 import { isShared, type SharedMaps, sharingProblem } from "./shared-maps.ts";
 
@@ -44,8 +45,8 @@ export interface PreparedMap extends MetricMap {
   readonly keyType: number | undefined;
   /** Set for `.rodata`, `.data`, `.bss`. */
   readonly dataSection: string | undefined;
-  /** Where it is kept across restarts, if it is. */
-  readonly pinFile: string | undefined;
+  /** Where it is kept across restarts if it is pinned, or why it cannot be. */
+  readonly pin: Result<PinPlace, UserError>;
   /** Its name stands for one map in all filters. */
   readonly isShared: boolean;
   /** It is a shadow's: not shared, whatever its object says. */
@@ -102,15 +103,15 @@ export function prepareFilter(
     const { handle, succession, before } = placed[i]!;
     const source =
       succession === "kept" && before ? before.source : new MapAccess(handle, arena, runtime);
-    const isKept = filter.pinned.has(i) && !(filter.shadow && spec.pinning === "by_name");
-    const file = isKept && stateDir !== undefined ? pinFile(stateDir, name, spec) : undefined;
+    const pin = pinPlace(spec, filter, filter.pinned.has(i), stateDir);
     // What goes on from the plan before has what it holds from there.
     if (
-      file !== undefined &&
+      pin.ok &&
+      isPinned(pin.value) &&
       succession === "fresh" &&
       predecessor(spec, filter, bench) === undefined
     ) {
-      const notRestored = restorePin(source, file);
+      const notRestored = restorePin(source, pin.value.file);
       if (notRestored !== undefined) refuse(notRestored);
     }
     const slots = filter.tailCalls.slots[i] ?? [];
@@ -126,7 +127,7 @@ export function prepareFilter(
       name: spec.name,
       handle,
       source,
-      pinFile: file,
+      pin,
       isShared: isShared(spec, filter),
       isShadow: filter.shadow,
       btf: object.btf,

@@ -28,8 +28,8 @@ export interface LoadedConfig {
 
 /** What a follower has made ready. One of the two is called, once. */
 export interface FollowerStep {
-  /** The next config is in force. */
-  commit(): void;
+  /** The next config is in force. A reload after it waits for what this still has to finish. */
+  commit(): void | Promise<void>;
   /** It is refused: what was made ready goes. */
   abort(): void;
 }
@@ -81,6 +81,8 @@ export class LiveConfig {
   readonly #parts: LiveParts;
   #current: LoadedConfig;
   #running: Promise<unknown> = Promise.resolve();
+  /** What followers have to finish of the last commit. */
+  #finishing: Promise<unknown> = Promise.resolve();
   /** A reload that has not begun: whoever asks meanwhile gets its result. */
   #waiting: Promise<ReloadResult> | undefined;
 
@@ -163,6 +165,7 @@ export class LiveConfig {
     const before = this.#current;
     const refused = needsRestart(before.config, config);
     if (refused.length > 0) return err(refused);
+    await this.#finishing;
     const { echo, resolve } = this.#parts;
     const prepared = await preparePlan(config, {
       before: before.prepared,
@@ -203,7 +206,7 @@ export class LiveConfig {
     });
     if (!applied.ok) return giveUp(applied.error);
     this.#current = next;
-    for (const step of steps) step.commit();
+    this.#finishing = Promise.all(steps.map((step) => step.commit()));
     void applied.value.released.then(() => releaseProxy(before.prepared, next.prepared));
     return ok(undefined);
   }

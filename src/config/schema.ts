@@ -156,7 +156,7 @@ export const configSchema = block({
   stateDir: folderPath
     .optional()
     .describe(
-      "Folder in which maps with pin: true are kept across restarts. Relative to the config file.",
+      "Folder in which pinned maps are kept across restarts: those with pin: true, and those of weir map pin. Relative to the config file.",
     ),
   log: block({
     level: choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])

@@ -2,12 +2,13 @@ import { request } from "node:http";
 import { fileURLToPath } from "node:url";
 import pino from "pino";
 import { ControlClient } from "../../src/admin/client.ts";
-import type { Control } from "../../src/admin/control.ts";
+import type { Control, SwapObject } from "../../src/admin/control.ts";
 import { type AdminLimits, startAdminServer } from "../../src/admin/server.ts";
 import { eventSources } from "../../src/cli/event-sources.ts";
 import { onCommit } from "../../src/cli/followers.ts";
 import { controlOf } from "../../src/cli/start-admin.ts";
 import { loadConfig } from "../../src/config/load-config.ts";
+import { PinKeeper, pinsOf } from "../../src/config/pinned-maps.ts";
 import { preparePlan } from "../../src/config/prepare-plan.ts";
 import { LiveConfig } from "../../src/config/reload.ts";
 import { EventPump } from "../../src/proxy/event-pump.ts";
@@ -37,6 +38,8 @@ export interface AdminRig {
   readonly client: ControlClient;
   readonly control: Control;
   readonly socket: string;
+  /** The config's folder. */
+  readonly folder: string;
   /** Puts another text in the config's file. */
   write(config: string): void;
   /** Where listeners are bound, in the config's order. */
@@ -70,18 +73,26 @@ export async function startAdminRig(
   pump.start();
   const log = pino({ level: "silent" });
   const loaded = { config: config.value, prepared: prepared.value };
-  const { control, follow } = controlOf(loaded, proxy.value, pump, log, {
+  const errors: unknown[] = [];
+  const pins = new PinKeeper(pinsOf(prepared.value.filters));
+  const lives = {
     reload: () => live.reload(),
-    swap: (name, object) => live.swap(name, object),
-  });
+    swap: (name: string, object: SwapObject | undefined) => live.swap(name, object),
+  };
+  const { control, follow } = controlOf(loaded, proxy.value, pump, log, lives, pins);
   const live = new LiveConfig({
     ...loaded,
     proxy: proxy.value,
-    followers: [onCommit((next) => pump.follow(eventSources(next.prepared, pump.sources))), follow],
+    followers: [
+      onCommit((next) => pump.follow(eventSources(next.prepared, pump.sources))),
+      onCommit(async (next) => {
+        errors.push(...(await pins.follow(pinsOf(next.prepared.filters))));
+      }),
+      follow,
+    ],
     echo: () => Promise.reject(new Error("no echo")),
     onReload: () => {},
   });
-  const errors: unknown[] = [];
   const socket = `${folder.path}/admin.sock`;
   const server = await startAdminServer({
     listen: { path: socket },
@@ -95,6 +106,7 @@ export async function startAdminRig(
     client: new ControlClient({ path: socket }),
     control,
     socket,
+    folder: folder.path,
     write: (text) => void folder.write("weir.yaml", text),
     addresses: proxy.value.listeners.map(({ address }) => address),
     events: pump,
@@ -102,6 +114,7 @@ export async function startAdminRig(
     async stop() {
       await server.value.stop();
       await proxy.value.stop(0);
+      errors.push(...(await pins.save()));
       pump.stop();
       folder.remove();
     },

@@ -24,6 +24,8 @@ class Stage {
   readonly folder = temporaryFolder();
   readonly results: ReloadResult[] = [];
   readonly followed: string[] = [];
+  /** What a follower has still to finish after its commit. */
+  finishing: Promise<void> | undefined;
   live!: LiveConfig;
   #client!: Inbox;
 
@@ -62,7 +64,10 @@ class Stage {
 
   #step({ logLevel }: Config) {
     return {
-      commit: () => void this.followed.push(`commit ${logLevel}`),
+      commit: () => {
+        this.followed.push(`commit ${logLevel}`);
+        return this.finishing;
+      },
       abort: () => void this.followed.push(`abort ${logLevel}`),
     };
   }
@@ -134,6 +139,26 @@ listeners:
   expect(new Set(stage.followed)).toEqual(new Set(["abort info", "abort fatal"]));
   expect((await stage.reload(good)).ok).toBe(true);
   expect(stage.map("count", "packets_by_protocol")).toEqual({ 17: 10 });
+});
+
+test("a reload waits for what the one before has still to finish, such as files that it may read", async () => {
+  const text = `version: 1
+upstreams: { app: { echo: true } }
+filters: { all: { expression: "udp" } }
+listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app, ingress: [all] }]
+`;
+  const [stage, other] = [await Stage.start(text), await Stage.start(text)];
+  const unfinished = Promise.withResolvers<void>();
+  stage.finishing = unfinished.promise;
+  expect((await stage.reload(text)).ok, "a reload itself does not wait").toBe(true);
+  const second = stage.reload(`${text}log: { level: warn }\n`);
+  // Time enough for a reload that does not wait.
+  for (let i = 0; i < 3; i++) await other.reload(text);
+  // There are two followers.
+  expect(stage.followed).toEqual(Array(2).fill("commit info"));
+  unfinished.resolve();
+  expect((await second).ok).toBe(true);
+  expect(stage.followed.slice(2)).toEqual(Array(2).fill("commit warn"));
 });
 
 test("listeners, filters and upstreams may come, go and change places: counts go on by name", async () => {
