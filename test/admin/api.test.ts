@@ -83,6 +83,14 @@ const samples: Readonly<
     good: ["/v1/maps/blocked/delete", { key: "hex:080000000a000000" }],
     bad: [403, "/v1/maps/.rodata/delete", { key: 0 }],
   },
+  pinMap: {
+    good: ["/v1/maps/blocked/pin"],
+    bad: [409, "/v1/maps/.rodata/pin"],
+  },
+  unpinMap: {
+    good: ["/v1/maps/blocked/unpin"],
+    bad: [404, "/v1/maps/none/unpin"],
+  },
   streamEvents: { bad: [400, "/v1/events?map=blocked"] },
   streamCapture: { bad: [400, "/v1/capture?expression=udp+port"] },
 };

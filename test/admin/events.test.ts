@@ -123,19 +123,17 @@ test("what found no room in a ring is counted, and told whose it was", async () 
   await send(rig, 300);
   rig.events.start();
   let read = 0;
-  for (;;) {
+  let lost = 0;
+  // Told as they are found: the last packets may come after the first losses have been.
+  while (lost < 300 - 255) {
     const row = await next();
     if (!("lost" in row)) read++;
     else {
-      expect(row).toEqual({
-        lost: 300 - 255,
-        filter: "tell",
-        map: "narrow",
-        reason: "ring_full",
-      });
-      break;
+      expect(row).toMatchObject({ filter: "tell", map: "narrow", reason: "ring_full" });
+      lost += row.lost;
     }
   }
+  expect(lost).toBe(300 - 255);
   expect(read).toBeLessThanOrEqual(255);
 });
 

@@ -21,6 +21,7 @@ export const filtersFolder = fileURLToPath(new URL("../../filters/", import.meta
 /** Two filters before an upstream that nobody has to answer for, over UDP and TCP. */
 export const configText = `version: 1
 workers: 2
+stateDir: state
 metrics: { listen: off }
 upstreams: { app: { addresses: ["127.0.0.1:9"] } }
 ports: { 7: app }
