@@ -32,8 +32,8 @@ export const portMtu = 65_536;
 export interface Network {
   /** Whether a listener or a port has this number. */
   hasDevice(ifindex: number): boolean;
-  /** The route to the address of `family` at `at`, or undefined. */
-  routeTo(bytes: Uint8Array, at: number, family: 4 | 6): Route | undefined;
+  /** The route to the address of `family` at `at`, or undefined. `by`: as in `RouteTable.find`. */
+  routeTo(bytes: Uint8Array, at: number, family: 4 | 6, by?: number): Route | undefined;
   /** Sends a copy of the frame in `slot` to a port: 0, or a negative errno where that cannot be. */
   sendCopy(slot: number, ifindex: number): number;
 }
@@ -49,9 +49,12 @@ export class RouteTable {
       .sort((a, b) => b.prefix.length - a.prefix.length || a.route.metric - b.route.metric);
   }
 
-  find(bytes: Uint8Array, at: number, family: 4 | 6): Route | undefined {
-    for (const { prefix, route } of this.#routes)
+  /** `by`: of routes that forward only those that leave by this port are looked at. */
+  find(bytes: Uint8Array, at: number, family: 4 | 6, by?: number): Route | undefined {
+    for (const { prefix, route } of this.#routes) {
+      if (by !== undefined && route.action === "forward" && route.ifindex !== by) continue;
       if (prefix.contains(bytes, at, family)) return route;
+    }
     return undefined;
   }
 }
@@ -72,8 +75,8 @@ export class KnownNetwork implements Network {
     return this.#devices.has(ifindex);
   }
 
-  routeTo(bytes: Uint8Array, at: number, family: 4 | 6): Route | undefined {
-    return this.#routes.find(bytes, at, family);
+  routeTo(bytes: Uint8Array, at: number, family: 4 | 6, by?: number): Route | undefined {
+    return this.#routes.find(bytes, at, family, by);
   }
 
   sendCopy(_slot: number, ifindex: number): number {

@@ -42,8 +42,8 @@ export class WorkerNetwork implements Network {
     return this.#devices.has(ifindex);
   }
 
-  routeTo(bytes: Uint8Array, at: number, family: 4 | 6): Route | undefined {
-    return this.#routes.find(bytes, at, family);
+  routeTo(bytes: Uint8Array, at: number, family: 4 | 6, by?: number): Route | undefined {
+    return this.#routes.find(bytes, at, family, by);
   }
 
   /** From here to `takeCopies` datagrams can be copied: the packet is one of a client. */

@@ -19,13 +19,15 @@ afterAll(() => folder?.remove());
 
 /**
  * The kernel's answers to `lines` about an object, through judge.c, which says what a line may be and
- * is built when it is first asked. `program`: the only one to load. Where the kernel refuses the object
- * there are no answers, and `stderr` says why.
+ * is built when it is first asked. `program`: the only one to load. `network`: shell commands that set
+ * up a network namespace of its own, in which it is asked. Where the kernel refuses the object there are
+ * no answers, and `stderr` says why.
  */
 export function askKernel(
   object: string,
   lines: readonly string[],
   program?: string,
+  network?: string,
 ): { readonly code: number | null; readonly answers: readonly Answer[]; readonly stderr: string } {
   const isBuilt = folder !== undefined;
   folder ??= temporaryFolder();
@@ -37,7 +39,11 @@ export function askKernel(
     if (built.status !== 0) throw new Error(String(built.stderr));
   }
   const asked = program === undefined ? [object] : [object, program];
-  const { status, stdout, stderr } = spawnSync(judge, asked, {
+  const [command, ...args] =
+    network === undefined
+      ? [judge, ...asked]
+      : ["unshare", "--net", "sh", "-ec", `${network}\nexec "$0" "$@"`, judge, ...asked];
+  const { status, stdout, stderr } = spawnSync(command!, args, {
     input: lines.map((line) => `${line}\n`).join(""),
     encoding: "utf8",
     maxBuffer: 1 << 28,
@@ -51,8 +57,9 @@ export function kernelAnswers(
   object: string,
   lines: readonly string[],
   program?: string,
+  network?: string,
 ): readonly Answer[] {
-  const { code, answers, stderr } = askKernel(object, lines, program);
+  const { code, answers, stderr } = askKernel(object, lines, program, network);
   if (code !== 0) throw new Error(`judge ${object}: ${code}: ${stderr.slice(-2000)}`);
   return answers;
 }

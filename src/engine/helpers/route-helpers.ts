@@ -21,7 +21,8 @@ const fib = {
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** BPF_FIB_LOOKUP_*: DIRECT 1, OUTPUT 2, TBID 8 and MARK 32 choose among tables, and there is one. */
+/** BPF_FIB_LOOKUP_*: DIRECT 1, TBID 8 and MARK 32 choose among tables, and there is one. */
+const OUTPUT = 2;
 const SKIP_NEIGH = 4;
 const SOURCE = 16;
 const fibFlags = 63;
@@ -39,6 +40,7 @@ const MTU_FRAG_NEEDED = 1;
 const MTU_SEGMENTS_TOO_BIG = 2;
 
 const linkHeaderBytes = 14;
+const vlanHeaderBytes = 4;
 
 /** Helpers that ask where a packet can go: net/core/filter.c. */
 export const routeHelpers: readonly Helper[] = [
@@ -73,9 +75,17 @@ function lookUp(run: HelperRun): number {
   const isTc = tcTypes.includes(memory.type);
   const family = view.getUint8(at + fib.family);
   if (family !== AF_INET && family !== AF_INET6) return -errno.EAFNOSUPPORT;
+  if (
+    family === AF_INET6 &&
+    (staysOnLink(bytes, at + fib.destination) || staysOnLink(bytes, at + fib.source))
+  )
+    return NOT_FORWARDED;
   const network = networkOf(run);
-  if (!network.hasDevice(view.getUint32(at + fib.ifindex, true))) return -errno.ENODEV;
-  const route = network.routeTo(bytes, at + fib.destination, family === AF_INET ? 4 : 6);
+  const ifindex = view.getUint32(at + fib.ifindex, true);
+  if (!network.hasDevice(ifindex)) return -errno.ENODEV;
+  // The kernel passes over IPv4 routes by other devices, and over none of IPv6.
+  const by = (flags & OUTPUT) !== 0 && family === AF_INET ? ifindex : undefined;
+  const route = network.routeTo(bytes, at + fib.destination, family === AF_INET ? 4 : 6, by);
   if (route === undefined) return NOT_FORWARDED;
   if (route.action !== "forward") return refusals[route.action];
   const asked = view.getUint16(at + fib.totalLength, true);
@@ -98,7 +108,18 @@ function lookUp(run: HelperRun): number {
   view.setUint32(at + fib.vlan, 0, true);
   putMtu(view, at, route);
   if (checksLength) return SUCCESS;
-  return memory.packetEnd - memory.packet - linkHeaderBytes > route.mtu ? FRAG_NEEDED : SUCCESS;
+  // is_skb_forwardable leaves room for a tag, whether there is one or not.
+  const mostFrameBytes = route.mtu + linkHeaderBytes + vlanHeaderBytes;
+  return memory.packetEnd - memory.packet > mostFrameBytes ? FRAG_NEEDED : SUCCESS;
+}
+
+/** rt6_need_strict: multicast, link-local and loopback addresses, which are never forwarded. */
+function staysOnLink(bytes: Uint8Array, at: number): boolean {
+  const first = bytes[at]!;
+  if (first === 0xff) return true;
+  if (first === 0xfe) return (bytes[at + 1]! & 0xc0) === 0x80;
+  for (let i = 0; i < 15; i++) if (bytes[at + i] !== 0) return false;
+  return bytes[at + 15] === 1;
 }
 
 function putMtu(view: DataView, at: number, { mtu }: Route): void {
