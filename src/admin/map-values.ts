@@ -1,7 +1,9 @@
 import { putU32le, toHex, u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { innerMapValue } from "../maps/inner-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
+import { holdsMaps } from "../maps/map-rules.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
 import type { Inventory, MapItem } from "./inventory.ts";
 
@@ -10,6 +12,7 @@ export interface EntryReply {
   readonly key: unknown;
   readonly value?: unknown;
   readonly values?: unknown[];
+  readonly inner_map?: string;
 }
 
 /** `raw`: all as `hex:` and bytes. */
@@ -20,7 +23,11 @@ export function formatEntry(
   raw = false,
 ): EntryReply {
   const shown = values.map((value) => (raw ? hexOf(value) : formatMapValue(inventory, map, value)));
-  const entry = { key: formatKey(map, key, raw) };
+  const inner = innerName(inventory, map, values[0]!);
+  const entry = {
+    key: formatKey(map, key, raw),
+    ...(inner === undefined ? {} : { inner_map: inner }),
+  };
   return isPerCpu(map) ? { ...entry, values: shown } : { ...entry, value: shown[0] };
 }
 
@@ -31,7 +38,17 @@ export function formatKey(map: MapItem, key: Uint8Array, raw = false): unknown {
 function formatMapValue(inventory: Inventory, map: MapItem, value: Uint8Array): unknown {
   if (map.handle.type === "prog_array")
     return inventory.parts.plan.tailCalled?.[u32le(value, 0) - 1]?.name ?? u32le(value, 0);
-  return formatTyped(map.btf, map.valueType, value);
+  return innerName(inventory, map, value) ?? formatTyped(map.btf, map.valueType, value);
+}
+
+/** The map that a map of maps holds here: its name, with its filter's where that is another. */
+function innerName(inventory: Inventory, map: MapItem, value: Uint8Array): string | undefined {
+  if (!holdsMaps(map.handle.type)) return undefined;
+  const descriptor = u32le(value, 0);
+  const found = inventory.maps.filter(({ handle }) => handle.descriptor === descriptor);
+  const own = found.find(({ filter }) => filter === map.filter);
+  const [other] = found;
+  return own?.handle.name ?? (other && `${other.filter}/${other.handle.name}`);
 }
 
 function isPerCpu(map: MapItem): boolean {
@@ -48,7 +65,8 @@ export function parseKey(map: MapItem, written: unknown): Result<Uint8Array, Use
 
 /**
  * A value as written. A prog_array's is the name of one of the programs that its workers have
- * loaded for tail calls: those that the object or the config puts into some slot.
+ * loaded for tail calls: those that the object or the config puts into some slot. A map of maps' is
+ * the name or number of a map.
  */
 export function parseMapValue(
   inventory: Inventory,
@@ -56,7 +74,32 @@ export function parseMapValue(
   written: unknown,
 ): Result<Uint8Array, UserError> {
   if (map.handle.type === "prog_array") return programNumber(inventory, map, written);
+  if (holdsMaps(map.handle.type)) return innerValue(inventory, map, written);
   return at("value", map, parseTyped(map.btf, map.valueType, map.handle.valueSize, written));
+}
+
+function innerValue(
+  inventory: Inventory,
+  map: MapItem,
+  written: unknown,
+): Result<Uint8Array, UserError> {
+  const refuse = (what: string, fix: string): Result<never, UserError> =>
+    err(new UserError("MAP_INNER", `map ${map.handle.name}, value`, what, fix));
+  if (typeof written !== "string" && typeof written !== "number")
+    return refuse("the value of a map of maps is a map", "give its name or number");
+  const reference = String(written);
+  const own = inventory.maps.find(
+    ({ filter, handle }) => filter === map.filter && handle.name === reference,
+  );
+  const inner = own === undefined ? inventory.map(reference) : ok(own);
+  if (!inner.ok) return inner;
+  const { handle } = inner.value;
+  if (!map.source.takes(handle))
+    return refuse(
+      `map ${handle.name} is not like those that it holds`,
+      "give one of the type, sizes and flags that its object declares",
+    );
+  return ok(innerMapValue(handle));
 }
 
 function programNumber(

@@ -83,6 +83,10 @@ export const entryReply = z.strictObject({
   key: typed,
   value: typed.optional(),
   values: z.array(typed).optional().describe("Of per-CPU maps: one a worker."),
+  inner_map: z
+    .string()
+    .optional()
+    .describe("Of maps of maps: the map that is there, by name, or filter/name of another's."),
 });
 export const keyReply = z.strictObject({ key: typed });
 export const doneReply = z.strictObject({ done: z.literal(true) });

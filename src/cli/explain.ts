@@ -1,8 +1,7 @@
 import { createReadStream, existsSync } from "node:fs";
 import { z } from "zod";
 import type { ControlClient } from "../admin/client.ts";
-import { decodeObject } from "../admin/object-json.ts";
-import type { entryReply, filterReply, listenerReply } from "../admin/replies.ts";
+import type { filterReply, listenerReply } from "../admin/replies.ts";
 import { decodeRoute, routeJson } from "../admin/route-json.ts";
 import { parseHex, u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
@@ -12,13 +11,14 @@ import { loadConfig } from "../config/load-config.ts";
 import type { NetworkParts } from "../engine/network.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { TraceBench, type TraceBenchOptions, type TracedFilter } from "../filter/trace-bench.ts";
+import type { NestedMap } from "../filter/trace-maps.ts";
 import { verdictKinds } from "../filter/verdict.ts";
-import type { MapContent } from "../maps/map-access.ts";
-import type { ObjectSpec } from "../object/object-spec.ts";
+import { holdsMaps } from "../maps/map-rules.ts";
 import { packetLine } from "../packet/packet-line.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { reportConfigErrors } from "./config-errors.ts";
-import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
+import { type ControlOptions, reportError, withControl } from "./control-client.ts";
+import { type LiveFilter, loadLive, splitItem } from "./live-filter.ts";
 import { printTrace } from "./prog-trace.ts";
 import { systemReason } from "./read-text.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
@@ -154,10 +154,17 @@ function tracedConfig(filter: FilterConfig, name: string, program: string): Trac
     program,
     match,
     continueOn,
-    contents: contents.map((entries) =>
-      entries.map(({ key, value }) => ({ key, values: [value] })),
+    contents: contents.map((entries, map) =>
+      holdsMaps(object.maps[map]!.type)
+        ? []
+        : entries.map(({ key, value }) => ({ key, values: [value] })),
     ),
     slots,
+    nested: contents.flatMap((entries, map) =>
+      holdsMaps(object.maps[map]!.type)
+        ? entries.map(({ key, value }): NestedMap => ({ map, key, inner: u32le(value, 0) }))
+        : [],
+    ),
   };
 }
 
@@ -210,11 +217,6 @@ function chainOf(
   );
 }
 
-function splitItem(item: string): [filter: string, program: string | undefined] {
-  const colon = item.indexOf(":");
-  return colon < 0 ? [item, undefined] : [item.slice(0, colon), item.slice(colon + 1)];
-}
-
 /** What of the settings is needed here; they come from the proxy. */
 const settingsShape = z.looseObject({
   workers: z.int().min(1),
@@ -263,7 +265,7 @@ async function liveSubject(
       programs.flatMap((one) => (one.enabled && state !== "shadow" ? one.filter : [])),
     ),
   );
-  const objects = new Map<string, Loaded>();
+  const objects = new Map<string, LiveFilter>();
   const traced: TracedFilter[] = [];
   for (const item of chain.value.chain) {
     if (options.filter === undefined && !deciding.has(item)) continue;
@@ -288,63 +290,4 @@ async function liveSubject(
     routes: settings.routes,
   };
   return ok({ filters: traced, ifindex: chain.value.ifindex, cpus: settings.workers, network });
-}
-
-type Loaded = Pick<TracedFilter, "object" | "contents" | "slots">;
-
-/** A filter's object, and what its maps hold now. */
-async function loadLive(
-  client: ControlClient,
-  name: string,
-  { map_ids }: z.output<typeof filterReply>,
-): Promise<Result<Loaded, UserError>> {
-  const json = await client.get(`/v1/filters/${segment(name)}/object`);
-  if (!json.ok) return json;
-  const object = decodeObject(json.value, `filter ${name}`);
-  if (!object.ok) return object;
-  const contents: MapContent[][] = [];
-  const slots: ProgramSlot[] = [];
-  for (const [index, map] of object.value.maps.entries()) {
-    const isPrograms = map.type === "prog_array";
-    const path = `/v1/maps/${map_ids[index]}/entries${isPrograms ? "" : "?raw=true"}`;
-    const rows = await client.stream(path);
-    if (!rows.ok) return rows;
-    const entries: MapContent[] = [];
-    for await (const row of rows.value as AsyncIterable<z.output<typeof entryReply>>) {
-      if (!isPrograms) entries.push(contentOf(row));
-      else {
-        const [, program] = splitItem(String(row.value));
-        const key = typeof row.key === "number" ? row.key : u32le(hexBytes(row.key), 0);
-        if (program !== undefined) slots.push({ map: index, index: key, program });
-      }
-    }
-    contents.push(entries);
-  }
-  return ok({ object: asLoaded(object.value, contents), contents, slots });
-}
-
-/**
- * The object's own tail calls left out: the maps say which there are now. What programs cannot change
- * is put back, since the verifier believes it.
- */
-function asLoaded(object: ObjectSpec, contents: readonly (readonly MapContent[])[]): ObjectSpec {
-  const maps = object.maps.map((map, i) => {
-    if (map.type === "prog_array") return { ...map, slots: [] };
-    if (map.dataSection === undefined || !map.readOnly) return map;
-    return {
-      ...map,
-      contents: contents[i]!.map(({ key, values }) => ({ key, value: values[0]! })),
-    };
-  });
-  return { ...object, maps };
-}
-
-function contentOf({ key, value, values }: z.output<typeof entryReply>): MapContent {
-  return { key: hexBytes(key), values: (values ?? [value]).map(hexBytes) };
-}
-
-function hexBytes(written: unknown): Uint8Array {
-  const bytes = parseHex(String(written).replace(/^hex:/, ""));
-  if (bytes === undefined) throw new Error("an entry that was asked for in hex is in another form");
-  return bytes;
 }

@@ -3,7 +3,9 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { TraceBench, type TracedChain, type TracedFilter } from "../filter/trace-bench.ts";
+import type { NestedMap } from "../filter/trace-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
+import { holdsMaps } from "../maps/map-rules.ts";
 import type { MapSpec } from "../object/object-spec.ts";
 import { reportError } from "./control-client.ts";
 import { objectSubject } from "./object-subject.ts";
@@ -82,13 +84,17 @@ export function printTrace(
     );
 }
 
-/** `--map NAME=KEYHEX:VALUEHEX`; for a prog_array the value is a program's name. */
+/**
+ * `--map NAME=KEYHEX:VALUEHEX`; for a prog_array the value is a program's name, for a map of maps a
+ * map's.
+ */
 function readEntries(
   texts: readonly string[],
   maps: readonly MapSpec[],
-): Result<Pick<TracedFilter, "contents" | "slots">, UserError> {
+): Result<Pick<TracedFilter, "contents" | "slots" | "nested">, UserError> {
   const contents: MapContent[][] = maps.map(() => []);
   const slots: ProgramSlot[] = [];
+  const nested: NestedMap[] = [];
   for (const text of texts) {
     const [, name, keyHex, written] = /^([^=]+)=([0-9a-fA-F]*):(.*)$/.exec(text) ?? [];
     const index = maps.findIndex((map) => map.name === name);
@@ -109,6 +115,20 @@ function readEntries(
       slots.push({ map: index, index: u32le(key, 0), program: written });
       continue;
     }
+    if (holdsMaps(map.type) && key.length === map.keySize) {
+      const inner = maps.findIndex((one) => one.name === written);
+      if (inner < 0)
+        return err(
+          new UserError(
+            "USAGE_MAP",
+            `--map ${text}`,
+            `map "${map.name}" holds maps, and there is none of the name "${written}"`,
+            `the object has ${maps.map((one) => one.name).join(", ")}`,
+          ),
+        );
+      nested.push({ map: index, key, inner });
+      continue;
+    }
     const value = parseHex(written);
     if (value === undefined || key.length !== map.keySize || value.length !== map.valueSize)
       return err(
@@ -120,5 +140,5 @@ function readEntries(
       );
     contents[index]!.push({ key, values: [value] });
   }
-  return ok({ contents, slots });
+  return ok({ contents, slots, nested });
 }

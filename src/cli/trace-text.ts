@@ -151,7 +151,7 @@ function callText(
   after: TraceStep | undefined,
   show: (value: bigint) => string,
 ): string {
-  const { name, map, key, value, found } = call!;
+  const { name, map, key, value, found, foundMap } = call!;
   const spec = run.object.maps.find((one) => one.name === map?.name);
   const typed = (type: number | undefined, bytes: Uint8Array | undefined): string =>
     bytes === undefined ? "?" : shown(formatTyped(run.object.btf, type, bytes));
@@ -165,9 +165,11 @@ function callText(
       ? after === undefined
         ? ""
         : ` = ${show(after.registers[0]!)}`
-      : found === undefined
-        ? ": no entry"
-        : `: found ${typed(spec?.valueType, found)}`;
+      : foundMap !== undefined
+        ? `: found map ${foundMap.name}`
+        : found === undefined
+          ? ": no entry"
+          : `: found ${typed(spec?.valueType, found)}`;
   return `bpf_${name}(${given.join(", ")})${result}`;
 }
 

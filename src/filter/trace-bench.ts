@@ -12,11 +12,8 @@ import { TraceRecorder, type TraceStep } from "../engine/interpreter/trace-recor
 import { linkProgram } from "../engine/link.ts";
 import { KnownNetwork, type NetworkParts } from "../engine/network.ts";
 import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
-import { createMap, storageBytes } from "../maps/create-map.ts";
 import { MapAccess, type MapContent } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import { holdsMaps } from "../maps/map-rules.ts";
-import { placeInnerMaps } from "../maps/place-inner-maps.ts";
 import type { ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import { Arena, allocationBytes, maxArenaBytes, reservedBytes } from "../runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../runtime/instantiate.ts";
@@ -33,6 +30,7 @@ import {
 } from "../runtime/wasm/layout.ts";
 import { type ProgramSlot, resolveTailCalls, slotEntry } from "./program-arrays.ts";
 import { decisionOf, type TraceDecision } from "./trace-decision.ts";
+import { bytesOfMaps, makeMaps, type NestedMap } from "./trace-maps.ts";
 import type { Direction, MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
 import {
   budgetExceeded,
@@ -52,10 +50,12 @@ export interface TracedFilter {
   readonly type?: ProgramType;
   readonly match?: MatchVerdicts | undefined;
   readonly continueOn?: readonly VerdictKind[] | undefined;
-  /** Entries besides those of the object, by index into its maps; none for prog_arrays. */
+  /** Entries besides those of the object, by index into its maps; of maps of entries only. */
   readonly contents: readonly (readonly MapContent[])[];
   /** What prog_arrays hold besides what the object puts into them. */
   readonly slots: readonly ProgramSlot[];
+  /** What maps of maps hold besides what the object puts into them. */
+  readonly nested: readonly NestedMap[];
 }
 
 /** One filter's run on the packet. */
@@ -144,8 +144,7 @@ export class TraceBench {
     // Programs of one filter share its maps.
     const objects = new Map(filters.map((filter) => [filter.object, filter]));
     let bytes = reservedBytes + allocationBytes(SLOT_BYTES) + allocationBytes(stackBytes);
-    for (const { maps } of objects.keys())
-      for (const map of maps) bytes += allocationBytes(storageBytes(map, cpus));
+    for (const [object, filter] of objects) bytes += bytesOfMaps(object, filter, cpus);
     const arena = Arena.create(Math.min(maxArenaBytes, bytes + 2 * 65_536));
     if (!arena.ok) return arena;
     const slot = arena.value.allocate(SLOT_BYTES, "packet slot");
@@ -167,8 +166,8 @@ export class TraceBench {
     };
     const recorder = new TraceRecorder(context, maxSteps);
     const handles = new Map<ObjectSpec, readonly MapHandle[]>();
-    for (const [object, { contents }] of objects) {
-      const made = makeMaps(object, contents, context, cpus);
+    for (const [object, filter] of objects) {
+      const made = makeMaps(object, filter, context, cpus);
       if (!made.ok) return made;
       handles.set(object, made.value);
     }
@@ -272,56 +271,6 @@ function verdictOfRun(
   if (fault !== undefined) return fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
   const judge = filter.match === undefined ? verdictOf[type] : matchVerdictOf(filter.match);
   return judge(Number(returned & 0xffff_ffffn), ifindex, frameBytes);
-}
-
-function makeMaps(
-  object: ObjectSpec,
-  contents: TracedFilter["contents"],
-  context: EngineContext,
-  cpus: number,
-): Result<readonly MapHandle[], UserError> {
-  const handles: MapHandle[] = [];
-  for (const [i, spec] of object.maps.entries()) {
-    const handle = createMap(spec, context.arena, context.runtime, cpus);
-    if (!handle.ok) return handle;
-    handles.push(handle.value);
-    if (spec.type === "prog_array") continue;
-    if (holdsMaps(spec.type)) {
-      if ((contents[i] ?? []).length === 0) continue;
-      return err(
-        new UserError(
-          "TRACE_MAP_OF_MAPS",
-          `map ${spec.name}`,
-          "holds maps, which a trace cannot copy",
-          "trace a program that does not use it",
-        ),
-      );
-    }
-    const access = new MapAccess(handle.value, context.arena, context.runtime);
-    const entries = contents[i] ?? [];
-    // What is popped last was pushed first.
-    for (const { key, values } of spec.type === "stack" ? entries.toReversed() : entries) {
-      const fits =
-        key.length === spec.keySize && values.every((one) => one.length === spec.valueSize);
-      const all =
-        values.length === handle.value.cpus
-          ? values
-          : Array.from({ length: handle.value.cpus }, () => values[0]!);
-      const result = fits ? access.initialize(key, all) : -1;
-      if (result !== 0)
-        return err(
-          new UserError(
-            "MAP_CONTENTS",
-            `map ${spec.name}`,
-            fits
-              ? `refuses an entry with error ${-result} (errno(3))`
-              : "an entry has another size",
-          ),
-        );
-    }
-  }
-  const misplaced = placeInnerMaps(object.maps, handles, context.arena, context.runtime);
-  return misplaced === undefined ? ok(handles) : err(misplaced);
 }
 
 function load(

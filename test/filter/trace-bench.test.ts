@@ -32,7 +32,7 @@ function objectOf(assembly: string, name = "program"): ObjectSpec {
 
 function filterOf(object: ObjectSpec, more: Partial<TracedFilter> = {}): TracedFilter {
   const program = object.programs[0]!.name;
-  return { name: program, object, program, contents: [], slots: [], ...more };
+  return { name: program, object, program, contents: [], slots: [], nested: [], ...more };
 }
 
 async function trace(

@@ -1,5 +1,7 @@
 import type { Instruction } from "../../isa/instruction.ts";
+import { liveMap } from "../../maps/live-maps.ts";
 import type { MapHandle } from "../../maps/map-handle.ts";
+import { holdsMaps } from "../../maps/map-rules.ts";
 import type { EngineContext, LinkedProgram } from "../engine.ts";
 import { helperFor } from "../helpers/helper-table.ts";
 import type { Observer } from "./machine.ts";
@@ -26,6 +28,8 @@ export interface HelperCall {
   readonly value: Uint8Array | undefined;
   /** The value that a look-up found, as it was when the helper returned. */
   found: Uint8Array | undefined;
+  /** What a look-up in a map of maps found. */
+  foundMap: MapHandle | undefined;
 }
 
 const registerCount = 11;
@@ -85,7 +89,8 @@ export class TraceRecorder {
     const call = this.#last?.step.call;
     this.#last = undefined;
     if (call?.map === undefined || call.name !== "map_lookup_elem" || r0 === 0n) return;
-    call.found = this.#copy(r0, call.map.valueSize);
+    if (holdsMaps(call.map.type)) call.foundMap = this.#mapAt(r0);
+    else call.found = this.#copy(r0, call.map.valueSize);
   }
 
   #callOf(
@@ -101,13 +106,17 @@ export class TraceRecorder {
     let value: Uint8Array | undefined;
     for (const [i, argument] of helper.arguments.entries()) {
       const given = registers[i + 1]!;
-      if (argument === "map")
-        map = program.maps.find(({ descriptor }) => BigInt(descriptor) === given);
+      if (argument === "map") map = this.#mapAt(given);
       else if (argument === "map_key" && map !== undefined) key = this.#copy(given, map.keySize);
       else if (argument === "map_value" && map !== undefined)
         value = this.#copy(given, map.valueSize);
     }
-    return { name: helper.name, map, key, value, found: undefined };
+    return { name: helper.name, map, key, value, found: undefined, foundMap: undefined };
+  }
+
+  /** Of the program, or what a map of maps has given it. */
+  #mapAt(address: bigint): MapHandle | undefined {
+    return liveMap(this.#context.arena, Number(address));
   }
 
   /** Bytes at an address that a program gave; undefined where it is none. */
