@@ -24,4 +24,5 @@ export type {
   RunOptions,
   RunResult,
 } from "./library/loaded-program.ts";
+export type { InnerMap } from "./maps/with-inner-map.ts";
 export type { MapType, ProgramType } from "./object/object-spec.ts";

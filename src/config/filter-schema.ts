@@ -2,7 +2,15 @@ import { z } from "zod";
 import type { EngineKind } from "../engine/engine.ts";
 import { verdictKinds } from "../filter/verdict.ts";
 import { mapMetricsSchema } from "../metrics/map-metric-schema.ts";
-import { block, blockOf, choice, filePath, listOf, schemaNotes } from "./schema-parts.ts";
+import {
+  block,
+  blockOf,
+  choice,
+  filePath,
+  listOf,
+  schemaNotes,
+  wholeNumber,
+} from "./schema-parts.ts";
 
 /** The engine of filters that name none. */
 const defaultEngine: EngineKind = "jit";
@@ -48,6 +56,14 @@ export const mapSchema = block({
     .describe(
       "A CSV file of more entries: a line each, key,value; # begins a comment. Relative to the config file.",
     ),
+  innerOf: identifier
+    .optional()
+    .describe(
+      "Makes the map: one more of those that this map of maps of the object is declared to hold. An entry of that one puts it there, by name.",
+    ),
+  maxEntries: wholeNumber(1, 4_294_967_295)
+    .optional()
+    .describe("With innerOf: its max_entries, where the declaration's is not right."),
   pin: z
     .boolean()
     .default(false)

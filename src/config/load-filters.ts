@@ -6,6 +6,7 @@ import { type ProgramSlot, resolveTailCalls, type TailCalls } from "../filter/pr
 import { unplacedMap } from "../maps/map-handle.ts";
 import { checkMap } from "../maps/map-rules.ts";
 import { canBeKept } from "../maps/pin-file.ts";
+import { withInnerMap } from "../maps/with-inner-map.ts";
 import { setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { readMetrics } from "./check-metrics.ts";
@@ -51,7 +52,7 @@ function loadFilter(
   const before = problems.found.length;
   const spec = readSource(filter, folder, path, problems);
   if (spec === undefined) return undefined;
-  const object = withGlobals(spec, filter, path, problems);
+  const object = withInnerMaps(withGlobals(spec, filter, path, problems), filter, path, problems);
   const program = ownProgram(object, filter, path, problems);
   const programs = chainPrograms(name, object, config, problems);
   const source = filter.sources?.[0] ?? "object";
@@ -217,6 +218,33 @@ function withGlobals(
     const set = setGlobal(object, variable, value);
     if (set.ok) object = set.value;
     else refuseTyped(set.error, `${object.file}, global "${variable}"`, at, problems);
+  }
+  return object;
+}
+
+/** With the maps that the config makes from what maps of maps are declared to hold. */
+function withInnerMaps(
+  spec: ObjectSpec,
+  filter: ReadableFilter,
+  path: KeyPath,
+  problems: ProblemList,
+): ObjectSpec {
+  let object = spec;
+  for (const [name, { innerOf, maxEntries }] of filter.maps) {
+    const at = [...path, "maps", name];
+    if (innerOf === undefined) {
+      if (maxEntries !== undefined)
+        problems.key(
+          "CONFIG_CONFLICT",
+          [...at, "maxEntries"],
+          "the object says how many entries its maps have",
+          "remove it; it is for maps with innerOf",
+        );
+      continue;
+    }
+    const made = withInnerMap(object, { name, outer: innerOf, maxEntries });
+    if (made.ok) object = made.value;
+    else problems.value("CONFIG_REFERENCE", [...at, "innerOf"], made.error.what, made.error.fix);
   }
   return object;
 }

@@ -52,6 +52,8 @@ export function readMapContents(
       (map) => map.name === name && map.dataSection === undefined,
     );
     const map = object.maps[index];
+    // Of what could not be made has been told.
+    if (map === undefined && written.innerOf !== undefined) continue;
     if (map === undefined)
       problems.key(
         "CONFIG_REFERENCE",

@@ -28,6 +28,8 @@ export type ReadableEntry = z.output<typeof entrySchema>;
 export interface ReadableMap {
   readonly entries: ReadableList<ReadableEntry>;
   readonly file: string | undefined;
+  readonly innerOf: string | undefined;
+  readonly maxEntries: number | undefined;
   readonly pin: boolean;
 }
 
@@ -92,10 +94,12 @@ export function readableParts(value: unknown): ReadableConfig {
 }
 
 function readableMap(value: unknown): ReadableMap {
-  const { file, pin } = parts(mapSchema, value);
+  const { file, innerOf, maxEntries, pin } = parts(mapSchema, value);
   return {
     entries: readableList(memberOf(value, "entries"), entrySchema),
     file,
+    innerOf,
+    maxEntries,
     pin: pin ?? false,
   };
 }

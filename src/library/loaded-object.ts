@@ -10,6 +10,7 @@ import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { Workbench } from "../filter/workbench.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
+import { type InnerMap, withInnerMap } from "../maps/with-inner-map.ts";
 import { maxObjectBytes } from "../object/elf.ts";
 import { setGlobal } from "../object/globals.ts";
 import { loadObject as readObject } from "../object/load-object.ts";
@@ -23,6 +24,8 @@ export interface LoadOptions {
   readonly globals?: Readonly<Record<string, unknown>>;
   /** Absent: the JIT, and the interpreter for programs that are too large for it. */
   readonly engine?: EngineKind;
+  /** Maps to be made as a map of maps declares those it holds, by name; `map(outer).set(key, name)` puts them there. */
+  readonly innerMaps?: Readonly<Record<string, Omit<InnerMap, "name">>>;
   /** What `bpf_ktime_get_ns` gives, asked before each run. Default: nanoseconds since loading. */
   readonly nowNs?: () => bigint;
   /** Most bytes that maps and all take together. Default: 512 MiB. */
@@ -44,6 +47,8 @@ export async function loadObject(
   let object = value(readObject(bytes, file));
   for (const [name, given] of Object.entries(options.globals ?? {}))
     object = value(setGlobal(object, name, asWritten(given)));
+  for (const [name, inner] of Object.entries(options.innerMaps ?? {}))
+    object = value(withInnerMap(object, { ...inner, name }));
   const trace: string[] = [];
   const { nowNs, memoryBytes } = options;
   const bench = value(

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { afterAll, expect } from "vitest";
+import { putU32le } from "../../src/common/bytes.ts";
 import { parseConfig } from "../../src/config/load-config.ts";
 import { memoryNeed } from "../../src/config/memory-need.ts";
-import { preparePlan } from "../../src/config/prepare-plan.ts";
+import { type PreparedProxy, preparePlan } from "../../src/config/prepare-plan.ts";
 import { isShared, sharingProblem } from "../../src/config/shared-maps.ts";
 import { mapSpec, openMap } from "../maps/open-map.ts";
 import { needing } from "../support/needing.ts";
@@ -60,6 +61,26 @@ for (const { maps, says } of [
     maps: "{ tenants: { entries: [ { key: 1, value: seen } ] } }",
     says: /map "seen" is not such a map as tenants is declared to hold; write ports/,
   },
+  {
+    maps: "{ fresh: { innerOf: seen } }",
+    says: /fresh.innerOf: .* has no map of maps "seen"; .*tenants/,
+  },
+  {
+    maps: "{ fresh: { innerOf: nothing, entries: [ { key: 1, value: 2 } ] } }",
+    says: /fresh.innerOf: .* has no map of maps "nothing"; .*tenants/,
+  },
+  {
+    maps: "{ ports: { innerOf: tenants } }",
+    says: /ports.innerOf: .* has a map of that name; choose another name/,
+  },
+  {
+    maps: "{ ports: { maxEntries: 9 } }",
+    says: /ports.maxEntries: the object says how many entries its maps have; remove it/,
+  },
+  {
+    maps: `{ fresh: { innerOf: tenants, maxEntries: 2, entries: [ ${[1, 2, 3].map((n) => `{ key: ${n}, value: ${n} }`).join(", ")} ] } }`,
+    says: /map fresh takes 2 entries, and this is one more/,
+  },
   { maps: "{ seen: { pin: true } }", says: /map "seen" has no place to be kept; add stateDir:/ },
 ])
   test(`a config is refused: ${says.source}`, () => {
@@ -91,6 +112,38 @@ test("the memory a config needs is what it takes, and a shared map is counted on
   expect(second!.get("shared")!.handle).toBe(first!.get("shared")!.handle);
   expect(second!.get("seen")!.handle).not.toBe(first!.get("seen")!.handle);
 });
+
+test("a config makes maps that a map of maps is declared to hold, and a reload keeps what is in them", async () => {
+  const inner = (entries: string) =>
+    configOf(
+      `{ fresh: { innerOf: tenants, maxEntries: 9, entries: [ ${entries} ] }, tenants: { entries: [ { key: 5, value: fresh } ] } }`,
+    );
+  const plans: PreparedProxy[] = [];
+  for (const text of [
+    inner("{ key: 1, value: 2 }"),
+    inner("{ key: 1, value: 2 }, { key: 3, value: 4 }"),
+  ]) {
+    const config = parseConfig(text, join(folder.path, "weir.yaml"));
+    if (!config.ok) throw config.error[0];
+    const prepared = await preparePlan(config.value, plans[0] && { before: plans[0] });
+    if (!prepared.ok) throw prepared.error[0];
+    plans.push(prepared.value);
+  }
+  const [first, second] = plans.map(
+    ({ filters }) => new Map(filters[0]!.maps.map((map) => [map.name, map])),
+  );
+  const fresh = first!.get("fresh")!;
+  expect(fresh.handle).toMatchObject({ type: "hash", keySize: 4, valueSize: 4, maxEntries: 9 });
+  expect(fresh.source.lookup(u32(1))).toEqual([u32(2)]);
+  expect(first!.get("tenants")!.source.lookup(u32(5))).toEqual([u32(fresh.handle.descriptor)]);
+  expect(second!.get("fresh")!.handle).toBe(fresh.handle);
+});
+
+function u32(number: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  putU32le(bytes, 0, number);
+  return bytes;
+}
 
 test("a map pinned by a name that another filter uses for one of another kind is refused", () => {
   const { handle } = openMap(mapSpec("hash", 4, 8, 10, { name: "m" }));

@@ -5,7 +5,8 @@
 //   update MAP KEY VALUE (hex)               {"error":0} or errno; a per-CPU value goes to every CPU,
 //                                            and what a short one lacks is zero
 //   slot MAP KEY PROGRAM                     {"error":0}
-//   put MAP KEY INNER                        {"error":0}; INNER is a map
+//   make MAP NAME ENTRIES                    {"error":0}; one more map as those that MAP is to hold
+//   put MAP KEY INNER                        {"error":0}; INNER is a map, or one made
 //   run PROGRAM PACKET [CONTEXT] (hex)       {"ret":N,"data":HEX,"ctx":HEX} or {"error":errno}
 //   show MAP                                 {"entries":[[KEY,VALUE],...]}
 //   maps                                     {"maps":{NAME:[[KEY,VALUE],...]}}
@@ -109,6 +110,46 @@ static void listen_to_events(const struct bpf_object *object) {
   }
 }
 
+static struct { char name[16]; int fd; } made[8];
+static int makes;
+
+// What maps of maps are to hold, which libbpf forgets once it has loaded them.
+static struct { const struct bpf_map *outer; enum bpf_map_type type; __u32 key, value, flags; } templates[8];
+static int templated;
+
+static void note_templates(const struct bpf_object *object) {
+  struct bpf_map *map;
+  bpf_object__for_each_map(map, object) {
+    const struct bpf_map *inner = bpf_map__inner_map(map);
+    if (inner == NULL) continue;
+    if (templated == sizeof templates / sizeof *templates) exit(15);
+    templates[templated].outer = map;
+    templates[templated].type = bpf_map__type(inner);
+    templates[templated].key = bpf_map__key_size(inner);
+    templates[templated].value = bpf_map__value_size(inner);
+    templates[templated++].flags = bpf_map__map_flags(inner);
+  }
+}
+
+// What user space does where a map of maps is declared with a template alone.
+static int make(const struct bpf_map *outer, const char *name, const char *entries) {
+  int i = 0;
+  while (i < templated && templates[i].outer != outer) i++;
+  if (i == templated || makes == sizeof made / sizeof *made || strlen(name) > 15) exit(16);
+  LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = templates[i].flags);
+  int fd = bpf_map_create(templates[i].type, name, templates[i].key, templates[i].value,
+                          (unsigned)atoi(entries), &options);
+  strcpy(made[makes].name, name);
+  made[makes++].fd = fd;
+  return fd < 0;
+}
+
+static int inner_fd(const struct bpf_object *object, const char *name) {
+  for (int i = 0; i < makes; i++)
+    if (strcmp(made[i].name, name) == 0) return made[i].fd;
+  return bpf_object__find_map_fd_by_name(object, name);
+}
+
 static void dump(const struct bpf_map *map) {
   int fd = bpf_map__fd(map);
   const char *separator = "";
@@ -206,6 +247,7 @@ int main(int argc, char **argv) {
   struct bpf_program *one;
   bpf_object__for_each_program(one, object)
     bpf_program__set_autoload(one, argc == 2 || strcmp(bpf_program__name(one), argv[2]) == 0);
+  note_templates(object);
   if (bpf_object__load(object) != 0) return 7;
   listen_to_events(object);
   char *line = NULL;
@@ -238,10 +280,14 @@ int main(int argc, char **argv) {
         puts("]}");
         continue;
       }
+      if (strcmp(verb, "make") == 0) {
+        printf("{\"error\":%d}\n", make(map, first, second) == 0 ? 0 : errno);
+        continue;
+      }
       char fd_hex[9];
       int fd = strcmp(verb, "slot") == 0
                  ? bpf_program__fd(bpf_object__find_program_by_name(object, second))
-             : strcmp(verb, "put") == 0 ? bpf_object__find_map_fd_by_name(object, second)
+             : strcmp(verb, "put") == 0 ? inner_fd(object, second)
                                         : 0;
       if (fd < 0) return 12;
       if (fd > 0) {
