@@ -59,7 +59,8 @@ end has \`reason\`, \`durationMs\`, and for \`ingress\` and \`egress\` the packe
 their frames. Reasons are \`closed\`, \`idle\`, \`client_reset\`, \`upstream_reset\`, or a
 [drop's](metrics.md). A TCP connection that reaches no upstream has an end only. \`packet dropped\` has
 direction and reason. What comes too fast (100 drops, 10,000 session lines a second and worker) is
-left out, and \`access log lines left out\` tells how many.
+left out, and \`access log lines left out\` tells how many. A reload that turns drops on logs them of
+sessions that are open, too; starts and ends are logged of sessions that begin after it.
 
 ## Reload
 

@@ -270,7 +270,7 @@ class BatchListenerSocket<Peer extends DatagramPeer>
 
 class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
   readonly #destination: Destination;
-  readonly #tally: PacketTally;
+  tally: PacketTally;
   readonly #events: UpstreamSocketEvents;
   readonly #arrivals: Arrivals<undefined> = { count: 0, payloads: [], peers: [] };
   /** Why what is sent from now on is dropped. */
@@ -284,7 +284,7 @@ class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
   ) {
     super(batches, destination.family);
     this.#destination = destination;
-    this.#tally = tally;
+    this.tally = tally;
     this.#events = events;
   }
 
@@ -310,8 +310,8 @@ class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
   }
 
   send(payload: Buffer, frameBytes: number, kind: Forwarded): void {
-    if (this.fd < 0) this.drop(frameBytes, this.#tally);
-    else this.batches.queue.add(this, payload, undefined, frameBytes, kind, this.#tally);
+    if (this.fd < 0) this.drop(frameBytes, this.tally);
+    else this.batches.queue.add(this, payload, undefined, frameBytes, kind, this.tally);
   }
 
   onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean {

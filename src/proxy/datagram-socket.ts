@@ -51,6 +51,8 @@ export interface UpstreamSocketEvents {
 
 /** A session's UDP socket, connected to its destination. */
 export interface UpstreamSocket {
+  /** Counts what is sent. */
+  tally: PacketTally;
   /** Connects. What goes wrong may be told before this returns. */
   connect(): void;
   /**
@@ -68,7 +70,7 @@ export interface DatagramSockets {
     family: 4 | 6,
     events: ListenerSocketEvents<Peer>,
   ): ListenerSocket<Peer>;
-  /** `tally` counts what is sent. */
+  /** With `tally` at first. */
   upstream(
     destination: Destination,
     tally: PacketTally,

@@ -95,7 +95,7 @@ interface Waiting {
 
 class DgramUpstreamSocket implements UpstreamSocket {
   readonly #destination: Destination;
-  readonly #tally: PacketTally;
+  tally: PacketTally;
   readonly #socket: Socket;
   #state: "connecting" | "connected" | "closed" = "connecting";
   #waiting: Waiting[] = [];
@@ -106,7 +106,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
 
   constructor(destination: Destination, tally: PacketTally, events: UpstreamSocketEvents) {
     this.#destination = destination;
-    this.#tally = tally;
+    this.tally = tally;
     this.#socket = createSocket({
       type: destination.family === 4 ? "udp4" : "udp6",
       lookup: numericLookup,
@@ -136,7 +136,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
 
   close(reason: DropReason): void {
     this.#state = "closed";
-    for (const waiting of this.#waiting) this.#tally.dropped(reason, waiting.frameBytes);
+    for (const waiting of this.#waiting) this.tally.dropped(reason, waiting.frameBytes);
     this.#waiting = [];
     this.#socket.close();
   }
@@ -144,7 +144,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
   #wait(payload: Buffer, frameBytes: number, kind: Forwarded): void {
     const bytes = this.#waitingBytes + payload.length;
     if (this.#waiting.length === maxWaiting || bytes > maxWaitingBytes) {
-      this.#tally.dropped("send_queue_full", frameBytes);
+      this.tally.dropped("send_queue_full", frameBytes);
       return;
     }
     this.#waitingBytes = bytes;
@@ -153,19 +153,19 @@ class DgramUpstreamSocket implements UpstreamSocket {
 
   #sendNow(payload: Buffer, frameBytes: number, kind: Forwarded): void {
     if (this.#socket.getSendQueueSize() > maxQueuedBytes) {
-      this.#tally.dropped("send_queue_full", frameBytes);
+      this.tally.dropped("send_queue_full", frameBytes);
       return;
     }
     if (this.#answered) {
-      this.#tally.forwarded(kind, frameBytes);
+      this.tally.forwarded(kind, frameBytes);
       this.#socket.send(payload);
       return;
     }
     // A callback costs time, and is how a refused send shows itself: worth it until the upstream
     // is known to be there.
     this.#socket.send(payload, (error) => {
-      if (error === null) this.#tally.forwarded(kind, frameBytes);
-      else this.#tally.dropped(upstreamDropReason(error), frameBytes);
+      if (error === null) this.tally.forwarded(kind, frameBytes);
+      else this.tally.dropped(upstreamDropReason(error), frameBytes);
     });
   }
 

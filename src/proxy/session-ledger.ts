@@ -31,8 +31,8 @@ export interface SessionTallies {
 
 /**
  * What one session did, for the access log. Where nothing of it is logged there is no ledger, and
- * its packets are counted by the listener's tallies and nobody else. That is decided when it begins: a
- * reload that changes the log leaves no start without an end.
+ * its packets are counted by the listener's tallies and nobody else. Whether its start and end are
+ * logged is decided when it begins: a reload that changes the log leaves no start without an end.
  */
 export class SessionLedger {
   readonly #log: AccessLog;
@@ -69,12 +69,24 @@ export class SessionLedger {
   ): SessionTallies {
     const session = log.choose();
     if (session === undefined && !log.logsDrops) return { received, replied, ledger: undefined };
-    const ledger = new SessionLedger(log, session, listener, client);
-    return {
-      received: new LoggedTally(received, "ingress", ledger),
-      replied: new LoggedTally(replied, "egress", ledger),
-      ledger,
-    };
+    return new SessionLedger(log, session, listener, client).#over(received, replied);
+  }
+
+  /**
+   * The tallies from now on of a session that is open as a reload comes into force: with its drops, where
+   * those are logged now. Its start and end are logged or not as when it began.
+   */
+  static goOn(
+    log: AccessLog,
+    listener: Pick<ListenerPlan, "name" | "protocol">,
+    client: Client,
+    destination: Destination | undefined,
+    tallies: SessionTallies,
+  ): SessionTallies {
+    if (!log.logsDrops || tallies.ledger !== undefined) return tallies;
+    const ledger = new SessionLedger(log, undefined, listener, client);
+    if (destination !== undefined) ledger.started(destination);
+    return ledger.#over(tallies.received, tallies.replied);
   }
 
   /** Logs a dropped packet of a client without a session, if drops are logged. */
@@ -86,6 +98,14 @@ export class SessionLedger {
   ): void {
     if (!log.logsDrops) return;
     new SessionLedger(log, undefined, listener, client).dropped("ingress", reason);
+  }
+
+  #over(received: PacketTally, replied: PacketTally): SessionTallies {
+    return {
+      received: new LoggedTally(received, "ingress", this),
+      replied: new LoggedTally(replied, "egress", this),
+      ledger: this,
+    };
   }
 
   /** The session goes to `destination`. */

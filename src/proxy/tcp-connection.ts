@@ -66,7 +66,7 @@ export class TcpConnection {
   readonly #client: Socket;
   readonly #parts: ConnectionParts;
   readonly #wire: TcpWire;
-  readonly #tallies: SessionTallies;
+  #tallies: SessionTallies;
   /** Whose connection it is, as the upstream may be told. */
   readonly #flow: ProxiedFlow;
   #upstream: Socket | undefined;
@@ -88,6 +88,13 @@ export class TcpConnection {
     this.#tallies = SessionLedger.begin(accessLog, plan, from, received, replied);
     client.on("error", () => this.#broken("client"));
     client.on("close", () => this.#socketClosed());
+  }
+
+  /** Goes on under what its listener's plan has become. */
+  follow(): void {
+    const { accessLog, plan } = this.#parts;
+    const { client, destination } = this;
+    this.#tallies = SessionLedger.goOn(accessLog, plan, client, destination, this.#tallies);
   }
 
   /** Where it goes, once that is decided. */

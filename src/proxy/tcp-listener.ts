@@ -132,6 +132,7 @@ export class TcpListener implements Listener {
     this.#connections.limit(settings.maxSessions, plan.idleTimeoutMs);
     this.#arrivals.limit(settings.maxSessions, proxyHeaderTimeoutMs);
     this.#trusted = (plan.proxyProtocol?.trust ?? []).map(rangeOf);
+    for (const connection of this.#connections.walk()) connection.follow();
   }
 
   *sessions(): IterableIterator<SessionInfo> {

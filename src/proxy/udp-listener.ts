@@ -140,6 +140,7 @@ export class UdpListener implements Listener {
     this.#sessions.limit(settings.maxSessions, plan.idleTimeoutMs);
     this.#strangers.clear();
     this.#local.clear();
+    for (const session of this.#sessions.walk()) session.follow(before.accessLog, plan);
   }
 
   *sessions(): IterableIterator<SessionInfo> {

@@ -1,8 +1,9 @@
 import type { DropReason } from "../common/drop-reason.ts";
-import type { EndReason } from "./access-log.ts";
+import type { AccessLog, EndReason } from "./access-log.ts";
 import type { Arrivals, DatagramSockets, UpstreamSocket } from "./datagram-socket.ts";
 import type { Destination } from "./destinations.ts";
-import type { SessionTallies } from "./session-ledger.ts";
+import type { ListenerPlan } from "./plan.ts";
+import { SessionLedger, type SessionTallies } from "./session-ledger.ts";
 import { SessionLink } from "./session-table.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import type { Forwarded } from "./tally.ts";
@@ -24,7 +25,7 @@ export class UdpSession {
   readonly client: UdpClient<UdpSession>;
   readonly destination: Destination;
   readonly #socket: UpstreamSocket;
-  readonly tallies: SessionTallies;
+  #tallies: SessionTallies;
   readonly #events: SessionEvents;
   #isClosed = false;
   /** The upstream has answered: it is there. */
@@ -42,12 +43,22 @@ export class UdpSession {
   ) {
     this.client = client;
     this.destination = destination;
-    this.tallies = tallies;
+    this.#tallies = tallies;
     this.#events = events;
     this.#socket = sockets.upstream(destination, tallies.received, {
       onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
       onError: (error, wasConnected) => this.#onError(error, wasConnected),
     });
+  }
+
+  get tallies(): SessionTallies {
+    return this.#tallies;
+  }
+
+  /** Goes on under the access log of a plan that comes into force. */
+  follow(log: AccessLog, plan: Pick<ListenerPlan, "name" | "protocol">): void {
+    this.#tallies = SessionLedger.goOn(log, plan, this.client, this.destination, this.#tallies);
+    this.#socket.tally = this.#tallies.received;
   }
 
   /** The last datagram went to the destination: it may answer. */
@@ -57,18 +68,18 @@ export class UdpSession {
 
   /** Connects. What goes wrong may be told before this returns. */
   open(): void {
-    this.tallies.ledger?.started(this.destination);
+    this.#tallies.ledger?.started(this.destination);
     this.#socket.connect();
   }
 
   /** Sends `payload`, or drops it; counted either way. See `UpstreamSocket.send`. */
   send(payload: Buffer, frameBytes: number, kind: Forwarded): void {
     if (payload.length > maxPayloadBytes[this.destination.family]) {
-      this.tallies.received.dropped("frame_too_large", frameBytes);
+      this.#tallies.received.dropped("frame_too_large", frameBytes);
       return;
     }
     this.#awaitsAnswer = true;
-    if (this.#isClosed) this.tallies.received.dropped(this.#closedFor, frameBytes);
+    if (this.#isClosed) this.#tallies.received.dropped(this.#closedFor, frameBytes);
     else this.#socket.send(payload, frameBytes, kind);
   }
 
@@ -80,9 +91,9 @@ export class UdpSession {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#closedFor = reason;
-    this.tallies.ledger?.willEnd(as);
+    this.#tallies.ledger?.willEnd(as);
     this.#socket.close(reason);
-    this.tallies.ledger?.ended(as);
+    this.#tallies.ledger?.ended(as);
   }
 
   #onDatagrams(arrivals: Arrivals<undefined>): void {
@@ -96,7 +107,7 @@ export class UdpSession {
 
   #onError(error: NodeJS.ErrnoException, wasConnected: boolean): void {
     const reason = upstreamDropReason(error);
-    if (wasConnected) this.tallies.received.lost(reason);
+    if (wasConnected) this.#tallies.received.lost(reason);
     this.#events.onHeard(this.destination, false);
     this.close(reason);
     this.#events.onClosed(this);

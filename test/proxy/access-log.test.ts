@@ -1,8 +1,12 @@
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
 import { type AccessLine, AccessLog } from "../../src/proxy/access-log.ts";
+import { startProxy } from "../../src/proxy/supervisor.ts";
+import { PlanBench, silent, stopping } from "./plan-of.ts";
 import {
   cleanUp,
+  onCleanUp,
   type Rig,
   startRig,
   TcpClient,
@@ -11,6 +15,7 @@ import {
   udpSocket,
   udpUpstream,
   until,
+  value,
   xdp,
 } from "./rig.ts";
 
@@ -134,6 +139,77 @@ test("drops are logged with client, direction and reason, with a session or with
   expect(await lines(rig, 2)).toMatchObject([
     { ...from, direction: "ingress", upstream: undefined },
     { ...from, direction: "egress", upstream: `127.0.0.1:${upstream.port}` },
+  ]);
+});
+
+test("drops that a reload begins to log are told of sessions and connections that are open by then, too", async () => {
+  const bench = new PlanBench();
+  // It echoes, until the test takes it away.
+  const upstream = createSocket("udp4").bind(0, "127.0.0.1");
+  let isUp = true;
+  onCleanUp(() => void (isUp && upstream.close()));
+  upstream.on("message", (bytes, { port }) => upstream.send(bytes, port, "127.0.0.1"));
+  await once(upstream, "listening");
+  const tcp = await tcpEcho();
+  const options = {
+    upstreams: [
+      { name: "udp", addresses: [{ host: "127.0.0.1", port: upstream.address().port }] },
+      { name: "tcp", addresses: [{ host: tcp.host, port: tcp.port }] },
+    ],
+    // Frames of 70 bytes and more.
+    filters: [
+      {
+        assembly:
+          "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr3 -= r2\nr0 = 2\nif r3 < 70 goto +1\nr0 = 1\nexit",
+      },
+    ],
+    listeners: [
+      { ingress: [], egress: [0] },
+      { protocol: "tcp" as const, upstream: 1, ingress: [], egress: [0] },
+    ],
+  };
+  const told: AccessLine[] = [];
+  const onAccess = (lines: readonly AccessLine[]): void => void told.push(...lines);
+  const proxy = stopping(
+    value(await startProxy(await bench.plan(options), { ...silent, onAccess })),
+  );
+  const [toUdp, toTcp] = proxy.listeners.map(({ address }) => address);
+  const long = "x".repeat(40);
+  const client = await udpSocket();
+  client.send("first", toUdp!);
+  expect(await client.text()).toBe("first");
+  client.send(long, toUdp!);
+  const [counters] = bench.counters;
+  await until(() => counters!.readDrops(0, "egress", "filter_drop") === 1);
+  const stream = new TcpClient(toTcp!);
+  stream.write("short");
+  await stream.bytes(5);
+
+  const next = { ...(await bench.plan(options)), accessLog: drops };
+  value(await proxy.apply(next, { drainTimeoutMs: 1000 }));
+  client.send(long, toUdp!);
+  stream.write(long);
+  expect(await stream.over).toBe("ECONNRESET");
+  await until(() => told.length === 2);
+  isUp = false;
+  upstream.close();
+  await once(upstream, "close");
+  client.send("nobody is there", toUdp!);
+  await until(() => told.length === 3);
+  const session = { kind: "drop", client: `127.0.0.1:${client.port}`, listener: "listener0" };
+  const byListener = (protocol: string) =>
+    told.filter((line) => "protocol" in line && line.protocol === protocol);
+  expect(byListener("udp")).toEqual([
+    expect.objectContaining({ ...session, direction: "egress", reason: "filter_drop" }),
+    expect.objectContaining({ ...session, direction: "ingress", reason: "upstream_unreachable" }),
+  ]);
+  expect(byListener("tcp")).toEqual([
+    expect.objectContaining({
+      kind: "drop",
+      direction: "egress",
+      reason: "filter_drop",
+      upstream: `127.0.0.1:${tcp.port}`,
+    }),
   ]);
 });
 

@@ -125,6 +125,7 @@ export class UpstreamFlows {
     before.counters.add(before.index, "sessions", -this.#sessions.size);
     counters.add(index, "sessions", this.#sessions.size);
     this.#sessions.limit(maxSessions, plan.idleTimeoutMs);
+    for (const session of this.#sessions.walk()) session.follow(before.accessLog, plan);
   }
 
   *sessions(): IterableIterator<SessionInfo> {
