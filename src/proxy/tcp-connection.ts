@@ -192,6 +192,7 @@ export class TcpConnection {
       if (this.#upstream === upstream && this.#state === "open") this.#broken("upstream");
     });
     upstream.on("close", () => {
+      buffer.release();
       if (this.#upstream !== upstream) return;
       if (this.#state !== "dialling") {
         this.#socketClosed();

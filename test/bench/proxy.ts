@@ -23,13 +23,14 @@ interface Proxy {
   readonly name: string;
   readonly process: Running;
   readonly udp: number | undefined;
-  readonly tcp: number;
+  readonly tcp: number | undefined;
 }
 
 interface Work {
   readonly title: string;
   readonly unit: string;
-  readonly needsUdp?: true;
+  /** What a proxy must carry to take part. */
+  readonly needs: "udp" | "tcp";
   /** Does the work through `port`; gives how many units that was. */
   readonly run: (proxy: Proxy) => Promise<number>;
   /** Nanoseconds of CPU a unit are divided by this for showing. */
@@ -44,7 +45,8 @@ try {
   await echo.printed(/up/);
   await startWeb(webPort);
   const proxies = [
-    await weirProxy(echoPort, webPort),
+    ...(await weirProxies(echoPort, webPort)),
+    await twoWorkers(echoPort),
     await nginxProxy(echoPort, webPort),
     ...(existsSync("/usr/sbin/haproxy") ? [await haproxyProxy(webPort)] : []),
   ];
@@ -55,22 +57,33 @@ try {
 }
 
 function works(load: string): Work[] {
-  const datagrams = (bytes: number): Work => ({
-    title: `UDP ${bytes} B`,
+  const datagrams = (bytes: number, flows = 1): Work => ({
+    title: flows === 1 ? `UDP ${bytes} B` : `UDP ${bytes} B, ${flows} flows`,
     unit: "µs a datagram",
-    needsUdp: true,
+    needs: "udp",
     scale: 1e3,
     run: async (proxy) => {
       const count = 100_000;
-      const args = ["ask", `${proxy.udp}`, `${bytes}`, `${count}`, "1", "64"];
+      const args = ["ask", `${proxy.udp}`, `${bytes}`, `${count}`, `${flows}`, "64"];
       const [answered] = (await must(load, args)).split(" ").map(Number);
       // A datagram there and one back.
       return answered! * 2;
     },
   });
+  const flood: Work = {
+    title: "UDP 64 B, as fast as it can be sent",
+    unit: "µs a datagram",
+    needs: "udp",
+    scale: 1e3,
+    run: async (proxy) => {
+      const text = await must(load, ["flood", `${proxy.udp}`, "64", "200000"]);
+      return Number(text.split(" ")[0]) * 2;
+    },
+  };
   const requests = (title: string, unit: string, header: string[]): Work => ({
     title,
     unit,
+    needs: "tcp",
     scale: 1e3,
     run: async (proxy) => {
       const url = `http://127.0.0.1:${proxy.tcp}/small`;
@@ -80,9 +93,12 @@ function works(load: string): Work[] {
   });
   return [
     ...[64, 512, 1400].map(datagrams),
+    datagrams(64, 16),
+    flood,
     {
       title: "TCP bytes",
       unit: "ns a KB",
+      needs: "tcp",
       scale: 1,
       run: async (proxy) => {
         await must("curl", [
@@ -101,15 +117,12 @@ function works(load: string): Work[] {
 }
 
 async function report(proxies: readonly Proxy[], all: readonly Work[]): Promise<void> {
-  const [weir] = proxies;
   console.log(
-    `| CPU spent (medians of ${rounds}) | ${proxies.map(({ name }) => name).join(" | ")} | Weir against the best |`,
+    `| CPU spent (medians of ${rounds}) | ${proxies.map(({ name }) => name).join(" | ")} | Weir's best against the others' |`,
   );
   console.log(`|---|${"---|".repeat(proxies.length + 1)}`);
   for (const work of all) {
-    const taking = proxies.filter(
-      (proxy) => work.needsUdp === undefined || proxy.udp !== undefined,
-    );
+    const taking = proxies.filter((proxy) => proxy[work.needs] !== undefined);
     const samples = new Map<Proxy, number[]>(taking.map((proxy) => [proxy, []]));
     for (let round = -1; round < rounds; round++)
       for (const proxy of taking) {
@@ -120,20 +133,24 @@ async function report(proxies: readonly Proxy[], all: readonly Work[]): Promise<
         if (round >= 0) samples.get(proxy)!.push(spent / units);
       }
     const medians = new Map(taking.map((proxy) => [proxy, median(samples.get(proxy)!)]));
-    const best = Math.min(
-      ...taking.filter((proxy) => proxy !== weir).map((proxy) => medians.get(proxy)!),
-    );
+    const best = (isWeir: boolean): number =>
+      Math.min(
+        ...taking
+          .filter(({ name }) => name.startsWith("Weir") === isWeir)
+          .map((proxy) => medians.get(proxy)!),
+      );
     const cells = proxies.map((proxy) => {
       const value = medians.get(proxy);
-      return value === undefined ? "-" : (value / work.scale).toPrecision(3);
+      return value === undefined ? "-" : `${Number((value / work.scale).toPrecision(3))}`;
     });
-    const ratio = (medians.get(weir!)! / best).toFixed(2);
+    const ratio = (best(true) / best(false)).toFixed(2);
     console.log(`| ${work.title}, ${work.unit} | ${cells.join(" | ")} | ${ratio}× |`);
   }
 }
 
-async function weirProxy(echoPort: number, webPort: number): Promise<Proxy> {
-  const [udp, tcp] = [await freePort(), await freePort()];
+/** One process: its UDP listeners take turns, one for each `io`. */
+async function weirProxies(echoPort: number, webPort: number): Promise<Proxy[]> {
+  const [udp, batched, tcp] = [await freePort(), await freePort(), await freePort()];
   const file = folder.write(
     "weir.yaml",
     `version: 1
@@ -143,13 +160,35 @@ upstreams:
   web: { addresses: ["127.0.0.1:${webPort}"] }
 filters: { count: { object: ${repository}filters/count-by-protocol.o } }
 listeners:
-  - { name: udp, protocol: udp, io: mmsg, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
+  - { name: udp, protocol: udp, io: dgram, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
+  - { name: batched, protocol: udp, io: mmsg, listen: "127.0.0.1:${batched}", upstream: echo, ingress: [count] }
   - { name: tcp, protocol: tcp, listen: "127.0.0.1:${tcp}", upstream: web, ingress: [count] }
 `,
   );
   const weir = started(process.execPath, [`${repository}bin/weir.js`, "run", "-c", file]);
   await weir.printed(/"msg":"ready"/);
-  return { name: "Weir", process: weir, udp, tcp };
+  return [
+    { name: "Weir", process: weir, udp, tcp },
+    { name: "Weir, io: mmsg", process: weir, udp: batched, tcp: undefined },
+  ];
+}
+
+async function twoWorkers(echoPort: number): Promise<Proxy> {
+  const udp = await freePort();
+  const file = folder.write(
+    "two-workers.yaml",
+    `version: 1
+workers: 2
+metrics: { listen: off }
+upstreams: { echo: { addresses: ["127.0.0.1:${echoPort}"] } }
+filters: { count: { object: ${repository}filters/count-by-protocol.o } }
+listeners:
+  - { name: udp, protocol: udp, io: mmsg, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
+`,
+  );
+  const weir = started(process.execPath, [`${repository}bin/weir.js`, "run", "-c", file]);
+  await weir.printed(/"msg":"ready"/);
+  return { name: "Weir, io: mmsg, workers: 2", process: weir, udp, tcp: undefined };
 }
 
 async function nginxProxy(echoPort: number, webPort: number): Promise<Proxy> {

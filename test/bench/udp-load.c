@@ -5,8 +5,10 @@
  *   udp-load echo PORT                          sends back whatever comes, until killed
  *   udp-load ask PORT BYTES COUNT FLOWS WINDOW  COUNT datagrams over FLOWS sockets, at most
  *                                               WINDOW unanswered; prints "answered lost"
+ *   udp-load flood PORT BYTES COUNT             COUNT datagrams as fast as they go, answered or not;
+ *                                               prints "answered sent"
  *
- * Closed loop: what is measured is the cost of a datagram, not how many get lost.
+ * `ask` is a closed loop: what is measured is the cost of a datagram, not how many get lost.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -116,6 +118,35 @@ static int ask(int port, size_t bytes, long count, int flows, int window) {
   return 0;
 }
 
+static long drain(int fd) {
+  long answered = 0;
+  for (;;) {
+    prepare(0, MAX_BYTES);
+    int n = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
+    if (n <= 0) return answered;
+    answered += n;
+  }
+}
+
+static int flood(int port, size_t bytes, long count) {
+  struct pollfd socket_ready = {.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), .events = POLLIN};
+  struct sockaddr_in address = loopback(port);
+  large_buffers(socket_ready.fd);
+  if (connect(socket_ready.fd, (struct sockaddr *)&address, sizeof address) < 0) die("connect");
+  long sent = 0, answered = 0;
+  while (sent < count) {
+    prepare(0, bytes);
+    int want = count - sent < BATCH ? (int)(count - sent) : BATCH;
+    int n = sendmmsg(socket_ready.fd, messages, want, 0);
+    if (n < 0 && errno == ECONNREFUSED) die("the proxy is gone");
+    if (n > 0) sent += n;
+    answered += drain(socket_ready.fd);
+  }
+  while (poll(&socket_ready, 1, 300) > 0) answered += drain(socket_ready.fd);
+  printf("%ld %ld\n", answered, sent);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "echo") == 0) return echo(atoi(argv[2]));
   if (argc == 7 && strcmp(argv[1], "ask") == 0) {
@@ -124,6 +155,9 @@ int main(int argc, char **argv) {
     if (bytes > MAX_BYTES || flows < 1 || flows > MAX_FLOWS) return 2;
     return ask(atoi(argv[2]), bytes, atol(argv[4]), flows, atoi(argv[6]));
   }
-  fprintf(stderr, "usage: udp-load echo PORT | ask PORT BYTES COUNT FLOWS WINDOW\n");
+  if (argc == 5 && strcmp(argv[1], "flood") == 0 && strtoul(argv[3], NULL, 10) <= MAX_BYTES)
+    return flood(atoi(argv[2]), strtoul(argv[3], NULL, 10), atol(argv[4]));
+  fprintf(stderr, "usage: udp-load echo PORT | ask PORT BYTES COUNT FLOWS WINDOW |"
+                  " flood PORT BYTES COUNT\n");
   return 2;
 }

@@ -33,6 +33,16 @@ test("a read that fills the buffer makes it large; many small ones make it small
   expect(sizes).toEqual([8, ...Array(18).fill(64), 8]);
 });
 
+test("the small buffer of a closed connection serves the next, once", () => {
+  const first = new ReadBuffer();
+  const [used] = read(first, [1]);
+  first.release();
+  first.release();
+  const [again, other] = [new ReadBuffer(), new ReadBuffer()].map((next) => read(next, [1])[0]);
+  expect(again).toBe(used);
+  expect(other).not.toBe(used);
+});
+
 test("a client that reads slowly gets every byte of a large answer, in order", async () => {
   const body = randomBytes(4 << 20);
   const upstream = await tcpUpstream((socket) => socket.end(body));
