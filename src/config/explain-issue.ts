@@ -47,7 +47,7 @@ export function explainIssue(
   if (value === undefined && path.length > 0) return [missingKey(path, schema, help, source)];
   switch (issue.code) {
     case "invalid_value":
-      return [wrongWord(value, issue.values, schema, problem)];
+      return [wrongWord(value, issue.values, problem)];
     case "too_small":
     case "too_big":
       return [problem(outOfRange(issue, value, schema))];
@@ -85,14 +85,6 @@ function unknownKey(
 ): ConfigProblem {
   const keyPath = [...path, key];
   const at = source.locateKey(keyPath);
-  if (notesOf(schema)?.later?.includes(key))
-    return new ConfigProblem(
-      "CONFIG_NOT_AVAILABLE",
-      source.file,
-      at,
-      `${pathText(keyPath)}: not available in this version`,
-      "remove it",
-    );
   const keys = schema instanceof z.core.$ZodObject ? Object.keys(schema._zod.def.shape) : [];
   const near = closest(key, keys);
   return new ConfigProblem(
@@ -125,17 +117,10 @@ function missingKey(
 function wrongWord(
   value: unknown,
   allowed: readonly unknown[],
-  schema: z.core.$ZodType | undefined,
-  problem: (what: string, fix?: string, code?: ProblemCode) => ConfigProblem,
+  problem: (what: string, fix?: string) => ConfigProblem,
 ): ConfigProblem {
   const words = allowed.map(String);
   const written = typeof value === "string" ? value : undefined;
-  if (written !== undefined && notesOf(schema)?.later?.includes(written))
-    return problem(
-      `${written} is not available in this version`,
-      `write ${orList(words)}`,
-      "CONFIG_NOT_AVAILABLE",
-    );
   const near = written === undefined ? undefined : closest(written, words);
   const fix =
     near !== undefined && words.length > 1 ? `did you mean ${near}?` : `write ${orList(words)}`;

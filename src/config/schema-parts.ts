@@ -19,29 +19,23 @@ import {
 export interface SchemaNotes {
   /** What a value is, after "expected": `a duration`. */
   readonly noun?: string;
-  /** Keys or values that are planned, and refused as such until they do what they say. */
-  readonly later?: readonly string[];
 }
 
 export const schemaNotes = z.registry<SchemaNotes>();
 
-/** A block of keys. Unknown ones are errors; `later` ones are told apart from misspelt ones. */
+/** A block of keys. Unknown ones are errors. */
 export function block<Shape extends z.core.$ZodLooseShape>(
   shape: Shape,
-  later: readonly string[] = [],
 ): z.ZodObject<Shape, z.core.$strict> {
   const schema = z.strictObject(shape);
-  schemaNotes.add(schema, { noun: "a block of keys", later });
+  schemaNotes.add(schema, { noun: "a block of keys" });
   return schema;
 }
 
-/** One of a few words. `later` words are told apart from misspelt ones. */
-export function choice<const Words extends readonly string[]>(
-  words: Words,
-  later: readonly string[] = [],
-) {
+/** One of a few words. */
+export function choice<const Words extends readonly string[]>(words: Words) {
   const schema = z.enum(words);
-  schemaNotes.add(schema, { noun: words.join(" or "), later });
+  schemaNotes.add(schema, { noun: words.join(" or ") });
   return schema;
 }
 

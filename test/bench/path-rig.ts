@@ -13,12 +13,14 @@ import type { Flow } from "../../src/packet/flow.ts";
 import { writeUdpFrame } from "../../src/packet/synthesis.ts";
 import { AccessLog } from "../../src/proxy/access-log.ts";
 import { AddressStates } from "../../src/proxy/address-states.ts";
+import { BatchSockets } from "../../src/proxy/batch-sockets.ts";
+import { DescriptorSet } from "../../src/proxy/descriptor-set.ts";
 import { Destinations, upstreamsOf } from "../../src/proxy/destinations.ts";
 import { endpointKey } from "../../src/proxy/endpoint.ts";
 import { FrameJudge } from "../../src/proxy/frame-judge.ts";
 import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
-import type { ListenerPlan } from "../../src/proxy/plan.ts";
+import type { DatagramIo, ListenerPlan } from "../../src/proxy/plan.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
@@ -39,7 +41,7 @@ export class PathRig {
   readonly #slot: number;
   readonly #clients = new Map<string, number>();
   readonly #listeners: Listener[] = [];
-  #udp: number | undefined;
+  readonly #udp = new Map<DatagramIo, number>();
 
   private constructor(parts: Omit<ListenerParts, "plan" | "destinations">, slot: number) {
     const { arena, sums, slots, network, captures, clock } = parts;
@@ -143,9 +145,10 @@ export class PathRig {
   }
 
   /** The port of a UDP listener, made once, in front of `upstreamPort`. */
-  async udpListener(upstreamPort: number): Promise<number> {
-    this.#udp ??= await this.#listen("udp", upstreamPort);
-    return this.#udp;
+  async udpListener(upstreamPort: number, io: DatagramIo): Promise<number> {
+    const port = this.#udp.get(io) ?? (await this.#listen("udp", upstreamPort, io));
+    this.#udp.set(io, port);
+    return port;
   }
 
   tcpListener(upstreamPort: number): Promise<number> {
@@ -156,7 +159,11 @@ export class PathRig {
     for (const listener of this.#listeners) await listener.stop(0);
   }
 
-  async #listen(protocol: "udp" | "tcp", upstreamPort: number): Promise<number> {
+  async #listen(
+    protocol: "udp" | "tcp",
+    upstreamPort: number,
+    io: DatagramIo = "dgram",
+  ): Promise<number> {
     const plan: ListenerPlan = {
       name: "bench",
       protocol,
@@ -176,7 +183,12 @@ export class PathRig {
     const { counters, clock } = this.#parts;
     const states = new AddressStates(upstreams, counters, () => clock.nowMs());
     const destinations = new Destinations({ ports: [] }, plan, upstreamsOf(upstreams, states));
-    const parts = { ...this.#parts, plan, destinations };
+    const { arena, slots } = this.#parts;
+    const made =
+      io === "mmsg" ? await BatchSockets.create(arena, slots, new DescriptorSet()) : undefined;
+    if (made?.ok === false) throw new Error(made.error);
+    const batches = made?.value;
+    const parts = { ...this.#parts, plan, destinations, batches };
     const listener = protocol === "udp" ? new UdpListener(parts) : new TcpListener(parts);
     const { port } = unwrap(await listener.listen());
     listener.open();

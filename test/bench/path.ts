@@ -16,6 +16,8 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { Flow } from "../../src/packet/flow.ts";
 import { maximumSegmentSizes, TcpConversation } from "../../src/packet/tcp-conversation.ts";
+import type { DatagramIo } from "../../src/proxy/plan.ts";
+import { socketCallsProblem } from "../../src/proxy/socket-calls.ts";
 import { maxPayloadBytes, numericLookup, socketBufferBytes } from "../../src/proxy/udp-socket.ts";
 import { command, freePort, type Running, start, temporaryFolder } from "../support/processes.ts";
 import { PathRig } from "./path-rig.ts";
@@ -56,10 +58,12 @@ async function main(): Promise<void> {
     running.push(echo);
     await echo.printed(/up/);
     const rig = await PathRig.create();
+    const hasBatches = (await socketCallsProblem()) === undefined;
     const [receiver, sender] = [await loopbackSocket(), await loopbackSocket()];
     await table("UDP datagram", payloads, [
       ...udpSteps(rig, receiver, sender),
-      wholeUdp(rig, load, echoPort),
+      wholeUdp(rig, load, echoPort, "dgram"),
+      ...(hasBatches ? [wholeUdp(rig, load, echoPort, "mmsg")] : []),
     ]);
     receiver.close();
     sender.close();
@@ -155,11 +159,11 @@ function tcpSteps(rig: PathRig): Step[] {
 }
 
 /** A whole listener: CPU of this thread for each datagram that it forwards, there and back. */
-function wholeUdp(rig: PathRig, load: string, echoPort: number): Step {
+function wholeUdp(rig: PathRig, load: string, echoPort: number, io: DatagramIo): Step {
   return {
-    name: "the whole listener, both ways",
+    name: `the whole listener, both ways, io: ${io}`,
     measure: async (bytes) => {
-      const port = await rig.udpListener(echoPort);
+      const port = await rig.udpListener(echoPort, io);
       const count = 20_000;
       const before = process.threadCpuUsage();
       const { stdout, stderr } = await command(load, [
