@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { fileURLToPath } from "node:url";
 import { command, freePort, type Running, start, temporaryFolder } from "../support/processes.ts";
 
-const rounds = 5;
+const rounds = 3;
 const megabytes = 200;
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const folder = temporaryFolder();
@@ -92,7 +92,7 @@ function works(load: string): Work[] {
     },
   });
   return [
-    ...[64, 512, 1400].map(datagrams),
+    ...[64, 512, 1400].map((bytes) => datagrams(bytes)),
     datagrams(64, 16),
     flood,
     {
