@@ -2,7 +2,7 @@ import { createSocket, type Socket as DatagramSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { Address } from "./plan.ts";
-import { maxQueuedBytes, numericLookup } from "./udp-socket.ts";
+import { maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
 
 /** The built-in upstream: sends back what it receives, over UDP and over TCP. */
 export interface Echo {
@@ -43,7 +43,13 @@ export async function startEcho(): Promise<Echo> {
 }
 
 function bindDatagrams(port: number): Promise<DatagramSocket | undefined> {
-  const socket = createSocket({ type: "udp4", lookup: numericLookup });
+  const socket = createSocket({
+    type: "udp4",
+    lookup: numericLookup,
+    // The main thread may be busy with a reload: what comes meanwhile waits here.
+    recvBufferSize: socketBufferBytes,
+    sendBufferSize: socketBufferBytes,
+  });
   return new Promise((resolve) => {
     const refused = (): void => {
       socket.close();
