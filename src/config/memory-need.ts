@@ -10,7 +10,7 @@ import type { FilterConfig } from "./config.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
 import { formatSize, quote } from "./scalars.ts";
-import { isShared } from "./shared-maps.ts";
+import { isShared, sharedName } from "./shared-maps.ts";
 import { isTunnel, networksOf } from "./tunnel.ts";
 
 /**
@@ -38,8 +38,8 @@ export function memoryNeed(
   const shared = new Set<string>();
   const mapBytes = (map: MapSpec, filter: FilterConfig): number => {
     if (isShared(map, filter)) {
-      if (shared.has(map.name)) return 0;
-      shared.add(map.name);
+      if (shared.has(sharedName(map))) return 0;
+      shared.add(sharedName(map));
     }
     return allocationBytes(storageBytes(map, workers));
   };

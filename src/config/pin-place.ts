@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { canBeKept } from "../maps/pin-file.ts";
 import type { MapSpec } from "../object/object-spec.ts";
+import { sharedName } from "./shared-maps.ts";
 
 /**
  * Where a map's contents are kept across restarts, if it is pinned: by the config, or at run time by
@@ -20,9 +21,12 @@ export interface PinPlace {
  * The file of a pinned map: under its own name where the object pins it by name (all filters share
  * it), else under its filter's and its own.
  */
-export function pinFile(stateDir: string, filter: string, { name, pinning }: MapSpec): string {
-  const own = encodeURIComponent(name);
-  return join(stateDir, pinning === "by_name" ? `${own}.map` : `${filter}.${own}.map`);
+export function pinFile(stateDir: string, filter: string, spec: MapSpec): string {
+  const name =
+    spec.pinning === "by_name"
+      ? encodeURIComponent(sharedName(spec))
+      : `${filter}.${encodeURIComponent(spec.name)}`;
+  return join(stateDir, `${name}.map`);
 }
 
 /** Where a filter's map is kept if it is pinned, or why it cannot be. */

@@ -21,7 +21,7 @@ import { type Succession, successionOf } from "./map-succession.ts";
 import { isPinned, type PinPlace, pinPlace } from "./pin-place.ts";
 import { restorePin } from "./pinned-maps.ts";
 import { refusedEntry } from "./refused-entry.ts";
-import { isShared, type SharedMaps, sharingProblem } from "./shared-maps.ts";
+import { isShared, type SharedMaps, sharedName, sharingProblem } from "./shared-maps.ts";
 
 /** A filter whose maps exist and hold what the config says: what the main thread reads of it. */
 export interface PreparedFilter {
@@ -49,6 +49,8 @@ export interface PreparedMap extends MetricMap {
   readonly pin: Result<PinPlace, UserError>;
   /** Its name stands for one map in all filters. */
   readonly isShared: boolean;
+  /** That name: of iproute2's PIN_OBJECT_NS more than its own. */
+  readonly sharedName: string;
   /** It is a shadow's: not shared, whatever its object says. */
   readonly isShadow: boolean;
   /** What the config puts into it. */
@@ -129,6 +131,7 @@ export function prepareFilter(
       source,
       pin,
       isShared: isShared(spec, filter),
+      sharedName: sharedName(spec),
       isShadow: filter.shadow,
       btf: object.btf,
       keyType: spec.keyType,
@@ -187,7 +190,7 @@ function placeMap(
   declared: readonly EntryBytes[],
   bench: FilterBench,
 ): Result<PlacedMap, UserError> {
-  const known = isShared(spec, filter) ? bench.shared.get(spec.name) : undefined;
+  const known = isShared(spec, filter) ? bench.shared.get(sharedName(spec)) : undefined;
   if (known !== undefined) {
     const problem = sharingProblem(spec, known);
     if (problem !== undefined) return err(problem);
@@ -198,7 +201,7 @@ function placeMap(
   const before = predecessor(spec, filter, bench);
   const placed = succeed(spec, filter, before, declared, bench);
   if (placed.ok && isShared(spec, filter))
-    bench.shared.set(spec.name, {
+    bench.shared.set(sharedName(spec), {
       handle: placed.value.handle,
       succession: placed.value.succession,
       filter: filter.name,
@@ -220,7 +223,9 @@ function predecessor(
   const own = before.find(({ name }) => name === filter.name)?.maps.find(named);
   if (!isShared(spec, filter)) return filter.shadow && own?.isShared === true ? undefined : own;
   if (own?.isShared === true) return own;
-  const others = before.flatMap(({ maps }) => maps).find((map) => map.isShared && named(map));
+  const others = before
+    .flatMap(({ maps }) => maps)
+    .find((map) => map.isShared && map.sharedName === sharedName(spec));
   return others === undefined ? own : { ...others, declared: [] };
 }
 

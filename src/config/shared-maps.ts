@@ -14,9 +14,14 @@ interface SharedMap {
 /** Those of a plan, by name. */
 export type SharedMaps = Map<string, SharedMap>;
 
+/** The name by which filters share a map that is pinned by name. */
+export function sharedName({ name, pinName = name }: Pick<MapSpec, "name" | "pinName">): string {
+  return pinName;
+}
+
 /**
- * Whether filters share the map by its name: LIBBPF_PIN_BY_NAME, iproute2's PIN_GLOBAL_NS and
- * PIN_OBJECT_NS. A prog_array never: what it names is programs of one filter's engine. A shadow's
+ * Whether filters share the map by its name: LIBBPF_PIN_BY_NAME and iproute2's PIN_GLOBAL_NS, and
+ * PIN_OBJECT_NS among filters of one object. A prog_array never: what it names is programs of one filter's engine. A shadow's
  * never: others would feel what it writes.
  */
 export function isShared(

@@ -30,7 +30,7 @@ export function sharedMapChanges(
       new UserError(
         "SHARED_MAP_CHANGED",
         uses[0]!.filter.where,
-        `map ${name} is shared by filters ${[...filters].join(", ")}, and ${isKept ? "what they put into it" : "what it is"} has changed`,
+        `map ${uses[0]!.map.name} is shared by filters ${[...filters].join(", ")}, and ${isKept ? "what they put into it" : "what it is"} has changed`,
         "restart the proxy, or leave the map as it was",
       ),
     );
@@ -42,7 +42,7 @@ function usesOf(filters: readonly PreparedFilter[]): Map<string, Use[]> {
   const shared = filters.flatMap((filter) =>
     filter.maps.filter((map) => map.isShared).map((map) => ({ filter, map })),
   );
-  return Map.groupBy(shared, ({ map }) => map.name);
+  return Map.groupBy(shared, ({ map }) => map.sharedName);
 }
 
 /** Text that is the same where the same filters put the same entries into a map. */

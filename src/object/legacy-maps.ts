@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
@@ -53,7 +54,8 @@ export function readLegacyMaps(
     const definition = readDefinition(section.bytes, symbol.value, size);
     const types = annotatedTypes(btf, annotations.get(symbol.name), definition);
     const spinLock = btf === undefined ? undefined : spinLockOffset(btf, types.valueType);
-    const made = mapSpec(elf.file, symbol.name, { ...definition, ...types, spinLock });
+    const pinName = definition.pinsWithinObject ? `${digestOf(elf)}/${symbol.name}` : undefined;
+    const made = mapSpec(elf.file, symbol.name, { ...definition, ...types, spinLock, pinName });
     if ("error" in made) return err(made.error);
     definitions.push(definition);
     maps.push({
@@ -70,6 +72,17 @@ export function readLegacyMaps(
 const requiredBytes = 16;
 const iproute2Bytes = 36;
 
+/** bpf_elf.h. Greater ones are of /etc/iproute2/bpf_pinning; what that does not name is not pinned. */
+const PIN_OBJECT_NS = 1;
+const PIN_GLOBAL_NS = 2;
+
+/** Tells objects apart, as the hash of the file that iproute2 takes: bpf_obj_hash, lib/bpf_legacy.c. */
+function digestOf({ sections }: ElfFile): string {
+  const hash = createHash("sha256");
+  for (const { bytes } of sections) hash.update(bytes);
+  return hash.digest("hex").slice(0, 32);
+}
+
 interface Definition {
   readonly type: number;
   readonly keySize: number;
@@ -78,6 +91,8 @@ interface Definition {
   readonly flags: number;
   readonly id: number | undefined;
   readonly pinned: boolean;
+  /** Only with other copies of this object. */
+  readonly pinsWithinObject: boolean;
   readonly innerId: number;
   /** Where an inner map is put in its outer map at load; negative for nowhere. */
   readonly innerIndex: number;
@@ -94,8 +109,8 @@ function readDefinition(bytes: Uint8Array, at: number, size: number): Definition
     maxEntries: field(12),
     flags: field(16),
     id: iproute2 ? field(20) : undefined,
-    // PIN_OBJECT_NS (1) and PIN_GLOBAL_NS (2): both share the map by its name.
-    pinned: iproute2 && field(24) !== 0,
+    pinned: iproute2 && [PIN_OBJECT_NS, PIN_GLOBAL_NS].includes(field(24)),
+    pinsWithinObject: iproute2 && field(24) === PIN_OBJECT_NS,
     innerId: iproute2 ? field(28) : 0,
     innerIndex: iproute2 ? field(32) | 0 : -1,
   };

@@ -45,6 +45,7 @@ export interface MapAttributes {
   readonly maxEntries: number;
   readonly flags: number;
   readonly pinned: boolean;
+  readonly pinName?: string | undefined;
   readonly keyType?: number | undefined;
   readonly valueType?: number | undefined;
   readonly extra?: number | undefined;
@@ -87,6 +88,7 @@ export function mapSpec(
       maxEntries: type === "ringbuf" ? ringBytes(attributes.maxEntries) : attributes.maxEntries,
       flags: attributes.flags & ~numaNode,
       pinning: attributes.pinned ? "by_name" : "none",
+      ...(attributes.pinName === undefined ? {} : { pinName: attributes.pinName }),
       keyType: attributes.keyType,
       valueType: attributes.valueType,
       readOnly: (attributes.flags & readOnlyForPrograms) !== 0,

@@ -56,6 +56,8 @@ export interface MapSpec {
   /** map_flags, linux/bpf.h. */
   readonly flags: number;
   readonly pinning: "none" | "by_name";
+  /** Pinned by another name than its own: iproute2's PIN_OBJECT_NS, which counts within one object. */
+  readonly pinName?: string | undefined;
   /** BTF type ids within the object's BTF, where it has them. */
   readonly keyType: number | undefined;
   readonly valueType: number | undefined;

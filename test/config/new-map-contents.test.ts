@@ -1,11 +1,14 @@
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect } from "vitest";
 import { putU32le } from "../../src/common/bytes.ts";
 import { parseConfig } from "../../src/config/load-config.ts";
 import { memoryNeed } from "../../src/config/memory-need.ts";
+import { pinFile } from "../../src/config/pin-place.ts";
 import { type PreparedProxy, preparePlan } from "../../src/config/prepare-plan.ts";
 import { isShared, sharingProblem } from "../../src/config/shared-maps.ts";
 import { mapSpec, openMap } from "../maps/open-map.ts";
+import { build } from "../object/clang.ts";
 import { needing } from "../support/needing.ts";
 import { temporaryFolder } from "../support/processes.ts";
 import { buildProgram } from "../system/truth-rig.ts";
@@ -14,6 +17,25 @@ import { buildProgram } from "../system/truth-rig.ts";
 const test = needing("clang");
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
+
+writeFileSync(
+  join(folder.path, "pinned.c"),
+  `#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct bpf_elf_map {
+  __u32 type, size_key, size_value, max_elem, flags, id, pinning, inner_id, inner_idx;
+};
+struct bpf_elf_map SEC("maps") counts = {
+  .type = BPF_MAP_TYPE_ARRAY, .size_key = 4, .size_value = 8, .max_elem = 1, .pinning = PINNING
+};
+SEC("classifier") int f(struct __sk_buff *skb) {
+  __u32 key = 0;
+  __u64 *count = bpf_map_lookup_elem(&counts, &key);
+  return count ? GUARD : 0;
+}
+char _license[] SEC("license") = "GPL";
+`,
+);
 
 function configOf(maps: string, more = ""): string {
   return `version: 1
@@ -144,6 +166,39 @@ function u32(number: number): Uint8Array {
   putU32le(bytes, 0, number);
   return bytes;
 }
+
+for (const { pinning, sharing, says } of [
+  { pinning: 0, sharing: [0, 1, 2], says: "not pinned is each filter's own" },
+  { pinning: 1, sharing: [0, 0, 2], says: "of PIN_OBJECT_NS is one for filters of one object" },
+  { pinning: 2, sharing: [0, 0, 0], says: "of PIN_GLOBAL_NS is one for all filters" },
+  {
+    pinning: 7,
+    sharing: [0, 1, 2],
+    says: "of a place that iproute2 does not know is each filter's own",
+  },
+])
+  test(`an iproute2 map ${says}`, async () => {
+    const objects = ["-DGUARD=1", "-DGUARD=1", "-DGUARD=2"].map((flag) =>
+      build(`${folder.path}/pinned.c`, flag, `-DPINNING=${pinning}`, "-g0"),
+    );
+    const text = `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:9"] } }
+filters:
+${objects.map((object, i) => `  f${i}: { object: ${object} }`).join("\n")}
+listeners: [ { name: l, protocol: udp, listen: "127.0.0.1:0", upstream: app, ingress: [f0] } ]
+`;
+    const config = parseConfig(text, join(folder.path, "weir.yaml"));
+    if (!config.ok) throw config.error[0];
+    const prepared = await preparePlan(config.value);
+    if (!prepared.ok) throw prepared.error[0];
+    const { arena, filters } = prepared.value;
+    const handles = filters.map(({ maps }) => maps.find(({ name }) => name === "counts")!.handle);
+    expect(handles.map((handle) => handles.indexOf(handle))).toEqual(sharing);
+    const shape = { listeners: 1, addresses: 1 };
+    expect(memoryNeed(config.value.filters, shape, 1).bytes).toBe(arena.usedBytes);
+    const pins = config.value.filters.map(({ name, object }) => pinFile("", name, object.maps[0]!));
+    expect(pins.map((pin) => pins.indexOf(pin))).toEqual(sharing);
+  });
 
 test("a map pinned by a name that another filter uses for one of another kind is refused", () => {
   const { handle } = openMap(mapSpec("hash", 4, 8, 10, { name: "m" }));
