@@ -70,6 +70,9 @@ then every worker swaps between two packets.
 - A listener with the protocol and address that it had keeps its socket, UDP sessions and TCP
   connections. Their next packet meets the new chains; destinations hold for new sessions. One that is
   gone lets its connections end for \`drainTimeout\`, with the filters that they had.
+- Where \`maxSessions\` is lower than before, in the config or because more listeners share the files
+  that the process may open, no open session ends for it: it holds for new ones, each of which ends the
+  one that was used longest ago. \`weir reload\` warns of what is done differently than the config says.
 - Maps keep their contents where filter, map name, type, key size, value size and flags are the same;
   a larger \`max_entries\` takes them over (what programs write while they are copied may be lost).
   Else the config is refused, unless the filter says \`onSchemaChange: reset\`. \`.rodata\`, \`.data\`,

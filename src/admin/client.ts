@@ -12,14 +12,19 @@ export type ControlAddress =
 /** A whole answer is held to this; streams are read a line at a time. */
 const maxReplyBytes = 256 * 2 ** 20;
 const maxLineBytes = 16 * 2 ** 20;
-const connectTimeoutMs = 10_000;
 
-/** Asks a control API. Errors of the API come back as they are; a proxy that is not there is one too. */
+/**
+ * Asks a control API. Errors of the API come back as they are; a proxy that is not there, or that
+ * says nothing for `answerTimeoutMs`, is one too. What the API says is under way (102) may take
+ * longer.
+ */
 export class ControlClient {
   readonly #address: ControlAddress;
+  readonly #answerTimeoutMs: number;
 
-  constructor(address: ControlAddress) {
+  constructor(address: ControlAddress, answerTimeoutMs = 10_000) {
     this.#address = address;
+    this.#answerTimeoutMs = answerTimeoutMs;
   }
 
   get(path: string): Promise<Result<unknown, UserError>> {
@@ -84,9 +89,11 @@ export class ControlClient {
         agent: false,
         ...(signal === undefined ? {} : { signal }),
       });
-      request.setTimeout(connectTimeoutMs, () =>
+      request.setTimeout(this.#answerTimeoutMs, () =>
         request.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" })),
       );
+      // 102: what was asked for is under way, and takes as long as it takes.
+      request.once("information", () => request.setTimeout(0));
       request.once("response", (response) => {
         request.setTimeout(0);
         resolve(ok(response));

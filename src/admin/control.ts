@@ -64,5 +64,7 @@ export interface ReloadSummary {
   readonly promoted: readonly string[];
   /** Filters that run another object than the config names. */
   readonly swapped: readonly string[];
+  /** What of the config is done differently than it says, where that is new. */
+  readonly warnings: readonly string[];
   readonly durationMs: number;
 }

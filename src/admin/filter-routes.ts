@@ -129,6 +129,7 @@ export const filterRoutes: readonly AnyRoute[] = [
       program: programRef.describe("Its program, by name. Neither: as the config says."),
     }),
     reply: reloadReply,
+    isLong: true,
     handle: ({ control, path, body }) => swap(control, path.filter, body),
   }),
   replying({

@@ -130,6 +130,7 @@ export const proxyRoutes: readonly AnyRoute[] = [
     query: none,
     body: undefined,
     reply: reloadReply,
+    isLong: true,
     handle: async ({ control }) => {
       const done = await control.reload();
       const where = String(control.inventory().parts.settings.file);

@@ -190,6 +190,7 @@ export const reloadReply = z.strictObject({
     .describe("As filter.map. Fresh ones began with what the config says."),
   promoted: names.describe("Filters live by promotion, though the config says shadow: true."),
   swapped: names.describe("Filters that run another object than the config names."),
+  warnings: names.describe("What is done differently than the config says, where that is new."),
   duration_ms: z.number(),
 });
 export const logLevelReply = z.strictObject({ level: z.enum(logLevels) });

@@ -33,6 +33,8 @@ export interface RouteOf<
   /** Undefined: it takes no body. */
   readonly body: Body | undefined;
   readonly reply: Reply;
+  /** It takes as long as a config does: the client is told at once that it is under way (102). */
+  readonly isLong?: true;
   readonly handle: (
     input: RouteInput<z.output<Path>, z.output<Query>, z.output<Body>>,
   ) => Promise<Result<z.output<Reply>, UserError>> | Result<z.output<Reply>, UserError>;

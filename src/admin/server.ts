@@ -184,6 +184,7 @@ async function answer(
   };
   try {
     if (route.kind === "reply") {
+      if (route.isLong) response.writeProcessing();
       const reply = await route.handle(given);
       if (reply.ok) sendJson(response, 200, reply.value, limits);
       else refuse(reply.error);

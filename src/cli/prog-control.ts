@@ -240,7 +240,7 @@ function profileText(name: string, profile: ReturnType<typeof profileBetween>): 
 
 /** What changed, and what could have kept its contents and did not. */
 export function reloadText(
-  { listeners, maps, promoted, swapped, duration_ms }: Reload,
+  { listeners, maps, promoted, swapped, warnings, duration_ms }: Reload,
   done = "reloaded",
 ): string {
   const lines = [`${done} in ${Math.round(duration_ms)} ms`];
@@ -253,6 +253,7 @@ export function reloadText(
   add("maps that began anew", maps.fresh);
   add("filters that stay promoted, though the config says shadow: true", promoted);
   add("filters that run another object than the config names", swapped);
+  for (const warning of warnings) lines.push(`warning: ${warning}`);
   return `${lines.join("\n")}\n`;
 }
 

@@ -67,6 +67,8 @@ export interface ReloadOutcome {
   readonly promoted: readonly string[];
   /** Filters that run another object than the config names. */
   readonly swapped: readonly string[];
+  /** What of the config is done differently than it says, where that is new. */
+  readonly warnings: readonly string[];
   readonly durationMs: number;
 }
 
@@ -144,7 +146,8 @@ export class LiveConfig {
       if (config !== of) return ok(undefined);
       const next = withAddresses(prepared, name, addresses);
       if (!next.ok) return err([next.error]);
-      return this.#enforce({ config, prepared: next.value }, () => ok(undefined));
+      const enforced = await this.#enforce({ config, prepared: next.value }, () => ok(undefined));
+      return enforced.ok ? ok(undefined) : enforced;
     });
     this.#running = result.catch(() => {});
     return result;
@@ -180,17 +183,21 @@ export class LiveConfig {
     });
     if (!enforced.ok) return enforced;
     const promoted = settlePromotions(next.prepared);
-    return ok(outcomeOf(before, next, promoted, performance.now() - startMs));
+    const warnings = enforced.value;
+    return ok(outcomeOf(before, next, promoted, warnings, performance.now() - startMs));
   }
 
-  /** Puts what is prepared in force, or gives it up; `beforeCommit` is the last that can refuse. */
+  /**
+   * Puts what is prepared in force, or gives it up; `beforeCommit` is the last that can refuse. Gives
+   * what the proxy warned of.
+   */
   async #enforce(
     next: LoadedConfig,
     beforeCommit: () => Result<undefined, readonly UserError[]>,
-  ): Promise<Result<undefined, readonly UserError[]>> {
+  ): Promise<Result<readonly string[], readonly UserError[]>> {
     const before = this.#current;
     const steps: FollowerStep[] = [];
-    const giveUp = (errors: readonly UserError[]): Result<undefined, readonly UserError[]> => {
+    const giveUp = (errors: readonly UserError[]): Result<never, readonly UserError[]> => {
       for (const step of steps.reverse()) step.abort();
       releaseProxy(next.prepared, before.prepared);
       return err(errors);
@@ -208,7 +215,7 @@ export class LiveConfig {
     this.#current = next;
     this.#finishing = Promise.all(steps.map((step) => step.commit()));
     void applied.value.released.then(() => releaseProxy(before.prepared, next.prepared));
-    return ok(undefined);
+    return ok(applied.value.warnings);
   }
 }
 
@@ -267,6 +274,7 @@ function outcomeOf(
   before: LoadedConfig,
   next: LoadedConfig,
   promoted: readonly string[],
+  warnings: readonly string[],
   durationMs: number,
 ): ReloadOutcome {
   const was = new Set(before.config.listeners.map(({ name }) => name));
@@ -287,6 +295,7 @@ function outcomeOf(
     maps: { kept: namesOf("kept"), grown: namesOf("grown"), fresh: namesOf("fresh") },
     promoted,
     swapped: [...next.config.swaps.keys()],
+    warnings,
     durationMs,
   };
 }

@@ -54,10 +54,12 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
     this.#arm();
   }
 
-  /** Holds another bound from now on: entries beyond it make room, idle ones are found. */
+  /**
+   * Holds another bound from now on. It is one for new entries: of those beyond it none ends for it
+   * until another comes, when the least recently used makes room. Idle ones are found.
+   */
   limit(capacity: number, idleTimeoutMs: number): void {
     this.#options = { ...this.#options, capacity, idleTimeoutMs };
-    while (this.#all.size > capacity) this.#evict();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#arm();

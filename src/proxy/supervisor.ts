@@ -43,6 +43,8 @@ export interface ApplyOptions {
 export interface Applied {
   /** Resolves when no worker uses anything of the plans before: what only they had can go. */
   readonly released: Promise<void>;
+  /** What of the plan is done differently than it says, where that is new. */
+  readonly warnings: readonly string[];
 }
 
 export interface RunningProxy {
@@ -98,6 +100,8 @@ class Supervisor implements RunningProxy {
   readonly #captures = new Map<number, CaptureOrder>();
   #crashes: readonly number[] = [];
   #isStopping = false;
+  /** What was warned of last: the same again is no news. */
+  #warned: string | undefined;
 
   private constructor(plan: ProxyPlan, options: SupervisorOptions) {
     this.#plan = plan;
@@ -110,7 +114,8 @@ class Supervisor implements RunningProxy {
     options: SupervisorOptions,
   ): Promise<Result<RunningProxy, UserError>> {
     const supervisor = new Supervisor(asked, options);
-    const plan = await withFilesFor(asked, options);
+    const { plan, warning } = await withFilesFor(asked);
+    supervisor.#warn(warning);
     const first = await supervisor.#startThread(plan, 0);
     if (!first.ok) return first;
     const shared = withPorts(plan, first.value);
@@ -160,7 +165,7 @@ class Supervisor implements RunningProxy {
     const threads = this.#threads.filter((thread) => thread !== undefined);
     if (threads.length < this.#plan.workers.length) return refuse("a worker has died");
     const [first, ...others] = threads;
-    const plan = await withFilesFor(this.#keepPorts(asked), this.#options);
+    const { plan, warning } = await withFilesFor(this.#keepPorts(asked));
     const abort = async (errors: readonly UserError[]) => {
       await Promise.all(threads.map((thread) => thread.abort()));
       return err(errors);
@@ -178,6 +183,7 @@ class Supervisor implements RunningProxy {
     // From here on it is in force: a worker that dies now is started again with this plan.
     const before = this.#plan;
     this.#enforce(shared, asked.listeners, bound.value);
+    const warnings = this.#warn(warning);
     const commits = threads.map((thread) => thread.commit(drainTimeoutMs));
     await Promise.all(commits.map(({ committed }) => committed));
     // In the order of the plans: a later one may share maps with one that is not released yet.
@@ -186,7 +192,16 @@ class Supervisor implements RunningProxy {
       ...commits.map((commit) => commit.released),
     ]).then(() => void this.#plansInUse.delete(before));
     this.#released = released;
-    return ok({ released });
+    return ok({ released, warnings });
+  }
+
+  /** Tells a warning that is new; what was told. */
+  #warn(warning: string | undefined): string[] {
+    const isNews = warning !== undefined && warning !== this.#warned;
+    this.#warned = warning;
+    if (!isNews) return [];
+    this.#options.onWarning?.(warning);
+    return [warning];
   }
 
   #enforce(plan: ProxyPlan, asked: readonly ListenerPlan[], bound: readonly Address[]): void {
@@ -284,10 +299,12 @@ function withPorts(plan: ProxyPlan, bound: readonly Address[]): ProxyPlan {
   return { ...plan, listeners };
 }
 
-/** Lowers `maxSessions` where the system allows too few open files for it. */
-async function withFilesFor(plan: ProxyPlan, options: SupervisorOptions): Promise<ProxyPlan> {
+/** Lowers `maxSessions` where the system allows too few open files for it, and says so. */
+async function withFilesFor(
+  plan: ProxyPlan,
+): Promise<{ plan: ProxyPlan; warning: string | undefined }> {
   const openFiles = await openFileLimit();
-  if (openFiles === undefined) return plan;
+  if (openFiles === undefined) return { plan, warning: undefined };
   const lowered: string[] = [];
   const listeners = plan.listeners.map((listener) => {
     const fitting = withinFileLimit(listener, plan.listeners.length, openFiles);
@@ -295,9 +312,7 @@ async function withFilesFor(plan: ProxyPlan, options: SupervisorOptions): Promis
       lowered.push(`${listener.name} from ${listener.maxSessions} to ${fitting.maxSessions}`);
     return fitting;
   });
-  if (lowered.length > 0)
-    options.onWarning?.(
-      `maxSessions lowered, to share half of the ${openFiles} files this process may open (ulimit -n): ${lowered.join(", ")}`,
-    );
-  return { ...plan, listeners };
+  if (lowered.length === 0) return { plan, warning: undefined };
+  const warning = `maxSessions lowered, to share half of the ${openFiles} files this process may open (ulimit -n): ${lowered.join(", ")}`;
+  return { plan: { ...plan, listeners }, warning };
 }

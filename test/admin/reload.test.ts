@@ -1,3 +1,4 @@
+import { request } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import type { CaptureRow } from "../../src/admin/replies.ts";
 import { parseHex, toHex } from "../../src/common/bytes.ts";
@@ -37,6 +38,18 @@ async function reloaded(rig: AdminRig, config: string): Promise<Record<string, u
   return done.value as Record<string, unknown>;
 }
 
+/** Statuses that came before an operation's own. */
+function informedOf({ socket }: AdminRig, path: string): Promise<number[]> {
+  return new Promise((resolve, reject) => {
+    const statuses: number[] = [];
+    request({ socketPath: socket, method: "POST", path })
+      .on("information", ({ statusCode }) => statuses.push(statusCode))
+      .on("response", (response) => response.resume().once("end", () => resolve(statuses)))
+      .on("error", reject)
+      .end();
+  });
+}
+
 const head = `version: 1
 metrics: { listen: off }
 upstreams: { app: { addresses: ["127.0.0.1:9"] } }
@@ -57,6 +70,7 @@ test("a reload through the API tells what it did, and one that is refused says a
     maps: { kept: expect.arrayContaining([expect.stringMatching(/^count\./)]), grown: [] },
     duration_ms: expect.any(Number),
   });
+  expect(await informedOf(rig, "/v1/reload")).toEqual([102]);
   const names = async () => {
     const listeners = await rig.client.get("/v1/listeners");
     return listeners.ok ? (listeners.value as { name: string }[]).map(({ name }) => name) : [];

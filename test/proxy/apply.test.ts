@@ -7,6 +7,7 @@ import { freePort } from "../support/processes.ts";
 import { echoUpstream, PlanBench, running, silent } from "./plan-of.ts";
 import {
   cleanUp,
+  type Inbox,
   onCleanUp,
   TcpClient,
   tcpEcho,
@@ -209,20 +210,29 @@ test("a listener that goes on under another name and number takes its sessions a
   expect(counters!.readCell(1, "sessions_total")).toBe(0);
 });
 
-test("lowered maxSessions ends the sessions used longest ago", async () => {
+test("lowered maxSessions ends no session that is open: a new one ends that used longest ago", async () => {
   const bench = new PlanBench();
   const upstreams = [await echoUpstream()];
   const proxy = await running(await bench.plan({ upstreams, listeners: [{ maxSessions: 3 }] }));
-  for (let i = 0; i < 3; i++) {
-    const client = await udpSocket();
+  const echoed = async (client: Inbox): Promise<void> => {
     client.send("x", proxy.listeners[0]!.address);
-    await client.text();
+    expect(await client.text()).toBe("x");
+  };
+  const clients: Inbox[] = [];
+  for (let i = 0; i < 3; i++) {
+    clients.push(await udpSocket());
+    await echoed(clients[i]!);
   }
   const [counters] = bench.counters;
-  expect(counters!.readCell(0, "sessions")).toBe(3);
+  const sessions = (): number[] =>
+    (["sessions", "sessions_total", "sessions_evicted_total"] as const).map((cell) =>
+      counters!.readCell(0, cell),
+    );
   value(await proxy.apply(await bench.plan({ upstreams, listeners: [{ maxSessions: 1 }] }), drain));
-  expect(counters!.readCell(0, "sessions")).toBe(1);
-  expect(counters!.readCell(0, "sessions_evicted_total")).toBe(2);
+  for (const client of clients) await echoed(client);
+  expect(sessions()).toEqual([3, 3, 0]);
+  await echoed(await udpSocket());
+  expect(sessions()).toEqual([3, 4, 1]);
 });
 
 for (const workers of [1, 2])

@@ -1,9 +1,11 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
+import { err } from "../../src/common/result.ts";
 import type { FaultReport } from "../../src/filter/fault-reporter.ts";
 import { startEcho } from "../../src/proxy/echo.ts";
 import { withinFileLimit } from "../../src/proxy/file-limit.ts";
+import type { ProxyPlan } from "../../src/proxy/plan.ts";
 import { startProxy } from "../../src/proxy/supervisor.ts";
 import { instantiateRuntime } from "../../src/runtime/instantiate.ts";
 import { MAP_LOCK } from "../../src/runtime/wasm/layout.ts";
@@ -239,7 +241,7 @@ needing("linux")(
       listeners: [{ maxSessions: 1_000_000_000 }, { maxSessions: 1 }, { maxSessions: 900_000_000 }],
     });
     const warnings: string[] = [];
-    stopping(
+    const proxy = stopping(
       value(await startProxy(plan, { ...silent, onWarning: (warning) => warnings.push(warning) })),
     );
     expect(warnings).toEqual([
@@ -247,5 +249,18 @@ needing("linux")(
         /^maxSessions lowered, to share half of the \d+ files .*: listener0 from 1000000000 to (\d+), listener2 from 900000000 to \1$/,
       ),
     ]);
+    // A plan after it warns of what is new, once; what a refused one would have done is no news.
+    const drain = { drainTimeoutMs: 0 };
+    const warnedBy = async (next: ProxyPlan): Promise<readonly string[]> =>
+      value(await proxy.apply(next, drain)).warnings;
+    const fewer = { ...plan, listeners: plan.listeners.slice(0, 2) };
+    const refused = await proxy.apply(fewer, { ...drain, beforeCommit: () => err([]) });
+    expect([refused.ok, warnings.length]).toEqual([false, 1]);
+    expect(await warnedBy(plan)).toEqual([]);
+    expect(await warnedBy(fewer)).toEqual([
+      expect.stringMatching(/: listener0 from 1000000000 to \d+$/),
+    ]);
+    expect(await warnedBy(fewer)).toEqual([]);
+    expect(warnings).toHaveLength(2);
   },
 );
