@@ -6,7 +6,9 @@ import { checkMap, holdsMaps } from "./map-rules.ts";
 
 /** A map that an object does not declare: one more of those that its map `outer` is declared to hold. */
 export interface InnerMap {
+  /** What it is called: no map of the object is. */
   readonly name: string;
+  /** The map of maps whose declaration it follows. */
   readonly outer: string;
   /** Absent: as in the declaration. What is no array may have its own, as in the kernel. */
   readonly maxEntries?: number | undefined;

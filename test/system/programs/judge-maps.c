@@ -224,6 +224,15 @@ SEC("xdp") int on_workers(struct xdp_md *ctx) {
   return bpf_redirect_map(&workers, byte_of(ctx) % 10, XDP_DROP);
 }
 
+SEC("xdp") int to_all_devices(struct xdp_md *ctx) {
+  __u64 flags = byte_of(ctx) % 2 ? BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS : BPF_F_BROADCAST;
+  return bpf_redirect_map(&devices, 0, flags);
+}
+
+SEC("xdp") int not_to_ingress(struct xdp_md *ctx) {
+  return bpf_redirect_map(&device_hash, byte_of(ctx) % 3, BPF_F_EXCLUDE_INGRESS | XDP_PASS);
+}
+
 SEC("xdp") int on_array_of_maps(struct xdp_md *ctx) {
   __u32 key = byte_of(ctx) % 4, place = 1;
   void *map = bpf_map_lookup_elem(&array_of_maps, &key);
