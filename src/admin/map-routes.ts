@@ -1,11 +1,14 @@
 import { z } from "zod";
+import { errno } from "../common/errno.ts";
+import { parseJson } from "../common/json.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { storageBytes } from "../maps/create-map.ts";
 import { nameOfType } from "../object/btf-types.ts";
 import { UPDATE_ANY, UPDATE_EXIST, UPDATE_NOEXIST } from "../runtime/wasm/layout.ts";
 import type { Control } from "./control.ts";
-import type { MapItem } from "./inventory.ts";
+import { parseVariables, sectionOf } from "./data-section.ts";
+import type { Inventory, MapItem } from "./inventory.ts";
 import { type EntryReply, formatEntry, formatKey, parseKey, parseMapValue } from "./map-values.ts";
 import { mapRefusal } from "./problem.ts";
 import { doneReply, entryReply, keyReply, mapReply } from "./replies.ts";
@@ -25,6 +28,7 @@ const written = z
     "A number, text (an address, a CIDR, hex: and bytes), a list, or an object of members.",
   );
 const key = z.strictObject({ key: written });
+const keyIfAny = z.unknown().describe("Of maps that have keys.").optional();
 
 const updateFlags = { any: UPDATE_ANY, noexist: UPDATE_NOEXIST, exist: UPDATE_EXIST } as const;
 
@@ -79,10 +83,10 @@ export const mapRoutes: readonly AnyRoute[] = [
     method: "POST",
     path: "/v1/maps/{map}/lookup",
     id: "lookupEntry",
-    summary: "The entry of a key",
+    summary: "The entry of a key; of a queue or stack, without one, what would be popped",
     parameters: mapName,
     query: raw,
-    body: key,
+    body: z.strictObject({ key: keyIfAny }),
     reply: entryReply,
     handle: ({ control, path, query, body }) => {
       const inventory = control.inventory();
@@ -91,7 +95,7 @@ export const mapRoutes: readonly AnyRoute[] = [
       const bytes = parseKey(map.value, body.key);
       if (!bytes.ok) return bytes;
       const values = map.value.source.lookup(bytes.value);
-      if (values === undefined) return err(noEntry(map.value));
+      if (values === undefined) return err(noEntry(map.value, missing(map.value)));
       return ok(
         formatEntry(inventory, map.value, { key: bytes.value, values }, query.raw === "true"),
       );
@@ -120,11 +124,12 @@ export const mapRoutes: readonly AnyRoute[] = [
     method: "POST",
     path: "/v1/maps/{map}/update",
     id: "updateEntry",
-    summary: "Sets the value of a key; a per-CPU map's for all workers",
+    summary:
+      "Sets the value of a key; a per-CPU map's for all workers. Without a key: pushes to what has none, sets variables of a data section",
     parameters: mapName,
     query: none,
     body: z.strictObject({
-      key: written,
+      key: keyIfAny,
       value: written,
       flags: z
         .enum(["any", "noexist", "exist"])
@@ -138,10 +143,27 @@ export const mapRoutes: readonly AnyRoute[] = [
       if (!map.ok) return map;
       const keyBytes = parseKey(map.value, body.key);
       if (!keyBytes.ok) return keyBytes;
+      const variables = map.value.dataSection === undefined ? undefined : recordOf(body.value);
+      if (variables !== undefined) return setVariables(inventory, map.value, variables);
       const value = parseMapValue(inventory, map.value, body.value);
       if (!value.ok) return value;
       const { source } = map.value;
       return done(map.value, source.update(keyBytes.value, value.value, updateFlags[body.flags]));
+    },
+  }),
+  replying({
+    method: "POST",
+    path: "/v1/maps/{map}/pop",
+    id: "popEntry",
+    summary: "Takes the next value out of a queue or stack",
+    parameters: mapName,
+    query: raw,
+    body: undefined,
+    reply: entryReply,
+    handle: ({ control, path, query }) => {
+      const inventory = control.inventory();
+      const map = inventory.map(path.map);
+      return map.ok ? pop(inventory, map.value, query.raw === "true") : map;
     },
   }),
   replying({
@@ -177,6 +199,53 @@ export const mapRoutes: readonly AnyRoute[] = [
     }),
   ),
 ];
+
+function pop(inventory: Inventory, map: MapItem, isRaw: boolean): Result<EntryReply, UserError> {
+  const { source, handle } = map;
+  if (handle.type !== "queue" && handle.type !== "stack")
+    return err(
+      new UserError(
+        "MAP_REFUSED",
+        `map ${handle.name}`,
+        `nothing is popped from a map of type ${handle.type}`,
+        "name a queue or a stack",
+      ),
+    );
+  if (!source.isWritable) return err(mapRefusal(`map ${handle.name}`, errno.EPERM));
+  const value = source.pop();
+  if (value === undefined) return err(noEntry(map, missing(map)));
+  return ok(formatEntry(inventory, map, { key: new Uint8Array(0), values: [value] }, isRaw));
+}
+
+/** An object, or the text of one, as a command line gives it. */
+function recordOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof value === "string") {
+    if (!value.startsWith("{")) return undefined;
+    try {
+      return recordOf(parseJson(value));
+    } catch {
+      return undefined;
+    }
+  }
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : undefined;
+}
+
+/** Each where it lies: what programs do to other variables meanwhile stays. */
+function setVariables(
+  inventory: Inventory,
+  map: MapItem,
+  written: Readonly<Record<string, unknown>>,
+): Result<{ done: true }, UserError> {
+  const parts = parseVariables(sectionOf(inventory, map), map, written);
+  if (!parts.ok) return parts;
+  for (const { offset, bytes } of parts.value) {
+    const result = map.source.updateWithin(offset, bytes);
+    if (result !== 0) return done(map, result);
+  }
+  return ok({ done: true });
+}
 
 async function setPinned(
   control: Control,
@@ -215,6 +284,13 @@ async function setPinned(
 
 function done(map: MapItem, result: number): Result<{ done: true }, UserError> {
   return result === 0 ? ok({ done: true }) : err(mapRefusal(`map ${map.handle.name}`, -result));
+}
+
+function missing({ handle }: MapItem): string | undefined {
+  if (handle.keySize > 0) return undefined;
+  return handle.type === "queue" || handle.type === "stack"
+    ? "it is empty"
+    : `a map of type ${handle.type} shows nothing of what it holds`;
 }
 
 function noEntry(map: MapItem, what = "there is no entry of this key"): UserError {

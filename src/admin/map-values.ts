@@ -5,11 +5,13 @@ import { innerMapValue } from "../maps/inner-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
 import { holdsMaps } from "../maps/map-rules.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
+import { shown } from "../object/encode-value.ts";
+import { formatVariables, sectionOf } from "./data-section.ts";
 import type { Inventory, MapItem } from "./inventory.ts";
 
 /** An entry as the API tells it: typed by BTF, or `hex:` and bytes. Per-CPU maps have `values`. */
 export interface EntryReply {
-  readonly key: unknown;
+  readonly key?: unknown;
   readonly value?: unknown;
   readonly values?: unknown[];
   readonly inner_map?: string;
@@ -25,7 +27,7 @@ export function formatEntry(
   const shown = values.map((value) => (raw ? hexOf(value) : formatMapValue(inventory, map, value)));
   const inner = innerName(inventory, map, values[0]!);
   const entry = {
-    key: formatKey(map, key, raw),
+    ...(map.handle.keySize === 0 ? {} : { key: formatKey(map, key, raw) }),
     ...(inner === undefined ? {} : { inner_map: inner }),
   };
   return isPerCpu(map) ? { ...entry, values: shown } : { ...entry, value: shown[0] };
@@ -38,6 +40,10 @@ export function formatKey(map: MapItem, key: Uint8Array, raw = false): unknown {
 function formatMapValue(inventory: Inventory, map: MapItem, value: Uint8Array): unknown {
   if (map.handle.type === "prog_array")
     return inventory.parts.plan.tailCalled?.[u32le(value, 0) - 1]?.name ?? u32le(value, 0);
+  if (map.dataSection !== undefined) {
+    const variables = formatVariables(sectionOf(inventory, map), value);
+    if (variables !== undefined) return variables;
+  }
   return innerName(inventory, map, value) ?? formatTyped(map.btf, map.valueType, value);
 }
 
@@ -59,7 +65,24 @@ function hexOf(bytes: Uint8Array): string {
   return `hex:${toHex(bytes)}`;
 }
 
+/** Queues, stacks and bloom filters have keys of no bytes, a data section one key: none is written. */
 export function parseKey(map: MapItem, written: unknown): Result<Uint8Array, UserError> {
+  const { keySize, name } = map.handle;
+  if (written === undefined || written === null) {
+    if (keySize === 0 || map.dataSection !== undefined) return ok(new Uint8Array(keySize));
+    return err(
+      new UserError("REQUEST_INVALID", "body.key", `map ${name} has keys, and none is given`),
+    );
+  }
+  if (keySize === 0)
+    return err(
+      new UserError(
+        "MAP_NO_KEYS",
+        `map ${name}, key`,
+        `a map of type ${map.handle.type} has no keys`,
+        "leave it out",
+      ),
+    );
   return at("key", map, parseTyped(map.btf, map.keyType, map.handle.keySize, written));
 }
 
@@ -75,7 +98,21 @@ export function parseMapValue(
 ): Result<Uint8Array, UserError> {
   if (map.handle.type === "prog_array") return programNumber(inventory, map, written);
   if (holdsMaps(map.handle.type)) return innerValue(inventory, map, written);
-  return at("value", map, parseTyped(map.btf, map.valueType, map.handle.valueSize, written));
+  const value = parseTyped(map.btf, map.valueType, map.handle.valueSize, written);
+  if (!value.ok && map.dataSection !== undefined) {
+    const [name] = sectionOf(inventory, map).variables.keys();
+    if (name !== undefined) return err(noVariables(map, name, written));
+  }
+  return at("value", map, value);
+}
+
+function noVariables({ handle }: MapItem, name: string, written: unknown): UserError {
+  return new UserError(
+    "VALUE_TYPE",
+    `map ${handle.name}, value`,
+    `${shown(written)} is no value of its variables`,
+    `write {"${name}": …}, or hex: and ${handle.valueSize * 2} hex digits`,
+  );
 }
 
 function innerValue(

@@ -80,7 +80,9 @@ export const mapReply = z.strictObject({
 
 const typed = z.unknown().describe("Typed by BTF, or hex: and its bytes.");
 export const entryReply = z.strictObject({
-  key: typed,
+  key: typed
+    .optional()
+    .describe("Typed as values are. Queues, stacks and bloom filters have none."),
   value: typed.optional(),
   values: z.array(typed).optional().describe("Of per-CPU maps: one a worker."),
   inner_map: z

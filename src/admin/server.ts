@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { z } from "zod";
 import { createServer } from "../common/http.ts";
+import { parseJson } from "../common/json.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
@@ -245,7 +246,7 @@ async function bodyOf(
   }
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
+    json = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
   } catch {
     return err(new UserError("REQUEST_INVALID", "body", "it is not JSON"));
   }

@@ -9,7 +9,7 @@ import { PcapngWriter } from "../pcap/pcapng-writer.ts";
 import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { systemReason } from "./read-text.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, jsonText, type Terminal } from "./terminal.ts";
 
 export interface CaptureOptions extends ControlOptions {
   readonly expr?: string;
@@ -92,7 +92,7 @@ async function take(
     packets++;
     if (file.value !== undefined)
       for (const record of recordsOf(row)) await write(file.value, writer.record(record));
-    else terminal.out(options.json === true ? `${JSON.stringify(row)}\n` : rowText(row));
+    else terminal.out(options.json === true ? jsonText(row, options) : rowText(row));
     if (packets >= most) {
       end.abort();
       break;

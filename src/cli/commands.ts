@@ -22,13 +22,18 @@ Examples:
  * imported when it is the one to run: `prog run` need not wait for the proxy's modules.
  */
 export function commands(terminal: Terminal, done: (code: ExitCode) => void): Command {
-  const weir = new Command("weir")
+  const weir: Command = new Command("weir")
     .description("A UDP/TCP proxy that runs every packet through eBPF filters in user space.")
     .version(version, "-V, --version")
     .showSuggestionAfterError(true)
     .showHelpAfterError('(add --help for all options, or run "weir --help")')
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.error })
     .exitOverride()
+    .option("-j, --json", "before a command as bpftool takes it: JSON instead of text")
+    .addOption(new Option("-p, --pretty", "likewise: JSON over several lines"))
+    // What stands behind a command is the command's own.
+    .enablePositionalOptions()
+    .hook("preAction", (_weir, command) => passOn(weir.opts(), command))
     .addHelpText(
       "after",
       `
@@ -197,6 +202,17 @@ Examples:
     });
   addControlCommands({ weir, prog, filter }, terminal, done);
   return weir;
+}
+
+/** Hands options that stood before a command to it, or refuses them as it does. */
+function passOn(given: Readonly<Record<string, unknown>>, command: Command): void {
+  for (const name of ["json", "pretty"] as const) {
+    if (given[name] !== true) continue;
+    if (!command.options.some((option) => option.attributeName() === name))
+      command.error(`error: unknown option '--${name}'`, { code: "commander.unknownOption" });
+    command.setOptionValue(name, true);
+    if (name === "pretty") command.setOptionValue("json", true);
+  }
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {

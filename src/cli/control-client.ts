@@ -11,6 +11,8 @@ export interface ControlOptions {
   readonly admin?: string;
   readonly tokenFile?: string;
   readonly json?: boolean;
+  /** JSON over several lines. */
+  readonly pretty?: boolean;
 }
 
 /** A client of the proxy that `--admin` names; without it, of this user's own. */

@@ -148,7 +148,7 @@ export function addControlCommands(
 function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
   for (const [name, argument, description] of [
     ["list", "[program...]", "programs of a running proxy, or of an object"],
-    ["show", "<program...>", "one program: a name or number, or id N, name NAME, tag TAG"],
+    ["show", "[program...]", "programs: all, or those that are named"],
   ] as const)
     controlled(
       prog
@@ -158,7 +158,7 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
         .option("--object <file>", "of this object, instead of a running proxy"),
     ).action(async (words: string[], options) => {
       const { progShow } = await import("./prog-control.ts");
-      done(await progShow(words, options, terminal));
+      done(await progShow(name, words, options, terminal));
     });
   const dump = prog.command("dump").description("a program's instructions, or what it became");
   controlled(
@@ -171,30 +171,45 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
     const { progDumpXlated } = await import("./prog-control.ts");
     done(await progDumpXlated(words, options, terminal));
   });
-  dump
-    .command("wasm")
-    .description("the WebAssembly that the JIT makes of an object's program, as text")
-    .argument("<object>", "ELF file that clang built with -target bpf")
-    .option("--program <name>", "program of the object; needed where it holds several")
-    .action(async (object: string, options) => {
-      const { progDumpWasm } = await import("./prog-dump-wasm.ts");
-      done(await progDumpWasm(object, options, terminal));
-    });
-  prog
-    .command("trace")
-    .description("a program of an object on packets offline, instruction by instruction")
-    .argument("<object>", "ELF object built by clang -target bpf")
-    .option("--program <name>", "which program of the object")
-    .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
-    .option("--pcap <file>", "packets of a capture (pcap or pcapng); repeat for more", collect, [])
-    .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
-    .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
-    .option("--brief", "the verdict and what decided it, without the instructions")
-    .option("--json", "one JSON line a packet")
-    .action(async (object: string, options) => {
-      const { progTrace } = await import("./prog-trace.ts");
-      done(await progTrace(object, options, terminal));
-    });
+  controlled(
+    dump
+      .command("wasm")
+      .description("the WebAssembly that the JIT makes of a program, as text")
+      .argument("<object|program...>", "an ELF object, or a program of a running proxy")
+      .option("--program <name>", "program of the object; needed where it holds several"),
+    { json: false },
+  ).action(async (words: string[], options) => {
+    const { progDumpWasm } = await import("./prog-dump-wasm.ts");
+    done(await progDumpWasm(words, options, terminal));
+  });
+  controlled(
+    prog
+      .command("trace")
+      .description("a program on packets that are given, instruction by instruction")
+      .argument(
+        "<object|program...>",
+        "an ELF object, or a program of a running proxy, on a copy of its maps",
+      )
+      .option("--program <name>", "which program of the object")
+      .option("--data <hex>", "one packet's bytes; repeat for more", collect, [])
+      .option(
+        "--pcap <file>",
+        "packets of a capture (pcap or pcapng); repeat for more",
+        collect,
+        [],
+      )
+      .option(
+        "--map <name=key:value>",
+        "set a map entry first, in hex; repeat for more",
+        collect,
+        [],
+      )
+      .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
+      .option("--brief", "the verdict and what decided it, without the instructions"),
+  ).action(async (words: string[], options) => {
+    const { progTrace } = await import("./prog-trace.ts");
+    done(await progTrace(words, options, terminal));
+  });
   controlled(
     prog
       .command("profile")
@@ -210,7 +225,7 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
 function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
   for (const [name, argument, description] of [
     ["list", "[map...]", "all maps, or those of an object"],
-    ["show", "<map...>", "one map"],
+    ["show", "[map...]", "maps: all, or those that are named"],
   ] as const)
     controlled(
       map
@@ -220,7 +235,7 @@ function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
         .option("--object <file>", "of this object, instead of a running proxy"),
     ).action(async (words: string[], options) => {
       const { mapShow } = await import("./map-control.ts");
-      done(await mapShow(words, options, terminal));
+      done(await mapShow(name, words, options, terminal));
     });
   controlled(
     map
@@ -243,8 +258,16 @@ function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
   for (const [action, description] of [
     ["lookup", "the entry of a key: MAP key DATA"],
     ["getnext", "the key after a key: MAP [key DATA]"],
-    ["update", "set an entry: MAP key DATA value DATA [any|noexist|exist]"],
+    [
+      "update",
+      "set an entry: MAP key DATA value DATA [any|noexist|exist]; or a variable: FILTER/.data NAME DATA",
+    ],
     ["delete", "delete an entry: MAP key DATA"],
+    ["push", "put a value onto a stack: MAP value DATA"],
+    ["pop", "take the newest value off a stack"],
+    ["enqueue", "put a value into a queue: MAP value DATA"],
+    ["dequeue", "take the oldest value out of a queue"],
+    ["peek", "the value that pop or dequeue would take"],
   ] as const)
     controlled(
       map
@@ -291,12 +314,15 @@ function eventCommand(command: Command, terminal: Terminal, done: (code: ExitCod
   });
 }
 
-/** The options that all of these take. */
-function controlled(command: Command): Command {
-  return command
+/** The options that all of these take; `json: false`: but for those that print something else. */
+function controlled(command: Command, { json = true } = {}): Command {
+  command
     .option("--admin <address>", "the proxy's admin.listen (default: this user's own socket)")
-    .option("--token-file <file>", "the token for an admin.listen that is an address and port")
-    .option("--json", "JSON instead of text");
+    .option("--token-file <file>", "the token for an admin.listen that is an address and port");
+  if (!json) return command;
+  return command
+    .option("-j, --json", "JSON instead of text")
+    .addOption(new Option("-p, --pretty", "JSON over several lines").implies({ json: true }));
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {

@@ -3,7 +3,7 @@ import { UserError } from "../common/user-error.ts";
 
 export type UpdateFlag = "any" | "noexist" | "exist";
 
-/** What `key … value … [any|noexist|exist]` says. Values as the API takes them. */
+/** What `key … value … [any|noexist|exist]` says. Values as the API takes them; what is absent, undefined. */
 export interface EntryWords {
   readonly key: unknown;
   readonly value: unknown;
@@ -27,13 +27,20 @@ export function splitReference(
   return reference.ok ? ok({ reference: reference.value, rest: words.slice(length) }) : reference;
 }
 
+/** Which parts there are to an entry: a push has no key, a look-up no value. */
+export interface EntryParts {
+  readonly key: "needed" | "optional" | "none";
+  readonly value: boolean;
+}
+
 /**
  * Reads a key and a value as bpftool takes them (`key hex 0a 00`, `key 10 0 0 1`: a byte a word),
- * or typed, as one word: `key 203.0.113.0/24 value 1`.
+ * or typed, as one word: `key 203.0.113.0/24 value 1`. A value's key may be left out where the map
+ * has none, and `limit 4` is the variable of a data section.
  */
 export function parseEntryWords(
   words: readonly string[],
-  takes: { readonly value: boolean; readonly keyOptional?: boolean },
+  takes: EntryParts,
 ): Result<EntryWords, UserError> {
   let rest = words;
   let flags: UpdateFlag | undefined;
@@ -41,13 +48,25 @@ export function parseEntryWords(
   if (
     takes.value &&
     (last === "any" || last === "noexist" || last === "exist") &&
-    rest.length > 4
+    rest.length > (rest[0] === "key" ? 4 : 2)
   ) {
     flags = last;
     rest = rest.slice(0, -1);
   }
-  if (rest.length === 0 && takes.keyOptional === true)
+  const isEnd = rest.length === 0;
+  if (isEnd && !takes.value && takes.key !== "needed")
     return ok({ key: undefined, value: undefined, flags });
+  if (takes.value && takes.key !== "needed" && rest[0] === "value") {
+    const value = dataOf(rest.slice(1));
+    return value.ok ? ok({ key: undefined, value: value.value, flags }) : value;
+  }
+  if (takes.key === "none")
+    return err(usage(words, takes.value ? "expected value DATA" : "expected a map and no more"));
+  const [name] = rest;
+  if (takes.value && takes.key === "optional" && isVariable(name) && rest.length > 1) {
+    const value = dataOf(rest.slice(1));
+    return value.ok ? ok({ key: undefined, value: { [name]: value.value }, flags }) : value;
+  }
   const valueAt = takes.value ? rest.indexOf("value", 2) : rest.length;
   if (rest[0] !== "key" || valueAt < 0)
     return err(
@@ -58,6 +77,11 @@ export function parseEntryWords(
   if (!takes.value) return ok({ key: key.value, value: undefined, flags });
   const value = dataOf(rest.slice(valueAt + 1));
   return value.ok ? ok({ key: key.value, value: value.value, flags }) : value;
+}
+
+/** A name in C, with what tells apart those that are there twice. */
+function isVariable(word: string | undefined): word is string {
+  return word !== undefined && word !== "key" && /^[A-Za-z_][A-Za-z0-9_.]*(@\d+)?$/.test(word);
 }
 
 function dataOf(words: readonly string[]): Result<string, UserError> {

@@ -4,7 +4,7 @@ import { UserError } from "../common/user-error.ts";
 import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { referenceOf } from "./entry-words.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, jsonText, type Terminal } from "./terminal.ts";
 
 export interface EventOptions extends ControlOptions {
   readonly filter?: string;
@@ -68,7 +68,7 @@ async function take(
       isOn = true;
       continue;
     }
-    terminal.out(options.json === true ? `${JSON.stringify(row)}\n` : rowText(row));
+    terminal.out(options.json === true ? jsonText(row, options) : rowText(row));
     if (++count >= most) {
       end.abort();
       break;

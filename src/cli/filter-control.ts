@@ -7,7 +7,7 @@ import { UserError } from "../common/user-error.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { countText } from "./number-text.ts";
 import { reloadText } from "./prog-control.ts";
-import { type ExitCode, type Terminal, table } from "./terminal.ts";
+import { type ExitCode, jsonText, type Terminal, table } from "./terminal.ts";
 
 type Filter = z.output<typeof filterReply>;
 
@@ -35,7 +35,7 @@ export async function listFilters(options: ControlOptions, terminal: Terminal): 
         state,
       })),
     );
-    if (options.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
+    if (options.json === true) terminal.out(jsonText(rows, options));
     else
       terminal.out(
         `${table([
@@ -68,7 +68,7 @@ export async function filterSet(
   return withControl(`filter ${action}`, options, terminal, async (client) => {
     const done = await client.send("POST", `/v1/filters/${segment(name)}/${action}`);
     if (!done.ok) return done;
-    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    if (options.json === true) terminal.out(jsonText(done.value, options));
     else terminal.out(`${name}: ${action}d\n`);
     return ok(undefined);
   });
@@ -85,7 +85,7 @@ export async function filterPromote(
     const body = insteadOf === undefined ? {} : { instead_of: insteadOf };
     const done = await client.send("POST", `/v1/filters/${segment(name)}/promote`, body);
     if (!done.ok) return done;
-    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    if (options.json === true) terminal.out(jsonText(done.value, options));
     else
       terminal.out(
         `${name}: live, with its maps${insteadOf === undefined ? "" : `; ${insteadOf}: disabled`}\n` +
@@ -111,7 +111,7 @@ export async function filterShadow(
         return shadow.map((pair) => ({ filter, state, ...pair, share: pair.packets / asked }));
       }),
     );
-    if (options.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
+    if (options.json === true) terminal.out(jsonText(rows, options));
     else if (rows.length === 0) terminal.out("no shadow has been asked about a packet yet\n");
     else
       terminal.out(
@@ -163,7 +163,7 @@ export async function filterSwap(
     const body = { ...(object && { object: resolve(object) }), section, program };
     const done = await client.send("POST", `/v1/filters/${segment(name)}/swap`, body);
     if (!done.ok) return done;
-    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    if (options.json === true) terminal.out(jsonText(done.value, options));
     else
       terminal.out(
         reloadText(

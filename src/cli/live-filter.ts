@@ -115,7 +115,11 @@ function asLoaded(object: ObjectSpec, contents: readonly (readonly MapContent[])
 }
 
 function contentOf({ key, value, values }: z.output<typeof entryReply>): MapContent {
-  return { key: hexBytes(key), values: (values ?? [value]).map(hexBytes) };
+  // Queues and stacks have no keys.
+  return {
+    key: key === undefined ? new Uint8Array(0) : hexBytes(key),
+    values: (values ?? [value]).map(hexBytes),
+  };
 }
 
 function hexBytes(written: unknown): Uint8Array {

@@ -3,51 +3,62 @@ import type { entryReply, mapReply } from "../admin/replies.ts";
 import { ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
-import { parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
+import { type EntryParts, parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
+import { namedOf } from "./live-program.ts";
 import { type ProgOptions, readObject } from "./prog-control.ts";
-import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { type ExitCode, exitCodes, jsonText, printJsonRows, type Terminal } from "./terminal.ts";
 
 type Map = z.output<typeof mapReply>;
 type Entry = z.output<typeof entryReply>;
 
-/** `weir map list`, and `map show` with a map named. */
+/** `weir map list` and `map show`: all maps, or those that are named. */
 export async function mapShow(
+  action: "list" | "show",
   words: readonly string[],
   options: ProgOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const command = words.length === 0 ? "map list" : "map show";
+  const command = `map ${action}`;
   const reference = words.length === 0 ? ok(undefined) : referenceOf(words);
   if (!reference.ok) return reportError(command, reference.error, terminal);
   const print = (maps: readonly Partial<Map>[]): Result<undefined, UserError> => {
+    const [only, ...others] = maps;
     if (options.json === true)
-      terminal.out(`${JSON.stringify(reference.value === undefined ? maps : maps[0])}\n`);
+      terminal.out(jsonText(words.length > 0 && others.length === 0 ? only : maps, options));
     else for (const map of maps) terminal.out(mapText(map));
     return ok(undefined);
   };
   if (options.object !== undefined) {
     const object = readObject(options.object);
     if (!object.ok) return reportError(command, object.error, terminal);
-    print(
-      object.value.maps
-        .map(({ name, type, flags, keySize, valueSize, maxEntries }, i) => ({
-          id: i + 1,
-          type,
-          name,
-          flags,
-          bytes_key: keySize,
-          bytes_value: valueSize,
-          max_entries: maxEntries,
-        }))
-        .filter(({ id, name }) => [undefined, String(id), name].includes(reference.value)),
-    );
+    const maps = object.value.maps
+      .map(({ name, type, flags, keySize, valueSize, maxEntries }, i) => ({
+        id: i + 1,
+        type,
+        name,
+        flags,
+        bytes_key: keySize,
+        bytes_value: valueSize,
+        max_entries: maxEntries,
+      }))
+      .filter(({ id, name }) => [undefined, String(id), name].includes(reference.value));
+    if (reference.value !== undefined && maps.length === 0)
+      return reportError(
+        command,
+        new UserError(
+          "MAP_UNKNOWN",
+          options.object,
+          `has no map "${reference.value}"`,
+          `it has ${object.value.maps.map(({ name }) => name).join(", ") || "none"}`,
+        ),
+        terminal,
+      );
+    print(maps);
     return exitCodes.done;
   }
   return withControl(command, options, terminal, async (client) => {
-    const path =
-      reference.value === undefined ? "/v1/maps" : `/v1/maps/${segment(reference.value)}`;
-    const maps = await client.get(path);
-    return maps.ok ? print([maps.value].flat() as Map[]) : maps;
+    const maps = await namedOf<Map>(client, "/v1/maps", words);
+    return maps.ok ? print(maps.value) : maps;
   });
 }
 
@@ -76,32 +87,52 @@ export async function mapDump(
     const query = options.raw === true ? "?raw=true" : "";
     const rows = await client.stream(`/v1/maps/${segment(reference.value)}/entries${query}`);
     if (!rows.ok) return rows;
+    const entries = rows.value as AsyncIterable<Entry>;
+    if (options.json === true) {
+      await printJsonRows(entries, options, terminal);
+      return ok(undefined);
+    }
     let count = 0;
-    if (options.json === true) terminal.out("[");
-    for await (const row of rows.value as AsyncIterable<Entry>) {
-      if (options.json === true) terminal.out(`${count === 0 ? "" : ","}${JSON.stringify(row)}`);
-      else terminal.out(entryText(row));
+    for await (const row of entries) {
+      terminal.out(entryText(row));
       count++;
     }
-    terminal.out(
-      options.json === true ? "]\n" : `Found ${count} element${count === 1 ? "" : "s"}\n`,
-    );
+    terminal.out(`Found ${count} element${count === 1 ? "" : "s"}\n`);
     return ok(undefined);
   });
 }
 
+/** As bpftool prints it. Queues and stacks have values alone. */
 function entryText({ key, value, values }: Entry): string {
-  if (values === undefined) return `key: ${shown(key)}  value: ${shown(value)}\n`;
-  return `key: ${shown(key)}\n${values.map((one, cpu) => `value (CPU ${String(cpu).padStart(2, "0")}): ${shown(one)}\n`).join("")}`;
+  const keyText = key === undefined ? "" : `key: ${shown(key)}`;
+  if (values === undefined)
+    return `${keyText}${key === undefined ? "" : "  "}value: ${shown(value)}\n`;
+  return `${keyText}\n${values.map((one, cpu) => `value (CPU ${String(cpu).padStart(2, "0")}): ${shown(one)}\n`).join("")}`;
 }
 
 function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** `weir map lookup|getnext|update|delete MAP key … [value …]`. */
+/** bpftool's operations on one entry: what is written after the map, and what the API calls it. */
+const operations = {
+  lookup: { operation: "lookup", parts: { key: "optional", value: false } },
+  getnext: { operation: "next", parts: { key: "optional", value: false } },
+  update: { operation: "update", parts: { key: "optional", value: true } },
+  delete: { operation: "delete", parts: { key: "needed", value: false } },
+  peek: { operation: "lookup", parts: { key: "none", value: false } },
+  push: { operation: "update", parts: { key: "none", value: true } },
+  pop: { operation: "pop", parts: { key: "none", value: false } },
+  enqueue: { operation: "update", parts: { key: "none", value: true } },
+  dequeue: { operation: "pop", parts: { key: "none", value: false } },
+} as const satisfies Record<string, { operation: string; parts: EntryParts }>;
+
+/** An operation on one entry, as bpftool calls it. */
+export type EntryAction = keyof typeof operations;
+
+/** `weir map lookup|getnext|update|delete MAP key … [value …]`, and those of queues and stacks. */
 export async function mapEntry(
-  action: "lookup" | "getnext" | "update" | "delete",
+  action: EntryAction,
   words: readonly string[],
   options: ControlOptions,
   terminal: Terminal,
@@ -109,23 +140,25 @@ export async function mapEntry(
   const command = `map ${action}`;
   const named = splitReference(words);
   if (!named.ok) return reportError(command, named.error, terminal);
-  const parsed = parseEntryWords(named.value.rest, {
-    value: action === "update",
-    keyOptional: action === "getnext",
-  });
+  const { operation, parts } = operations[action];
+  const parsed = parseEntryWords(named.value.rest, parts);
   if (!parsed.ok) return reportError(command, parsed.error, terminal);
   const { key, value, flags } = parsed.value;
   return withControl(command, options, terminal, async (client) => {
-    const operation = action === "getnext" ? "next" : action;
     const path = `/v1/maps/${segment(named.value.reference)}/${operation}`;
-    const done = await client.send("POST", path, { key, value, flags });
+    const done = await client.send(
+      "POST",
+      path,
+      operation === "pop" ? undefined : { key, value, flags },
+    );
     if (!done.ok) return done;
-    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
-    else if (action === "lookup") terminal.out(entryText(done.value as Entry));
+    if (options.json === true) terminal.out(jsonText(done.value, options));
     else if (action === "getnext")
       terminal.out(
         `${key === undefined ? "key: none" : `key: ${shown(key)}`}\nnext key: ${shown((done.value as Entry).key)}\n`,
       );
+    else if (operation === "lookup" || operation === "pop")
+      terminal.out(entryText(done.value as Entry));
     return ok(undefined);
   });
 }
@@ -156,7 +189,7 @@ export async function mapPin(
     const done = await client.send("POST", `/v1/maps/${segment(reference)}/${action}`);
     if (!done.ok) return done;
     const map = done.value as Map;
-    if (options.json === true) terminal.out(`${JSON.stringify(map)}\n`);
+    if (options.json === true) terminal.out(jsonText(map, options));
     else
       terminal.out(
         map.pinned === undefined

@@ -13,9 +13,10 @@ import { loadObject } from "../object/load-object.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { referenceOf } from "./entry-words.ts";
+import { namedOf } from "./live-program.ts";
 import { programGraph } from "./program-graph.ts";
 import { printListing } from "./program-listing.ts";
-import { type ExitCode, exitCodes, type Terminal, table } from "./terminal.ts";
+import { type ExitCode, exitCodes, jsonText, type Terminal, table } from "./terminal.ts";
 
 type Program = z.output<typeof programReply>;
 type Profile = z.output<typeof profileReply>;
@@ -26,18 +27,20 @@ export interface ProgOptions extends ControlOptions {
   readonly object?: string;
 }
 
-/** `weir prog list`, and `prog show` with a program named. */
+/** `weir prog list` and `prog show`: all programs, or those that are named. */
 export async function progShow(
+  action: "list" | "show",
   words: readonly string[],
   options: ProgOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const command = words.length === 0 ? "prog list" : "prog show";
+  const command = `prog ${action}`;
   const reference = words.length === 0 ? ok(undefined) : referenceOf(words);
   if (!reference.ok) return reportError(command, reference.error, terminal);
   const print = (programs: readonly Partial<Program>[]): Result<undefined, UserError> => {
+    const [only, ...others] = programs;
     if (options.json === true)
-      terminal.out(`${JSON.stringify(reference.value === undefined ? programs : programs[0])}\n`);
+      terminal.out(jsonText(words.length > 0 && others.length === 0 ? only : programs, options));
     else for (const program of programs) terminal.out(programText(program));
     return ok(undefined);
   };
@@ -58,10 +61,8 @@ export async function progShow(
     return exitCodes.done;
   }
   return withControl(command, options, terminal, async (client) => {
-    const path =
-      reference.value === undefined ? "/v1/programs" : `/v1/programs/${segment(reference.value)}`;
-    const programs = await client.get(path);
-    return programs.ok ? print([programs.value].flat() as Program[]) : programs;
+    const programs = await namedOf<Program>(client, "/v1/programs", words);
+    return programs.ok ? print(programs.value) : programs;
   });
 }
 
@@ -136,7 +137,7 @@ export async function progDumpXlated(
   if (!reference.ok) return reportError(command, reference.error, terminal);
   const print = async (rows: AsyncIterable<XlatedRow> | Iterable<XlatedRow>): Promise<void> => {
     if (asked.includes("visual")) terminal.out(programGraph(await collected(rows)));
-    else await printListing(rows, asked, options.json === true, terminal);
+    else await printListing(rows, asked, options, terminal);
   };
   if (options.object !== undefined) {
     const found = objectPrograms(options.object, reference.value);
@@ -195,9 +196,7 @@ export async function progProfile(
     if (!after.ok) return after;
     const profile = profileBetween(before.value as Profile, after.value as Profile);
     terminal.out(
-      options.json === true
-        ? `${JSON.stringify(profile)}\n`
-        : profileText(reference.value, profile),
+      options.json === true ? jsonText(profile, options) : profileText(reference.value, profile),
     );
     return ok(undefined);
   });
@@ -262,7 +261,7 @@ export async function reload(options: ControlOptions, terminal: Terminal): Promi
   return withControl("reload", options, terminal, async (client) => {
     const done = await client.send("POST", "/v1/reload");
     if (!done.ok) return done;
-    if (options.json === true) terminal.out(`${JSON.stringify(done.value)}\n`);
+    if (options.json === true) terminal.out(jsonText(done.value, options));
     else terminal.out(reloadText(done.value as Reload));
     return ok(undefined);
   });
@@ -281,7 +280,7 @@ export async function logLevel(
         : await client.send("PUT", "/v1/log-level", { level });
     if (!done.ok) return done;
     const now = done.value as { level: string };
-    terminal.out(options.json === true ? `${JSON.stringify(now)}\n` : `${now.level}\n`);
+    terminal.out(options.json === true ? jsonText(now, options) : `${now.level}\n`);
     return ok(undefined);
   });
 }

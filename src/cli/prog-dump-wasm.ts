@@ -1,34 +1,71 @@
+import { existsSync } from "node:fs";
+import { ok, type Result } from "../common/result.ts";
+import { UserError } from "../common/user-error.ts";
 import { Workbench } from "../filter/workbench.ts";
 import type { ProgramType } from "../object/object-spec.ts";
+import { type ControlOptions, reportError, withControl } from "./control-client.ts";
+import { liveProgram } from "./live-program.ts";
+import type { Subject } from "./loose-program.ts";
 import { objectSubject } from "./object-subject.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
-export interface ProgDumpWasmOptions {
+export interface ProgDumpWasmOptions extends ControlOptions {
   readonly program?: string;
-  readonly type?: ProgramType;
 }
 
-/** `weir prog dump wasm`: the WebAssembly that the JIT makes of an object's program, as text. */
+const command = "prog dump wasm";
+
+/**
+ * `weir prog dump wasm`: the WebAssembly that the JIT makes of an object's program, or of a running
+ * proxy's, as text. Of the latter it is made here, of the same instructions and what `.rodata` holds,
+ * so that only the addresses of maps are others.
+ */
 export async function progDumpWasm(
-  object: string,
+  words: readonly string[],
   options: ProgDumpWasmOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const text = await wasmOf(object, options);
-  if (text.ok) {
+  const object = objectOf(words);
+  if (object !== undefined) {
+    const subject = objectSubject(object, options.program, []);
+    const text = subject.ok ? await wasmOf(subject.value, undefined) : subject;
+    if (!text.ok) return reportError(command, text.error, terminal);
     terminal.out(`${text.value}\n`);
     return exitCodes.done;
   }
-  terminal.error(`weir prog dump wasm: ${text.error.message}\n`);
-  return text.error.code.startsWith("USAGE_") ? exitCodes.usage : exitCodes.failed;
+  if (options.program !== undefined)
+    return reportError(
+      command,
+      new UserError("USAGE_PROGRAM", `--program ${options.program}`, "is for object files"),
+      terminal,
+    );
+  return withControl(command, options, terminal, async (client) => {
+    const live = await liveProgram(client, words);
+    if (!live.ok) return live;
+    const { program, loaded } = live.value;
+    const { programs, maps } = loaded.object;
+    const spec = programs.find(({ name }) => name === program.name)!;
+    const text = await wasmOf({ program: spec, maps }, program.type as ProgramType);
+    if (!text.ok) return text;
+    terminal.out(`${text.value}\n`);
+    return ok(undefined);
+  });
 }
 
-async function wasmOf(object: string, { program, type }: ProgDumpWasmOptions) {
-  const subject = objectSubject(object, program, []);
-  if (!subject.ok) return subject;
+/** The object file that words name: one word that is a path, or a file that exists. */
+export function objectOf(words: readonly string[]): string | undefined {
+  const [word = ""] = words;
+  if (words.length !== 1) return undefined;
+  return word.endsWith(".o") || existsSync(word) ? word : undefined;
+}
+
+async function wasmOf(
+  { program, maps: specs }: Subject,
+  type: ProgramType | undefined,
+): Promise<Result<string, UserError>> {
   const workbench = await Workbench.create();
   if (!workbench.ok) return workbench;
-  const maps = workbench.value.createMaps(subject.value.maps);
+  const maps = workbench.value.createMaps(specs);
   if (!maps.ok) return maps;
-  return workbench.value.wasmText(subject.value.program, maps.value, type);
+  return workbench.value.wasmText(program, maps.value, type);
 }

@@ -1,27 +1,25 @@
 import type { XlatedRow } from "../admin/xlated.ts";
-import type { Terminal } from "./terminal.ts";
+import { printJsonRows, type Terminal } from "./terminal.ts";
 
 /** Prints a program as `bpftool prog dump xlated` does. */
 export async function printListing(
   rows: AsyncIterable<XlatedRow> | Iterable<XlatedRow>,
   forms: readonly string[],
-  json: boolean,
+  options: { readonly json?: boolean; readonly pretty?: boolean },
   terminal: Terminal,
 ): Promise<void> {
   const opcodes = forms.includes("opcodes");
   const linum = forms.includes("linum");
-  if (json) terminal.out("[");
-  let first = true;
-  for await (const row of rows) {
-    if (json) {
-      const { opcodes: bytes, ...others } = row;
-      terminal.out(`${first ? "" : ","}${JSON.stringify(opcodes ? row : others)}`);
-      first = false;
-      continue;
-    }
-    terminal.out(rowText(row, opcodes, linum));
-  }
-  if (json) terminal.out("]\n");
+  if (options.json === true)
+    return printJsonRows(opcodes ? rows : unwritten(rows), options, terminal);
+  for await (const row of rows) terminal.out(rowText(row, opcodes, linum));
+}
+
+/** Without the bytes of instructions. */
+async function* unwritten(
+  rows: AsyncIterable<XlatedRow> | Iterable<XlatedRow>,
+): AsyncGenerator<Omit<XlatedRow, "opcodes">> {
+  for await (const { opcodes: _bytes, ...row } of rows) yield row;
 }
 
 function rowText(row: XlatedRow, opcodes: boolean, linum: boolean): string {

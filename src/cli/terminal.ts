@@ -16,6 +16,28 @@ export interface Terminal {
 export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
+/** A value as a command prints it with `--json`; `--pretty` spreads it over lines, as bpftool does. */
+export function jsonText(value: unknown, { pretty }: { readonly pretty?: boolean }): string {
+  return `${JSON.stringify(value, undefined, pretty === true ? "\t" : undefined)}\n`;
+}
+
+/** A JSON array, an element at a time as they come, however many there are. */
+export async function printJsonRows(
+  rows: AsyncIterable<unknown> | Iterable<unknown>,
+  options: { readonly pretty?: boolean },
+  terminal: Terminal,
+): Promise<void> {
+  const isPretty = options.pretty === true;
+  let before = isPretty ? "\n\t" : "";
+  terminal.out("[");
+  for await (const row of rows) {
+    // Within text line ends are escaped: those there are belong to the layout.
+    terminal.out(before + jsonText(row, options).trimEnd().replaceAll("\n", "\n\t"));
+    before = isPretty ? ",\n\t" : ",";
+  }
+  terminal.out(isPretty ? "\n]\n" : "]\n");
+}
+
 /** An error for people: its message, with its detail indented below, each on lines that end. */
 export function errorText({ message, detail }: UserError): string {
   return [message, ...detail.map((line) => `    ${line}`), ""].join("\n");

@@ -5,7 +5,7 @@ import { ok } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { verdictKinds } from "../filter/verdict.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
-import { type ExitCode, type Terminal, table } from "./terminal.ts";
+import { type ExitCode, jsonText, type Terminal, table } from "./terminal.ts";
 
 type Counted = z.output<typeof countersReply>;
 
@@ -39,7 +39,7 @@ export async function top(options: TopOptions, terminal: Terminal): Promise<Exit
       // On a terminal each picture takes the place of the one before; the cursor goes home.
       const clear = terminal.interactive && options.once !== true ? "\x1b[H\x1b[2J" : "";
       terminal.out(
-        options.json === true ? `${JSON.stringify(rates)}\n` : `${clear}${ratesText(rates)}`,
+        options.json === true ? jsonText(rates, options) : `${clear}${ratesText(rates)}`,
       );
       if (options.once === true) return ok(undefined);
       before = after;

@@ -11,6 +11,7 @@ import {
   MAP_HEAD,
   MAP_SCRATCH,
   MAP_TAIL,
+  MAP_VALUES,
   UPDATE_ANY,
 } from "../runtime/wasm/layout.ts";
 import { innerMapRefusal, innerMapValue, takesMap } from "./inner-maps.ts";
@@ -80,6 +81,11 @@ export class MapAccess {
     }
   }
 
+  /** Whether user space may change it: by its flags, and as it is not frozen. */
+  get isWritable(): boolean {
+    return (this.handle.flags & userReadOnly) === 0 && this.handle.frozen !== true;
+  }
+
   #word(at: number): number {
     return this.#arena.view.getUint32(this.#map + at, true);
   }
@@ -119,9 +125,7 @@ export class MapAccess {
    * get. What has no keys is pushed to. A map of maps takes a map's descriptor.
    */
   update(key: Uint8Array, value: Uint8Array | readonly Uint8Array[], flags = UPDATE_ANY): number {
-    if ((this.handle.flags & userReadOnly) !== 0 || this.handle.frozen === true)
-      return -errno.EPERM;
-    return this.initialize(key, value, flags);
+    return this.isWritable ? this.initialize(key, value, flags) : -errno.EPERM;
   }
 
   /** `update` that heeds no write protection: for a map's first contents. */
@@ -154,6 +158,27 @@ export class MapAccess {
     return result;
   }
 
+  /**
+   * Writes bytes within a data section, whose one value holds variables that programs write
+   * meanwhile: a number of 4 or 8 bytes that lies as C aligns it changes at once, and nothing else
+   * does. 0 or -errno.
+   */
+  updateWithin(offset: number, bytes: Uint8Array): number {
+    const { type, maxEntries, valueSize } = this.handle;
+    if (type !== "array" || maxEntries !== 1 || offset + bytes.length > valueSize)
+      throw new RangeError(`${this.#where}: no ${bytes.length} bytes at ${offset}`);
+    if (!this.isWritable) return -errno.EPERM;
+    const at = this.#word(MAP_VALUES) + offset;
+    const { view } = this.#arena;
+    const given = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (bytes.length === 4 && at % 4 === 0)
+      Atomics.store(new Int32Array(view.buffer, at, 1), 0, given.getInt32(0, true));
+    else if (bytes.length === 8 && at % 8 === 0)
+      Atomics.store(new BigInt64Array(view.buffer, at, 1), 0, given.getBigInt64(0, true));
+    else this.#arena.bytes.set(bytes, at);
+    return 0;
+  }
+
   /** Puts a map into a map of maps: 0 or -errno. */
   putMap(key: Uint8Array, inner: MapHandle): number {
     return this.initialize(key, innerMapValue(inner));
@@ -166,9 +191,7 @@ export class MapAccess {
 
   /** `BPF_MAP_DELETE_ELEM`: 0 or -errno. */
   remove(key: Uint8Array): number {
-    if ((this.handle.flags & userReadOnly) !== 0 || this.handle.frozen === true)
-      return -errno.EPERM;
-    return this.discard(key);
+    return this.isWritable ? this.discard(key) : -errno.EPERM;
   }
 
   /** `remove` that heeds no write protection: for what `initialize` put there. */

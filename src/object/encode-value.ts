@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
 import { parseHex, toHex } from "../common/bytes.ts";
+import { parseJson } from "../common/json.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { parseAddress } from "../packet/address.ts";
@@ -190,7 +191,7 @@ function writeArray(
     }
     if (writeAddress(target, id, at, input)) return undefined;
   }
-  const list = typeof input === "string" ? parseJson(input) : input;
+  const list = typeof input === "string" ? jsonOf(input) : input;
   if (!Array.isArray(list)) return mismatch(btf, id, input, where);
   if (list.length > type.length)
     return new UserError(
@@ -226,7 +227,7 @@ function writeStruct(
     }
     if (writeAddress(target, id, at, input)) return undefined;
   }
-  const members = typeof input === "string" ? (parseJson(input) ?? input) : input;
+  const members = typeof input === "string" ? (jsonOf(input) ?? input) : input;
   if (typeof members === "object" && members !== null && !Array.isArray(members))
     return writeMembers(target, type, at, members, where);
   const only = onlyMember(btf, type);
@@ -322,10 +323,10 @@ function isJson(text: string): boolean {
   return /^\s*[[{]/.test(text);
 }
 
-function parseJson(text: string): unknown {
+function jsonOf(text: string): unknown {
   if (!isJson(text)) return undefined;
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return undefined;
   }

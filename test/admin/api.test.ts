@@ -83,6 +83,7 @@ const samples: Readonly<
     good: ["/v1/maps/blocked/delete", { key: "hex:080000000a000000" }],
     bad: [403, "/v1/maps/.rodata/delete", { key: 0 }],
   },
+  popEntry: { bad: [400, "/v1/maps/blocked/pop"] },
   pinMap: {
     good: ["/v1/maps/blocked/pin"],
     bad: [409, "/v1/maps/.rodata/pin"],
@@ -179,6 +180,14 @@ for (const { name, method, path, body, status, code } of [
     body: "{}",
     status: 400,
     code: "REQUEST_INVALID",
+  },
+  {
+    name: "a number beyond 2^53, which is read to its last digit",
+    method: "POST",
+    path: "/v1/maps/packets_by_protocol/update",
+    body: '{"key":1,"value":36893488147419103233}',
+    status: 400,
+    code: "VALUE_RANGE",
   },
   {
     name: "a value beyond its type",
