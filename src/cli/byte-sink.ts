@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import type { Writable } from "node:stream";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
@@ -20,7 +20,7 @@ const gatheredBytes = 262_144;
 
 /**
  * A file, written as the packets come: what lies in memory is bounded, and what was written is in
- * the file even where the process is ended from outside. An old file is replaced.
+ * the file even where the process is ended from outside.
  */
 export class FileSink implements ByteSink {
   readonly #path: string;
@@ -36,12 +36,29 @@ export class FileSink implements ByteSink {
     process.on("exit", this.#onExit);
   }
 
+  /** Opens a file for writing; what an old one holds stays until `empty`. */
   static open(path: string): Result<FileSink, UserError> {
     try {
-      return ok(new FileSink(path, openSync(path, "w")));
+      return ok(new FileSink(path, openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o666)));
     } catch (error) {
       return err(unwritable(path, error));
     }
+  }
+
+  /** Discards what an old file holds, before anything is written. */
+  empty(): void {
+    try {
+      // Devices and pipes have no length.
+      if (fstatSync(this.#file).isFile()) ftruncateSync(this.#file);
+    } catch (error) {
+      this.#error = unwritable(this.#path, error);
+    }
+  }
+
+  /** Leaves the file as it is. */
+  abandon(): void {
+    process.off("exit", this.#onExit);
+    closeSync(this.#file);
   }
 
   get error(): UserError | undefined {
@@ -61,8 +78,7 @@ export class FileSink implements ByteSink {
 
   async end(): Promise<void> {
     this.#flush();
-    process.off("exit", this.#onExit);
-    closeSync(this.#file);
+    this.abandon();
   }
 
   #flush(): void {

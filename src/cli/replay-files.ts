@@ -2,7 +2,7 @@ import { closeSync, createReadStream, fstatSync, openSync, statSync } from "node
 import type { Readable } from "node:stream";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { FileSink, StreamSink } from "./byte-sink.ts";
+import { type ByteSink, FileSink, StreamSink } from "./byte-sink.ts";
 import { type CaptureOutput, captureOutput } from "./capture-output.ts";
 import type { BinaryStreams } from "./process-streams.ts";
 import { systemReason } from "./read-text.ts";
@@ -24,11 +24,6 @@ export interface OutputPaths {
   readonly passed: string | undefined;
   readonly dropped: string | undefined;
   readonly metrics: string | undefined;
-}
-
-export interface CaptureOutputs {
-  readonly passed: CaptureOutput | undefined;
-  readonly dropped: CaptureOutput | undefined;
 }
 
 /** Opens a capture; `-` is standard input. */
@@ -107,24 +102,61 @@ function fileKey(path: string): string {
   }
 }
 
-/** Opens what is written; old files are replaced. */
-export function openOutputs(
-  { passed, dropped }: OutputPaths,
-  streams: BinaryStreams,
-): Result<CaptureOutputs, UserError> {
-  const first = openOutput(passed, streams);
-  if (!first.ok) return first;
-  const second = openOutput(dropped, streams);
-  return second.ok ? ok({ passed: first.value, dropped: second.value }) : second;
+/**
+ * The captures that a replay writes. Nothing is opened, and no old file replaced, before `open`: a
+ * capture that cannot be replayed costs nobody the outcome of an earlier one.
+ */
+export class CaptureOutputs {
+  readonly #paths: OutputPaths;
+  readonly #streams: BinaryStreams;
+  #passed: CaptureOutput | undefined;
+  #dropped: CaptureOutput | undefined;
+  #isOpen = false;
+
+  constructor(paths: OutputPaths, streams: BinaryStreams) {
+    this.#paths = paths;
+    this.#streams = streams;
+  }
+
+  /** What went on, if it is written and `open` has been called. */
+  get passed(): CaptureOutput | undefined {
+    return this.#passed;
+  }
+
+  get dropped(): CaptureOutput | undefined {
+    return this.#dropped;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Opens what is written, and replaces old files if all can be. */
+  open(): UserError | undefined {
+    const passed = openSink(this.#paths.passed, this.#streams);
+    if (!passed.ok) return passed.error;
+    const dropped = openSink(this.#paths.dropped, this.#streams);
+    if (!dropped.ok) {
+      if (passed.value instanceof FileSink) passed.value.abandon();
+      return dropped.error;
+    }
+    this.#passed = begin(this.#paths.passed, passed.value);
+    this.#dropped = begin(this.#paths.dropped, dropped.value);
+    this.#isOpen = true;
+    return undefined;
+  }
 }
 
-function openOutput(
+function openSink(
   path: string | undefined,
   { output }: BinaryStreams,
-): Result<CaptureOutput | undefined, UserError> {
+): Result<ByteSink | undefined, UserError> {
   if (path === undefined) return ok(undefined);
-  if (path === "-" && output !== undefined)
-    return ok(captureOutput("standard output", new StreamSink(output)));
-  const sink = FileSink.open(path);
-  return sink.ok ? ok(captureOutput(path, sink.value)) : sink;
+  return path === "-" && output !== undefined ? ok(new StreamSink(output)) : FileSink.open(path);
+}
+
+function begin(path: string | undefined, sink: ByteSink | undefined): CaptureOutput | undefined {
+  if (path === undefined || sink === undefined) return undefined;
+  if (sink instanceof FileSink) sink.empty();
+  return captureOutput(sink instanceof FileSink ? path : "standard output", sink);
 }

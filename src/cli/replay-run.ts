@@ -52,12 +52,14 @@ export async function replayCapture(run: ReplayRun): Promise<UserError | undefin
     if (!(error instanceof Error) || !("code" in error)) throw error;
     return new UserError("FILE_UNREADABLE", input.name, systemReason(error));
   }
-  return decoder.finish();
+  const error = decoder.finish();
+  // A capture without packets makes files without packets.
+  return error === undefined && !outputs.isOpen ? outputs.open() : error;
 }
 
 /** Replays the packets that are whole; why that cannot go on. */
 function replayDecoded(decoder: CaptureDecoder, run: ReplayRun): UserError | undefined {
-  const { input, replay, summary } = run;
+  const { input, outputs, replay, summary } = run;
   let linkType = -1;
   let framing: LinkFraming | undefined;
   for (let packet = decoder.next(); packet !== undefined; packet = decoder.next()) {
@@ -72,12 +74,16 @@ function replayDecoded(decoder: CaptureDecoder, run: ReplayRun): UserError | und
         `filters see Ethernet frames, and packets of ${linkTypeText(linkType)} cannot be made into them`,
         `frames are made of ${framedLinkTypes}`,
       );
+    if (!outputs.isOpen) {
+      const error = outputs.open();
+      if (error !== undefined) return error;
+    }
     const replayed = replay.judge(packet, framing);
     summary.add(packet, replayed.verdict, replayed.filter, replayed.frameBytes);
-    const written = write(run.outputs, packet, replayed);
+    const written = write(outputs, packet, replayed);
     if (written?.ok === false) return written.error;
   }
-  return run.outputs.passed?.sink.error ?? run.outputs.dropped?.sink.error;
+  return outputs.passed?.sink.error ?? outputs.dropped?.sink.error;
 }
 
 function write(

@@ -19,10 +19,9 @@ import { metricSources } from "./metric-sources.ts";
 import { type BinaryStreams, processStreams } from "./process-streams.ts";
 import {
   type CaptureInput,
-  type CaptureOutputs,
+  CaptureOutputs,
   type OutputPaths,
   openInput,
-  openOutputs,
   outputClash,
 } from "./replay-files.ts";
 import { ReplayProgress } from "./replay-progress.ts";
@@ -78,12 +77,8 @@ export async function replay(
   if (!stage.ok) return reportConfigErrors(stage.error, terminal);
   const input = openInput(file, streams);
   if (!input.ok) return refused(input.error);
-  const outputs = openOutputs(paths, streams);
-  if (!outputs.ok) {
-    input.value.source.destroy();
-    return refused(outputs.error);
-  }
-  const ended = await run(stage.value, input.value, outputs.value, terminal, streams);
+  const outputs = new CaptureOutputs(paths, streams);
+  const ended = await run(stage.value, input.value, outputs, terminal, streams);
   if (!ended.ok) return refused(ended.error);
 
   const { summary, end } = ended.value;
@@ -93,7 +88,8 @@ export async function replay(
   const say = Object.values(paths).includes("-") ? terminal.error : terminal.out;
   say(options.json === true ? `${summary.json(whole)}\n` : summary.text(whole));
   if (end.error !== undefined) terminal.error(`weir replay: ${end.error.message}\n`);
-  const failed = writeMetrics(options.metrics, scrape, terminal);
+  // Nor are an earlier replay's metrics replaced where there was nothing to count.
+  const failed = outputs.isOpen ? writeMetrics(options.metrics, scrape, terminal) : undefined;
   if (failed !== undefined) return refused(failed);
   return end.error === undefined && !end.interrupted ? exitCodes.done : exitCodes.failed;
 }

@@ -77,6 +77,51 @@ test("the capture that is read is not overwritten under another name either", as
   expect(packetsOf(three).length).toBe(3);
 });
 
+for (const [name, bytes] of [
+  ["text", Buffer.from("root:x:0:0:root:/root:/bin/bash\n")],
+  ["nothing", Buffer.alloc(0)],
+  ["half a header", new ClassicWriter(1).header.subarray(0, 20)],
+  ["a header and half a packet", Buffer.concat([new ClassicWriter(1).header, Buffer.alloc(10)])],
+  ["packets of USB", capturedUsb()],
+] as const)
+  test(`a capture that holds ${name} leaves the files of an earlier replay as they were`, async () => {
+    const outputs = ["kept.pcapng", "kept.pcap", "kept.prom"].map((file) =>
+      folder.write(file, "earlier"),
+    );
+    const [passed = "", dropped = "", metrics = ""] = outputs;
+    const file = `${folder.path}/unreplayable`;
+    writeFileSync(file, bytes);
+    const to = ["-w", passed, "--dropped", dropped, "--metrics", metrics];
+    const { code, stdout } = await replay(file, "open", ...to, "--json");
+    expect({ code, written: JSON.parse(stdout).written }).toEqual({ code: 1, written: [] });
+    for (const output of outputs) expect(readFileSync(output, "utf8")).toBe("earlier");
+  });
+
+/** A capture of link type 220, LINKTYPE_USB_LINUX_MMAPPED, which no frames are made of. */
+function capturedUsb(): Buffer {
+  const writer = new ClassicWriter(220);
+  const data = Buffer.alloc(64);
+  const record = writer.record({ seconds: 1, nanoseconds: 0, originalLength: 64, data });
+  return Buffer.concat([writer.header, record]);
+}
+
+test("an output that cannot be opened leaves the other one as it was", async () => {
+  const passed = folder.write("one-of-two.pcapng", "earlier");
+  const { code, stderr } = await replay(three, "dns", "-w", passed, "--dropped", "/no/such/x.pcap");
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/x\.pcap: its folder does not exist\n$/);
+  expect(readFileSync(passed, "utf8")).toBe("earlier");
+});
+
+test("an old file is replaced whole, also by a capture without packets", async () => {
+  const empty = `${folder.path}/empty.pcap`;
+  writeFileSync(empty, new ClassicWriter(1).header);
+  const passed = folder.write("replaced.pcap", "x".repeat(10_000));
+  const { code } = await replay(empty, "open", "-w", passed);
+  expect(code).toBe(0);
+  expect(readFileSync(passed).length).toBe(new ClassicWriter(1).header.length);
+});
+
 test("a file that takes nothing is no file that was written, exit 1", async () => {
   const file = captureFile("to-full.pcapng", [{ data: frame("10.0.0.1", 53) }]);
   const { code, stdout, stderr } = await replay(file, "open", "-w", "/dev/full", "--json");
