@@ -35,18 +35,24 @@ export class Analysis {
   readonly soundFormats = new Set<string>();
   /** Paths to follow later. */
   readonly pending: PendingPath[] = [];
+  /** Rounds of a callback's loop in which what is relied on may go on changing. */
+  readonly patience: number;
+  /** The first number that was relied on and, after all patience, taken as any number. */
+  widened: Widened | undefined;
   #lastId = 0;
 
   constructor(
     program: VerifiableProgram,
     helpers: ReadonlyMap<number, HelperSignature>,
     facts: Facts,
+    patience: number,
   ) {
     this.program = program;
     this.instructions = program.instructions;
     this.helpers = helpers;
     this.context = contextAccessOf(program.type);
     this.facts = facts;
+    this.patience = patience;
     this.precision = new Precision(program.instructions, this.trace);
   }
 
@@ -109,6 +115,12 @@ export class Analysis {
   refuse(code: RefusalCode, cause: string, fix: string, registers: readonly number[] = []): never {
     throw new Refusal(code, this.slot, cause, fix, registers);
   }
+}
+
+/** A register or a slot of the stack that was widened, and the slot of the call that calls back. */
+export interface Widened {
+  readonly place: Place;
+  readonly callSite: number;
 }
 
 export interface PendingPath {

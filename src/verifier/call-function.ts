@@ -15,6 +15,7 @@ import {
 } from "./register-state.ts";
 import { isNumber, sameRange } from "./scalar-range.ts";
 import { clobberStack, stackSpan, useStack } from "./stack-access.ts";
+import { registerPlace, slotPlace } from "./trace.ts";
 
 /** Nested functions, the program itself among them. Kernel: MAX_CALL_FRAMES. */
 export const maxFrames = 8;
@@ -203,42 +204,45 @@ export function leaveFunction(
   a.trace.setCallback(step);
   state.frames.pop();
   const earlier = earlierAt(callee.callSite);
-  if (earlier !== undefined) widen(earlier, state);
+  if (earlier !== undefined) widen(a, earlier, callee.callSite);
   return callee.callSite;
 }
 
-/** Rounds of a loop in which a number may go on changing because its exact range was relied on. */
-const patientRounds = 16;
+/**
+ * Rounds of a loop in which a number may go on changing because its exact range was relied on, before
+ * loops within loops would take too long.
+ */
+export const patientRounds = 16;
 
 /**
  * Numbers that changed in an iteration, and whose exact range nothing has relied on, may change
- * again in each: they are taken as any number, so that the loop comes to an end. After some rounds
- * all that change are: loops within loops would else multiply.
+ * again in each: they are taken as any number, so that the loop comes to an end. After `a.patience`
+ * rounds all that change are: loops within loops would else multiply.
  */
-function widen(earlier: PathState, state: PathState): void {
-  const patient = state.frames.every(({ callbackDepth }) => callbackDepth <= patientRounds);
+function widen(a: Analysis, earlier: PathState, callSite: number): void {
+  const { state, patience } = a;
+  const patient = state.frames.every(({ callbackDepth }) => callbackDepth <= patience);
   for (const [number, before] of earlier.frames.entries()) {
     const frame = state.frames[number];
     if (frame === undefined) continue;
-    for (let r = 0; r < 10; r++)
-      if (
-        changed(before.registers[r] as RegisterState, frame.registers[r] as RegisterState, patient)
-      )
-        frame.registers[r] = unknownScalar;
+    for (let r = 0; r < 10; r++) {
+      const was = before.registers[r] as RegisterState;
+      if (!changed(was, frame.registers[r] as RegisterState) || (was.precise && patient)) continue;
+      if (was.precise) a.widened ??= { place: registerPlace(number, r), callSite };
+      frame.registers[r] = unknownScalar;
+    }
     for (const [slot, held] of frame.stack.entries()) {
       const was = before.stack[slot]?.register;
       if (held?.register === undefined || was === undefined) continue;
-      if (changed(was, held.register, patient))
-        frame.setSlot(slot, { bytes: held.bytes, register: unknownScalar });
+      if (!changed(was, held.register) || (was.precise && patient)) continue;
+      if (was.precise) a.widened ??= { place: slotPlace(number, slot), callSite };
+      frame.setSlot(slot, { bytes: held.bytes, register: unknownScalar });
     }
   }
 }
 
-function changed(before: RegisterState, after: RegisterState, patient: boolean): boolean {
+function changed(before: RegisterState, after: RegisterState): boolean {
   return (
-    before.kind === "scalar" &&
-    after.kind === "scalar" &&
-    !(before.precise && patient) &&
-    !sameRange(before.range, after.range)
+    before.kind === "scalar" && after.kind === "scalar" && !sameRange(before.range, after.range)
   );
 }

@@ -70,6 +70,13 @@ export class VerifierLog {
     this.#write(cause);
   }
 
+  /** The program is explored once more. */
+  again(): void {
+    this.#write("");
+    this.#write("again, with callbacks followed for as many iterations as there are");
+    this.#source = undefined;
+  }
+
   end(visited: number, checkpoints: number): void {
     this.#write(`processed ${visited} insns, ${checkpoints} states kept`);
   }

@@ -1,10 +1,10 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { disassemble } from "../isa/disassembler.ts";
 import type { Instruction } from "../isa/instruction.ts";
-import { Analysis } from "./analysis.ts";
-import { globalArguments } from "./call-function.ts";
+import { Analysis, type Widened } from "./analysis.ts";
+import { globalArguments, patientRounds } from "./call-function.ts";
 import { firstUnreachable, meetingSlots } from "./control-flow.ts";
-import { lineAt } from "./describe-place.ts";
+import { lineAt, whereText } from "./describe-place.ts";
 import { describeRegister } from "./describe-register.ts";
 import { Explorer, type ProgramShape } from "./explore.ts";
 import { type GlobalFunction, globalFunctions } from "./global-function.ts";
@@ -19,7 +19,7 @@ import { type Rejection, rejection } from "./rejection.ts";
 import { constantRange } from "./scalar-range.ts";
 import { tooDeep } from "./stack-depth.ts";
 import { findStructureProblem } from "./structure.ts";
-import { noStep } from "./trace.ts";
+import { noStep, placeFrame, placeRegister, placeSlot } from "./trace.ts";
 import { Facts, type Verified } from "./verified.ts";
 
 /** Instructions visited over all paths before a program counts as too complex. Kernel: the same. */
@@ -74,24 +74,11 @@ export function verify(
         [],
       ),
     );
-  const facts = new Facts(instructions.length);
-  const analysis = new Analysis(program, helpers, facts);
   const log = options.log === undefined ? undefined : new VerifierLog(options.log, program.lines);
-  try {
-    exploreAll(
-      analysis,
-      Math.min(options.maxVisited ?? maxVisitedInstructions, maxVisitedInstructions),
-      log,
-    );
-  } catch (thrown) {
-    if (!(thrown instanceof Refusal)) throw thrown;
-    log?.refused(analysis, thrown.cause);
-    log?.end(facts.visited, facts.checkpoints);
-    const { slot, code, cause, fix, registers } = thrown;
-    return err(reject(program, helpers, slot, code, cause, fix, describe(analysis, registers)));
-  }
-  log?.end(facts.visited, facts.checkpoints);
-  const deep = tooDeep(instructions, helpers, facts.stackBytes);
+  const budget = Math.min(options.maxVisited ?? maxVisitedInstructions, maxVisitedInstructions);
+  const found = exploreTwice(program, helpers, budget, log);
+  if (!found.ok) return found;
+  const deep = tooDeep(instructions, helpers, found.value.stackBytes);
   if (deep !== undefined)
     return err(
       reject(
@@ -104,7 +91,85 @@ export function verify(
         [],
       ),
     );
-  return ok(facts);
+  return found;
+}
+
+/**
+ * Explores the program, and where it is refused after a number in a callback's loop was taken as any
+ * number, once more with as much patience as the budget allows. The first way alone ends for callbacks
+ * within callbacks that count on and on.
+ */
+function exploreTwice(
+  program: VerifiableProgram,
+  helpers: ReadonlyMap<number, HelperSignature>,
+  budget: number,
+  log: VerifierLog | undefined,
+): Result<Facts, Rejection> {
+  const first = attempt(program, helpers, budget, patientRounds, log);
+  if (first.facts !== undefined) return ok(first.facts);
+  const { refusal, analysis } = first;
+  const { widened } = analysis;
+  if (widened === undefined) return err(rejected(refusal, analysis));
+  log?.again();
+  const second = attempt(program, helpers, budget, Number.POSITIVE_INFINITY, log);
+  if (second.facts !== undefined) return ok(second.facts);
+  // Where only the budget ended it, the first tells more.
+  const told = second.refusal.code === "TOO_COMPLEX" ? first : second;
+  return err(rejected(inLoop(told.refusal, widened, program), told.analysis));
+}
+
+/** A refusal that a number brought about which goes on changing in a callback's loop. */
+function inLoop(
+  { code, slot, cause, fix, registers }: Refusal,
+  { place, callSite }: Widened,
+  program: VerifiableProgram,
+): Refusal {
+  const stackSlot = placeSlot(place);
+  const frame = placeFrame(place);
+  const whose = frame === 0 ? "the program" : `nested function ${frame}`;
+  const what =
+    stackSlot < 0
+      ? `r${placeRegister(place)} of ${whose}`
+      : `the number at stack offset ${-8 * (stackSlot + 1)} of ${whose}`;
+  return new Refusal(
+    code,
+    slot,
+    `${cause}; ${what} still changes after ${patientRounds} iterations of the loop at ${whereText(program, callSite)}`,
+    `${fix}; or bound that number in the callback, which can leave the loop: if (s->off > 1500) return 1`,
+    registers,
+  );
+}
+
+/** What one exploration came to: the facts, or the refusal. */
+type Attempt =
+  | { readonly analysis: Analysis; readonly facts: Facts }
+  | { readonly analysis: Analysis; readonly facts: undefined; readonly refusal: Refusal };
+
+function attempt(
+  program: VerifiableProgram,
+  helpers: ReadonlyMap<number, HelperSignature>,
+  budget: number,
+  patience: number,
+  log: VerifierLog | undefined,
+): Attempt {
+  const facts = new Facts(program.instructions.length);
+  const analysis = new Analysis(program, helpers, facts, patience);
+  try {
+    exploreAll(analysis, budget, log);
+    return { analysis, facts };
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal)) throw thrown;
+    log?.refused(analysis, thrown.cause);
+    return { analysis, facts: undefined, refusal: thrown };
+  } finally {
+    log?.end(facts.visited, facts.checkpoints);
+  }
+}
+
+function rejected(refusal: Refusal, analysis: Analysis): Rejection {
+  const { slot, code, cause, fix, registers } = refusal;
+  const { program, helpers } = analysis;
+  return reject(program, helpers, slot, code, cause, fix, describe(analysis, registers));
 }
 
 /** The program, and then each of its global functions on its own. */

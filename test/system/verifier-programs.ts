@@ -20,6 +20,21 @@ const count = `
   bpf_spin_unlock(&g->lock);
   return 1;`;
 
+const walk = (times: number): string => `
+  struct place { void *data, *end; __u64 at; };
+  static long step(__u32 i, void *c) {
+    struct place *p = c;
+    __u8 *byte = p->data + p->at;
+    if ((void *)(byte + 2) > p->end) return 1;
+    p->at += byte[1];
+    return 0;
+  }
+  SEC("xdp") int p(struct xdp_md *ctx) {
+    struct place p = { (void *)(long)ctx->data, (void *)(long)ctx->data_end, 14 };
+    bpf_loop(${times}, step, &p, 0);
+    return p.at & 1;
+  }`;
+
 /** In C, since callbacks, global functions and spin locks need BTF. */
 export const cPrograms: readonly CProgram[] = [
   {
@@ -196,6 +211,16 @@ export const cPrograms: readonly CProgram[] = [
     code: `static long inner(__u32 i, void *c) { struct sum *s = c; if (s->value >= 8) return 1; s->bytes[s->value] = i; s->value++; return 0; }
       static long outer(__u32 i, void *c) { bpf_loop(8, inner, c, 0); return 0; }
       SEC("xdp") int p(struct xdp_md *ctx) { struct sum s = {}; bpf_loop(8, outer, &s, 0); return s.bytes[3]; }`,
+  },
+  {
+    name: "a callback that walks the packet by an offset it keeps, 64 times",
+    accepted: true,
+    code: walk(64),
+  },
+  {
+    name: "a callback that walks the packet by an offset it keeps, until that may be anywhere",
+    accepted: false,
+    code: walk(300),
   },
   {
     name: "callbacks within callbacks that count on and on",

@@ -73,6 +73,14 @@ export const functionRules: readonly RuleCase[] = [
     notInKernel: callbacksNeedBtf,
   },
   {
+    rule: "a callback walks the packet by an offset of its own while that is known to stay within reach",
+    accepted: walkedPacket(64),
+    refused: walkedPacket(1000),
+    code: "PACKET_BOUNDS",
+    says: /the number at stack offset -24 of the program still changes after 16 iterations of the loop at instruction 11;.*bound that number in the callback/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
     rule: "a callback returns 0 or 1",
     accepted: loopProgram("r0 = 1\nexit"),
     refused: loopProgram("r0 = 2\nexit"),
@@ -116,6 +124,36 @@ function loopProgram(body: string): string {
     r0 = 0
     exit
     f: ${body}`;
+}
+
+/** Each iteration adds a byte of the packet to the offset at which the next one looks. */
+function walkedPacket(iterations: number): string {
+  return `r2 = *(u32 *)(r1 + 0)
+    r3 = *(u32 *)(r1 + 4)
+    *(u64 *)(r10 - 8) = r2
+    *(u64 *)(r10 - 16) = r3
+    *(u64 *)(r10 - 24) = 14
+    r1 = ${iterations}
+    r2 = code_addr(f) ll
+    r3 = r10
+    r3 += -24
+    r4 = 0
+    call 181
+    r0 = 0
+    exit
+    f: r3 = *(u64 *)(r2 + 16)
+    r4 = *(u64 *)(r2 + 8)
+    r5 = *(u64 *)(r2 + 0)
+    r3 += r5
+    r6 = r3
+    r6 += 2
+    r0 = 1
+    if r6 > r4 goto out
+    r6 = *(u8 *)(r3 + 1)
+    r5 += r6
+    *(u64 *)(r2 + 0) = r5
+    r0 = 0
+    out: exit`;
 }
 
 function walkProgram(body: string): string {
