@@ -22,6 +22,8 @@ import { UdpListener } from "./udp-listener.ts";
 export interface DataWorkerEvents extends WorkerEvents {
   /** Lines of the access log. */
   readonly onAccess: (lines: readonly AccessLine[]) => void;
+  /** The workers together have more sessions at a listener than they may. */
+  readonly onCrowded: (listener: string) => void;
 }
 
 /** A listener, what it was asked to bind to (with the port that it got), and where it is bound. */
@@ -54,6 +56,7 @@ export class DataWorker {
   readonly #slots: PacketSlots;
   readonly #captures: CaptureTap;
   readonly #descriptors: DescriptorSet;
+  readonly #onCrowded: (listener: string) => void;
   #batches: BatchSockets | undefined;
   readonly #walks = new SessionWalks(() => this.#allListeners());
   #generation: Generation | undefined;
@@ -73,6 +76,7 @@ export class DataWorker {
     descriptors = new DescriptorSet(),
   ) {
     this.#descriptors = descriptors;
+    this.#onCrowded = events.onCrowded;
     const own = workerPlan(plan, worker);
     const clock = this.#clock;
     const random = (): number => (Math.random() * 2 ** 32) >>> 0;
@@ -93,7 +97,7 @@ export class DataWorker {
     this.#arena.renew();
     const batches = await this.#batchSockets(plan);
     if (!batches.ok) return batches;
-    const generation = await Generation.create(plan, this.#parts);
+    const generation = await Generation.create(plan, this.#parts, this.#onCrowded);
     if (!generation.ok) return generation;
     const opened: Listener[] = [];
     const bound = await Promise.all(
@@ -153,6 +157,12 @@ export class DataWorker {
     this.#listeners = prepared.listeners;
     await Promise.all(gone.map((bound) => this.#close(bound, drainTimeoutMs)));
     before?.counters.detach();
+  }
+
+  /** Has a listener end a session: of all workers this one has the most there. */
+  makeRoom(listener: string): void {
+    const index = this.#generation?.plan.listeners.findIndex(({ name }) => name === listener) ?? -1;
+    this.#listeners[index]?.listener.makeRoom();
   }
 
   /** Answers a question of the main thread, within this turn: a question never takes long. */

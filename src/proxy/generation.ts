@@ -5,7 +5,9 @@ import { AddressStates } from "./address-states.ts";
 import { type Destination, Destinations, upstreamsOf } from "./destinations.ts";
 import type { ListenerSettings } from "./listener.ts";
 import { type LoadedChains, loadChains, type WorkerParts } from "./load-chains.ts";
-import type { ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { ProxyPlan } from "./plan.ts";
+import { SessionLimit } from "./session-limit.ts";
+import { SourceTable } from "./source-table.ts";
 import { PeerPorts } from "./tunnel/peer-ports.ts";
 
 /**
@@ -21,7 +23,12 @@ export class Generation {
   readonly #addresses = new Map<string, number>();
   readonly #states: AddressStates;
 
-  private constructor(plan: ProxyPlan, loaded: LoadedChains, nowMs: () => number) {
+  private constructor(
+    plan: ProxyPlan,
+    loaded: LoadedChains,
+    { worker, nowMs }: WorkerParts,
+    onCrowded: (listener: string) => void,
+  ) {
     const { counters, network, chain } = loaded;
     this.plan = plan;
     this.counters = counters;
@@ -37,9 +44,8 @@ export class Generation {
       peerPorts,
       counters,
       network,
-      maxSessions: share(listener.maxSessions, plan.workers.length),
-      maxSessionsPerSource:
-        listener.maxSessionsPerSource && share(listener.maxSessionsPerSource, plan.workers.length),
+      sessionLimit: SessionLimit.of(plan, index, worker, onCrowded),
+      sources: SourceTable.of(plan, listener, worker),
     }));
     const addresses = upstreams.flatMap((upstream) => upstream.addresses);
     for (const [index, address] of addresses.entries())
@@ -48,13 +54,17 @@ export class Generation {
 
   /**
    * Makes a plan ready for a worker, its programs compiled and warm. Packets of the generation in
-   * force go on meanwhile.
+   * force go on meanwhile. `onCrowded`: the workers have more sessions at a listener than they may.
    */
-  static async create(plan: ProxyPlan, parts: WorkerParts): Promise<Result<Generation, UserError>> {
+  static async create(
+    plan: ProxyPlan,
+    parts: WorkerParts,
+    onCrowded: (listener: string) => void,
+  ): Promise<Result<Generation, UserError>> {
     const chains = await loadChains(plan, parts);
     if (!chains.ok) return chains;
     await chains.value.warmUp();
-    return ok(new Generation(plan, chains.value, parts.nowMs));
+    return ok(new Generation(plan, chains.value, parts, onCrowded));
   }
 
   /** Counts that a destination answered, or could not be reached: it may be another plan's. */
@@ -66,9 +76,4 @@ export class Generation {
 
 function addressKey({ upstream, key }: Destination): string {
   return `${upstream} ${key}`;
-}
-
-/** A worker's part of a limit for all workers: their sum is at most the limit, each at least 1. */
-function share(limit: ListenerPlan["maxSessions"], workers: number): number {
-  return Math.max(1, Math.floor(limit / workers));
 }

@@ -11,6 +11,8 @@ import type { Destination, Destinations } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
+import type { SessionLimit } from "./session-limit.ts";
+import type { SourceTable } from "./source-table.ts";
 import type { PeerPorts } from "./tunnel/peer-ports.ts";
 import type { TurnClock } from "./turn-clock.ts";
 import type { WorkerNetwork } from "./worker-network.ts";
@@ -28,10 +30,10 @@ export interface ListenerSettings {
   readonly counters: Counters;
   /** What the chains' filters know of the network. */
   readonly network: WorkerNetwork;
-  /** This worker's share of `plan.maxSessions`. */
-  readonly maxSessions: number;
-  /** This worker's share of `plan.maxSessionsPerSource`, if there is such a limit. */
-  readonly maxSessionsPerSource: number | undefined;
+  /** `plan.maxSessions`, over all workers. */
+  readonly sessionLimit: SessionLimit;
+  /** For `plan.maxSessionsPerSource`, which counts on all workers; undefined where nobody else counts. */
+  readonly sources: SourceTable | undefined;
 }
 
 /** What a listener is made of on one worker. */
@@ -67,6 +69,8 @@ export interface Listener {
    * connections live on. Those of UDP keep the destination address that their frames have.
    */
   follow(settings: ListenerSettings): void;
+  /** The workers together have more sessions than they may, and this one the most: one ends. */
+  makeRoom(): void;
   /** What sessions there are, asked for over many turns: see `SessionTable.walk`. */
   sessions(): IterableIterator<SessionInfo>;
   /**

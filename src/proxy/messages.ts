@@ -41,6 +41,8 @@ export type WorkerMessage =
   /** To the question of that number. */
   | { readonly kind: "answer"; readonly number: number; readonly answer: WorkerAnswer }
   | { readonly kind: "access"; readonly lines: readonly AccessLine[] }
+  /** The workers together have more sessions at a listener than they may. */
+  | { readonly kind: "crowded"; readonly listener: string }
   /** After `stop`: everything is closed. It ends by itself. */
   | { readonly kind: "stopped" };
 
@@ -51,4 +53,6 @@ export type ControlMessage =
   /** `commit` is its number. Listeners that are gone let connections end for `drainTimeoutMs`. */
   | { readonly kind: "commit"; readonly commit: number; readonly drainTimeoutMs: number }
   | { readonly kind: "question"; readonly number: number; readonly question: WorkerQuestion }
+  /** The receiver has the most sessions at this listener, and is to end one. */
+  | { readonly kind: "make_room"; readonly listener: string }
   | { readonly kind: "stop"; readonly drainTimeoutMs: number };

@@ -128,6 +128,11 @@ export interface ListenerPlan {
   readonly maxSessions: number;
   /** Of these, from one IP address. Absent: no limit of its own. */
   readonly maxSessionsPerSource?: number | undefined;
+  /**
+   * Where several workers count together what each address has (`source-table.ts`). Whoever starts
+   * them makes it.
+   */
+  readonly sources?: SharedArrayBuffer | undefined;
   /** The destination a filter sees where the socket is bound to a wildcard. */
   readonly localAddress: string;
   readonly onDrop: "reset" | "close" | "ignore";

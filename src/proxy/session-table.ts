@@ -1,3 +1,5 @@
+import type { SessionLimit } from "./session-limit.ts";
+
 /** An entry's place in its table's order of use, kept in the entry: using it allocates nothing. */
 export class SessionLink<Entry> {
   readonly entry: Entry;
@@ -13,7 +15,7 @@ export class SessionLink<Entry> {
 
 interface TableOptions<Entry> {
   /** Most entries at a time. */
-  readonly capacity: number;
+  readonly limit: SessionLimit;
   readonly idleTimeoutMs: number;
   readonly nowMs: () => number;
   /** An entry has not been used for the idle timeout. It is in no table any more. */
@@ -47,7 +49,7 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
 
   /** Adds `entry`, after making room for it. */
   add(entry: Entry): void {
-    if (this.#all.size >= this.#options.capacity) this.#evict();
+    if (this.#options.limit.makesRoom(this.#all.size)) this.#evict();
     this.#all.add(entry);
     entry.link.listed = true;
     this.#pushNewest(entry.link);
@@ -58,11 +60,16 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
    * Holds another bound from now on. It is one for new entries: of those beyond it none ends for it
    * until another comes, when the least recently used makes room. Idle ones are found.
    */
-  limit(capacity: number, idleTimeoutMs: number): void {
-    this.#options = { ...this.#options, capacity, idleTimeoutMs };
+  follow(limit: SessionLimit, idleTimeoutMs: number): void {
+    this.#options = { ...this.#options, limit, idleTimeoutMs };
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#arm();
+  }
+
+  /** Ends an entry if there are too many: of all tables that share the limit, this has the most. */
+  makeRoom(): void {
+    if (this.#options.limit.isExceeded(this.#all.size)) this.#evict();
   }
 
   /** `entry` has been used now. */

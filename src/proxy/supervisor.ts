@@ -9,6 +9,8 @@ import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
+import { crowdedWorker } from "./session-limit.ts";
+import { SourceTable, sourceMemory } from "./source-table.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
@@ -99,6 +101,8 @@ class Supervisor implements RunningProxy {
   /** Under way, by number: a worker that is started again joins them. */
   readonly #captures = new Map<number, CaptureOrder>();
   #crashes: readonly number[] = [];
+  /** The largest `maxSessions` of any plan yet. */
+  #mostSessions = 0;
   #isStopping = false;
   /** What was warned of last: the same again is no news. */
   #warned: string | undefined;
@@ -114,8 +118,9 @@ class Supervisor implements RunningProxy {
     options: SupervisorOptions,
   ): Promise<Result<RunningProxy, UserError>> {
     const supervisor = new Supervisor(asked, options);
-    const { plan, warning } = await withFilesFor(asked);
+    const { plan: fitting, warning } = await withFilesFor(asked);
     supervisor.#warn(warning);
+    const plan = supervisor.#withSourceMemory(fitting);
     const first = await supervisor.#startThread(plan, 0);
     if (!first.ok) return first;
     const shared = withPorts(plan, first.value);
@@ -165,7 +170,8 @@ class Supervisor implements RunningProxy {
     const threads = this.#threads.filter((thread) => thread !== undefined);
     if (threads.length < this.#plan.workers.length) return refuse("a worker has died");
     const [first, ...others] = threads;
-    const { plan, warning } = await withFilesFor(this.#keepPorts(asked));
+    const { plan: fitting, warning } = await withFilesFor(this.#keepPorts(asked));
+    const plan = this.#withSourceMemory(fitting);
     const abort = async (errors: readonly UserError[]) => {
       await Promise.all(threads.map((thread) => thread.abort()));
       return err(errors);
@@ -215,6 +221,20 @@ class Supervisor implements RunningProxy {
     }));
   }
 
+  /** The plan with what several workers need to hold a source's limit together. */
+  #withSourceMemory(plan: ProxyPlan): ProxyPlan {
+    const { length } = plan.workers;
+    // Sessions that are more than a lowered limit go on: tables stay as large as they had to be.
+    const limits = plan.listeners.map(({ maxSessions }) => maxSessions);
+    this.#mostSessions = Math.max(this.#mostSessions, ...limits);
+    const listeners = plan.listeners.map((listener) =>
+      listener.maxSessionsPerSource === undefined || length === 1
+        ? listener
+        : { ...listener, sources: sourceMemory(this.#mostSessions, length) },
+    );
+    return { ...plan, listeners };
+  }
+
   /** A listener whose port the system chose keeps that port while the plan leaves it open. */
   #keepPorts(plan: ProxyPlan): ProxyPlan {
     const listeners = plan.listeners.map((listener) => {
@@ -247,6 +267,10 @@ class Supervisor implements RunningProxy {
       onFault: this.#options.onFault,
       onTrace: (line) => this.#options.onTrace?.(line),
       onAccess: (lines) => this.#options.onAccess?.(lines),
+      onCrowded: (listener) => {
+        const crowded = crowdedWorker(this.#plan, listener, number);
+        if (crowded !== undefined) this.#threads[crowded]?.makeRoom(listener);
+      },
       onDied: (cause) => this.#died(number, cause),
     };
     const captures = [...this.#captures.values()];
@@ -285,8 +309,10 @@ class Supervisor implements RunningProxy {
     for (const plan of this.#plansInUse) repairMaps(plan, number);
     const { memory, workers, listeners } = this.#plan;
     const counters = new Counters(memory, workers[number]!.counters);
-    for (const index of listeners.keys())
+    for (const [index, listener] of listeners.entries()) {
       counters.add(index, "sessions", -counters.readCell(index, "sessions"));
+      SourceTable.of(this.#plan, listener, number)?.clear();
+    }
   }
 }
 

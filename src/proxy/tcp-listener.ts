@@ -11,6 +11,7 @@ import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import type { Address } from "./plan.ts";
 import { ProxiedArrival } from "./proxied-arrival.ts";
 import type { SessionInfo } from "./session-info.ts";
+import { SessionLimit } from "./session-limit.ts";
 import { SessionTable } from "./session-table.ts";
 import { SourceCounts } from "./source-counts.ts";
 import { Tally } from "./tally.ts";
@@ -29,7 +30,7 @@ export class TcpListener implements Listener {
   readonly #server: Server;
   readonly #connections: SessionTable<TcpConnection>;
   /** Connections by client address. */
-  readonly #sources = new SourceCounts();
+  readonly #sources: SourceCounts;
   /** Connections whose PROXY header is not read yet. */
   readonly #arrivals: SessionTable<ProxiedArrival>;
   #trusted: readonly AddressRange[];
@@ -42,8 +43,9 @@ export class TcpListener implements Listener {
   constructor(parts: ListenerParts) {
     const { plan, index, counters, clock } = parts;
     this.#parts = parts;
+    this.#sources = new SourceCounts(parts.sources);
     this.#connections = new SessionTable({
-      capacity: parts.maxSessions,
+      limit: parts.sessionLimit,
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (connection) => connection.end("upstream_unreachable", "idle"),
@@ -54,7 +56,7 @@ export class TcpListener implements Listener {
     });
     this.#trusted = (plan.proxyProtocol?.trust ?? []).map(rangeOf);
     this.#arrivals = new SessionTable({
-      capacity: parts.maxSessions,
+      limit: SessionLimit.alone(parts.sessionLimit.share),
       idleTimeoutMs: proxyHeaderTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (arrival) => arrival.giveUp(),
@@ -129,10 +131,15 @@ export class TcpListener implements Listener {
     // A listener may go on under another name.
     before.counters.add(before.index, "sessions", -this.#connections.size);
     counters.add(index, "sessions", this.#connections.size);
-    this.#connections.limit(settings.maxSessions, plan.idleTimeoutMs);
-    this.#arrivals.limit(settings.maxSessions, proxyHeaderTimeoutMs);
+    this.#connections.follow(settings.sessionLimit, plan.idleTimeoutMs);
+    this.#sources.follow(settings.sources);
+    this.#arrivals.follow(SessionLimit.alone(settings.sessionLimit.share), proxyHeaderTimeoutMs);
     this.#trusted = (plan.proxyProtocol?.trust ?? []).map(rangeOf);
     for (const connection of this.#connections.walk()) connection.follow();
+  }
+
+  makeRoom(): void {
+    this.#connections.makeRoom();
   }
 
   *sessions(): IterableIterator<SessionInfo> {
@@ -225,14 +232,13 @@ export class TcpListener implements Listener {
   }
 
   #begin(client: Socket, from: Endpoint, to: Endpoint): void {
-    const { counters, index, maxSessionsPerSource } = this.#parts;
+    const { counters, index, plan } = this.#parts;
     const connection = new TcpConnection(client, from, to, this.#shared);
-    if (this.#sources.of(from.address) >= (maxSessionsPerSource ?? Number.POSITIVE_INFINITY)) {
+    if (!this.#sources.admit(from.address, plan.maxSessionsPerSource)) {
       connection.turnAway("source_limit");
       return;
     }
     this.#connections.add(connection);
-    this.#sources.add(from.address);
     counters.add(index, "sessions", 1);
     counters.add(index, "sessions_total", 1);
     connection.open();

@@ -47,7 +47,7 @@ export class UdpListener implements Listener {
   readonly #replied: Tally;
   readonly #sessions: SessionTable<UdpSession>;
   /** Sessions by client address. */
-  readonly #sources = new SourceCounts();
+  readonly #sources: SourceCounts;
   /** Those with sessions, by `endpointKey`. */
   readonly #clients = new Map<string, Client>();
   readonly #strangers = new Map<string, Client>();
@@ -80,8 +80,9 @@ export class UdpListener implements Listener {
     this.#egress = new FrameJudge(parts.egress, { ...judging, direction: "egress" });
     this.#received = new Tally(counters, index, "ingress");
     this.#replied = new Tally(counters, index, "egress");
+    this.#sources = new SourceCounts(parts.sources);
     this.#sessions = new SessionTable({
-      capacity: parts.maxSessions,
+      limit: parts.sessionLimit,
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (session) => this.#end(session, "session_limit", "idle"),
@@ -137,10 +138,15 @@ export class UdpListener implements Listener {
     // A listener may go on under another name.
     before.counters.add(before.index, "sessions", -this.#sessions.size);
     counters.add(index, "sessions", this.#sessions.size);
-    this.#sessions.limit(settings.maxSessions, plan.idleTimeoutMs);
+    this.#sessions.follow(settings.sessionLimit, plan.idleTimeoutMs);
+    this.#sources.follow(settings.sources);
     this.#strangers.clear();
     this.#local.clear();
     for (const session of this.#sessions.walk()) session.follow(before.accessLog, plan);
+  }
+
+  makeRoom(): void {
+    this.#sessions.makeRoom();
   }
 
   *sessions(): IterableIterator<SessionInfo> {
@@ -361,8 +367,7 @@ export class UdpListener implements Listener {
   #session(client: Client, destination: Destination): UdpSession | undefined {
     const known = client.session(destination);
     if (known !== undefined) return known;
-    const most = this.#parts.maxSessionsPerSource ?? Number.POSITIVE_INFINITY;
-    return this.#sources.of(client.address) < most
+    return this.#sources.admit(client.address, this.#parts.plan.maxSessionsPerSource)
       ? this.#openSession(client, destination)
       : undefined;
   }
@@ -396,7 +401,6 @@ export class UdpListener implements Listener {
     });
     this.#strangers.delete(client.key);
     this.#sessions.add(session);
-    this.#sources.add(client.address);
     this.#clients.set(client.key, client);
     client.add(session);
     this.#parts.counters.add(this.#parts.index, "sessions", 1);

@@ -15,6 +15,8 @@ export interface ThreadEvents {
   readonly onFault: (report: FaultReport) => void;
   readonly onTrace: (line: string) => void;
   readonly onAccess: (lines: readonly AccessLine[]) => void;
+  /** The workers together have more sessions at a listener than they may. */
+  readonly onCrowded: (listener: string) => void;
   /** It ended after it had started, and was not told to. */
   readonly onDied: (cause: string) => void;
 }
@@ -116,6 +118,11 @@ export class WorkerThread {
     });
   }
 
+  /** Has it end a session at a listener, if there still are too many. */
+  makeRoom(listener: string): void {
+    this.#order({ kind: "make_room", listener });
+  }
+
   /** Resolves when it has ended. */
   async stop(drainTimeoutMs: number): Promise<void> {
     this.#isExpected = true;
@@ -165,6 +172,9 @@ export class WorkerThread {
         break;
       case "access":
         events.onAccess(message.lines);
+        break;
+      case "crowded":
+        events.onCrowded(message.listener);
         break;
       case "stopped":
         break;

@@ -20,6 +20,7 @@ const data = new DataWorker(
     onFault: (report) => send({ kind: "fault", report }),
     onTrace: (line) => send({ kind: "trace", line }),
     onAccess: (lines) => send({ kind: "access", lines }),
+    onCrowded: (listener) => send({ kind: "crowded", listener }),
   },
   new DescriptorSet(descriptors),
 );
@@ -50,6 +51,9 @@ async function obey(message: ControlMessage): Promise<void> {
     }
     case "question":
       send({ kind: "answer", number: message.number, answer: data.answer(message.question) });
+      break;
+    case "make_room":
+      data.makeRoom(message.listener);
       break;
     case "stop":
       await data.stop(message.drainTimeoutMs);

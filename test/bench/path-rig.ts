@@ -21,6 +21,7 @@ import { FrameJudge } from "../../src/proxy/frame-judge.ts";
 import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { DatagramIo, ListenerPlan } from "../../src/proxy/plan.ts";
+import { SessionLimit } from "../../src/proxy/session-limit.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
@@ -99,13 +100,13 @@ export class PathRig {
         peerPorts: new PeerPorts([]),
         counters,
         network: new WorkerNetwork({ listeners: [], ports: [] }, arena),
-        maxSessions: 1000,
+        sessionLimit: SessionLimit.alone(1000),
         arena,
         sums: bench.context.runtime,
         slots: new PacketSlots(slots, slotCount),
         clock,
         cpu: 0,
-        maxSessionsPerSource: undefined,
+        sources: undefined,
         accessLog: new AccessLog(
           0,
           () => {},

@@ -346,7 +346,12 @@ test("what comes to a listener of a plan that is not in force yet meets nobody",
   const bench = new PlanBench();
   const upstreams = [await echoUpstream()];
   const plan = await bench.plan({ upstreams, listeners: [{}, { protocol: "tcp" }] });
-  const worker = new DataWorker(plan, 0, { ...silent, onAccess: () => {}, onTrace: () => {} });
+  const worker = new DataWorker(plan, 0, {
+    ...silent,
+    onAccess: () => {},
+    onCrowded: () => {},
+    onTrace: () => {},
+  });
   onCleanUp(() => worker.stop(0));
   const [udp, tcp] = value(await worker.prepare(plan));
   const client = await udpSocket();

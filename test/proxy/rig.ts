@@ -35,6 +35,7 @@ import type {
   PortPlan,
   UpstreamPlan,
 } from "../../src/proxy/plan.ts";
+import { SessionLimit } from "../../src/proxy/session-limit.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
@@ -258,8 +259,8 @@ export async function startRig(
       const index = addresses.findIndex((one) => one.upstream === upstream && one.key === key);
       if (index >= 0) states.heard(index, up);
     },
-    maxSessions: plan.maxSessions,
-    maxSessionsPerSource: plan.maxSessionsPerSource,
+    sessionLimit: SessionLimit.alone(plan.maxSessions),
+    sources: undefined,
     reusePort: false,
   };
   const listener = listenerOf(protocol, parts);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { SessionLimit } from "../../src/proxy/session-limit.ts";
 import { SessionLink, SessionTable } from "../../src/proxy/session-table.ts";
 
 beforeEach(() => {
@@ -20,7 +21,7 @@ class Entry {
 function setUp(capacity: number, idleTimeoutMs = 1000) {
   const events: string[] = [];
   const table = new SessionTable<Entry>({
-    capacity,
+    limit: SessionLimit.alone(capacity),
     idleTimeoutMs,
     nowMs: () => Date.now(),
     onIdle: (entry) => events.push(`idle ${entry.name}`),

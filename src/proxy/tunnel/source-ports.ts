@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { DropReason } from "../../common/drop-reason.ts";
+import { SessionLimit } from "../session-limit.ts";
 import { SessionLink, SessionTable } from "../session-table.ts";
 import { maxQueuedBytes, numericLookup, socketBufferBytes } from "../udp-socket.ts";
 
@@ -56,7 +57,7 @@ export class SourcePorts {
     this.#options = options;
     const forget = (port: SourcePort): void => this.#forget(port);
     this.#table = new SessionTable({
-      capacity: maxSockets,
+      limit: SessionLimit.alone(maxSockets),
       idleTimeoutMs: options.idleTimeoutMs,
       nowMs: options.nowMs,
       onIdle: forget,
@@ -102,7 +103,7 @@ export class SourcePorts {
 
   /** Keeps sockets so long without use from now on. */
   follow(idleTimeoutMs: number): void {
-    this.#table.limit(maxSockets, idleTimeoutMs);
+    this.#table.follow(SessionLimit.alone(maxSockets), idleTimeoutMs);
   }
 
   close(): void {

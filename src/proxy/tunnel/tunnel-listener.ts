@@ -185,6 +185,10 @@ export class TunnelListener implements Listener {
     peerPorts.attach(index, this.#bridge);
   }
 
+  makeRoom(): void {
+    this.#upstreams.makeRoom();
+  }
+
   /** Of hosts behind its peers with upstreams that filters redirect to. */
   sessions(): IterableIterator<SessionInfo> {
     return this.#upstreams.sessions();

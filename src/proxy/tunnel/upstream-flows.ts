@@ -54,7 +54,7 @@ export class UpstreamFlows {
   readonly #clients = new Map<string, TunnelClient>();
   readonly #sessions: SessionTable<UdpSession>;
   /** Sessions by the inner address of the client. */
-  readonly #sources = new SourceCounts();
+  readonly #sources: SourceCounts;
   readonly #frame = new FrameView();
 
   /** `tallies` are the listener's: sessions report to them what became of a datagram. */
@@ -68,8 +68,9 @@ export class UpstreamFlows {
     this.#received = tallies.received;
     this.#replied = tallies.replied;
     this.#events = events;
+    this.#sources = new SourceCounts(parts.sources);
     this.#sessions = new SessionTable({
-      capacity: parts.maxSessions,
+      limit: parts.sessionLimit,
       idleTimeoutMs: plan.idleTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (session) => this.#end(session, "session_limit", "idle"),
@@ -108,7 +109,7 @@ export class UpstreamFlows {
    */
   follow(settings: ListenerSettings, successor: (client: TunnelClient) => Peer | undefined): void {
     const before = this.#parts;
-    const { index, counters, plan, maxSessions } = settings;
+    const { index, counters, plan } = settings;
     const cutOff = new Set<UdpClient<UdpSession>>();
     for (const client of this.#clients.values()) {
       const peer = successor(client);
@@ -124,8 +125,13 @@ export class UpstreamFlows {
     // A listener may go on under another name.
     before.counters.add(before.index, "sessions", -this.#sessions.size);
     counters.add(index, "sessions", this.#sessions.size);
-    this.#sessions.limit(maxSessions, plan.idleTimeoutMs);
+    this.#sessions.follow(settings.sessionLimit, plan.idleTimeoutMs);
+    this.#sources.follow(settings.sources);
     for (const session of this.#sessions.walk()) session.follow(before.accessLog, plan);
+  }
+
+  makeRoom(): void {
+    this.#sessions.makeRoom();
   }
 
   *sessions(): IterableIterator<SessionInfo> {
@@ -179,8 +185,7 @@ export class UpstreamFlows {
   #session(client: TunnelClient, destination: Destination): UdpSession | undefined {
     const known = client.udp.session(destination);
     if (known !== undefined) return known;
-    const most = this.#parts.maxSessionsPerSource ?? Number.POSITIVE_INFINITY;
-    return this.#sources.of(client.udp.address) < most
+    return this.#sources.admit(client.udp.address, this.#parts.plan.maxSessionsPerSource)
       ? this.#open(client, destination)
       : undefined;
   }
@@ -201,7 +206,6 @@ export class UpstreamFlows {
       },
     });
     this.#sessions.add(session);
-    this.#sources.add(client.udp.address);
     this.#clients.set(client.udp.key, client);
     client.udp.add(session);
     this.#counters.add(index, "sessions", 1);
