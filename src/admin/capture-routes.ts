@@ -17,6 +17,7 @@ import type { CaptureOrder } from "../filter/capture-tap.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import type { Control } from "./control.ts";
+import { filterOf, filterState } from "./filter-routes.ts";
 import type { Inventory } from "./inventory.ts";
 import { type CaptureRow, captureRow } from "./replies.ts";
 import { type AnyRoute, streaming } from "./route.ts";
@@ -116,8 +117,17 @@ function orderOf(
     if (!filters.ok) return filters;
   }
   if (query.shadow !== undefined && query.shadow !== anyShadow) {
-    const shadow = inventory.chained(query.shadow);
+    const shadow = filterOf(inventory, query.shadow);
     if (!shadow.ok) return shadow;
+    if (filterState(inventory, shadow.value) !== "shadow")
+      return err(
+        new UserError(
+          "FILTER_NOT_SHADOW",
+          `filter ${query.shadow}`,
+          "is live: it differs from its chain on no packet",
+          "name one that weir list shows as a shadow, or capture with filter",
+        ),
+      );
   }
   let expression: ClassicProgram | undefined;
   if (query.expression !== undefined) {

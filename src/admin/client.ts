@@ -133,7 +133,7 @@ async function textOf(response: IncomingMessage): Promise<Result<string, UserErr
       chunks.push(chunk);
     }
   } catch {
-    return err(unexpected("its answer ends early"));
+    return err(ended());
   }
   return ok(Buffer.concat(chunks).toString("utf8"));
 }
@@ -174,9 +174,9 @@ async function* lines(
   } catch (error) {
     if (signal?.aborted) return;
     if (error instanceof UserError) throw error;
-    throw unexpected("its answer ends early");
+    throw ended();
   }
-  if (rest !== "") throw unexpected("its answer ends within a line");
+  if (rest !== "") throw ended();
 }
 
 function parse(text: string): unknown {
@@ -185,6 +185,16 @@ function parse(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** An answer that breaks off: nothing is wrong with what it said so far. */
+function ended(): UserError {
+  return new UserError(
+    "ADMIN_ENDED",
+    "control API",
+    "the proxy ended, or broke the connection off",
+    "see its log",
+  );
 }
 
 function unexpected(what: string): UserError {

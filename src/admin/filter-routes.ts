@@ -7,7 +7,7 @@ import { shadowPairs } from "../filter/shadow-pairs.ts";
 import type { Control, SwapObject } from "./control.ts";
 import type { ControlledFilter, Inventory, ProgramItem } from "./inventory.ts";
 import { encodeObject } from "./object-json.ts";
-import { filterVerdicts, reloadRefused, reloadSummary, total } from "./proxy-routes.ts";
+import { filterRuns, filterVerdicts, reloadRefused, reloadSummary } from "./proxy-routes.ts";
 import {
   filterReply,
   objectReply,
@@ -195,7 +195,11 @@ export const filterRoutes: readonly AnyRoute[] = [
   }),
 ];
 
-function filterOf(inventory: Inventory, reference: string): Result<ControlledFilter, UserError> {
+/** The filter of a chain's item. */
+export function filterOf(
+  inventory: Inventory,
+  reference: string,
+): Result<ControlledFilter, UserError> {
   const indexes = inventory.chained(reference);
   if (!indexes.ok) return indexes;
   const name = reference.split(":", 1)[0]!;
@@ -216,7 +220,7 @@ function describeFilter(
       id,
       type: plan.program.type,
       enabled: !counters.some((worker) => worker.isDisabled(index)),
-      run_cnt: total(verdicts),
+      run_cnt: filterRuns(counters, index),
       verdicts,
       shadow: shadowPairs(counters, index),
     };
@@ -273,6 +277,15 @@ function promote(
     return refuse("cannot come in its own place", "name the filter that it replaces");
   const indexes = inventory.chained(name);
   if (!indexes.ok) return indexes;
+  if (insteadOf !== undefined && !areBeside(inventory, indexes.value, replaced.value))
+    return err(
+      new UserError(
+        "FILTER_NOT_BESIDE",
+        `filter ${insteadOf}`,
+        `is in no chain that asks ${name}: that would not come in its place`,
+        "name the filter of its chain that it replaces",
+      ),
+    );
   for (const counters of inventory.parts.counters)
     for (const index of indexes.value) counters.promote(index, true);
   for (const counters of inventory.parts.counters)
@@ -282,6 +295,21 @@ function promote(
     ...(insteadOf === undefined ? {} : { disabled: insteadOf }),
   });
   return ok(describeFilter(inventory, filter.value));
+}
+
+/** Whether one chain asks some program of both. */
+function areBeside(
+  { parts: { plan } }: Inventory,
+  some: readonly number[],
+  others: readonly number[],
+): boolean {
+  return plan.listeners
+    .flatMap(({ ingress, egress }) => [ingress, egress])
+    .some(
+      (chain) =>
+        chain.some((index) => some.includes(index)) &&
+        chain.some((index) => others.includes(index)),
+    );
 }
 
 async function swap(
@@ -316,7 +344,8 @@ async function swap(
   return ok(reloadSummary(done.value));
 }
 
-function filterState(
+/** What a filter is by the config and by promotion. */
+export function filterState(
   { parts, programs }: Inventory,
   filter: ControlledFilter,
 ): z.output<typeof filterReply>["state"] {
@@ -343,7 +372,7 @@ function describeProgram(
     engine,
     bytes_xlated: program.instructions.length * 8,
     map_ids: [...used].sort((a, b) => a - b),
-    run_cnt: index === undefined ? 0 : total(filterVerdicts(inventory.parts.counters, index)),
+    run_cnt: index === undefined ? 0 : filterRuns(inventory.parts.counters, index),
     object: filter.object.file,
     section: spec.section,
   };
@@ -373,7 +402,7 @@ function profile(
     for (const [bucket, count] of worker.readFilterRuns(index).entries()) runs[bucket]! += count;
   return ok({
     at_ms: performance.now(),
-    run_cnt: total(filterVerdicts(counters, index)),
+    run_cnt: filterRuns(counters, index),
     timed: runs.reduce((all, count) => all + count, 0),
     seconds: counters.reduce((all, worker) => all + worker.readFilterRunSum(index), 0),
     buckets: runs.map((count, i) =>

@@ -35,6 +35,7 @@ const statuses: Readonly<Record<string, number>> = {
   PIN_REFUSED: 409,
   PIN_UNWRITABLE: 500,
   FILTER_NOT_SHADOW: 409,
+  FILTER_NOT_BESIDE: 409,
   CAPTURE_LIMIT: 429,
   EVENT_LIMIT: 429,
   MAP_GONE: 410,

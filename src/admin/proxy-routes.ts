@@ -3,6 +3,7 @@ import { dropReasons } from "../common/drop-reason.ts";
 import { err, ok } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { Counters } from "../filter/counters.ts";
+import { shadowRuns } from "../filter/shadow-pairs.ts";
 import { directions, type VerdictKind, verdictKinds } from "../filter/verdict.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import type { SessionInfo } from "../proxy/session-info.ts";
@@ -249,12 +250,12 @@ function counted(inventory: Inventory): z.output<typeof countersReply> {
     })),
     filters: plan.filters.map(({ name }, filter) => {
       const verdicts = filterVerdicts(counters, filter);
-      return { name, run_cnt: total(verdicts), verdicts };
+      return { name, run_cnt: filterRuns(counters, filter), verdicts };
     }),
   };
 }
 
-/** A filter's verdicts over all workers. */
+/** A filter's verdicts over all workers, those on packets that it decided about: none of a shadow's. */
 export function filterVerdicts(
   counters: readonly Counters[],
   filter: number,
@@ -262,8 +263,10 @@ export function filterVerdicts(
   return byVerdict((kind) => sum(counters, (worker) => worker.readFilterVerdicts(filter, kind)));
 }
 
-export function total(verdicts: Readonly<Record<VerdictKind, number>>): number {
-  return Object.values(verdicts).reduce((all, count) => all + count, 0);
+/** A filter's runs over all workers, those as a shadow among them, which give packets no verdict. */
+export function filterRuns(counters: readonly Counters[], filter: number): number {
+  const verdicts = Object.values(filterVerdicts(counters, filter));
+  return verdicts.reduce((all, count) => all + count, 0) + shadowRuns(counters, filter);
 }
 
 function byVerdict(read: (kind: VerdictKind) => number): Record<VerdictKind, number> {

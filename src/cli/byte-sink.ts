@@ -7,6 +7,8 @@ import { UserError } from "../common/user-error.ts";
 export interface ByteSink {
   /** Takes bytes that do not change afterwards. */
   write(bytes: Uint8Array): void;
+  /** Lets go of what is gathered, for whoever reads along. */
+  flush(): void;
   /** Resolves when it will take more without holding it in memory. */
   ready(): Promise<void>;
   /** All has been written. */
@@ -28,7 +30,7 @@ export class FileSink implements ByteSink {
   readonly #gathered = new Uint8Array(gatheredBytes);
   #used = 0;
   #error: UserError | undefined;
-  readonly #onExit = (): void => this.#flush();
+  readonly #onExit = (): void => this.flush();
 
   private constructor(path: string, file: number) {
     this.#path = path;
@@ -66,7 +68,7 @@ export class FileSink implements ByteSink {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.#used + bytes.length > gatheredBytes) this.#flush();
+    if (this.#used + bytes.length > gatheredBytes) this.flush();
     if (bytes.length > gatheredBytes) this.#writeAll(bytes);
     else {
       this.#gathered.set(bytes, this.#used);
@@ -77,11 +79,11 @@ export class FileSink implements ByteSink {
   async ready(): Promise<void> {}
 
   async end(): Promise<void> {
-    this.#flush();
+    this.flush();
     this.abandon();
   }
 
-  #flush(): void {
+  flush(): void {
     const bytes = this.#gathered.subarray(0, this.#used);
     this.#used = 0;
     this.#writeAll(bytes);
@@ -111,7 +113,7 @@ export class StreamSink implements ByteSink {
   write(bytes: Uint8Array): void {
     this.#gathered.push(bytes);
     this.#bytes += bytes.length;
-    if (this.#bytes > gatheredBytes) this.#flush();
+    if (this.#bytes > gatheredBytes) this.flush();
   }
 
   async ready(): Promise<void> {
@@ -120,11 +122,11 @@ export class StreamSink implements ByteSink {
   }
 
   async end(): Promise<void> {
-    this.#flush();
+    this.flush();
     await this.ready();
   }
 
-  #flush(): void {
+  flush(): void {
     if (this.#bytes > 0) this.#stream.write(Buffer.concat(this.#gathered));
     this.#gathered = [];
     this.#bytes = 0;

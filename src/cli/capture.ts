@@ -1,14 +1,13 @@
-import { once } from "node:events";
-import { createWriteStream, type WriteStream } from "node:fs";
 import type { CaptureRow } from "../admin/replies.ts";
 import { parseHex } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { packetLine } from "../packet/packet-line.ts";
 import { PcapngWriter } from "../pcap/pcapng-writer.ts";
+import { type ByteSink, FileSink, StreamSink } from "./byte-sink.ts";
 import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
-import { systemReason } from "./read-text.ts";
+import { processStreams } from "./process-streams.ts";
 import { type ExitCode, jsonText, type Terminal } from "./terminal.ts";
 
 export interface CaptureOptions extends ControlOptions {
@@ -70,18 +69,22 @@ async function take(
   terminal: Terminal,
   end: AbortController,
 ): Promise<Result<undefined, UserError>> {
-  const file = options.write === undefined ? ok(undefined) : await openFile(options.write);
-  if (!file.ok) {
+  const opened = options.write === undefined ? ok(undefined) : openSink(options.write);
+  if (!opened.ok) {
     end.abort();
-    return file;
+    return opened;
   }
+  const sink = opened.value;
   const most = Number(options.count ?? Number.POSITIVE_INFINITY);
   let packets = 0;
   let lost = 0;
   let isOn = false;
   const writer = new PcapngWriter([{ linkType: 1, name: "weir" }]);
-  await write(file.value, writer.header);
+  sink?.write(writer.header);
+  // An empty capture is one too, for who reads along.
+  sink?.flush();
   for await (const row of rows) {
+    if (sink?.error !== undefined) break;
     if ("lost" in row) {
       lost += row.lost;
       // The first line: all workers are capturing now.
@@ -90,40 +93,33 @@ async function take(
       continue;
     }
     packets++;
-    if (file.value !== undefined)
-      for (const record of recordsOf(row)) await write(file.value, writer.record(record));
-    else terminal.out(options.json === true ? jsonText(row, options) : rowText(row));
-    if (packets >= most) {
-      end.abort();
-      break;
-    }
+    if (sink !== undefined) {
+      for (const record of recordsOf(row)) sink.write(writer.record(record));
+      sink.flush();
+      await sink.ready();
+      if (sink.error !== undefined) break;
+    } else terminal.out(options.json === true ? jsonText(row, options) : rowText(row));
+    if (packets >= most) break;
   }
-  if (file.value !== undefined && file.value !== process.stdout) {
-    file.value.end();
-    await once(file.value, "close");
-  }
+  end.abort();
+  await sink?.end();
+  if (sink?.error !== undefined) return err(sink.error);
   terminal.error(`${packets} packet${packets === 1 ? "" : "s"} captured, ${lost} lost\n`);
   return ok(undefined);
 }
 
-async function openFile(
-  name: string,
-): Promise<Result<WriteStream | NodeJS.WriteStream, UserError>> {
-  if (name === "-") return ok(process.stdout);
-  const file = createWriteStream(name);
-  try {
-    await once(file, "open");
-    return ok(file);
-  } catch (error) {
-    return err(new UserError("FILE_UNWRITABLE", name, systemReason(error)));
-  }
-}
-
-async function write(
-  file: WriteStream | NodeJS.WriteStream | undefined,
-  bytes: Uint8Array,
-): Promise<void> {
-  if (file !== undefined && !file.write(bytes)) await once(file, "drain");
+function openSink(name: string): Result<ByteSink, UserError> {
+  if (name !== "-") return FileSink.open(name);
+  const { output } = processStreams();
+  if (output !== undefined) return ok(new StreamSink(output));
+  return err(
+    new UserError(
+      "USAGE_OUTPUT",
+      "-w -",
+      "standard output is a terminal, and a capture is no text",
+      "name a file, or pipe it on: | tcpdump -nr -",
+    ),
+  );
 }
 
 /** What a row is in a capture file: the packet as it came, then as filters left it, if they changed it. */

@@ -113,7 +113,7 @@ export class ReplaySummary {
       })),
       filters: end.filters.map(({ filter, verdicts, shadow }) => ({
         filter,
-        runs: runsOf(verdicts),
+        runs: runsOf({ verdicts, shadow }),
         ...verdicts,
         ...(shadow.length === 0 ? {} : { shadow }),
       })),
@@ -213,16 +213,17 @@ export class ReplaySummary {
   }
 }
 
-function runsOf(verdicts: FilterRuns["verdicts"]): number {
-  return verdictKinds.reduce((sum, kind) => sum + verdicts[kind], 0);
+function runsOf({ verdicts, shadow }: Omit<FilterRuns, "filter">): number {
+  const asked = shadow.reduce((sum, { packets }) => sum + packets, 0);
+  return verdictKinds.reduce((sum, kind) => sum + verdicts[kind], asked);
 }
 
 /** Each filter's own answers; verdicts that none gave have no column. */
 function filterTable(filters: readonly FilterRuns[]): string {
   const kinds = verdictKinds.filter((kind) => filters.some(({ verdicts }) => verdicts[kind] > 0));
-  const rows = filters.map(({ filter, verdicts }) => [
+  const rows = filters.map(({ filter, verdicts, shadow }) => [
     filter,
-    countText(runsOf(verdicts)),
+    countText(runsOf({ verdicts, shadow })),
     ...kinds.map((kind) => countText(verdicts[kind])),
   ]);
   const right = new Set(kinds.map((_, i) => i + 2)).add(1);

@@ -78,11 +78,16 @@ export class LoadedFilter {
 
   /** Runs the program on the frame in `slot` and counts its verdict. Allocates nothing. */
   judge(slot: number): Verdict {
-    const returned = --this.#untilSample === 0 ? this.#timedRun(slot) : this.#executable.run(slot);
-    const fault = this.#executable.fault;
-    const verdict = fault === undefined ? this.#verdict(slot, returned) : this.#faulted(fault);
+    const verdict = this.ask(slot);
     this.#counters.filterVerdict(this.#index, verdict.kind);
     return verdict;
+  }
+
+  /** As `judge`, without counting: a shadow's verdict is no packet's. `compare` counts it. */
+  ask(slot: number): Verdict {
+    const returned = --this.#untilSample === 0 ? this.#timedRun(slot) : this.#executable.run(slot);
+    const fault = this.#executable.fault;
+    return fault === undefined ? this.#verdict(slot, returned) : this.#faulted(fault);
   }
 
   /** Its engine runs many packets a call. */

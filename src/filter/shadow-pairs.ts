@@ -8,6 +8,11 @@ export interface ShadowPair {
   readonly packets: number;
 }
 
+/** How often filter number `filter` was asked as a shadow, over all workers. */
+export function shadowRuns(counters: readonly Counters[], filter: number): number {
+  return shadowPairs(counters, filter).reduce((sum, { packets }) => sum + packets, 0);
+}
+
 /** What filter number `filter` said as a shadow, over all workers: the pairs that have occurred. */
 export function shadowPairs(counters: readonly Counters[], filter: number): ShadowPair[] {
   return verdictKinds.flatMap((live) =>

@@ -31,7 +31,7 @@ export class ShadowStage {
     const end = words[(slot + SLOT_DATA_END) >> 2]!;
     this.#saved.set(bytes.subarray(slot, end));
     this.#network.muted = true;
-    const verdict = filter.judge(slot);
+    const verdict = filter.ask(slot);
     this.#network.muted = false;
     bytes.set(this.#saved.subarray(0, end - slot), slot);
     return verdict;

@@ -1,4 +1,5 @@
-import { createServer, type ServerResponse } from "node:http";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import { ControlClient } from "../../src/admin/client.ts";
 import { cleanUp, onCleanUp } from "../proxy/rig.ts";
@@ -6,30 +7,40 @@ import { temporaryFolder } from "../support/processes.ts";
 
 afterEach(cleanUp);
 
-test("what is under way may take longer than an answer may; a proxy that says nothing is given up", async () => {
+/** A control API that sends this much of an answer, and breaks off. */
+async function breakingOff(body: string): Promise<ControlClient> {
   const folder = temporaryFolder();
-  onCleanUp(() => folder.remove());
   const path = `${folder.path}/admin.sock`;
-  const underWay = Promise.withResolvers<ServerResponse>();
-  const server = createServer((request, response) => {
-    if (request.url !== "/long") return;
-    response.writeProcessing();
-    underWay.resolve(response);
-  });
-  await new Promise<void>((listening) => server.listen(path, listening));
-  onCleanUp(() => {
-    server.closeAllConnections();
+  const server = createServer((_request, response) => {
+    response.writeHead(200);
+    response.write(body, () => response.destroy());
+  }).listen(path);
+  await once(server, "listening");
+  onCleanUp(async () => {
     server.close();
+    folder.remove();
   });
-  const client = new ControlClient({ path }, 100);
-  const long = client.send("POST", "/long");
-  const response = await underWay.promise;
-  // Twice: the first has begun before it is known that the long one's 102 has come.
-  for (let i = 0; i < 2; i++)
-    expect(await client.get("/silent")).toMatchObject({
-      ok: false,
-      error: { code: "ADMIN_UNREACHABLE", what: "does not answer" },
-    });
-  response.end(`{ "done": true }`);
-  expect(await long).toEqual({ ok: true, value: { done: true } });
+  return new ControlClient({ path });
+}
+
+const ended = "control API: the proxy ended, or broke the connection off; see its log";
+
+for (const [name, body, rows] of [
+  ["between two lines", '{"a":1}\n', [{ a: 1 }]],
+  ["within a line", '{"a":1}\n{"b"', [{ a: 1 }]],
+] as const)
+  test(`a stream that breaks off ${name} gives what came, and says that the proxy ended`, async () => {
+    const stream = await (await breakingOff(body)).stream("/v1/events");
+    if (!stream.ok) throw stream.error;
+    const taken: unknown[] = [];
+    const read = async (): Promise<void> => {
+      for await (const row of stream.value) taken.push(row);
+    };
+    await expect(read()).rejects.toThrow(ended);
+    expect(taken).toEqual(rows);
+  });
+
+test("an answer that breaks off says that the proxy ended", async () => {
+  const answer = await (await breakingOff('{"pid"')).get("/v1/status");
+  expect(answer).toMatchObject({ ok: false, error: { code: "ADMIN_ENDED", message: ended } });
 });

@@ -36,11 +36,12 @@ filters:
   next: { object: ${object}, program: xdp_scribble, shadow: ${shadow}, engine: ${engine} }
   clone: { object: ${object}, program: tc_scribble, shadow: true, engine: ${engine} }
   live: { object: ${object}, program: xdp_live, engine: ${engine} }
+  back: { expression: "len > 9999", onMatch: drop, onMiss: pass }
 listeners:
 ${listeners}`;
 }
 
-const udp = `  - { name: udp, protocol: udp, listen: "127.0.0.1:0", upstream: app, ingress: [next, clone, live] }\n`;
+const udp = `  - { name: udp, protocol: udp, listen: "127.0.0.1:0", upstream: app, ingress: [next, clone, live], egress: [back] }\n`;
 
 async function startRig(text: string): Promise<AdminRig> {
   const rig = await startAdminRig({ config: text });
@@ -101,6 +102,15 @@ for (const engine of ["interpreter", "jit"])
         ["pass", "redirect", 1],
         ["pass", "aborted", 1],
       ],
+    });
+    // Its drops are nobody's: no packet had them.
+    const counted = await rig.client.get("/v1/counters");
+    expect(counted).toMatchObject({ ok: true });
+    const { filters } = (counted as { value: { filters: { name: string }[] } }).value;
+    expect(filters[0]).toEqual({
+      name: "next",
+      run_cnt: 6,
+      verdicts: { pass: 0, drop: 0, tx: 0, redirect: 0, aborted: 0 },
     });
     expect((await filter(rig, "clone")).pairs).toEqual([
       ["pass", "pass", 4],
@@ -189,6 +199,9 @@ test("a capture of a shadow has the packets on which it differs, and what it sai
   expect(row).not.toHaveProperty("exit");
   expect((await rows.next()).value).toMatchObject({ shadow: { filter: "next", verdict: "drop" } });
   expect((await ask(rig.socket, "GET", "/v1/capture?shadow=none")).status).toBe(404);
+  const live = await ask(rig.socket, "GET", "/v1/capture?shadow=live");
+  expect(live.status).toBe(409);
+  expect(JSON.parse(live.text).error.what).toMatch(/is live: it differs/);
 });
 
 test("a promoted shadow is live with its maps, over reloads too, until the config has it live and a shadow again", async () => {
@@ -261,6 +274,7 @@ test("what is no shadow cannot be promoted, nor one program of a filter alone", 
     ["none", {}, 404, /no such filter/],
     ["next", { instead_of: "none" }, 404, /no such filter/],
     ["next", { instead_of: "next" }, 409, /its own place/],
+    ["next", { instead_of: "back" }, 409, /is in no chain that asks next/],
     ["next", { with: 1 }, 400, /Unrecognized key/],
   ] as const) {
     const answer = await promote(rig, name, body);

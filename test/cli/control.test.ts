@@ -198,6 +198,20 @@ test("capture -w writes packets that come and verdicts as comments, and ends aft
   expect(packets[0]!.data.subarray(26, 30)).toEqual(Uint8Array.of(127, 0, 0, 66));
 });
 
+for (const file of ["/dev/full", "/nowhere/packets.pcapng"])
+  test(`capture -w ${file} ends with what is wrong with the file, exit 1`, async () => {
+    const capture = start(process.execPath, [
+      weirCommand,
+      ...["capture", "-c", "2", "-w", file, "--admin", admin],
+    ]);
+    expect((await capture.ended).code).toBe(1);
+    expect(capture.output().split("\n").filter(Boolean).at(-1)).toBe(
+      file === "/dev/full"
+        ? "weir capture: /dev/full: the disk is full"
+        : "weir capture: /nowhere/packets.pcapng: its folder does not exist",
+    );
+  });
+
 test("explain names the line that drops a packet, by what the proxy's maps hold now", async () => {
   const frame =
     "02005e00000102005e0000020800450000210000400040110000c63364077f00000112340035000d00000000000000";

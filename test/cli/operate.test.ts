@@ -268,7 +268,7 @@ listeners:
       /^filters that stay promoted, though the config says shadow: true: next$/,
       /^PID +NAME +TYPE +ENGINE +RUNS +DROPPED +MAPS +STATE$/,
       /^\d+ +tell +xdp +jit +2 +0 +5 +on$/,
-      /^\d+ +next +socket +jit +2 +2 +0 +promoted$/,
+      /^\d+ +next +socket +jit +2 +0 +0 +promoted$/,
     ].entries())
       expect(lines[i], `line ${i}`).toMatch(pattern);
   },
