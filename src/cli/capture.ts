@@ -5,6 +5,7 @@ import { UserError } from "../common/user-error.ts";
 import { packetLine } from "../packet/packet-line.ts";
 import { PcapngWriter } from "../pcap/pcapng-writer.ts";
 import { type ByteSink, FileSink, StreamSink } from "./byte-sink.ts";
+import { captureComment } from "./capture-comment.ts";
 import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { processStreams } from "./process-streams.ts";
@@ -109,7 +110,11 @@ async function take(
 }
 
 function openSink(name: string): Result<ByteSink, UserError> {
-  if (name !== "-") return FileSink.open(name);
+  if (name !== "-") {
+    const file = FileSink.open(name);
+    if (file.ok) file.value.empty();
+    return file;
+  }
   const { output } = processStreams();
   if (output !== undefined) return ok(new StreamSink(output));
   return err(
@@ -135,10 +140,10 @@ function recordsOf(row: PacketRow) {
     data: parseHex(data)!,
     comments: [comment],
   });
-  const place = `${row.listener} ${row.direction}, worker ${row.worker}${tunnelText(row)}`;
+  const tunnel = tunnelText(row);
   return [
-    record(row.entry, `weir: ${place}: ${verdictText(row)}`),
-    ...(row.exit === undefined ? [] : [record(row.exit, `weir: ${place}: as the filters left it`)]),
+    record(row.entry, captureComment(row, tunnel, verdictText(row))),
+    ...(row.exit === undefined ? [] : [record(row.exit, captureComment(row, tunnel))]),
   ];
 }
 

@@ -116,14 +116,25 @@ export function addControlCommands(
       .argument("<packet>", "hex from the Ethernet header on, or a capture file")
       .option("--packet <n>", "which packet of the capture file, from 0", "0")
       .option("-c, --config <file>", "with this config, instead of a running proxy and its maps")
-      .option("--listener <listener>", "through this listener's chain")
+      .option(
+        "--listener <listener>",
+        "through this listener's chain (default: what the capture says)",
+      )
       .option("--filter <filter>", "through this filter alone")
       .addOption(
-        new Option("--direction <direction>", "of the listener's chains")
-          .choices(directions)
-          .default("ingress"),
+        new Option(
+          "--direction <direction>",
+          "of the listener's chains (default: ingress, or what the capture says)",
+        ).choices(directions),
       )
-      .option("--brief", "the verdict and what decided it, without the instructions"),
+      .option("--brief", "the verdict and what decided it, without the instructions")
+      .addHelpText(
+        "after",
+        `
+A file that weir capture -w wrote says of each packet which listener's chain it met, and in which
+direction: that is what is explained, unless the options say otherwise. Packets are numbered from 0, as
+weir filter match numbers them: what Wireshark shows as No. 1 is --packet 0.`,
+      ),
   ).action(async (packet: string, options) => {
     const { explain } = await import("./explain.ts");
     done(await explain(packet, options, terminal));

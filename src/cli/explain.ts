@@ -4,11 +4,18 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { TraceBench, type TraceBenchOptions } from "../filter/trace-bench.ts";
+import type { Direction } from "../filter/verdict.ts";
 import { packetLine } from "../packet/packet-line.ts";
 import { readCapture } from "../pcap/read-capture.ts";
+import { type CapturedAt, parseCaptureComment } from "./capture-comment.ts";
 import { reportConfigErrors } from "./config-errors.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
-import { type ChainSubject, configSubject, liveSubject } from "./explain-subject.ts";
+import {
+  type ChainChoice,
+  type ChainSubject,
+  configSubject,
+  liveSubject,
+} from "./explain-subject.ts";
 import { printTrace } from "./prog-trace.ts";
 import { systemReason } from "./read-text.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
@@ -18,7 +25,8 @@ export interface ExplainOptions extends ControlOptions {
   readonly config?: string;
   readonly listener?: string;
   readonly filter?: string;
-  readonly direction: "ingress" | "egress";
+  /** Without it: where the capture file says that the packet was, else ingress. */
+  readonly direction?: Direction;
   /** Which packet of a capture file, from 0. */
   readonly packet: string;
   readonly brief?: boolean;
@@ -33,8 +41,16 @@ export async function explain(
   options: ExplainOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const packet = await packetOf(given, options.packet);
-  if (!packet.ok) return reportError("explain", packet.error, terminal);
+  const found = await packetOf(given, options.packet);
+  if (!found.ok) return reportError("explain", found.error, terminal);
+  const { bytes, at } = found.value;
+  const choice = {
+    listener: options.listener ?? at?.listener,
+    filter: options.filter,
+    direction: options.direction ?? at?.direction ?? "ingress",
+  };
+  const place = `${given}, packet ${options.packet}`;
+  for (const doubt of doubtsOf(at, choice)) terminal.error(`weir explain: ${place} ${doubt}\n`);
   const run = async (subject: ChainSubject): Promise<Result<undefined, UserError>> => {
     const settings: TraceBenchOptions = {
       cpus: subject.cpus,
@@ -43,29 +59,52 @@ export async function explain(
     };
     const bench = await TraceBench.create(subject.filters, settings);
     if (!bench.ok) return bench;
-    const traced = bench.value.judge(packet.value, subject.ifindex, options.direction);
+    const traced = bench.value.judge(bytes, subject.ifindex, choice.direction);
     if (!traced.ok) return traced;
-    if (options.json !== true) terminal.out(`${packetLine(packet.value)}\n\n`);
+    // What nobody chose is told.
+    const where = at === undefined ? "" : `${choice.listener} ${choice.direction} `;
+    if (options.json !== true) terminal.out(`${where}${packetLine(bytes)}\n\n`);
     printTrace(traced.value, {}, options, terminal);
     return ok(undefined);
   };
   if (options.config !== undefined) {
     const config = loadConfig(options.config, terminal.environment);
     if (!config.ok) return reportConfigErrors(config.error, terminal);
-    const subject = configSubject(config.value, options);
+    const subject = configSubject(config.value, choice);
     const done = subject.ok ? await run(subject.value) : subject;
     return done.ok ? exitCodes.done : reportError("explain", done.error, terminal);
   }
   return withControl("explain", options, terminal, async (client) => {
-    const subject = await liveSubject(client, options);
+    const subject = await liveSubject(client, choice);
     return subject.ok ? run(subject.value) : subject;
   });
 }
 
+/** What of the choice is not as it was when the packet was captured. */
+function doubtsOf(at: CapturedAt | undefined, { listener, direction }: ChainChoice): string[] {
+  if (at === undefined) return [];
+  const doubts: string[] = [];
+  if (at.isExit)
+    doubts.push(
+      "is as the filters left it: they are asked about it once more; as it came it stands before",
+    );
+  if (at.listener !== listener || at.direction !== direction)
+    doubts.push(
+      `was captured at ${at.listener} ${at.direction}, and is explained at ${listener} ${direction}`,
+    );
+  return doubts;
+}
+
+interface GivenPacket {
+  readonly bytes: Uint8Array;
+  /** Where it was captured, if Weir wrote the file. */
+  readonly at: CapturedAt | undefined;
+}
+
 /** Hex, or a packet of a capture file. */
-async function packetOf(given: string, index: string): Promise<Result<Uint8Array, UserError>> {
+async function packetOf(given: string, index: string): Promise<Result<GivenPacket, UserError>> {
   const bytes = parseHex(given);
-  if (bytes !== undefined && !existsSync(given)) return ok(bytes);
+  if (bytes !== undefined && !existsSync(given)) return ok({ bytes, at: undefined });
   if (!/^\d{1,9}$/.test(index))
     return err(
       new UserError("USAGE_PACKET", `--packet ${index}`, "expected a whole number from 0"),
@@ -74,7 +113,8 @@ async function packetOf(given: string, index: string): Promise<Result<Uint8Array
   try {
     for await (const packet of readCapture(createReadStream(given), given)) {
       if (count++ !== Number(index)) continue;
-      if (packet.linkType === 1) return ok(packet.data);
+      if (packet.linkType === 1)
+        return ok({ bytes: packet.data, at: parseCaptureComment(packet.comments) });
       return err(
         new UserError(
           "CAPTURE_LINK_TYPE",
@@ -88,5 +128,12 @@ async function packetOf(given: string, index: string): Promise<Result<Uint8Array
     if (error instanceof UserError) return err(error);
     return err(new UserError("FILE_UNREADABLE", given.slice(0, 80), systemReason(error)));
   }
-  return err(new UserError("CAPTURE_NO_PACKET", given, `has ${count} packets, no number ${index}`));
+  return err(
+    new UserError(
+      "CAPTURE_NO_PACKET",
+      given,
+      `has ${count} packets, no number ${index}`,
+      count === 0 ? undefined : `they are numbered from 0 to ${count - 1}`,
+    ),
+  );
 }

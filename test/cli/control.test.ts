@@ -198,6 +198,37 @@ test("capture -w writes packets that come and verdicts as comments, and ends aft
   expect(packets[0]!.data.subarray(26, 30)).toEqual(Uint8Array.of(127, 0, 0, 66));
 });
 
+test("explain goes through the chain that the capture says a packet met, and says where options contradict", async () => {
+  const file = place.write("both.pcapng", "x".repeat(100_000));
+  const capture = start(process.execPath, [
+    weirCommand,
+    ...["capture", "-c", "2", "-w", file, "--admin", admin],
+  ]);
+  await capture.printed(/capturing/);
+  await datagram("127.0.0.1", true);
+  expect((await capture.ended).code).toBe(0);
+  // What was there before is gone.
+  expect([...readCaptureBytes(readFileSync(file), file)].length).toBe(2);
+  const explained = (packet: string, ...more: string[]) =>
+    ask("explain", file, "--packet", packet, "--brief", ...more);
+  const ingress = await explained("0");
+  expect(ingress).toMatchObject({ code: 0, stderr: "" });
+  expect(ingress.stdout).toMatch(/^echo ingress [\s\S]*verdict: pass, by filter blocklist\n$/);
+  // Only count is asked on the way back.
+  const egress = await explained("1");
+  expect(egress).toMatchObject({ code: 0, stderr: "" });
+  expect(egress.stdout).toMatch(/^echo egress [\s\S]*verdict: pass, by filter count\n$/);
+  expect(await explained("1", "--direction", "ingress")).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/by filter blocklist\n$/),
+    stderr: `weir explain: ${file}, packet 1 was captured at echo egress, and is explained at echo ingress\n`,
+  });
+  expect(await explained("2")).toMatchObject({
+    code: 1,
+    stderr: `weir explain: ${file}: has 2 packets, no number 2; they are numbered from 0 to 1\n`,
+  });
+});
+
 for (const file of ["/dev/full", "/nowhere/packets.pcapng"])
   test(`capture -w ${file} ends with what is wrong with the file, exit 1`, async () => {
     const capture = start(process.execPath, [
