@@ -18,6 +18,30 @@ export function checkReferences(config: ReadableConfig, problems: ProblemList): 
   checkUpstreams(config, problems);
   checkPorts(config, problems);
   checkListeners(config, problems);
+  checkHealthChecks(config, problems);
+}
+
+/**
+ * A server that wants a PROXY header of every connection takes a check without one for malformed, and
+ * would be down for ever. Its port for checks may be another, which nobody knows anything of.
+ */
+function checkHealthChecks({ listeners, upstreams }: ReadableConfig, problems: ProblemList): void {
+  for (const [name, { healthCheck }] of upstreams) {
+    if (healthCheck === undefined || healthCheck.port !== undefined) continue;
+    if (healthCheck.proxyProtocol !== undefined) continue;
+    const sending = listeners.findIndex(
+      ({ upstream, proxyProtocol }) =>
+        upstream === name && proxyProtocol !== undefined && proxyProtocol.send !== "off",
+    );
+    if (sending < 0) continue;
+    const { send } = listeners[sending]!.proxyProtocol!;
+    problems.key(
+      "CONFIG_CONFLICT",
+      ["upstreams", name, "healthCheck"],
+      `the listener at ${problems.line(["listeners", sending])} sends PROXY headers there, and checks would not`,
+      `add proxyProtocol: ${send}, or off where the server takes connections without a header`,
+    );
+  }
 }
 
 function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): void {
@@ -42,6 +66,13 @@ function checkUpstreams({ upstreams }: ReadableConfig, problems: ProblemList): v
       problems.value(
         "CONFIG_CONFLICT",
         [...path, "healthCheck", "path"],
+        "has no effect on a check of type tcp",
+        "remove it, or write type: http",
+      );
+    if (healthCheck?.type === "tcp" && healthCheck.host !== undefined)
+      problems.value(
+        "CONFIG_CONFLICT",
+        [...path, "healthCheck", "host"],
         "has no effect on a check of type tcp",
         "remove it, or write type: http",
       );

@@ -118,6 +118,8 @@ function resolvedUpstream({
       intervalMs: healthCheck.interval,
       timeoutMs: healthCheck.timeout,
       path: healthCheck.path,
+      host: healthCheck.host,
+      proxyProtocol: healthCheck.proxyProtocol,
       port: healthCheck.port,
       healthyAfter: healthCheck.healthyAfter,
       unhealthyAfter: healthCheck.unhealthyAfter,

@@ -2,7 +2,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { Address, UpstreamPlan } from "../proxy/plan.ts";
+import type { Address, UpstreamAddress, UpstreamPlan } from "../proxy/plan.ts";
 import type { Config, UpstreamConfig } from "./config.ts";
 import type { HostPort } from "./scalars.ts";
 
@@ -60,7 +60,7 @@ export async function resolveUpstreams(
 
 /** What looking an upstream's names up again gave. */
 export type Resolved =
-  | { readonly ok: true; readonly addresses: readonly Address[] }
+  | { readonly ok: true; readonly addresses: readonly UpstreamAddress[] }
   | { readonly ok: false; readonly host: string; readonly code: string };
 
 /** Looks an upstream's names up again. One that fails is enough to leave all as it was. */
@@ -80,12 +80,13 @@ export function hasNames({ addresses }: Pick<UpstreamConfig, "addresses">): bool
 async function resolveAll(
   written: readonly HostPort[],
   resolve: Resolve,
-): Promise<{ addresses: Address[]; failed: { host: string; code: string }[] }> {
-  const addresses = new Map<string, Address>();
+): Promise<{ addresses: UpstreamAddress[]; failed: { host: string; code: string }[] }> {
+  const addresses = new Map<string, UpstreamAddress>();
   const failed: { host: string; code: string }[] = [];
   for (const { host, port } of written) {
     let hosts: readonly string[] = [host];
-    if (isIP(host) === 0)
+    const named = isIP(host) === 0;
+    if (named)
       try {
         hosts = await addressesOf(host, resolve);
         if (hosts.length === 0) failed.push({ host, code: "ENODATA" });
@@ -94,14 +95,17 @@ async function resolveAll(
         failed.push({ host, code: (error as NodeJS.ErrnoException).code ?? String(error) });
       }
     // A name may have an address that is written too.
-    for (const one of hosts) addresses.set(`${one} ${port}`, { host: one, port });
+    for (const one of hosts) {
+      const address = { host: one, port };
+      addresses.set(`${one} ${port}`, named ? { ...address, name: host } : address);
+    }
   }
   return { addresses: [...addresses.values()], failed };
 }
 
 function upstreamPlan(
   { name, balance, ejection, healthCheck, connectTimeoutMs }: UpstreamConfig,
-  addresses: readonly Address[],
+  addresses: readonly UpstreamAddress[],
 ): UpstreamPlan {
   return { name, addresses, balance, ejection, healthCheck, connectTimeoutMs };
 }

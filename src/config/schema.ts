@@ -58,6 +58,20 @@ const healthCheck = block({
     .default("/")
     .meta({ examples: ["/healthz"] })
     .describe("http only: what is asked for."),
+  host: z
+    .string()
+    .regex(/^[!-~]+$/, { error: () => "a Host header has no spaces" })
+    .max(255)
+    .optional()
+    .meta({ examples: ["app.example"] })
+    .describe(
+      "http only: the Host header. Without it: the address as it is written, with its port.",
+    ),
+  proxyProtocol: choice(["off", "v1", "v2"])
+    .optional()
+    .describe(
+      "The PROXY protocol header that a check begins with, as the proxy's own connection (v1 UNKNOWN, v2 LOCAL). Needed, if only as off, where a listener sends one to these addresses. Without it: none.",
+    ),
   port: wholeNumber(1, 65_535)
     .optional()
     .describe("Where to check. Without it: the address's own port."),

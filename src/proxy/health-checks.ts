@@ -1,8 +1,10 @@
-import { connect } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { request } from "../common/http.ts";
 import type { Checked, Counters } from "../filter/counters.ts";
-import type { Address, HealthCheckPlan, UpstreamPlan } from "./plan.ts";
+import { formatEndpoint } from "./endpoint.ts";
+import type { Address, HealthCheckPlan, UpstreamAddress, UpstreamPlan } from "./plan.ts";
+import { writeOwnHeader } from "./proxy-protocol.ts";
 
 /** An address that health checks found up after it was down, or down. */
 export interface HealthChange {
@@ -48,14 +50,15 @@ export class HealthChecks {
         }
         const key = `${name} ${address.host} ${address.port}`;
         const before = this.#running.get(key);
-        if (before?.isAs(healthCheck)) {
+        const check = { ...healthCheck, host: healthCheck.host ?? hostOf(address, healthCheck) };
+        if (before?.isAs(check)) {
           before.tell(cell);
           running.set(key, before);
           this.#running.delete(key);
         } else
           running.set(
             key,
-            new AddressCheck(address, healthCheck, cell, (up, detail) =>
+            new AddressCheck(address, check, cell, (up, detail) =>
               this.#onChange({ upstream: name, address, up, detail }),
             ),
           );
@@ -157,33 +160,51 @@ class AddressCheck {
   }
 }
 
+/** The Host header that a client of the address would send. RFC 9110 section 7.2. */
+function hostOf({ host, port, name }: UpstreamAddress, check: HealthCheckPlan): string {
+  const asked = check.port ?? port;
+  if (name !== undefined) return asked === 80 ? name : `${name}:${asked}`;
+  if (asked !== 80) return formatEndpoint(host, asked);
+  return isIP(host) === 6 ? `[${host}]` : host;
+}
+
+/** A connection to be checked, after its PROXY header where it is to have one. */
+function connectTo({ host, port }: Address, { proxyProtocol = "off" }: HealthCheckPlan): Socket {
+  const socket = connect({ host, port });
+  // Sent first, whatever is written to it.
+  if (proxyProtocol !== "off") socket.write(writeOwnHeader(proxyProtocol === "v1" ? 1 : 2));
+  return socket;
+}
+
 /** Whether a connection is taken within the time. */
-function checkTcp({ host, port }: Address, { timeoutMs }: HealthCheckPlan): Promise<CheckResult> {
+function checkTcp(address: Address, plan: HealthCheckPlan): Promise<CheckResult> {
+  const { timeoutMs } = plan;
   return new Promise((resolve) => {
-    const socket = connect({ host, port });
+    const socket = connectTo(address, plan);
     const done = (up: boolean, detail: string): void => {
       clearTimeout(timer);
       socket.destroy();
       resolve({ up, detail });
     };
     const timer = setTimeout(() => done(false, `no connection within ${timeoutMs} ms`), timeoutMs);
-    socket.once("connect", () => done(true, "connected"));
+    // To be closed before the header has gone would be a reset, which servers log as a failure.
+    socket.once("connect", () => socket.end(() => done(true, "connected")));
     socket.on("error", (error: NodeJS.ErrnoException) => done(false, error.code ?? error.message));
   });
 }
 
 /** Whether GET is answered with a status from 200 to 399 within the time; the body is not read. */
-function checkHttp(
-  { host, port }: Address,
-  { path, timeoutMs }: HealthCheckPlan,
-): Promise<CheckResult> {
+function checkHttp(address: Address, plan: HealthCheckPlan): Promise<CheckResult> {
+  const { path, timeoutMs, host } = plan;
   return new Promise((resolve) => {
     const asked = request({
-      host,
-      port,
       path,
-      agent: false,
-      headers: { "user-agent": "weir-health-check", connection: "close" },
+      createConnection: () => connectTo(address, plan),
+      headers: {
+        host,
+        "user-agent": "weir-health-check",
+        connection: "close",
+      },
     });
     const done = (up: boolean, detail: string): void => {
       clearTimeout(timer);

@@ -66,9 +66,14 @@ export interface Address {
   readonly port: number;
 }
 
+export interface UpstreamAddress extends Address {
+  /** The host name that it was looked up for. Absent: the config has the address itself. */
+  readonly name?: string;
+}
+
 export interface UpstreamPlan {
   readonly name: string;
-  readonly addresses: readonly Address[];
+  readonly addresses: readonly UpstreamAddress[];
   /** How sessions and connections are spread over the addresses. Default: `round_robin`. */
   readonly balance?: "round_robin" | "client_hash";
   /** When an address that fails is left out for a while. Absent: never. */
@@ -91,6 +96,10 @@ export interface HealthCheckPlan {
   readonly timeoutMs: number;
   /** What an HTTP check asks for. */
   readonly path: string;
+  /** The Host header of an HTTP check. Absent: the address's name, else the address, and the port. */
+  readonly host?: string | undefined;
+  /** The PROXY protocol header that a check begins with: the proxy's own connection. Absent: none. */
+  readonly proxyProtocol?: "off" | "v1" | "v2" | undefined;
   /** Undefined: the address's own. */
   readonly port: number | undefined;
   /** Results in a row that change what is thought of an address. */

@@ -199,6 +199,15 @@ export function writeProxyHeader(version: 1 | 2, { source, destination }: Proxie
   return header;
 }
 
+/** The header of a connection that is the proxy's own: UNKNOWN (section 2.1), LOCAL (section 2.2). */
+export function writeOwnHeader(version: 1 | 2): Uint8Array {
+  if (version === 1) return Buffer.from("PROXY UNKNOWN\r\n", "latin1");
+  const header = new Uint8Array(fixedBytes);
+  header.set(signature);
+  header[12] = command.local;
+  return header;
+}
+
 function addressOf({ address }: Endpoint): Uint8Array {
   const parsed = parseAddress(address.replace(/%.*$/, ""));
   if (parsed === undefined) throw new RangeError(`${address} is no IP address`);

@@ -55,6 +55,23 @@ ports: { 7: app }
 `,
     },
     {
+      title: "checks of a server that gets PROXY headers say whether they send one",
+      text: `version: 1
+upstreams:
+  app: { addresses: ["127.0.0.1:5353"], healthCheck: { host: a.test } }
+  told: { addresses: ["127.0.0.1:5354"], healthCheck: { proxyProtocol: off } }
+  other: { addresses: ["127.0.0.1:5355"], healthCheck: { port: 80 } }
+listeners:
+  - { name: a, protocol: tcp, listen: "127.0.0.1:1", upstream: app, proxyProtocol: { send: v1 } }
+  - { name: b, protocol: tcp, listen: "127.0.0.1:2", upstream: told, proxyProtocol: { send: v2 } }
+  - { name: c, protocol: tcp, listen: "127.0.0.1:3", upstream: other, proxyProtocol: { send: v2 } }
+`,
+      problems: `
+3:41: upstreams.app.healthCheck: the listener at line 7 sends PROXY headers there, and checks would not; add proxyProtocol: v1, or off where the server takes connections without a header
+3:62: upstreams.app.healthCheck.host: has no effect on a check of type tcp; remove it, or write type: http
+`,
+    },
+    {
       title: "PROXY headers are of TCP, and believed of somebody",
       text: `version: 1
 upstreams: { app: { addresses: ["127.0.0.1:5353"] } }

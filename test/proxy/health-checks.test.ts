@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { type Checked, Counters, counterBytes } from "../../src/filter/counters.ts";
 import { type HealthChange, HealthChecks } from "../../src/proxy/health-checks.ts";
 import type { HealthCheckPlan, UpstreamPlan } from "../../src/proxy/plan.ts";
+import { readProxyHeader } from "../../src/proxy/proxy-protocol.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { placesFrom } from "../support/counter-places.ts";
 import { cleanUp, onCleanUp, tcpEcho, tcpUpstream, until, value } from "./rig.ts";
@@ -133,6 +134,58 @@ test("another port than the address's own is asked where the check names one", a
   await until(() => counters[0]!.readChecked(0) === "up");
   expect(server.asked.length).toBeGreaterThan(0);
 });
+
+for (const version of ["v1", "v2"] as const)
+  for (const type of ["tcp", "http"] as const)
+    test(`a ${type} check sends the ${version} header of a connection of its own where it is to`, async () => {
+      const received: Buffer[] = [];
+      const upstreamServer = await tcpUpstream((socket) => {
+        socket.on("data", (chunk) => {
+          received.push(Buffer.from(chunk));
+          if (type === "http") socket.end("HTTP/1.1 204 No Content\r\n\r\n");
+        });
+      });
+      const { checks, counters } = stage();
+      checks.follow(
+        [upstream(upstreamServer.port, { type, proxyProtocol: version, host: "app.test" })],
+        counters,
+      );
+      await until(() => counters[0]!.readChecked(0) === "up" && received.length > 0);
+      checks.stop();
+      const header = readProxyHeader(Buffer.concat(received));
+      expect(header).toMatchObject({ kind: "present", flow: undefined });
+      if (header.kind !== "present") return;
+      expect(header.bytes).toBe(version === "v1" ? "PROXY UNKNOWN\r\n".length : 16);
+      const rest = Buffer.concat(received).subarray(header.bytes).toString("latin1");
+      expect(rest.split("\r\n")[0]).toBe(type === "tcp" ? "" : "GET /healthz HTTP/1.1");
+    });
+
+for (const { title, address, check, host } of [
+  { title: "its address", address: {}, check: {}, host: /^127\.0\.0\.1:\d+$/ },
+  {
+    title: "the name it was looked up for",
+    address: { name: "a.test" },
+    check: {},
+    host: /^a\.test:\d+$/,
+  },
+  {
+    title: "what the check says",
+    address: { name: "a.test" },
+    check: { host: "b.test" },
+    host: /^b\.test$/,
+  },
+])
+  test(`the Host of an HTTP check is ${title}`, async () => {
+    const hosts: (string | undefined)[] = [];
+    const server = await answering(200);
+    server.prependListener("request", ({ headers }) => hosts.push(headers.host));
+    const { checks, counters } = stage();
+    const checked = upstream(portOf(server), check);
+    const addresses = checked.addresses.map((one) => ({ ...one, ...address }));
+    checks.follow([{ ...checked, addresses }], counters);
+    await until(() => hosts.length > 0);
+    expect(hosts[0]).toMatch(host);
+  });
 
 test("a check that a reload leaves as it is goes on: one under way counts", async () => {
   const { checks, counters, changes } = stage();
