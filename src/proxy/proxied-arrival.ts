@@ -9,9 +9,9 @@ export interface ArrivalEvents {
    * a flow its real addresses hold.
    */
   readonly onReady: (arrival: ProxiedArrival, flow: ProxiedFlow | undefined) => void;
-  /** Its header is wrong, or missing where one is required. */
+  /** Its header is wrong, or missing where one is required; the client may be gone. */
   readonly onRefused: (arrival: ProxiedArrival) => void;
-  /** The client is gone. */
+  /** The client is gone, and had said nothing where it need not. */
   readonly onGone: (arrival: ProxiedArrival) => void;
 }
 
@@ -23,7 +23,11 @@ export class ProxiedArrival {
   readonly #events: ArrivalEvents;
   #read: Buffer = Buffer.alloc(0);
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
-  readonly #onGone = (): void => this.#events.onGone(this);
+  readonly #onGone = (): void => {
+    // A probe of the port, where nothing had to be said.
+    if (this.#required || this.#read.length > 0) this.#events.onRefused(this);
+    else this.#events.onGone(this);
+  };
 
   constructor(client: Socket, required: boolean, events: ArrivalEvents) {
     this.client = client;

@@ -208,7 +208,7 @@ export class TcpListener implements Listener {
             this.#begin(client, flow?.source ?? from, flow?.destination ?? to);
           },
           onRefused: (arrival) => this.#refuse(arrival),
-          onGone: (arrival) => this.#refuse(arrival),
+          onGone: (arrival) => this.#dismiss(arrival),
         }),
       );
     else if (accept === "optional") this.#begin(client, from, to);

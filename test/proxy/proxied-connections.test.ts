@@ -96,6 +96,22 @@ test("a header of a client that is not trusted is data where headers are optiona
   expect(rig.seen[0]).toMatch(/^127\.0\.0\.1:/);
 });
 
+for (const { accept, errors } of [
+  { accept: "optional", errors: 0 },
+  { accept: "required", errors: 1 },
+] as const)
+  test(`a trusted client that says nothing and goes is ${errors} errors where a header is ${accept}`, async () => {
+    const rig = await proxied({ accept });
+    const client = new TcpClient(rig.address);
+    client.socket.end();
+    await client.over;
+    // Connections are taken in the order they come: whatever the first was, it is counted.
+    const next = new TcpClient(rig.address);
+    next.write("PROXY nonsense\r\n");
+    await next.over;
+    expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(errors + 1);
+  });
+
 test("a trusted client may leave an optional header out", async () => {
   const rig = await proxied({ accept: "optional" });
   const client = new TcpClient(rig.address);
