@@ -36,6 +36,7 @@ const statuses: Readonly<Record<string, number>> = {
   PIN_UNWRITABLE: 500,
   FILTER_NOT_SHADOW: 409,
   FILTER_NOT_BESIDE: 409,
+  STREAM_LIMIT: 429,
   CAPTURE_LIMIT: 429,
   EVENT_LIMIT: 429,
   MAP_GONE: 410,

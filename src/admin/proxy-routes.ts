@@ -134,8 +134,8 @@ export const proxyRoutes: readonly AnyRoute[] = [
     isLong: true,
     handle: async ({ control }) => {
       const done = await control.reload();
-      const where = String(control.inventory().parts.settings.file);
-      return done.ok ? ok(reloadSummary(done.value)) : err(reloadRefused(where, done.error));
+      // Each error names its file.
+      return done.ok ? ok(reloadSummary(done.value)) : err(reloadRefused("config", done.error));
     },
   }),
 ];

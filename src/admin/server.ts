@@ -29,6 +29,8 @@ export interface AdminServerInput {
 /** Bounds on what a client may cost. */
 export interface AdminLimits {
   readonly maxConnections: number;
+  /** Streams at a time: fewer than connections, so that slow readers leave some to whoever acts. */
+  readonly maxStreams: number;
   readonly maxBodyBytes: number;
   /** From the first byte of a request to its last. */
   readonly requestTimeoutMs: number;
@@ -40,6 +42,7 @@ export interface AdminLimits {
 
 export const defaultAdminLimits: AdminLimits = {
   maxConnections: 64,
+  maxStreams: 32,
   maxBodyBytes: 2 ** 20,
   requestTimeoutMs: 10_000,
   stallTimeoutMs: 30_000,
@@ -59,6 +62,7 @@ export async function startAdminServer(
   input: AdminServerInput,
 ): Promise<Result<AdminServer, UserError>> {
   const limits = input.limits ?? defaultAdminLimits;
+  const streams = { open: 0 };
   const server = createServer(
     {
       maxHeaderSize: maxHeaderBytes,
@@ -67,7 +71,7 @@ export async function startAdminServer(
       connectionsCheckingInterval: Math.ceil(limits.requestTimeoutMs / 2),
     },
     (request, response) => {
-      void answer(input, limits, request, response).catch((error: unknown) => {
+      void answer(input, limits, streams, request, response).catch((error: unknown) => {
         input.onError(error);
         response.destroy();
       });
@@ -117,6 +121,7 @@ async function listenOnPort(
 async function answer(
   input: AdminServerInput,
   limits: AdminLimits,
+  streams: { open: number },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -189,10 +194,24 @@ async function answer(
       const reply = await route.handle(given);
       if (reply.ok) sendJson(response, 200, reply.value, limits);
       else refuse(reply.error);
-    } else {
-      const rows = await route.handle({ ...given, body: undefined });
-      if (rows.ok) await sendRows(response, rows.value, gone.signal, limits);
-      else refuse(rows.error);
+    } else if (streams.open >= limits.maxStreams)
+      refuse(
+        new UserError(
+          "STREAM_LIMIT",
+          route.path,
+          `${limits.maxStreams} streams are under way`,
+          "end one, or try again",
+        ),
+      );
+    else {
+      streams.open++;
+      try {
+        const rows = await route.handle({ ...given, body: undefined });
+        if (rows.ok) await sendRows(response, rows.value, gone.signal, limits);
+        else refuse(rows.error);
+      } finally {
+        streams.open--;
+      }
     }
   } catch (error) {
     if (error instanceof UserError && !response.headersSent) return refuse(error);

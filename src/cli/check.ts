@@ -6,6 +6,7 @@ import { reportConfigErrors } from "./config-errors.ts";
 import { hostPort } from "./host-port.ts";
 import { metricSources } from "./metric-sources.ts";
 import { type ExitCode, exitCodes, type Terminal, table } from "./terminal.ts";
+import { readToken } from "./token-file.ts";
 import { version } from "./version.ts";
 
 export interface CheckOptions {
@@ -20,6 +21,9 @@ export interface CheckOptions {
 export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   const config = loadConfig(options.config, terminal.environment);
   if (!config.ok) return reportConfigErrors(config.error, terminal);
+  const { listen, tokenFile } = config.value.admin;
+  const token = listen === "off" || tokenFile === undefined ? undefined : readToken(tokenFile);
+  if (token?.ok === false) return reportConfigErrors([token.error], terminal);
   // Nothing is sent: any address stands for the built-in echo's.
   const echo = { host: "127.0.0.1", port: 7 };
   const prepared = await preparePlan(config.value, { echo });

@@ -346,6 +346,27 @@ test("a reader that takes nothing is cut off", async () => {
   await other.stop();
 });
 
+test("streams are fewer than connections: whoever acts is answered beside readers that stay", async () => {
+  const other = await startAdminRig({
+    limits: { ...defaultAdminLimits, maxStreams: 2, maxConnections: 3 },
+  });
+  const stays = new AbortController();
+  for (let i = 0; i < 2; i++) {
+    const reader = await other.client.stream("/v1/events", stays.signal);
+    if (!reader.ok) throw reader.error;
+  }
+  const third = await ask(other.socket, "GET", "/v1/maps/blocked/entries");
+  expect(third.status).toBe(429);
+  expect(JSON.parse(third.text).error.code).toBe("STREAM_LIMIT");
+  expect((await ask(other.socket, "GET", "/v1/status")).status).toBe(200);
+  stays.abort();
+  await eventually(async () => {
+    const { status } = await ask(other.socket, "GET", "/v1/maps/blocked/entries");
+    return status === 200 ? status : undefined;
+  }, "a place is free");
+  await other.stop();
+});
+
 describe("with a token", () => {
   let guarded: AdminRig;
   const token = "0123456789abcdef0123456789abcdef";

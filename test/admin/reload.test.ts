@@ -85,6 +85,8 @@ test("a reload through the API tells what it did, and one that is refused says a
   expect(error.code).toBe("RELOAD_REFUSED");
   expect(error.what).toMatch(/absent\.o/);
   expect(error.what).toMatch(/upstream/);
+  // Each error names the file: nothing before it does.
+  expect(error.where).toBe("config");
   expect(await names()).toEqual(["game", "dns"]);
 });
 

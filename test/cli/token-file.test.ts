@@ -1,5 +1,6 @@
 import { renameSync, rmSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
+import { check } from "../../src/cli/check.ts";
 import { TokenFile } from "../../src/cli/token-file.ts";
 import { cleanUp, onCleanUp, value } from "../proxy/rig.ts";
 import { temporaryFolder } from "../support/processes.ts";
@@ -45,6 +46,33 @@ for (const { what, change } of [
     folder.write("token", other);
     expect(token.current()).toBe(other);
   });
+
+test("weir check refuses the token file that weir run would", async () => {
+  const folder = temporaryFolder();
+  onCleanUp(() => folder.remove());
+  const token = folder.write("token", "secret");
+  const config = folder.write(
+    "weir.yaml",
+    `version: 1
+admin: { listen: "127.0.0.1:0", tokenFile: ${token} }
+upstreams: { app: { echo: true } }
+listeners:
+  - { name: udp, protocol: udp, listen: "127.0.0.1:0", upstream: app }
+`,
+  );
+  const told: string[] = [];
+  const terminal = {
+    out: (text: string) => void told.push(text),
+    error: (text: string) => void told.push(text),
+    interactive: false,
+    environment: {},
+    input: () => process.stdin,
+  };
+  expect(await check({ config }, terminal)).toBe(2);
+  expect(told.join("")).toContain(`token file ${token}: holds no token of 16 characters or more`);
+  folder.write("token", one);
+  expect(await check({ config }, terminal)).toBe(0);
+});
 
 test("a file without a token is refused", () => {
   expect(stage("").opened).toMatchObject({ ok: false, error: { code: "ADMIN_TOKEN" } });
