@@ -74,12 +74,19 @@ then every worker swaps between two packets.
   that the process may open, no open session ends for it: it holds for new ones, each of which ends the
   one that was used longest ago. \`weir reload\` warns of what is done differently than the config says.
 - Maps keep their contents where filter, map name, type, key size, value size and flags are the same;
-  a larger \`max_entries\` takes them over (what programs write while they are copied may be lost).
-  Else the config is refused, unless the filter says \`onSchemaChange: reset\`. \`.rodata\`, \`.data\`,
-  \`.bss\` and prog_arrays start fresh.
+  a map with a larger \`max_entries\` takes them over, and so does one with a smaller, if they fit (what
+  programs write while they are copied may be lost). Else the config is refused, unless the filter says
+  \`onSchemaChange: reset\`. \`.rodata\`, \`.data\`, \`.bss\` and prog_arrays start fresh.
 - Entries and entry files: what is gone from the config is deleted (in arrays: zeroed), what is new or
   changed there is written. An entry that the config has as before keeps what a program made of it;
   entries made at run time stay.
+- Those are the maps' one exception to the swap: where a map has room for old and new entries together,
+  new ones are written just before it, one after another, and old ones deleted just after it. Every
+  look-up meanwhile finds what the one config has or the other, in tries too (longer prefixes come
+  first and go last), so that a packet whose rule is in both is judged by it. Nothing that programs
+  count is lost. Where a map has less room, the next plan gets a copy of it with the new entries: the
+  exact swap, for which both need room in \`memory\`, and for which what programs write while it is made
+  may be lost.
 - A tunnel keeps its counts and the sessions behind peers that stay. Its \`mode\` and \`healthCheck\`,
   and peers of an address family that a bridge had none of, need a restart or another port.
 - Counters go on by name; a filter that was disabled stays so, one that was promoted too. Captures go on. \`workers\`, \`memory\`

@@ -82,12 +82,12 @@ function tracedConfig(filter: FilterConfig, name: string, program: string): Trac
     contents: contents.map((entries, map) =>
       holdsMaps(object.maps[map]!.type)
         ? []
-        : entries.map(({ key, value }) => ({ key, values: [value] })),
+        : Array.from(entries, ({ key, value }) => ({ key, values: [value] })),
     ),
     slots,
     nested: contents.flatMap((entries, map) =>
       holdsMaps(object.maps[map]!.type)
-        ? entries.map(({ key, value }): NestedMap => ({ map, key, inner: u32le(value, 0) }))
+        ? Array.from(entries, ({ key, value }): NestedMap => ({ map, key, inner: u32le(value, 0) }))
         : [],
     ),
   };

@@ -11,6 +11,7 @@ import type {
   HealthCheckPlan,
   ProxyProtocolPlan,
 } from "../proxy/plan.ts";
+import type { EntryTable } from "./entry-table.ts";
 import type { FilterSwaps } from "./filter-swaps.ts";
 import type { AddressRange, AdminListen, HostPort } from "./scalars.ts";
 
@@ -126,7 +127,7 @@ export interface FilterConfig {
   /** Programs that tail calls of these lead to, and how: the slots of the object's prog_arrays. */
   readonly tailCalls: TailCalls;
   /** By index into `object.maps`; none for prog_arrays, which `tailCalls` fills. */
-  readonly contents: readonly (readonly EntryBytes[])[];
+  readonly contents: readonly EntryTable[];
   /** By index into `object.maps`: its contents are kept across restarts. */
   readonly pinned: ReadonlySet<number>;
   readonly metrics: MapMetricsSpec;
@@ -138,11 +139,4 @@ export interface FilterConfig {
   readonly shadow: boolean;
   /** What a reload does where a map's schema is another than before. */
   readonly onSchemaChange: "refuse" | "reset";
-}
-
-/** A map entry of the config or of an entry file, and where it stands. */
-export interface EntryBytes {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
-  readonly where: string;
 }

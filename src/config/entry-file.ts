@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { err, ok, type Result } from "../common/result.ts";
 import { ConfigProblem, type Position } from "./config-problem.ts";
 import { readBounded } from "./read-file.ts";
@@ -19,54 +20,68 @@ export interface FileEntry {
  * Reads map entries: a line each, `key,value`, where `#` begins a comment. A key or value that is a
  * list or a block is written as in YAML: `{ address: 192.0.2.1, port: 53 },1`.
  *
- * The outer error says why the file cannot be read; problems in lines do not keep others from being
- * read.
+ * The error says why the file cannot be read. Else its lines are read as they are taken, one at a
+ * time; a problem in one does not keep others from being read.
  */
-export function readEntryFile(
-  file: string,
-): Result<{ entries: FileEntry[]; problems: ConfigProblem[] }, Wrong> {
+export function readEntryFile(file: string): Result<Iterable<FileEntry | ConfigProblem>, Wrong> {
   const bytes = readBounded(file, maxFileBytes);
   if (!bytes.ok) return bytes;
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.value);
-  } catch {
-    return err({ what: `${file} is not text in UTF-8`, fix: "convert it" });
+  const { buffer, byteOffset, length } = bytes.value;
+  const text = Buffer.from(buffer, byteOffset, length);
+  if (!isUtf8(text)) return err({ what: `${file} is not text in UTF-8`, fix: "convert it" });
+  return ok(linesOf(text, file));
+}
+
+const byteOrderMark = Buffer.from("\u{feff}");
+
+function* linesOf(text: Buffer, file: string): Generator<FileEntry | ConfigProblem> {
+  const hasMark = text.subarray(0, byteOrderMark.length).equals(byteOrderMark);
+  let number = 1;
+  for (let at = hasMark ? byteOrderMark.length : 0; at < text.length; number++) {
+    const found = text.indexOf(newline, at);
+    const end = found < 0 ? text.length : found;
+    // A character has at most three bytes for each of its UTF-16 units.
+    const isLong = end - at > 3 * maxLineLength;
+    const line = isLong ? undefined : text.toString("utf8", at, end);
+    at = end + 1;
+    const read =
+      line === undefined || line.length > maxLineLength
+        ? problem(
+            file,
+            { line: number, column: maxLineLength + 1 },
+            `the line is longer than ${maxLineLength} characters`,
+            "write one key,value a line",
+          )
+        : readLine(line, number, file);
+    if (read !== undefined) yield read;
   }
-  const entries: FileEntry[] = [];
-  const problems: ConfigProblem[] = [];
-  for (const [i, raw] of text.split("\n").entries()) {
-    if (raw.length > maxLineLength) {
-      problems.push(
-        new ConfigProblem(
-          "CONFIG_ENTRY",
-          file,
-          { line: i + 1, column: maxLineLength + 1 },
-          `the line is longer than ${maxLineLength} characters`,
-          "write one key,value a line",
-        ),
-      );
-      continue;
-    }
-    const line = withoutComment(raw);
-    if (line.trim() === "") continue;
-    const at = { line: i + 1, column: line.length - line.trimStart().length + 1 };
-    const fields = /[[{"']/.test(line) ? yamlFields(line, file) : line.split(",").map(plainField);
-    if (fields?.length === 2) entries.push({ key: fields[0], value: fields[1], at });
-    else
-      problems.push(
-        new ConfigProblem(
-          "CONFIG_ENTRY",
-          file,
-          at,
-          fields === undefined
-            ? `${JSON.stringify(line.trim())} is not a key and a value`
-            : `expected a key and a value, found ${fields.length} field${fields.length === 1 ? "" : "s"}`,
-          "write key,value",
-        ),
-      );
-  }
-  return ok({ entries, problems });
+}
+
+const newline = 10;
+
+/** Undefined: there is nothing on it. */
+function readLine(
+  raw: string,
+  number: number,
+  file: string,
+): FileEntry | ConfigProblem | undefined {
+  const line = withoutComment(raw);
+  if (line.trim() === "") return undefined;
+  const at = { line: number, column: line.length - line.trimStart().length + 1 };
+  const fields = /[[{"']/.test(line) ? yamlFields(line, file) : line.split(",").map(plainField);
+  if (fields?.length === 2) return { key: fields[0], value: fields[1], at };
+  return problem(
+    file,
+    at,
+    fields === undefined
+      ? `${JSON.stringify(line.trim())} is not a key and a value`
+      : `expected a key and a value, found ${fields.length} field${fields.length === 1 ? "" : "s"}`,
+    "write key,value",
+  );
+}
+
+function problem(file: string, at: Position, what: string, fix: string): ConfigProblem {
+  return new ConfigProblem("CONFIG_ENTRY", file, at, what, fix);
 }
 
 /** `#` begins a comment at the start of a line or after white space, as in YAML. */

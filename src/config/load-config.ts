@@ -1,5 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
+import { atOnce, type Steps } from "../common/steps.ts";
 import { checkAddresses, workerCount } from "./check-addresses.ts";
 import { checkMetricNames } from "./check-metrics.ts";
 import { checkReferences, splitChainItem } from "./check-references.ts";
@@ -42,8 +43,16 @@ const defaultIdleTimeoutMs = {
 export function loadConfig(
   file: string,
   environment: Environment = {},
-  running: RunningFilters = {},
 ): Result<Config, readonly ConfigProblem[]> {
+  return atOnce(loadSteps(file, environment));
+}
+
+/** `loadConfig` in pieces, for a proxy that runs. */
+export function* loadSteps(
+  file: string,
+  environment: Environment = {},
+  running: RunningFilters = {},
+): Steps<Result<Config, readonly ConfigProblem[]>> {
   const start = { line: 1, column: 1 };
   const bytes = readBounded(file, maxConfigBytes);
   if (!bytes.ok) {
@@ -58,7 +67,7 @@ export function loadConfig(
       new ConfigProblem("CONFIG_FILE", file, start, "not text in UTF-8", "convert the file"),
     ]);
   }
-  return parseConfig(text, file, environment, running);
+  return yield* parseSteps(text, file, environment, running);
 }
 
 /** What of a running proxy's filters a config is read with. */
@@ -74,8 +83,17 @@ export function parseConfig(
   text: string,
   file: string,
   environment: Environment = {},
-  { swaps = new Map(), loaded = [] }: RunningFilters = {},
 ): Result<Config, readonly ConfigProblem[]> {
+  return atOnce(parseSteps(text, file, environment));
+}
+
+/** `parseConfig` in pieces, for a proxy that runs. */
+export function* parseSteps(
+  text: string,
+  file: string,
+  environment: Environment = {},
+  { swaps = new Map(), loaded = [] }: RunningFilters = {},
+): Steps<Result<Config, readonly ConfigProblem[]>> {
   const read = readYaml(text, file, new Substitution(environment, dirname(file)));
   if (!read.ok) return err(sortProblems(read.error, file));
   const overridden = withOverrides(read.value, environment);
@@ -90,7 +108,7 @@ export function parseConfig(
   checkAddresses(readable, problems);
   checkTunnels(readable, problems);
   checkRoutes(readable, problems);
-  const filters = loadFilters(readable, dirname(file), problems, loaded);
+  const filters = yield* loadFilters(readable, dirname(file), problems, loaded);
   checkMetricNames(readable.filters, filters, problems);
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);

@@ -1,4 +1,5 @@
 import { orList, suggestion } from "../common/closest.ts";
+import type { Steps } from "../common/steps.ts";
 import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
@@ -25,29 +26,30 @@ import { quote } from "./scalars.ts";
  * entries into bytes. Filters about which something is wrong are left out and in `problems`; those that
  * are `known` are taken as they are.
  */
-export function loadFilters(
+export function* loadFilters(
   config: ReadableConfig,
   folder: string,
   problems: ProblemList,
   known: readonly FilterConfig[] = [],
-): FilterConfig[] {
+): Steps<FilterConfig[]> {
   const loaded: FilterConfig[] = [];
   for (const [name, filter] of config.filters) {
     const one =
       known.find((each) => each.name === name) ??
-      loadFilter(name, filter, config, folder, problems);
+      (yield* loadFilter(name, filter, config, folder, problems));
     if (one !== undefined) loaded.push(one);
+    yield;
   }
   return loaded;
 }
 
-function loadFilter(
+function* loadFilter(
   name: string,
   filter: ReadableFilter,
   config: ReadableConfig,
   folder: string,
   problems: ProblemList,
-): FilterConfig | undefined {
+): Steps<FilterConfig | undefined> {
   const path = ["filters", name];
   const before = problems.found.length;
   const spec = readSource(filter, folder, path, problems);
@@ -62,7 +64,7 @@ function loadFilter(
     [...path, source],
     problems,
   );
-  const contents = readMapContents(object, filter, path, folder, config.ports, problems);
+  const contents = yield* readMapContents(object, filter, path, folder, config.ports, problems);
   const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
   const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
   const metrics = readMetrics(filter.metrics, object, [...path, "metrics"], problems);

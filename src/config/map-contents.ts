@@ -1,6 +1,7 @@
-import { putU32le, toHex, u32le } from "../common/bytes.ts";
+import { putU32le, u32le } from "../common/bytes.ts";
 import { suggestion } from "../common/closest.ts";
 import { err, ok, type Result } from "../common/result.ts";
+import type { Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { takesMap } from "../maps/inner-maps.ts";
@@ -8,9 +9,9 @@ import { unplacedMap } from "../maps/map-handle.ts";
 import { holdsEvents, holdsMaps } from "../maps/map-rules.ts";
 import { parseTyped } from "../maps/typed.ts";
 import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
-import type { EntryBytes } from "./config.ts";
-import { ConfigProblem, type KeyPath } from "./config-problem.ts";
-import { readEntryFile } from "./entry-file.ts";
+import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
+import { type FileEntry, readEntryFile } from "./entry-file.ts";
+import { EntryTable } from "./entry-table.ts";
 import { type ProblemList, refuseTyped } from "./problem-list.ts";
 import { fileAt } from "./read-file.ts";
 import type { ReadableFilter, ReadableMap } from "./readable-parts.ts";
@@ -22,7 +23,7 @@ type Ports = ReadonlyMap<string, string>;
 /** What the config puts into a filter's maps. */
 export interface MapContents {
   /** Entries for each map of the object, in its order; prog_arrays have none. */
-  readonly entries: EntryBytes[][];
+  readonly entries: EntryTable[];
   /** The programs that the config puts into prog_arrays. */
   readonly slots: readonly WrittenSlot[];
 }
@@ -34,16 +35,19 @@ export interface WrittenSlot extends ProgramSlot {
 
 type Refuse = (what: string, fix: string | undefined, detail?: readonly string[]) => void;
 
-/** Reads what a filter's `maps` say: entries and entry files, each value as its map's type has it. */
-export function readMapContents(
+/**
+ * Reads what a filter's `maps` say: entries and entry files, each value as its map's type has it. A
+ * file may have a million lines.
+ */
+export function* readMapContents(
   object: ObjectSpec,
   filter: ReadableFilter,
   path: KeyPath,
   folder: string,
   ports: Ports,
   problems: ProblemList,
-): MapContents {
-  const entries: EntryBytes[][] = object.maps.map(() => []);
+): Steps<MapContents> {
+  const entries = object.maps.map((map) => new EntryTable(map));
   const slots: WrittenSlot[] = [];
   const named = object.maps.filter((map) => map.dataSection === undefined);
   for (const [name, written] of filter.maps) {
@@ -66,25 +70,19 @@ export function readMapContents(
         ),
       );
     else {
-      const read = readMap(map, object, written, at, folder, ports, problems);
-      if (map.type !== "prog_array") entries[index] = read.map(({ entry }) => entry);
+      const read = yield* readMap(map, object, written, at, folder, ports, problems);
+      if (map.type !== "prog_array") entries[index] = read.entries;
       else
-        for (const { entry, refuse } of read) {
-          const program = object.programs[u32le(entry.value, 0)]!.name;
-          slots.push({ map: index, index: u32le(entry.key, 0), program, refuse });
+        for (const [i, { key, value }] of [...read.entries].entries()) {
+          const program = object.programs[u32le(value, 0)]!.name;
+          slots.push({ map: index, index: u32le(key, 0), program, refuse: read.refusals[i]! });
         }
     }
   }
   return { entries, slots };
 }
 
-/** An entry that was read, and how to say what else is wrong about it. */
-interface ReadEntry {
-  readonly entry: EntryBytes;
-  readonly refuse: Refuse;
-}
-
-function readMap(
+function* readMap(
   map: MapSpec,
   object: ObjectSpec,
   written: ReadableMap,
@@ -92,8 +90,9 @@ function readMap(
   folder: string,
   ports: Ports,
   problems: ProblemList,
-): ReadEntry[] {
-  const collected = new Collected(map);
+): Steps<Collected> {
+  const file = written.file === undefined ? undefined : fileAt(folder, written.file);
+  const collected = new Collected(map, file);
   for (const [i, entry] of written.entries.entries()) {
     if (entry === undefined) continue;
     const at = [...path, "entries", i];
@@ -105,74 +104,99 @@ function readMap(
     if (!key.ok || !value.ok) continue;
     const refuse: Refuse = (what, fix, detail) =>
       problems.value("CONFIG_ENTRY", at, what, fix, detail);
-    collected.add({ key: key.value, value: value.value, where: problems.place(at) }, refuse);
+    collected.add(key.value, value.value, problems.place(at), refuse);
+    yield;
   }
-  if (written.file !== undefined) {
-    const at = [...path, "file"];
-    const file = fileAt(folder, written.file);
-    const read = readEntryFile(file);
-    if (!read.ok) problems.value("CONFIG_ENTRY", at, read.error.what, read.error.fix);
-    else {
-      for (const problem of read.value.problems) problems.found.push(problem);
-      for (const entry of read.value.entries) {
-        const refuse: Refuse = (what, fix, detail) => {
-          problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, entry.at, what, fix, detail));
-        };
-        const key = parseKey(map, object, entry.key);
-        const value = parseValue(map, object, entry.value, ports);
-        if (!key.ok) refuse(`key: ${key.error.what}`, key.error.fix);
-        if (!value.ok) refuse(`value: ${value.error.what}`, value.error.fix);
-        if (!key.ok || !value.ok) continue;
-        const where = `${file}:${entry.at.line}:${entry.at.column}`;
-        collected.add({ key: key.value, value: value.value, where }, refuse);
-      }
-    }
+  if (file === undefined) return collected;
+  const lines = readEntryFile(file);
+  if (!lines.ok) {
+    problems.value("CONFIG_ENTRY", [...path, "file"], lines.error.what, lines.error.fix);
+    return collected;
   }
-  return collected.entries;
+  const before = problems.found.length;
+  let count = 0;
+  for (const line of lines.value) {
+    if (++count % linesAStep === 0) yield;
+    if (line instanceof ConfigProblem) problems.found.push(line);
+    else addLine(line, file, { map, object, ports, collected, problems });
+    if (problems.found.length - before < maxFileProblems) continue;
+    const what = `there are ${maxFileProblems} problems up to here: the rest is not read`;
+    const at = { ...(line instanceof ConfigProblem ? line.position : line.at), column: 1 };
+    problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, at, what, "mend them first"));
+    break;
+  }
+  return collected;
+}
+
+/** Far less than a millisecond's. */
+const linesAStep = 64;
+
+/** No more of one file are shown, and it may be a file of millions of other lines. */
+const maxFileProblems = 99;
+
+/** Reads one line's key and value, and takes them if they fit. */
+function addLine(
+  { key: keyText, value: valueText, at }: FileEntry,
+  file: string,
+  { map, object, ports, collected, problems }: LineBench,
+): void {
+  const refuse: Refuse = (what, fix, detail) => {
+    problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, at, what, fix, detail));
+  };
+  const key = parseKey(map, object, keyText);
+  const value = parseValue(map, object, valueText, ports);
+  if (!key.ok) refuse(`key: ${key.error.what}`, key.error.fix);
+  if (!value.ok) refuse(`value: ${value.error.what}`, value.error.fix);
+  if (key.ok && value.ok) collected.add(key.value, value.value, at, refuse);
+}
+
+interface LineBench {
+  readonly map: MapSpec;
+  readonly object: ObjectSpec;
+  readonly ports: Ports;
+  readonly collected: Collected;
+  readonly problems: ProblemList;
 }
 
 /** Entries of one map so far: as many as it takes, and no key with two values. */
 class Collected {
-  readonly entries: ReadEntry[] = [];
+  readonly entries: EntryTable;
+  /** Of a prog_array's entries, how to say what else is wrong about each. */
+  readonly refusals: Refuse[] = [];
   readonly #map: MapSpec;
-  readonly #byKey = new Map<string, EntryBytes>();
 
-  constructor(map: MapSpec) {
+  constructor(map: MapSpec, file: string | undefined) {
     this.#map = map;
+    this.entries = new EntryTable(map, file);
   }
 
-  /** Takes an entry that fits, else refuses it. */
-  add(entry: EntryBytes, refuse: Refuse): void {
-    const wrong = this.#wrong(entry);
-    if (wrong !== undefined) {
-      refuse(wrong.what, wrong.fix);
+  /** Takes an entry that fits, else refuses it. The same key and value again: lists overlap. */
+  add(key: Uint8Array, value: Uint8Array, place: string | Position, refuse: Refuse): void {
+    const { type, name, maxEntries } = this.#map;
+    const misplaced = misplacedKey(this.#map, key);
+    if (misplaced !== undefined) {
+      refuse(misplaced.what, misplaced.fix);
       return;
     }
-    const text = toHex(entry.key);
     // What has no keys takes the same value as often as it is written.
-    if (this.#map.keySize > 0 && this.#byKey.has(text)) return;
-    this.#byKey.set(text, entry);
-    this.entries.push({ entry, refuse });
-  }
-
-  /** The same key and value again is no contradiction: lists overlap. */
-  #wrong({ key, value }: EntryBytes): { what: string; fix: string } | undefined {
-    const misplaced = misplacedKey(this.#map, key);
-    if (misplaced !== undefined) return misplaced;
-    const earlier = this.#map.keySize === 0 ? undefined : this.#byKey.get(toHex(key));
-    if (earlier !== undefined)
-      return toHex(earlier.value) === toHex(value)
-        ? undefined
-        : {
-            what: `the key has another value at ${earlier.where}`,
-            fix: "keep one of the two",
-          };
-    if (this.entries.length === this.#map.maxEntries && this.#map.type !== "bloom_filter")
-      return {
-        what: `map ${this.#map.name} takes ${this.#map.maxEntries} entries, and this is one more`,
-        fix: "remove entries, or build the object with a larger max_entries",
-      };
-    return undefined;
+    const earlier = this.entries.find(key);
+    if (earlier !== undefined) {
+      if (Buffer.compare(this.entries.value(earlier), value) !== 0)
+        refuse(
+          `the key has another value at ${this.entries.where(earlier)}`,
+          "keep one of the two",
+        );
+      return;
+    }
+    if (this.entries.length === maxEntries && type !== "bloom_filter") {
+      refuse(
+        `map ${name} takes ${maxEntries} entries, and this is one more`,
+        "remove entries, or build the object with a larger max_entries",
+      );
+      return;
+    }
+    this.entries.add(key, value, place);
+    if (type === "prog_array") this.refusals.push(refuse);
   }
 }
 

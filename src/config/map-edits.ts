@@ -1,71 +1,180 @@
-import { toHex } from "../common/bytes.ts";
-import type { UserError } from "../common/user-error.ts";
+import { u32le } from "../common/bytes.ts";
+import { errno } from "../common/errno.ts";
+import type { Steps } from "../common/steps.ts";
+import { UserError } from "../common/user-error.ts";
 import type { MapAccess } from "../maps/map-access.ts";
-import type { EntryBytes } from "./config.ts";
+import type { MapType } from "../object/object-spec.ts";
+import { UPDATE_NOEXIST } from "../runtime/wasm/layout.ts";
+import type { EntryTable } from "./entry-table.ts";
 import { refusedEntry } from "./refused-entry.ts";
 
-/** Changes to a map in use, which can be taken back while nobody else has changed the same keys. */
+/** Entries between two places where others may have a turn: less than a millisecond's. */
+const entriesAStep = 64;
+
+/** Of a list that a map refuses as a whole, so many entries are named. */
+const maxErrors = 100;
+
+/**
+ * Makes of a map in use, which holds what the config declared `before`, what it declares `now`: first
+ * `write`, which can be taken back while nobody else has changed the same keys, then, once nobody runs
+ * the plan before, `clear`.
+ *
+ * Packets go on meanwhile, and each look-up finds what the config has before or what it has now. In
+ * an LPM trie that takes an order: new prefixes come the longest first, so that none answers for a
+ * longer one that is still to come; old ones go the shortest first, so that none answers for a longer
+ * one that has gone.
+ */
 export class MapEdits {
   readonly #map: MapAccess;
-  /** What to write to take the changes back, in their order; no values: to remove. */
-  readonly #before: { readonly key: Uint8Array; readonly values: Uint8Array[] | undefined }[] = [];
+  readonly #before: EntryTable;
+  readonly #now: EntryTable;
+  /** Entries of `now` that were written, in that order. */
+  readonly #written: number[] = [];
+  /** What those of them that were there had, by their numbers. */
+  readonly #overwritten = new Map<number, Uint8Array[]>();
 
-  constructor(map: MapAccess) {
+  constructor(map: MapAccess, before: EntryTable, now: EntryTable) {
     this.#map = map;
+    this.#before = before;
+    this.#now = now;
   }
 
   /**
-   * Makes the map what the config now declares. Entries that it no longer has are removed (those of
-   * an array become 0), new and changed ones written, missing ones written again. All others stay,
-   * and so does what a program made of an entry that the config has as before.
+   * Writes new and changed entries, and those again that are missing. All others stay, and so does
+   * what a program made of an entry that the config has as before.
    */
-  declare(before: readonly EntryBytes[], now: readonly EntryBytes[]): UserError[] {
-    const old = new Map(before.map((entry) => [toHex(entry.key), entry]));
-    const kept = new Set(now.map((entry) => toHex(entry.key)));
+  *write(): Steps<UserError[]> {
     const errors: UserError[] = [];
-    for (const [text, { key, where }] of old) if (!kept.has(text)) this.#remove(key, where, errors);
-    for (const entry of now) {
-      const was = old.get(toHex(entry.key));
-      const isSame = was !== undefined && toHex(was.value) === toHex(entry.value);
-      if (isSame && this.#map.lookup(entry.key) !== undefined) continue;
-      this.#write(entry, errors);
+    let step = 0;
+    for (const i of yield* inOrder(this.#map, this.#now, "longest first")) {
+      if (step++ % entriesAStep === 0) yield;
+      const result = this.#writeEntry(i);
+      if (result !== 0) errors.push(refusedEntry(this.#map, this.#now.where(i), result));
+      if (errors.length === maxErrors) break;
     }
     return errors;
   }
 
-  /** Takes all changes back, the last first. */
-  undo(): void {
-    for (const { key, values } of this.#before.splice(0).reverse())
-      if (values === undefined) this.#map.discard(key);
-      else this.#map.initialize(key, values);
-  }
-
-  #write({ key, value, where }: EntryBytes, errors: UserError[]): void {
-    const values = this.#map.lookup(key);
-    const result = this.#map.initialize(key, value);
-    if (result === 0) this.#before.push({ key, values });
-    else errors.push(refusedEntry(this.#map, where, result));
-  }
-
-  #remove(key: Uint8Array, where: string, errors: UserError[]): void {
-    const { type, valueSize } = this.#map.handle;
-    const values = this.#map.lookup(key);
-    if (values === undefined) return;
-    if (type === "array" || type === "percpu_array") {
-      this.#write({ key, value: new Uint8Array(valueSize), where }, errors);
-      return;
+  #writeEntry(i: number): number {
+    const key = this.#now.key(i);
+    const value = this.#now.value(i);
+    if (this.#map.handle.type === "lpm_trie") {
+      // A look-up would find a shorter prefix where there is not this one.
+      const result = this.#map.initialize(key, value, UPDATE_NOEXIST);
+      if (result === 0) this.#written.push(i);
+      if (result !== -errno.EEXIST) return result;
     }
-    const result = this.#map.discard(key);
-    if (result === 0) this.#before.push({ key, values });
-    else errors.push(refusedEntry(this.#map, where, result));
+    const values = this.#map.lookup(key);
+    const old = this.#before.find(key);
+    const isSame = old !== undefined && Buffer.compare(this.#before.value(old), value) === 0;
+    if (isSame && values !== undefined) return 0;
+    const result = this.#map.initialize(key, value);
+    if (result !== 0) return result;
+    this.#written.push(i);
+    if (values !== undefined) this.#overwritten.set(i, values);
+    return 0;
+  }
+
+  /** Removes what the config has no longer; entries of an array become 0. */
+  *clear(): Steps<void> {
+    const { type, valueSize } = this.#map.handle;
+    const zeros = new Uint8Array(valueSize);
+    let step = 0;
+    for (const i of yield* inOrder(this.#map, this.#before, "shortest first")) {
+      if (step++ % entriesAStep === 0) yield;
+      const key = this.#before.key(i);
+      if (this.#now.find(key) !== undefined) continue;
+      if (isArray(type)) this.#map.initialize(key, zeros);
+      else this.#map.discard(key);
+    }
+  }
+
+  /** Takes back what was written, the last first. */
+  *undo(): Steps<void> {
+    for (const [step, i] of this.#written.splice(0).reverse().entries()) {
+      if (step % entriesAStep === 0) yield;
+      const values = this.#overwritten.get(i);
+      if (values === undefined) this.#map.discard(this.#now.key(i));
+      else this.#map.initialize(this.#now.key(i), values);
+    }
+    this.#overwritten.clear();
   }
 }
 
-/** Copies all entries of `from` to `to`, a larger map of the same schema. */
-export function copyEntries(from: MapAccess, to: MapAccess): void {
-  for (const { key, values } of from.entries()) {
-    const result = to.initialize(key, values);
-    if (result !== 0)
-      throw new Error(`map ${to.handle.name}: error ${-result} for an entry that it had before`);
+/** The numbers of a table's entries; those of an LPM trie by the length of their prefixes. */
+function* inOrder(
+  { handle }: MapAccess,
+  table: EntryTable,
+  order: "longest first" | "shortest first",
+): Steps<Iterable<number>> {
+  if (handle.type !== "lpm_trie") return Array(table.length).keys();
+  const byLength = new Map<number, number[]>();
+  for (let i = 0; i < table.length; i++) {
+    if (i % entriesAStep === 0) yield;
+    const length = u32le(table.key(i), 0);
+    const entries = byLength.get(length);
+    if (entries === undefined) byLength.set(length, [i]);
+    else entries.push(i);
   }
+  const sign = order === "longest first" ? -1 : 1;
+  const lengths = [...byLength.keys()].sort((a, b) => sign * (a - b));
+  return concatenated(lengths.map((length) => byLength.get(length)!));
+}
+
+function* concatenated(lists: readonly (readonly number[])[]): Generator<number> {
+  for (const list of lists) yield* list;
+}
+
+/**
+ * Whether a map has room for what the config declares now beside what it declared before: then it can
+ * be edited while packets go on. Where nothing would go, moving to another map would make no room.
+ */
+export function* hasRoom(map: MapAccess, before: EntryTable, now: EntryTable): Steps<boolean> {
+  const { type, maxEntries } = map.handle;
+  if (isArray(type) || type === "devmap") return true;
+  if (map.count + now.length <= maxEntries) return true;
+  let [step, there, gone, all] = [0, 0, 0, 0];
+  for (const { key } of map.entries()) {
+    if (step++ % entriesAStep === 0) yield;
+    all++;
+    if (now.find(key) !== undefined) there++;
+    else if (before.find(key) !== undefined) gone++;
+  }
+  return gone === 0 || all + now.length - there <= maxEntries;
+}
+
+/**
+ * Copies what `from` holds to `to`, a map of the same schema that nobody uses yet and that may have
+ * another `max_entries`, without the entries that the config has `before` and no longer `now`. The
+ * error says that there is not enough room; zeros of an array need none, and an LRU map forgets.
+ */
+export function* copyEntries(
+  from: MapAccess,
+  to: MapAccess,
+  before: EntryTable,
+  now: EntryTable,
+): Steps<UserError | undefined> {
+  let step = 0;
+  const hasArray = isArray(from.handle.type);
+  for (const { key, values } of from.entries()) {
+    if (step++ % entriesAStep === 0) yield;
+    if (before.find(key) !== undefined && now.find(key) === undefined) {
+      if (hasArray) to.initialize(key, new Uint8Array(to.handle.valueSize));
+      continue;
+    }
+    const result = to.initialize(key, values);
+    if (result === 0 || (hasArray && values.every((value) => value.every((byte) => byte === 0))))
+      continue;
+    return new UserError(
+      "MAP_SCHEMA_CHANGED",
+      `map ${to.handle.name}`,
+      `cannot keep its contents: its max_entries ${from.handle.maxEntries} became ${to.handle.maxEntries}, and it holds more`,
+      "remove entries first, or write onSchemaChange: reset to let it start empty",
+    );
+  }
+  return undefined;
+}
+
+function isArray(type: MapType): boolean {
+  return type === "array" || type === "percpu_array";
 }

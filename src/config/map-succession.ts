@@ -3,10 +3,11 @@ import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapSpec, MapType } from "../object/object-spec.ts";
 
 /**
- * What becomes of a filter's map in the next plan: `kept` is the same memory, `grown` a larger map
- * with its contents, `fresh` a new one that starts from the object and the config.
+ * What becomes of a filter's map in the next plan: `kept` is the same memory; `grown` a larger map with
+ * its contents, `moved` one as large or smaller; `fresh` a new one that starts from the object and the
+ * config.
  */
-export type Succession = "kept" | "grown" | "fresh";
+export type Succession = "kept" | "grown" | "moved" | "fresh";
 
 /** Types whose values name what each plan makes anew, programs or other maps. */
 const naming: readonly MapType[] = ["prog_array", "array_of_maps", "hash_of_maps"];
@@ -26,7 +27,8 @@ const keyed: readonly MapType[] = [
 
 /**
  * Decides that for a map that the object of the next plan declares as `next`. The error says what of
- * its schema has changed: type, key size, value size, flags, or fewer entries.
+ * its schema has changed: type, key size, value size, flags, or another number of entries where they
+ * cannot be copied. Whether a smaller map has room for them shows when they are.
  */
 export function successionOf(
   next: MapSpec,
@@ -45,7 +47,7 @@ export function successionOf(
   if (next.spinLock !== before.spinLock) return err("its bpf_spin_lock has moved");
   // Left open, it is an entry for each worker, whose number stays.
   if (next.maxEntries === before.maxEntries || next.maxEntries === 0) return ok("kept");
-  if (next.maxEntries < before.maxEntries || !keyed.includes(next.type))
+  if (!keyed.includes(next.type))
     return err(`its max_entries ${before.maxEntries} became ${next.maxEntries}`);
-  return ok("grown");
+  return ok(next.maxEntries > before.maxEntries ? "grown" : "moved");
 }

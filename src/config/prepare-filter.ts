@@ -1,5 +1,6 @@
-import { toHex, u32le } from "../common/bytes.ts";
+import { u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
+import type { Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
 import { chooseEngine } from "../filter/engines.ts";
@@ -16,7 +17,9 @@ import type { FilterPlan, ProgramPlan } from "../proxy/plan.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { UPDATE_ANY } from "../runtime/wasm/layout.ts";
-import type { EntryBytes, FilterConfig } from "./config.ts";
+import type { FilterConfig } from "./config.ts";
+import { type EntryBytes, EntryTable } from "./entry-table.ts";
+import { hasRoom } from "./map-edits.ts";
 import { type Succession, successionOf } from "./map-succession.ts";
 import { isPinned, type PinPlace, pinPlace } from "./pin-place.ts";
 import { restorePin } from "./pinned-maps.ts";
@@ -54,7 +57,7 @@ export interface PreparedMap extends MetricMap {
   /** It is a shadow's: not shared, whatever its object says. */
   readonly isShadow: boolean;
   /** What the config puts into it. */
-  readonly declared: readonly EntryBytes[];
+  readonly declared: EntryTable;
   readonly succession: Succession;
   /** What it goes on from: the map of the plan before, which may be the same memory. */
   readonly before: Pick<PreparedMap, "source" | "declared"> | undefined;
@@ -80,19 +83,19 @@ export interface FilterBench {
  * Creates and fills a filter's maps and binds its programs to them. Maps that go on from the plan in
  * force are not touched: `settleMaps` does that when the time has come.
  */
-export function prepareFilter(
+export function* prepareFilter(
   filter: FilterConfig,
   bench: FilterBench,
-): Result<PreparedFilter, UserError[]> {
+): Steps<Result<PreparedFilter, UserError[]>> {
   const { name, where, object } = filter;
   const { arena, runtime, stateDir } = bench;
   const errors: UserError[] = [];
   const refuse = ({ code, where: inside, what, fix }: UserError): void => {
     errors.push(new UserError(code, where, `filter ${name}: ${inside}: ${what}`, fix));
   };
-  const found = object.maps.map((spec, i) =>
-    placeMap(spec, filter, filter.contents[i] ?? [], bench),
-  );
+  const found: Result<PlacedMap, UserError>[] = [];
+  for (const [i, spec] of object.maps.entries())
+    found.push(yield* placeMap(spec, filter, filter.contents[i]!, bench));
   for (const map of found) if (!map.ok) refuse(map.error);
   const placed = found.flatMap((map) => (map.ok ? [map.value] : []));
   if (errors.length > 0) return err(errors);
@@ -121,10 +124,13 @@ export function prepareFilter(
       ...slotEntry({ index, program: bench.firstCalled + program - 1 }),
       where,
     }));
-    const declared = filter.contents[i] ?? [];
-    // A map that grows gets its entries together with what it had.
-    const entries = succession === "fresh" ? [...declared, ...programs] : [];
-    errors.push(...(holdsMaps(spec.type) ? nest(source, entries, handles) : fill(source, entries)));
+    const declared = filter.contents[i]!;
+    // A map that is moved gets its entries together with what it had.
+    if (succession === "fresh") {
+      const entries = programs.length > 0 ? programs : declared;
+      if (holdsMaps(spec.type)) errors.push(...nest(source, entries, handles));
+      else errors.push(...(yield* fill(source, entries)));
+    }
     maps.push({
       name: spec.name,
       handle,
@@ -184,12 +190,12 @@ interface PlacedMap {
 /**
  * The map that another filter pins by the same name, the one that the plan before has, or a new one.
  */
-function placeMap(
+function* placeMap(
   spec: MapSpec,
   filter: FilterConfig,
-  declared: readonly EntryBytes[],
+  declared: EntryTable,
   bench: FilterBench,
-): Result<PlacedMap, UserError> {
+): Steps<Result<PlacedMap, UserError>> {
   const known = isShared(spec, filter) ? bench.shared.get(sharedName(spec)) : undefined;
   if (known !== undefined) {
     const problem = sharingProblem(spec, known);
@@ -199,7 +205,7 @@ function placeMap(
     return ok({ handle, succession, before });
   }
   const before = predecessor(spec, filter, bench);
-  const placed = succeed(spec, filter, before, declared, bench);
+  const placed = yield* succeed(spec, filter, before, declared, bench);
   if (placed.ok && isShared(spec, filter))
     bench.shared.set(sharedName(spec), {
       handle: placed.value.handle,
@@ -226,16 +232,16 @@ function predecessor(
   const others = before
     .flatMap(({ maps }) => maps)
     .find((map) => map.isShared && map.sharedName === sharedName(spec));
-  return others === undefined ? own : { ...others, declared: [] };
+  return others === undefined ? own : { ...others, declared: new EntryTable(spec) };
 }
 
-function succeed(
+function* succeed(
   spec: MapSpec,
   filter: FilterConfig,
   before: Predecessor | undefined,
-  declared: readonly EntryBytes[],
+  declared: EntryTable,
   { arena, runtime, cpus, created }: FilterBench,
-): Result<PlacedMap, UserError> {
+): Steps<Result<PlacedMap, UserError>> {
   const sharing = isShared(spec, filter);
   let succession =
     before === undefined || before.isShared === sharing || before.isShadow
@@ -254,24 +260,24 @@ function succeed(
   if (succession.value === "kept" && before !== undefined) {
     const refusal = keylessChange(spec, declared, before.declared);
     if (refusal !== undefined) return err(refusal);
-    return ok({ handle: before.handle, succession: "kept", before });
+    if (spec.keySize === 0 || (yield* hasRoom(before.source, before.declared, declared)))
+      return ok({ handle: before.handle, succession: "kept", before });
+    succession = ok("moved");
   }
   const handle = createMap(spec, arena, runtime, cpus);
   if (!handle.ok) return handle;
   created.push(handle.value);
-  const heritage = succession.value === "grown" ? before : undefined;
+  const heritage = succession.value === "fresh" ? undefined : before;
   return ok({ handle: handle.value, succession: succession.value, before: heritage });
 }
 
 /** Entries without a key cannot be found again, to be replaced: those of a map in use stay. */
 function keylessChange(
   { name, keySize }: MapSpec,
-  declared: readonly EntryBytes[],
-  before: readonly EntryBytes[],
+  declared: EntryTable,
+  before: EntryTable,
 ): UserError | undefined {
-  const values = (entries: readonly EntryBytes[]): string =>
-    entries.map(({ value }) => toHex(value)).join(" ");
-  if (keySize > 0 || values(declared) === values(before)) return undefined;
+  if (keySize > 0 || declared.equals(before)) return undefined;
   return new UserError(
     "MAP_CONTENTS_CHANGED",
     `map ${name}`,
@@ -283,22 +289,25 @@ function keylessChange(
 /** Entries of a map of maps: each value is the number of one of the object's maps. */
 function nest(
   outer: MapAccess,
-  entries: readonly EntryBytes[],
+  entries: Iterable<EntryBytes>,
   maps: readonly MapHandle[],
 ): UserError[] {
-  return entries.flatMap(
+  return [...entries].flatMap(
     ({ key, value, where }) => putInner(outer, key, maps[u32le(value, 0)]!, where) ?? [],
   );
+}
+
+/** A filter with the engine that takes it. */
+export interface SettledEngine {
+  readonly withEngine: PreparedFilter;
+  readonly refusal: UserError | undefined;
 }
 
 /**
  * Finds out whether the engine that a filter asks for takes all its programs, which is compiling
  * them: else all get the interpreter, and `refusal` says why.
  */
-export function settleEngine(
-  filter: PreparedFilter,
-  context: EngineContext,
-): { withEngine: PreparedFilter; refusal: UserError | undefined } {
+export function settleEngine(filter: PreparedFilter, context: EngineContext): SettledEngine {
   const { plans, tailCalled } = filter;
   const programs = new Set([...plans, ...tailCalled].map(({ program }) => program));
   const { engine, refusal } = chooseEngine(programs, plans[0]?.engine ?? "interpreter", context);
@@ -311,12 +320,17 @@ export function settleEngine(
   return { withEngine, refusal };
 }
 
-function fill(map: MapAccess, entries: readonly EntryBytes[]): UserError[] {
+/** The map's write protection is against programs and user space; these are its first contents. */
+function* fill(map: MapAccess, entries: Iterable<EntryBytes>): Steps<UserError[]> {
   const errors: UserError[] = [];
+  let step = 0;
   for (const { key, value, where } of entries) {
-    // The map's write protection is against programs and user space; these are its first contents.
+    if (step++ % entriesAStep === 0) yield;
     const result = map.initialize(key, value, UPDATE_ANY);
     if (result !== 0) errors.push(refusedEntry(map, where, result));
   }
   return errors;
 }
+
+/** Less than a millisecond's. */
+const entriesAStep = 64;

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../common/result.ts";
+import { inTurns, type Steps } from "../common/steps.ts";
 import type { UserError } from "../common/user-error.ts";
 import { type EngineContext, stackBytes } from "../engine/engine.ts";
 import type { CounterPlaces } from "../filter/counters.ts";
@@ -29,7 +30,12 @@ import {
   releaseCounters,
 } from "./counter-book.ts";
 import { slotsPerWorker } from "./memory-need.ts";
-import { type PreparedFilter, prepareFilter, settleEngine } from "./prepare-filter.ts";
+import {
+  type PreparedFilter,
+  prepareFilter,
+  type SettledEngine,
+  settleEngine,
+} from "./prepare-filter.ts";
 import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
 import type { SharedMaps } from "./shared-maps.ts";
 import { sharedMapChanges } from "./shared-succession.ts";
@@ -90,16 +96,18 @@ export async function preparePlan(
   const shared: SharedMaps = new Map();
   let firstCalled = 1;
   for (const filter of config.filters) {
-    const one = prepareFilter(filter, {
-      arena,
-      runtime,
-      cpus: config.workers,
-      stateDir: config.stateDir,
-      firstCalled,
-      before: before?.filters ?? [],
-      shared,
-      created,
-    });
+    const one = await inTurns(
+      prepareFilter(filter, {
+        arena,
+        runtime,
+        cpus: config.workers,
+        stateDir: config.stateDir,
+        firstCalled,
+        before: before?.filters ?? [],
+        shared,
+        created,
+      }),
+    );
     if (one.ok) {
       prepared.push(one.value);
       firstCalled += one.value.tailCalled.length;
@@ -130,7 +138,7 @@ export async function preparePlan(
   }
 
   const context = compileContext(arena, runtime, workers.value[0]!);
-  const settled = prepared.map((filter) => settleEngine(filter, context));
+  const settled = await inTurns(settleEngines(prepared, context));
   const running = settled.map(({ withEngine }) => withEngine);
   const fallbacks = settled.flatMap(({ withEngine: { name }, refusal }): Fallback[] =>
     refusal === undefined ? [] : [{ filter: name, refusal }],
@@ -171,6 +179,19 @@ export async function preparePlan(
     fallbacks,
     ioFallbacks: io.value.fallbacks,
   });
+}
+
+/** Finds each filter's engine: to compile one takes milliseconds. */
+function* settleEngines(
+  filters: readonly PreparedFilter[],
+  context: EngineContext,
+): Steps<SettledEngine[]> {
+  const settled: SettledEngine[] = [];
+  for (const filter of filters) {
+    settled.push(settleEngine(filter, context));
+    yield;
+  }
+  return settled;
 }
 
 /** What the programs of a worker are compiled with, as far as compiling needs it. */

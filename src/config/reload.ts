@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { err, ok, type Result } from "../common/result.ts";
+import { inTurns } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import type { Address } from "../proxy/plan.ts";
@@ -7,7 +8,8 @@ import type { RunningProxy } from "../proxy/supervisor.ts";
 import { overlaps } from "./check-addresses.ts";
 import type { Config } from "./config.ts";
 import type { FilterSwap } from "./filter-swaps.ts";
-import { loadConfig, parseConfig } from "./load-config.ts";
+import { loadSteps, parseSteps } from "./load-config.ts";
+import type { Succession } from "./map-succession.ts";
 import {
   needsEcho,
   type PreparedProxy,
@@ -17,7 +19,7 @@ import {
 } from "./prepare-plan.ts";
 import { extendPromotions, settlePromotions } from "./promotions.ts";
 import type { Resolve } from "./resolve-upstreams.ts";
-import { settleMaps } from "./settle-maps.ts";
+import { type SettledMaps, settleMaps } from "./settle-maps.ts";
 import type { Environment } from "./substitution.ts";
 
 /** A config and what it became. */
@@ -102,11 +104,11 @@ export class LiveConfig {
    * for while one waits its turn are one.
    */
   reload(): Promise<ReloadResult> {
-    this.#waiting ??= this.#next(() => {
+    this.#waiting ??= this.#next(async () => {
       this.#waiting = undefined;
       const { file, swaps } = this.#current.config;
-      const loaded = loadConfig(file, this.#parts.environment, { swaps });
-      return loaded.ok ? this.#apply(loaded.value) : Promise.resolve(loaded);
+      const loaded = await inTurns(loadSteps(file, this.#parts.environment, { swaps }));
+      return loaded.ok ? this.#apply(loaded.value) : loaded;
     });
     return this.#waiting;
   }
@@ -117,17 +119,17 @@ export class LiveConfig {
    * reloads, and does to maps what they do.
    */
   swap(name: string, swap: FilterSwap | undefined): Promise<ReloadResult> {
-    return this.#next(() => {
+    return this.#next(async () => {
       const { config } = this.#current;
       const swaps = new Map(config.swaps);
       if (swap === undefined) swaps.delete(name);
       else swaps.set(name, swap);
       const loaded = config.filters.filter((filter) => filter.name !== name);
-      const parsed = parseConfig(config.text, config.file, this.#parts.environment, {
-        swaps,
-        loaded,
-      });
-      return parsed.ok ? this.#apply(parsed.value) : Promise.resolve(parsed);
+      const { environment } = this.#parts;
+      const parsed = await inTurns(
+        parseSteps(config.text, config.file, environment, { swaps, loaded }),
+      );
+      return parsed.ok ? this.#apply(parsed.value) : parsed;
     });
   }
 
@@ -146,7 +148,9 @@ export class LiveConfig {
       if (config !== of) return ok(undefined);
       const next = withAddresses(prepared, name, addresses);
       if (!next.ok) return err([next.error]);
-      const enforced = await this.#enforce({ config, prepared: next.value }, () => ok(undefined));
+      const enforced = await this.#enforce({ config, prepared: next.value }, async () =>
+        ok(undefined),
+      );
       return enforced.ok ? ok(undefined) : enforced;
     });
     this.#running = result.catch(() => {});
@@ -177,13 +181,20 @@ export class LiveConfig {
     });
     if (!prepared.ok) return prepared;
     const next: LoadedConfig = { config, prepared: prepared.value };
-    const enforced = await this.#enforce(next, () => {
+    let settled: SettledMaps | undefined;
+    const enforced = await this.#enforce(next, async () => {
       extendPromotions(next.prepared);
-      return settleMaps(next.prepared);
+      const maps = await settleMaps(next.prepared);
+      if (maps.ok) settled = maps.value;
+      return maps;
     });
     if (!enforced.ok) return enforced;
     const promoted = settlePromotions(next.prepared);
-    const warnings = enforced.value;
+    const notCleared = (await settled?.clear()) ?? [];
+    const warnings = [
+      ...enforced.value,
+      ...notCleared.map(({ message }) => `entries that the config has no longer stay: ${message}`),
+    ];
     return ok(outcomeOf(before, next, promoted, warnings, performance.now() - startMs));
   }
 
@@ -193,7 +204,7 @@ export class LiveConfig {
    */
   async #enforce(
     next: LoadedConfig,
-    beforeCommit: () => Result<undefined, readonly UserError[]>,
+    beforeCommit: () => Promise<Result<unknown, readonly UserError[]>>,
   ): Promise<Result<readonly string[], readonly UserError[]>> {
     const before = this.#current;
     const steps: FollowerStep[] = [];
@@ -284,15 +295,15 @@ function outcomeOf(
       .filter(({ dataSection }) => dataSection === undefined)
       .map((map) => ({ name: `${name}.${map.name}`, succession: map.succession })),
   );
-  const namesOf = (succession: string): string[] =>
-    maps.filter((map) => map.succession === succession).map(({ name }) => name);
+  const namesOf = (...successions: Succession[]): string[] =>
+    maps.filter((map) => successions.includes(map.succession)).map(({ name }) => name);
   return {
     listeners: {
       kept: is.filter((name) => was.has(name)),
       opened: is.filter((name) => !was.has(name)),
       closed: [...was].filter((name) => !is.includes(name)),
     },
-    maps: { kept: namesOf("kept"), grown: namesOf("grown"), fresh: namesOf("fresh") },
+    maps: { kept: namesOf("kept", "moved"), grown: namesOf("grown"), fresh: namesOf("fresh") },
     promoted,
     swapped: [...next.config.swaps.keys()],
     warnings,

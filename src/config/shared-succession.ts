@@ -1,4 +1,3 @@
-import { toHex } from "../common/bytes.ts";
 import { UserError } from "../common/user-error.ts";
 import type { PreparedFilter, PreparedMap } from "./prepare-filter.ts";
 
@@ -25,7 +24,7 @@ export function sharedMapChanges(
     const filters = new Set([...old, ...uses].map(({ filter }) => filter.name));
     if (filters.size < 2) continue;
     const isKept = uses.every(({ map }) => map.succession === "kept");
-    if (isKept && declaredBy(old) === declaredBy(uses)) continue;
+    if (isKept && declareAlike(old, uses)) continue;
     errors.push(
       new UserError(
         "SHARED_MAP_CHANGED",
@@ -45,14 +44,15 @@ function usesOf(filters: readonly PreparedFilter[]): Map<string, Use[]> {
   return Map.groupBy(shared, ({ map }) => map.sharedName);
 }
 
-/** Text that is the same where the same filters put the same entries into a map. */
-function declaredBy(uses: readonly Use[]): string {
-  return uses
-    .filter(({ map }) => map.declared.length > 0)
-    .map(({ filter, map }) => {
-      const entries = map.declared.map(({ key, value }) => `${toHex(key)}=${toHex(value)}`);
-      return `${filter.name}: ${entries.join(" ")}`;
-    })
-    .sort()
-    .join("\n");
+/** Whether the same filters put the same entries into a map. */
+function declareAlike(uses: readonly Use[], others: readonly Use[]): boolean {
+  const declaring = (of: readonly Use[]) =>
+    new Map(
+      of
+        .filter(({ map }) => map.declared.length > 0)
+        .map(({ filter, map }) => [filter.name, map.declared]),
+    );
+  const [ours, theirs] = [declaring(uses), declaring(others)];
+  if (ours.size !== theirs.size) return false;
+  return [...ours].every(([name, table]) => theirs.get(name)?.equals(table) === true);
 }

@@ -39,7 +39,7 @@ export interface ApplyOptions {
   /** How long connections of listeners that are gone may go on, with the filters that they had. */
   readonly drainTimeoutMs: number;
   /** Called when every worker is ready: the last that can refuse. */
-  readonly beforeCommit?: () => Result<undefined, readonly UserError[]>;
+  readonly beforeCommit?: () => Promise<Result<unknown, readonly UserError[]>>;
 }
 
 export interface Applied {
@@ -183,7 +183,7 @@ class Supervisor implements RunningProxy {
     const prepared = await Promise.all(others.map((thread) => thread.prepare(shared)));
     const failed = prepared.find((result) => !result.ok);
     if (failed !== undefined) return abort([failed.error]);
-    const settled = beforeCommit?.() ?? ok(undefined);
+    const settled = (await beforeCommit?.()) ?? ok(undefined);
     if (!settled.ok) return abort(settled.error);
 
     // From here on it is in force: a worker that dies now is started again with this plan.

@@ -227,7 +227,7 @@ listeners:
     programs: [{ name: "xdp_blocklist", type: "xdp" }],
   });
   const blocked = filters[0]!.object.maps.findIndex((map) => map.name === "blocked");
-  expect(filters[0]!.contents[blocked]).toEqual([
+  expect([...filters[0]!.contents[blocked]!]).toEqual([
     {
       key: Uint8Array.of(8, 0, 0, 0, 10, 0, 0, 0),
       value: Uint8Array.of(7, 0, 0, 0),

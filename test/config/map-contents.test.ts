@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { toHex } from "../../src/common/bytes.ts";
+import { atOnce } from "../../src/common/steps.ts";
 import { readMapContents } from "../../src/config/map-contents.ts";
 import { ProblemList } from "../../src/config/problem-list.ts";
 import { readYaml } from "../../src/config/read-yaml.ts";
@@ -76,16 +77,11 @@ function contents(
     btf,
   };
   const filter = config.filters.get("f")!;
-  const { entries: byMap, slots } = readMapContents(
-    object,
-    filter,
-    ["filters", "f"],
-    folder,
-    config.ports,
-    problems,
+  const { entries: byMap, slots } = atOnce(
+    readMapContents(object, filter, ["filters", "f"], folder, config.ports, problems),
   );
   return {
-    entries: byMap[1]!.map(({ key, value }) => `${toHex(key)}=${toHex(value)}`),
+    entries: Array.from(byMap[1]!, ({ key, value }) => `${toHex(key)}=${toHex(value)}`),
     ...(spec.type === "prog_array" && {
       slots: slots.map(({ map: of, index, program }) => `${of}[${index}]=${program}`),
     }),
@@ -225,9 +221,9 @@ test("an entry file adds to the entries, and its lines are told by file and line
   expect(contents(map({ keySize: 8, keyType: 2 }), "file: structs.csv")).toEqual({
     entries: ["c000020135000000=01000000"],
     problems: [
-      'structs.csv:4:1: "{ a,1" is not a key and a value; write key,value',
       expect.stringMatching(/^structs\.csv:2:1: key: /),
       expect.stringMatching(/^structs\.csv:3:1: key: /),
+      'structs.csv:4:1: "{ a,1" is not a key and a value; write key,value',
     ],
   });
   writeFileSync(
@@ -241,11 +237,11 @@ test("an entry file adds to the entries, and its lines are told by file and line
     problems: [
       "bad.csv:1:1: expected a key and a value, found 1 field; write key,value",
       "bad.csv:2:1: expected a key and a value, found 3 fields; write key,value",
-      "bad.csv:7:4097: the line is longer than 4096 characters; write one key,value a line",
       expect.stringMatching(/^bad\.csv:3:1: key: /),
       expect.stringMatching(/^bad\.csv:3:1: value: /),
       expect.stringMatching(/^bad\.csv:4:1: value: /),
       "bad.csv:5:1: the key has another value at t.yaml:5:19; keep one of the two",
+      "bad.csv:7:4097: the line is longer than 4096 characters; write one key,value a line",
       "bad.csv:8:1: map m takes 2 entries, and this is one more; remove entries, or build the object with a larger max_entries",
     ],
   });

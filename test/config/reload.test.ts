@@ -250,6 +250,31 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:${port}", upstream: app
     await stage.echoed(port);
     expect(counts()).toMatchObject({ 1: 4 });
 
+    // A smaller map takes what fits, and no more.
+    const four =
+      "[{ key: 7, value: 1 }, { key: 8, value: 1 }, { key: 9, value: 1 }, { key: 10, value: 1 }]";
+    value(await load(large, config("", four)));
+    const full = await load(small, config("", four));
+    expect(errorsOf(full)).toEqual([
+      expect.stringMatching(
+        /^filter count: map counts: cannot keep its contents: its max_entries 64 became 4, and it holds more/,
+      ),
+    ]);
+    expect(counts()).toEqual({ 1: 4, 7: 1, 8: 1, 9: 1, 10: 1 });
+    expect(await load(small)).toMatchObject({
+      ok: true,
+      value: { maps: { kept: ["count.counts"] } },
+    });
+    expect(counts()).toEqual({ 1: 4, 7: 70, 8: 80 });
+
+    // Without room for old and new entries together the map is another one, with the same contents.
+    const before = stage.live.current.prepared.filters[0]!.maps[0]!.handle.descriptor;
+    const moved = await load(small, config("", four.replace("{ key: 7, value: 1 }, ", "")));
+    expect(moved).toMatchObject({ ok: true, value: { maps: { kept: ["count.counts"] } } });
+    expect(stage.live.current.prepared.filters[0]!.maps[0]!.handle.descriptor).not.toBe(before);
+    expect(counts()).toEqual({ 1: 4, 8: 1, 9: 1, 10: 1 });
+    value(await load(small));
+
     const refused = await load(other);
     expect(errorsOf(refused)).toEqual([
       expect.stringMatching(
@@ -265,9 +290,9 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:${port}", upstream: app
 
     // One that leaked so much as a map each time would need ten times more.
     const { arena } = stage.live.current.prepared;
-    const before = arena.usedBytes;
+    const usedBytes = arena.usedBytes;
     for (let i = 0; i < 60; i++)
       value(await load([small, large, other][i % 3]!, config(", onSchemaChange: reset")));
-    expect(arena.usedBytes).toBeLessThan(before + 65_536);
+    expect(arena.usedBytes).toBeLessThan(usedBytes + 65_536);
   },
 );

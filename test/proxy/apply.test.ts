@@ -280,7 +280,7 @@ for (const workers of [1, 2])
       expect(
         await proxy.apply(plan, {
           ...drain,
-          beforeCommit: () => ({ ok: false, error: [refused] }),
+          beforeCommit: async () => ({ ok: false, error: [refused] }),
         }),
       ).toEqual({ ok: false, error: [refused] });
       expect(proxy.listeners).toEqual(before);
@@ -311,7 +311,7 @@ test("plans are applied one after another, and none once the proxy stops", async
     plans.map((plan, number) =>
       proxy.apply(plan, {
         ...drain,
-        beforeCommit: () => {
+        beforeCommit: async () => {
           order.push(number);
           return { ok: true, value: undefined };
         },

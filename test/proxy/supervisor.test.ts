@@ -254,7 +254,7 @@ needing("linux")(
     const warnedBy = async (next: ProxyPlan): Promise<readonly string[]> =>
       value(await proxy.apply(next, drain)).warnings;
     const fewer = { ...plan, listeners: plan.listeners.slice(0, 2) };
-    const refused = await proxy.apply(fewer, { ...drain, beforeCommit: () => err([]) });
+    const refused = await proxy.apply(fewer, { ...drain, beforeCommit: async () => err([]) });
     expect([refused.ok, warnings.length]).toEqual([false, 1]);
     expect(await warnedBy(plan)).toEqual([]);
     expect(await warnedBy(fewer)).toEqual([

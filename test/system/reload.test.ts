@@ -94,6 +94,7 @@ needing("clang")(
     const load = await Load.start();
     const counter = fileURLToPath(new URL("../config/reload-map.c", import.meta.url));
     const [small, large] = [build(counter), build(counter, "-DENTRIES=64")];
+    const other = build(counter, "-DVALUE=__u32");
     const variant = (number: number): string => {
       const engine = number % 2 === 0 ? "interpreter" : "jit";
       const more = `  - { name: more, protocol: tcp, listen: "127.0.0.1:${morePort}", upstream: tcp, ingress: [fresh] }`;
@@ -119,8 +120,8 @@ ${number % 3 === 0 ? more : "  # none"}
     const broken = [
       (text: string) => text.replace("version: 1", "version: 2"),
       (text: string) => text.replace("blocklist.o", "absent.o"),
-      // Its map would be smaller.
-      (text: string) => text.replace(large, small),
+      // Its map would have other values.
+      (text: string) => text.replace(large, other).replace(small, other),
       (text: string) => text.replace(`:${metrics}`, `:${load.upstreams.tcp}`),
     ];
     const folder = temporaryFolder();
