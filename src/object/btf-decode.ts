@@ -184,7 +184,7 @@ function decodeKind(kind: number, shape: Shape, strings: StringTable): BtfType |
     case 16:
       return { kind: "float", name, size: sizeOrType };
     case 17:
-      return { kind: "decl_tag", name, type: sizeOrType };
+      return { kind: "decl_tag", name, type: sizeOrType, component: u32le(bytes, body) | 0 };
     default:
       return { kind: "type_tag", name, type: sizeOrType };
   }

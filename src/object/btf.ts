@@ -37,7 +37,14 @@ export type BtfType =
   | { readonly kind: "forward"; readonly name: string; readonly union: boolean }
   | { readonly kind: "typedef"; readonly name: string; readonly type: number }
   | { readonly kind: "const" | "volatile" | "restrict"; readonly type: number }
-  | { readonly kind: "type_tag" | "decl_tag"; readonly name: string; readonly type: number }
+  | { readonly kind: "type_tag"; readonly name: string; readonly type: number }
+  /** Of a type, or of one of its members or parameters: `component` is its index, or -1. */
+  | {
+      readonly kind: "decl_tag";
+      readonly name: string;
+      readonly type: number;
+      readonly component: number;
+    }
   | {
       readonly kind: "function";
       readonly name: string;

@@ -60,6 +60,8 @@ export function callGlobal(a: Analysis, target: GlobalFunction): void {
           wrong(a, target, register, "the context, as the program got it");
         break;
       case "memory":
+        if (!parameter.nullable && mayBeNull(held))
+          wrong(a, target, register, "a pointer that is never null (arg:nonnull)");
         checkMemoryArgument(a, target, register, held, parameter.bytes);
         break;
       default:
@@ -69,6 +71,11 @@ export function callGlobal(a: Analysis, target: GlobalFunction): void {
   if (target.movesPacket) forgetPacket(a.state);
   for (let r = 1; r <= 5; r++) a.write(r, uninitialised);
   a.write(0, unknownScalar);
+}
+
+/** Also the constant 0, which the kernel takes for a pointer tagged arg:nonnull, too. */
+function mayBeNull(held: RegisterState): boolean {
+  return held.nullable || (held.kind === "scalar" && isNumber(held.range, 0n));
 }
 
 function checkMemoryArgument(
@@ -118,7 +125,9 @@ function argumentOf(
     case "context":
       return pointer("context");
     case "memory":
-      return pointer("memory", { extent: parameter.bytes, nullable: true, id: a.newId() });
+      return parameter.nullable
+        ? pointer("memory", { extent: parameter.bytes, nullable: true, id: a.newId() })
+        : pointer("memory", { extent: parameter.bytes });
     default:
       return a.refuse(
         "FUNCTION_ARGUMENT",

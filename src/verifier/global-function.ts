@@ -8,8 +8,8 @@ import type { VerifiableProgram } from "./program.ts";
 export type FunctionParameter =
   | { readonly kind: "number" }
   | { readonly kind: "context" }
-  /** May be null: the function must look. */
-  | { readonly kind: "memory"; readonly bytes: number }
+  /** `nullable`: it may be null, and the function must look. */
+  | { readonly kind: "memory"; readonly bytes: number; readonly nullable: boolean }
   | { readonly kind: "unsupported"; readonly type: string };
 
 /**
@@ -33,6 +33,7 @@ export function globalFunctions(
   const found = new Map<number, GlobalFunction>();
   const { btf } = program;
   if (btf === undefined) return found;
+  const tags = argumentTags(btf);
   for (const { name, slot, type } of program.functions) {
     const declared = type === undefined ? undefined : btf.types[type];
     if (slot === 0 || declared?.kind !== "function" || declared.linkage !== "global") continue;
@@ -41,7 +42,9 @@ export function globalFunctions(
     found.set(slot, {
       name,
       slot,
-      parameters: prototype.parameters.map((one) => parameterOf(btf, one.type, program)),
+      parameters: prototype.parameters.map((one, i) =>
+        parameterOf(btf, one.type, tags.get(type as number)?.get(i) ?? [], program),
+      ),
       returnsNumber: isNumber(resolve(btf, prototype.returns)),
       movesPacket: movesPacket(program.instructions, slot, helpers),
     });
@@ -93,17 +96,45 @@ const contextNames: Partial<Record<VerifiableProgram["type"], string>> = {
   cgroup_skb: "__sk_buff",
 };
 
-function parameterOf(btf: Btf, type: number, program: VerifiableProgram): FunctionParameter {
+/**
+ * What tags say of functions' parameters, without their `arg:`, by function and parameter: libbpf's
+ * `__arg_ctx` and its like. Kernel: btf_prepare_func_args.
+ */
+function argumentTags(btf: Btf): ReadonlyMap<number, ReadonlyMap<number, readonly string[]>> {
+  const byFunction = new Map<number, Map<number, string[]>>();
+  for (const type of btf.types) {
+    if (type.kind !== "decl_tag" || !type.name.startsWith("arg:")) continue;
+    const byParameter = byFunction.get(type.type) ?? new Map<number, string[]>();
+    byFunction.set(type.type, byParameter);
+    const tags = byParameter.get(type.component) ?? [];
+    byParameter.set(type.component, tags);
+    tags.push(type.name.slice("arg:".length));
+  }
+  return byFunction;
+}
+
+function parameterOf(
+  btf: Btf,
+  type: number,
+  tags: readonly string[],
+  program: VerifiableProgram,
+): FunctionParameter {
   const found = resolve(btf, type);
-  if (isNumber(found)) return { kind: "number" };
-  if (found?.kind !== "pointer") return { kind: "unsupported", type: found?.kind ?? "unknown" };
+  const tagged = tags.map((tag) => ` tagged arg:${tag}`).join(" and");
+  if (isNumber(found) && tags.length === 0) return { kind: "number" };
+  if (found?.kind !== "pointer")
+    return { kind: "unsupported", type: `${found?.kind ?? "unknown"}${tagged}` };
   const pointee = resolve(btf, found.type);
-  if (pointee?.kind === "struct" && pointee.name === contextNames[program.type])
-    return { kind: "context" };
+  const isContext = pointee?.kind === "struct" && pointee.name === contextNames[program.type];
+  const asContext = tags.length === 1 && tags[0] === "ctx" && pointee?.kind === "void";
+  if ((isContext && tags.every((tag) => tag === "ctx")) || asContext) return { kind: "context" };
+  const known = tags.every((tag) => tag === "nonnull" || tag === "nullable");
+  if (isContext || !known)
+    return { kind: "unsupported", type: `pointer to ${pointee?.kind ?? "unknown"}${tagged}` };
   const bytes = pointee === undefined ? undefined : sizeOf(btf, pointee, 0);
   return bytes === undefined
     ? { kind: "unsupported", type: `pointer to ${pointee?.kind ?? "unknown"}` }
-    : { kind: "memory", bytes };
+    : { kind: "memory", bytes, nullable: !tags.includes("nonnull") };
 }
 
 function sizeOf(btf: Btf, type: BtfType, depth: number): number | undefined {

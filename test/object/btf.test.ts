@@ -115,7 +115,7 @@ test("decodeBtf reads every kind of type", () => {
     { kind: "variable", name: "v", type: 1, linkage: "global" },
     { kind: "section", name: ".data", size: 4, variables: [{ type: 14, offset: 0, size: 4 }] },
     { kind: "float", name: "double", size: 8 },
-    { kind: "decl_tag", name: "tag", type: 4 },
+    { kind: "decl_tag", name: "tag", type: 4, component: -1 },
     { kind: "type_tag", name: "user", type: 1 },
     {
       kind: "enum",

@@ -5,6 +5,8 @@ export interface CProgram {
   readonly code: string;
   /** The kernel refuses it with this in its log, and why that is no danger here. */
   readonly onlyHere?: { readonly log: RegExp; readonly reason: string };
+  /** The kernel accepts it, and why it is refused here. */
+  readonly onlyKernel?: string;
 }
 
 const locked = `
@@ -34,6 +36,9 @@ const walk = (times: number): string => `
     bpf_loop(${times}, step, &p, 0);
     return p.at & 1;
   }`;
+
+const tagged =
+  '__attribute__((noinline)) int get(struct sum *s __attribute__((btf_decl_tag("arg:nonnull")))) { return s->value; }';
 
 /** In C, since callbacks, global functions and spin locks need BTF. */
 export const cPrograms: readonly CProgram[] = [
@@ -96,6 +101,40 @@ export const cPrograms: readonly CProgram[] = [
     accepted: false,
     code: `__attribute__((noinline)) int get(struct sum *s) { return s->value; }
       SEC("xdp") int p(struct xdp_md *ctx) { struct sum s = {}; return get(&s); }`,
+  },
+  {
+    name: "a global function that trusts its pointer, which is tagged __arg_nonnull",
+    accepted: true,
+    code: `${tagged} SEC("xdp") int p(struct xdp_md *ctx) { struct sum s = {}; return get(&s); }`,
+  },
+  {
+    name: "a map value that may not be there, passed to a parameter tagged __arg_nonnull",
+    accepted: false,
+    code: `${tagged} SEC("xdp") int p(struct xdp_md *ctx) { __u32 key = 0; return get(bpf_map_lookup_elem(&sums, &key)); }`,
+  },
+  {
+    name: "a constant null, passed to a parameter tagged __arg_nonnull",
+    accepted: false,
+    onlyKernel: "the function would read at address 0",
+    code: `${tagged} SEC("xdp") int p(struct xdp_md *ctx) { return get(0); }`,
+  },
+  {
+    name: "a context that is passed as a pointer to void, tagged __arg_ctx",
+    accepted: true,
+    code: `__attribute__((noinline)) int queue(void *ctx __attribute__((btf_decl_tag("arg:ctx")))) { return ((struct xdp_md *)ctx)->rx_queue_index; }
+      SEC("xdp") int p(struct xdp_md *ctx) { return queue(ctx); }`,
+  },
+  {
+    name: "a context that is passed as a pointer to void without a tag",
+    accepted: false,
+    code: `__attribute__((noinline)) int queue(void *ctx) { return ((struct xdp_md *)ctx)->rx_queue_index; }
+      SEC("xdp") int p(struct xdp_md *ctx) { return queue(ctx); }`,
+  },
+  {
+    name: "a number that is tagged as a pointer",
+    accepted: false,
+    code: `__attribute__((noinline)) int get(int n __attribute__((btf_decl_tag("arg:nonnull")))) { barrier(); return n; }
+      SEC("xdp") int p(struct xdp_md *ctx) { return get(1); }`,
   },
   {
     name: "a global function that relies on what its caller passes",
