@@ -41,7 +41,8 @@ export function decodeProgram(bytes: Uint8Array): Result<Instruction[], UserErro
     const code = bytes[at] as number;
     const rows = rowsOfCode(code);
     const first = rows[0];
-    if (first === undefined) return err(unknownOpcode(bytes, slot));
+    if (first === undefined)
+      return err(unsupportedInstruction(bytes, slot) ?? unknownOpcode(bytes, slot));
     const wide = first.slots === 2;
     if (wide) {
       const broken = checkSecondHalf(bytes, slot);
@@ -49,7 +50,8 @@ export function decodeProgram(bytes: Uint8Array): Result<Instruction[], UserErro
     }
     const fields = readFields(bytes, at, wide);
     const row = rows.find((candidate) => accepts(candidate, fields));
-    if (row === undefined) return err(wrongField(rows, fields, bytes, slot));
+    if (row === undefined)
+      return err(unsupportedInstruction(bytes, slot) ?? wrongField(rows, fields, bytes, slot));
     const badRegister = checkRegisters(row, fields, bytes, slot);
     if (badRegister !== undefined) return err(badRegister);
     program[slot] = withFields(row.form, fields);
@@ -75,7 +77,7 @@ export function encodeProgram(instructions: readonly Instruction[]): Uint8Array 
     const operands = fieldsOf(instruction);
     const field = (name: keyof Fields, low: number, high: number): number => {
       const use = row[name];
-      const value = use === "operand" ? operands[name] : use;
+      const value = use === "operand" ? operands[name] : use === "ignored" ? 0 : use;
       if (value === undefined || !Number.isInteger(value) || value < low || value > high)
         throw new RangeError(
           `slot ${slot}: ${describe(instruction)}: ${fieldNames[name]} ${value}: expected ${low} to ${high}`,
@@ -146,7 +148,7 @@ function accepts(row: OpcodeRow, fields: Fields): boolean {
 }
 
 function allows(use: FieldUse, value: number): boolean {
-  return use === "operand" || use === value;
+  return use === "operand" || use === "ignored" || use === value;
 }
 
 /** Narrows the rows field by field: the field that leaves none is the wrong one. */
@@ -165,6 +167,13 @@ function wrongField(
     }
     const expected = [...new Set(candidates.map((row) => row[name]))];
     const names = [...new Set(candidates.map((row) => row.name))];
+    if (candidates.every(({ form }) => form.kind === "atomic") && name === "imm")
+      return new UserError(
+        "INSTRUCTION_UNKNOWN_VARIANT",
+        at(slot),
+        `an atomic operation (${raw(bytes, slot)}) has immediate ${hex(fields.imm)}, which names none`,
+        `those are ${candidates.map((row) => `${hex(row.imm as number)} ${row.name}`).join(", ")}`,
+      );
     const reserved = expected.length === 1 && expected[0] === 0;
     return new UserError(
       reserved ? "INSTRUCTION_RESERVED_FIELD" : "INSTRUCTION_UNKNOWN_VARIANT",
@@ -211,6 +220,61 @@ function checkSecondHalf(bytes: Uint8Array, slot: number): UserError | undefined
         "its first four bytes must be 0",
       );
   return undefined;
+}
+
+/** Instructions that Linux has and Weir has not, by opcode and what selects them. */
+const unsupported: readonly {
+  readonly name: string;
+  readonly codes: readonly number[];
+  readonly imm?: number;
+  readonly offset?: number;
+  readonly fix: string;
+}[] = [
+  {
+    name: "load_acquire",
+    codes: [0xc3, 0xcb, 0xd3, 0xdb],
+    imm: 0x100,
+    fix: "it comes from __atomic_load_n(…, __ATOMIC_ACQUIRE) with clang 21 or newer at -mcpu=v4: build with -mcpu=v3, or read with a plain load or __sync_fetch_and_add(…, 0)",
+  },
+  {
+    name: "store_release",
+    codes: [0xc3, 0xcb, 0xd3, 0xdb],
+    imm: 0x110,
+    fix: "it comes from __atomic_store_n(…, __ATOMIC_RELEASE) with clang 21 or newer at -mcpu=v4: build with -mcpu=v3, or write with __sync_lock_test_and_set",
+  },
+  {
+    name: "may_goto",
+    codes: [0xe5],
+    fix: "it comes from can_loop and cond_break (clang 19 or newer): give the loop a constant bound, or use bpf_loop",
+  },
+  {
+    name: "addr_space_cast",
+    codes: [0xbf],
+    offset: 1,
+    fix: "it comes from __arena pointers (clang 19 or newer): keep the data in an array map",
+  },
+];
+
+function unsupportedInstruction(bytes: Uint8Array, slot: number): UserError | undefined {
+  const code = bytes[slot * slotBytes] as number;
+  const { offset, imm } = readFields(bytes, slot * slotBytes, false);
+  const found = unsupported.find(
+    (one) =>
+      one.codes.includes(code) &&
+      (one.imm === undefined || one.imm === imm) &&
+      (one.offset === undefined || one.offset === offset),
+  );
+  if (found === undefined) return undefined;
+  return new UserError(
+    "INSTRUCTION_UNSUPPORTED",
+    at(slot),
+    `${found.name} (${raw(bytes, slot)}) is not supported`,
+    found.fix,
+  );
+}
+
+function hex(value: number): string {
+  return `0x${(value >>> 0).toString(16)}`;
 }
 
 function unknownOpcode(bytes: Uint8Array, slot: number): UserError {

@@ -2,8 +2,11 @@ import type { Form, Source } from "./form.ts";
 import { formKey, withFields } from "./form.ts";
 import type { AluOp, AtomicOp, BranchOp, Instruction, Width } from "./instruction.ts";
 
-/** How a row uses a field: it carries an operand, or it must hold this number. */
-export type FieldUse = "operand" | number;
+/**
+ * How a row uses a field: it carries an operand, or it must hold this number, or (as in the kernel)
+ * it may hold anything, and nobody looks.
+ */
+export type FieldUse = "operand" | "ignored" | number;
 
 /**
  * One encodable instruction. Rows may share an opcode byte; then a fixed field tells them apart
@@ -211,6 +214,7 @@ function* jumpRows(): Generator<OpcodeRow> {
     code: classes.jmp | 0x90,
     name: "exit",
     form: { kind: "exit" },
+    offset: "ignored",
     spec: "RFC 9669 §4.3",
   };
 }
@@ -337,7 +341,8 @@ export function rowsOfName(name: string): readonly OpcodeRow[] {
  */
 export function* sampleInstructions(): Generator<{ row: OpcodeRow; instruction: Instruction }> {
   for (const row of opcodeTable) {
-    const use = (field: FieldUse, sample: number): number => (field === "operand" ? sample : field);
+    const use = (field: FieldUse, sample: number): number =>
+      field === "operand" ? sample : field === "ignored" ? 0 : field;
     const instruction = withFields(row.form, {
       dst: use(row.dst, 1),
       src: use(row.src, 2),

@@ -162,7 +162,25 @@ function applyOutcome(
     if (op === "eq" || op === "ne") settleNull(a, state, left, holds === (op === "eq"));
     return;
   }
-  if ("register" in src) comparePacket(a, state, op, left, right, holds);
+  if (!("register" in src)) return;
+  if (holds === (op === "eq") && (op === "eq" || op === "ne")) {
+    settleEqual(state, dst, left, right);
+    settleEqual(state, src.register, right, left);
+  }
+  comparePacket(a, state, op, left, right, holds);
+}
+
+/** A pointer that may be null, and is the same as one that is not; its copies stay as they are. */
+function settleEqual(
+  state: PathState,
+  register: number,
+  held: RegisterState,
+  other: RegisterState,
+): void {
+  // What was added to the other could have made it null.
+  const there = isNeverNull(other) && other.offset === 0 && isNumber(other.range, 0n);
+  if (held.nullable && there)
+    state.frame.registers[register] = withFields(held, { nullable: false });
 }
 
 /** A register's range is known better, and so are those of all that are linked to it. */

@@ -13,6 +13,7 @@ import { isSocket } from "./socket-rules.ts";
 import {
   clobberStack,
   loaded,
+  lowConstantOnStack,
   readStack,
   refusePartOfPointer,
   stackSpan,
@@ -68,8 +69,11 @@ export function store(
   else checkRegion(a, base, held, offset, size, "write");
 }
 
-/** Reads and writes at once, at an aligned address. Packets and contexts allow none. */
-export function modify(a: Analysis, base: number, offset: number, size: number): void {
+/**
+ * Reads and writes at once, at an aligned address, and gives what lay there before. Packets and
+ * contexts allow none.
+ */
+export function modify(a: Analysis, base: number, offset: number, size: number): RegisterState {
   const held = usable(a, base);
   const onPacket = held.kind === "packet" || held.kind === "packet_meta";
   if (held.kind === "context" || onPacket || isSocket(held.kind))
@@ -85,11 +89,13 @@ export function modify(a: Analysis, base: number, offset: number, size: number):
     const span = stackSpan(a, base, held, offset, size);
     refusePartOfPointer(a, span, size);
     useStack(a, span, size);
+    const before = lowConstantOnStack(a, span, size);
     clobberStack(span, size, true);
-    return;
+    return before === undefined ? loaded(size, false) : constantScalar(before);
   }
   checkRegion(a, base, held, offset, size, "read");
   checkRegion(a, base, held, offset, size, "write");
+  return loaded(size, false);
 }
 
 /** The pointer in a register that something is accessed through. */

@@ -16,6 +16,7 @@ import {
   byteOf,
   misc,
   overwrite,
+  type StackSlot,
   slotOf,
   spill,
   spilled,
@@ -217,11 +218,22 @@ function writeAnywhere(
   for (let at = span.low; at < span.high + size; at++) {
     const slotNumber = slotOf(at);
     const before = span.frame.stack[slotNumber];
+    if (isZero && isZeroSpill(before, byteOf(at))) {
+      keptZero = true;
+      continue;
+    }
     const stays = isZero && byteKind(before, byteOf(at)) === zero;
     keptZero ||= stays;
     span.frame.setSlot(slotNumber, overwrite(before, byteOf(at), 1, stays ? zero : misc));
   }
   if (keptZero && source !== undefined) a.markPrecise(source);
+}
+
+/** Whether the byte is of a spilled number, and that is 0. */
+function isZeroSpill(slot: StackSlot | undefined, byte: number): boolean {
+  const register = slot?.register;
+  const number = register?.kind === "scalar" && isNumber(register.range, 0n);
+  return number && byteKind(slot, byte) === spilled;
 }
 
 /** A pointer on the stack is read whole, or not at all. */
@@ -278,4 +290,16 @@ export function constantOnStack(a: Analysis, span: StackSpan, size: number): big
   if (value === undefined || !isConstant(register.range)) return undefined;
   a.markPlaces([slotPlace(span.number, slotNumber)]);
   return BigInt.asUintN(8 * size, value >> BigInt(8 * byte));
+}
+
+/** A number that a load from a known place of the stack would give; it then counts as precise. */
+export function lowConstantOnStack(a: Analysis, span: StackSpan, size: number): bigint | undefined {
+  if (span.low !== span.high) return undefined;
+  const slotNumber = slotOf(span.low);
+  const slot = span.frame.stack[slotNumber];
+  if (byteOf(span.low) !== 0 || spillSize(slot) < size) return undefined;
+  const register = slot?.register as RegisterState;
+  if (register.kind !== "scalar" || !isConstant(register.range)) return undefined;
+  a.markPlaces([slotPlace(span.number, slotNumber)]);
+  return BigInt.asUintN(8 * size, register.range.value);
 }

@@ -19,7 +19,7 @@ import {
 import { alu, byteOrdered, negated, signExtended, zeroExtended } from "./scalar-alu.ts";
 import { isConstant, unsignedRange } from "./scalar-range.ts";
 import { refuseUnderLock } from "./spin-lock.ts";
-import { linked, loaded } from "./stack-access.ts";
+import { linked } from "./stack-access.ts";
 
 type Alu = Extract<Instruction, { kind: "alu" }>;
 type Atomic = Extract<Instruction, { kind: "atomic" }>;
@@ -193,13 +193,19 @@ function linkedDistance(
   left: RegisterState,
   right: RegisterState,
 ): number | undefined {
-  if ((op !== "add" && op !== "sub") || width !== 64) return undefined;
+  if (op !== "add" && op !== "sub") return undefined;
   if (left.id === 0 || left.offset !== 0 || !isConstant(right.range)) return undefined;
-  const amount = right.range.smin;
+  const amount = BigInt.asIntN(width, right.range.smin);
+  if (width === 32 && !staysWithin32(left, op === "add" ? amount : -amount)) return undefined;
   // The distance 0 would look like no distance, which lets copies link again.
   if (amount === 0n) return undefined;
   if (amount < -0x7fff_ffffn || amount > 0x7fff_ffffn) return undefined;
   return op === "add" ? Number(amount) : -Number(amount);
+}
+
+/** Whether a sum is the same in 32 bits and in 64. */
+function staysWithin32({ range }: RegisterState, amount: bigint): boolean {
+  return range.umin + amount >= 0n && range.umax + amount <= 0xffff_ffffn;
 }
 
 function checkImmediate(a: Analysis, op: Alu["op"], width: 32 | 64, immediate: number): void {
@@ -258,8 +264,8 @@ function moveSigned(
 function doAtomic(a: Analysis, { op, fetch, size, base, offset, src }: Atomic): void {
   a.read(src);
   if (op === "cmpxchg") a.read(0);
-  modify(a, base, offset, size);
-  if (fetch) a.write(op === "cmpxchg" ? 0 : src, loaded(size, false));
+  const before = modify(a, base, offset, size);
+  if (fetch) a.write(op === "cmpxchg" ? 0 : src, before);
 }
 
 /** LD_ABS and LD_IND: the helper behind them ends the program where the packet is too short. */

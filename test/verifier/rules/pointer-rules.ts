@@ -9,6 +9,31 @@ export const pointerRules: readonly RuleCase[] = [
     says: /holds a number/,
   },
   {
+    rule: "a pointer that is the same as one that is not null is not null either",
+    accepted:
+      "*(u64 *)(r10 - 8) = 0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nr6 = r0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nif r0 == 0 goto l\nif r0 != r6 goto l\nr0 = *(u8 *)(r6 + 0)\nl: r0 = 0\nexit",
+    refused:
+      "*(u64 *)(r10 - 8) = 0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nr6 = r0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nif r0 == 0 goto l\nif r0 == r6 goto l\nr0 = *(u8 *)(r6 + 0)\nl: r0 = 0\nexit",
+    code: "MAYBE_NULL",
+    says: /r6 is used as a pointer/,
+  },
+  {
+    rule: "a pointer that is the same as one that may be null may be null",
+    accepted:
+      "*(u64 *)(r10 - 8) = 0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nr6 = r0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nif r0 == 0 goto l\nif r6 != r0 goto l\nr0 = *(u8 *)(r6 + 0)\nl: r0 = 0\nexit",
+    refused:
+      "*(u64 *)(r10 - 8) = 0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nr6 = r0\nr2 = r10\nr2 += -8\nr1 = map_by_fd(1) ll\ncall 1\nif r6 != r0 goto l\nr0 = *(u8 *)(r6 + 0)\nl: r0 = 0\nexit",
+    code: "MAYBE_NULL",
+    says: /r6 is used as a pointer/,
+  },
+  {
+    rule: "a number stays linked to its sum in 32 bits where that does not wrap",
+    accepted: linkedIndex("w6 &= 255\nw7 = w6\nw7 += 4\nif w7 > 67 goto l"),
+    refused: linkedIndex("w6 &= 255\nw7 = w6\nw7 += 3\nif w7 > 67 goto l"),
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
     rule: "only addition and subtraction are done on pointers",
     accepted: "r1 += 8\nr0 = 0\nexit",
     refused: "r1 *= 8\nr0 = 0\nexit",
@@ -72,3 +97,16 @@ export const pointerRules: readonly RuleCase[] = [
     says: /subtract the number from the pointer/,
   },
 ];
+
+/** Uses r6, a random number that `bound` bounds, as an index into 64 bytes of stack. */
+function linkedIndex(bound: string): string {
+  return `call 7
+    r6 = r0
+    ${bound}
+    r1 = r10
+    r1 += -64
+    r1 += r6
+    *(u8 *)(r1 + 0) = 1
+    l: r0 = 0
+    exit`;
+}

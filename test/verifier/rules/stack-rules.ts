@@ -16,6 +16,45 @@ export const stackRules: readonly RuleCase[] = [
     says: /negative offsets/,
   },
   {
+    rule: "zero that is stored somewhere among zeros leaves zeros",
+    accepted:
+      "*(u64 *)(r10 - 8) = 0\n*(u64 *)(r10 - 16) = 0\ncall 7\nr0 &= 15\nr1 = r10\nr1 += -16\nr1 += r0\nr2 = 0\n*(u8 *)(r1 + 0) = r2\nr9 = *(u8 *)(r10 - 8)\nr1 = r10\nr1 += -8\nr1 += r9\n*(u8 *)(r1 + 7) = 1\nr0 = 0\nexit",
+    refused:
+      "*(u64 *)(r10 - 8) = 0\n*(u64 *)(r10 - 16) = 0\ncall 7\nr0 &= 15\nr1 = r10\nr1 += -16\nr1 += r0\nr2 = 1\n*(u8 *)(r1 + 0) = r2\nr9 = *(u8 *)(r10 - 8)\nr1 = r10\nr1 += -8\nr1 += r9\n*(u8 *)(r1 + 7) = 1\nr0 = 0\nexit",
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
+    rule: "a fetching atomic operation gives the number that lay on the stack",
+    accepted: fetched("*(u64 *)(r10 - 8) = 3", "r6 = atomic_fetch_add((u64 *)(r10 - 8), r6)"),
+    refused: fetched("*(u64 *)(r10 - 8) = 4", "r6 = atomic_fetch_add((u64 *)(r10 - 8), r6)"),
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
+    rule: "a fetching atomic operation gives the low half of a number on the stack",
+    accepted: fetched(
+      "r1 = 3\n*(u64 *)(r10 - 8) = r1",
+      "w6 = atomic_fetch_or((u32 *)(r10 - 8), w6)",
+    ),
+    refused: fetched(
+      "r1 = 3\n*(u64 *)(r10 - 8) = r1",
+      "w6 = atomic_fetch_or((u32 *)(r10 - 4), w6)",
+    ),
+    code: "STACK_BOUNDS",
+    says: /unknown distance/,
+  },
+  {
+    rule: "what an atomic operation has changed is not known",
+    accepted: fetched("*(u64 *)(r10 - 8) = 3", "r6 = *(u64 *)(r10 - 8)"),
+    refused: fetched(
+      "*(u64 *)(r10 - 8) = 3",
+      "lock *(u64 *)(r10 - 8) += r6\nr6 = *(u64 *)(r10 - 8)\nr6 &= 7",
+    ),
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
     rule: "stack accesses are aligned",
     accepted: "*(u32 *)(r10 - 4) = 1\nr0 = 0\nexit",
     refused: "*(u32 *)(r10 - 6) = 1\nr0 = 0\nexit",
@@ -80,4 +119,9 @@ export const stackRules: readonly RuleCase[] = [
 /** bpf_csum_diff of nothing at a place of the stack. */
 function noBytes(offset: number): string {
   return `r1 = r10\nr1 += ${offset}\nr2 = 0\nr3 = 0\nr4 = 0\nr5 = 0\ncall 28\nr0 = 0\nexit`;
+}
+
+/** Uses what `fetch` leaves in r6 as an index at which 4 bytes are left. */
+function fetched(store: string, fetch: string): string {
+  return `${store}\nr6 = 0\n${fetch}\nr1 = r10\nr1 += -4\nr1 += r6\n*(u8 *)(r1 + 0) = 1\nr0 = 0\nexit`;
 }
