@@ -227,7 +227,7 @@ function checkProtocolKeys(
   only("onDrop", "tcp");
   only("onSegmentDrop", "tcp");
   only("localAddress", "udp");
-  only("io", "udp");
+  only("io", "udp", "vxlan", "geneve");
   only("upstream", "udp", "tcp");
   for (const key of ["mode", "vni", "peers", "mtu", "healthCheck"] as const)
     only(key, "vxlan", "geneve");

@@ -110,7 +110,7 @@ export const listenerSchema = block({
   io: choice(["dgram", "mmsg", "auto"])
     .optional()
     .describe(
-      "udp only: how datagrams come and go. dgram: a system call each, anywhere. mmsg: many a system call, which takes about half the CPU (Linux on x64 or arm64, with the optional package koffi). auto: mmsg where it can be had, else dgram. Without it: dgram.",
+      "udp, vxlan and geneve only: how datagrams come and go. dgram: a system call each, anywhere. mmsg: many a system call, which takes about half the CPU (Linux on x64 or arm64, with the optional package koffi). auto: mmsg where it can be had, else dgram. Without it: dgram.",
     ),
   localAddress: ipAddress
     .optional()

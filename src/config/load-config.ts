@@ -232,7 +232,7 @@ function resolved(
         egress: chain(listener.egress),
         idleTimeoutMs: idleTimeout ?? defaultIdleTimeoutMs[listener.protocol],
         maxSessionsPerSource: listener.maxSessionsPerSource,
-        io: listener.protocol === "udp" ? (listener.io ?? "dgram") : undefined,
+        io: listener.protocol === "tcp" ? undefined : (listener.io ?? "dgram"),
         localAddress: listener.localAddress,
         proxyProtocol: listener.proxyProtocol,
         onDrop: onDrop ?? "reset",

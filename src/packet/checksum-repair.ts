@@ -1,5 +1,5 @@
 import { putU16be, u16be } from "../common/bytes.ts";
-import { finishSum, partialSum, pseudoHeaderSum } from "./checksum.ts";
+import { finishSum, type PartialSum, partialSum, pseudoHeaderSum } from "./checksum.ts";
 import type { FrameView } from "./frame-view.ts";
 import { ipProtocols } from "./ip-protocol.ts";
 import { tcp } from "./tcp.ts";
@@ -11,9 +11,13 @@ import { udp } from "./udp.ts";
  * pseudo-header alone (Linux: CHECKSUM_PARTIAL). Returns whether it was so.
  *
  * A right checksum equals that sum in one packet of 65,536; completing it gives the same value
- * again. Needs `frame` bound without a reason, over the same `bytes`.
+ * again. Needs `frame` bound without a reason, over the same `bytes`. `sum` may be a faster one for them.
  */
-export function repairPartialChecksum(bytes: Uint8Array, frame: FrameView): boolean {
+export function repairPartialChecksum(
+  bytes: Uint8Array,
+  frame: FrameView,
+  sum: PartialSum = partialSum,
+): boolean {
   if (frame.version === 0 || frame.isFragment) return false;
   const { protocol, transportOffset, payloadEnd } = frame;
   let field: number;
@@ -29,7 +33,7 @@ export function repairPartialChecksum(bytes: Uint8Array, frame: FrameView): bool
   );
   if (u16be(bytes, field) !== (~finishSum(pseudoSum) & 0xffff)) return false;
   putU16be(bytes, field, 0);
-  const checksum = finishSum(partialSum(bytes, transportOffset, payloadEnd, pseudoSum));
+  const checksum = finishSum(sum(bytes, transportOffset, payloadEnd, pseudoSum));
   putU16be(bytes, field, checksum === 0 && protocol === ipProtocols.udp ? 0xffff : checksum);
   return true;
 }

@@ -24,6 +24,9 @@ const wordsFrom = 32;
  */
 let view: DataView = new DataView(new ArrayBuffer(0));
 
+/** As `partialSum`. */
+export type PartialSum = (bytes: Uint8Array, from: number, to: number, initial?: number) => number;
+
 /**
  * The sum of the bytes from `from` up to `to`, and `initial`. An odd last byte counts as the high
  * half of a word, as RFC 1071 has it. At most 65,535 × (bytes / 2), so exact in a number for any

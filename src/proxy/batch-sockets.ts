@@ -6,6 +6,7 @@ import { frameOffset } from "../engine/packet-slot.ts";
 import { udpHeaderBytes } from "../packet/flow.ts";
 import type { Arena } from "../runtime/arena.ts";
 import { SLOT_BYTES } from "../runtime/wasm/layout.ts";
+import { BatchSendingSocket } from "./batch-sending-socket.ts";
 import type {
   Arrivals,
   DatagramPeer,
@@ -20,7 +21,8 @@ import type { Destination } from "./destinations.ts";
 import type { PacketSlots } from "./packet-slots.ts";
 import { PeerNames } from "./peer-names.ts";
 import type { Address } from "./plan.ts";
-import { type QueueSocket, SendQueue } from "./send-queue.ts";
+import { type QueueSocket, type QueueTally, SendQueue } from "./send-queue.ts";
+import type { SendingSocket, SendingSocketOptions, SendingSockets } from "./sending-socket.ts";
 import { type Readiness, SocketCalls, systemError } from "./socket-calls.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import { decodeSocketName, encodeSocketName } from "./socket-name.ts";
@@ -41,7 +43,7 @@ export const batchSlots = receiveSlots + spareSlots;
  * send many out of them. One for all sockets of a worker. Node's event loop waits for one descriptor
  * that stands for all of them; in a turn, what all ready sockets have goes through, and out together.
  */
-export class BatchSockets implements DatagramSockets {
+export class BatchSockets implements DatagramSockets, SendingSockets {
   readonly calls: SocketCalls;
   readonly queue: SendQueue;
   readonly #arena: Arena;
@@ -54,6 +56,8 @@ export class BatchSockets implements DatagramSockets {
   readonly #payloads: Buffer[] = [];
   #nextSlot = 0;
   #nextId = 0;
+  /** Sockets that are ready are being served: at the end, all that waits is sent. */
+  #isInTurn = false;
   #readiness: Readiness | undefined;
 
   private constructor(arena: Arena, calls: SocketCalls, firstSlot: number, epoll: number) {
@@ -65,7 +69,7 @@ export class BatchSockets implements DatagramSockets {
       { length: spareSlots },
       (_, i) => firstSlot + (receiveSlots + i) * SLOT_BYTES + frameOffset,
     );
-    this.queue = new SendQueue(arena, calls, spares);
+    this.queue = new SendQueue(arena, calls, spares, SLOT_BYTES - frameOffset);
     // koffi aborts the process where it calls back into a thread that may run no JavaScript any more.
     process.once("exit", () => this.#readiness?.close());
   }
@@ -97,6 +101,23 @@ export class BatchSockets implements DatagramSockets {
     events: UpstreamSocketEvents,
   ): UpstreamSocket {
     return new BatchUpstreamSocket(this, destination, tally, events);
+  }
+
+  sending(
+    options: SendingSocketOptions,
+    onBound: (bound: Result<SendingSocket, NodeJS.ErrnoException>) => void,
+  ): void {
+    onBound(BatchSendingSocket.bind(this, options));
+  }
+
+  send(socket: QueueSocket, datagram: Uint8Array, name: Uint8Array, tally: QueueTally): void {
+    this.queue.add(socket, datagram, name, datagram.length, "pass", tally);
+    if (!this.#isInTurn) this.queue.flush();
+  }
+
+  closeSending(fd: number): void {
+    this.queue.flush();
+    this.calls.close(fd);
   }
 
   /** Has `socket` told when it is ready. */
@@ -155,6 +176,7 @@ export class BatchSockets implements DatagramSockets {
   }
 
   #onReady(): void {
+    this.#isInTurn = true;
     try {
       const count = this.calls.ready(this.#epoll, this.#ready);
       for (let i = 0; i < count; i++) this.#sockets.get(this.#ready[i]!)?.onReady();
@@ -165,6 +187,8 @@ export class BatchSockets implements DatagramSockets {
       setImmediate(() => {
         throw bug;
       });
+    } finally {
+      this.#isInTurn = false;
     }
   }
 
@@ -190,8 +214,8 @@ abstract class WatchedSocket implements QueueSocket {
   }
 
   abstract onReady(): void;
-  abstract onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean;
-  abstract drop(frameBytes: number, tally: PacketTally): void;
+  abstract onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean;
+  abstract drop(frameBytes: number, tally: QueueTally): void;
 }
 
 class BatchListenerSocket<Peer extends DatagramPeer>
@@ -214,7 +238,7 @@ class BatchListenerSocket<Peer extends DatagramPeer>
 
   #bind(listen: Address, reusePort: boolean): Result<Address, NodeJS.ErrnoException> {
     const { calls } = this.batches;
-    const fd = calls.socket(this.family, socketBufferBytes);
+    const fd = calls.socket(this.family, socketBufferBytes, socketBufferBytes);
     if (!fd.ok) return fd;
     this.fd = fd.value;
     const bound = calls.bind(this.fd, encodeSocketName(listen, this.family), reusePort);
@@ -252,12 +276,12 @@ class BatchListenerSocket<Peer extends DatagramPeer>
   }
 
   /** A peer that cannot be reached is that peer's alone. */
-  onRefused(_error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean {
+  onRefused(_error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean {
     this.drop(frameBytes, tally);
     return false;
   }
 
-  drop(frameBytes: number, tally: PacketTally): void {
+  drop(frameBytes: number, tally: QueueTally): void {
     tally.dropped("send_failed", frameBytes);
   }
 
@@ -290,7 +314,7 @@ class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
 
   connect(): void {
     const { calls } = this.batches;
-    const fd = calls.socket(this.family, socketBufferBytes);
+    const fd = calls.socket(this.family, socketBufferBytes, socketBufferBytes);
     if (!fd.ok) {
       this.#failed(fd.error, false);
       return;
@@ -314,13 +338,13 @@ class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
     else this.batches.queue.add(this, payload, undefined, frameBytes, kind, this.tally);
   }
 
-  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean {
+  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean {
     this.#failed(error, true);
     this.drop(frameBytes, tally);
     return true;
   }
 
-  drop(frameBytes: number, tally: PacketTally): void {
+  drop(frameBytes: number, tally: QueueTally): void {
     tally.dropped(this.#lost, frameBytes);
   }
 

@@ -41,7 +41,7 @@ export interface ListenerParts extends ListenerSettings {
   readonly arena: Arena;
   readonly sums: PacketSums;
   readonly slots: PacketSlots;
-  /** What carries the datagrams of a UDP listener with `io: mmsg`. Absent: node:dgram. */
+  /** What carries the datagrams of a UDP listener or tunnel with `io: mmsg`. Absent: node:dgram. */
   readonly batches?: BatchSockets | undefined;
   readonly clock: TurnClock;
   readonly cpu: number;

@@ -3,6 +3,9 @@ import type { Arena } from "../runtime/arena.ts";
 import { maxMessages, type SocketCalls, systemError } from "./socket-calls.ts";
 import type { Forwarded, PacketTally } from "./tally.ts";
 
+/** Who is told what became of a datagram that waited. */
+export type QueueTally = Pick<PacketTally, "forwarded" | "dropped">;
+
 /** A socket that datagrams wait for. */
 export interface QueueSocket {
   readonly fd: number;
@@ -12,9 +15,9 @@ export interface QueueSocket {
   firstQueued: number;
   lastQueued: number;
   /** The kernel refused a datagram. Whether the socket is of no more use. */
-  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: PacketTally): boolean;
+  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean;
   /** What becomes of a datagram that is left over then. */
-  drop(frameBytes: number, tally: PacketTally): void;
+  drop(frameBytes: number, tally: QueueTally): void;
 }
 
 /** Most bytes and datagrams that the kernel cuts a message into: an IP packet, UDP_MAX_SEGMENTS. */
@@ -32,14 +35,17 @@ const cannotSegment: ReadonlySet<number> = new Set([
 
 /**
  * Datagrams of one turn, in packet slots, until they are sent together: those of a socket in one call,
- * runs of equal length to one peer as one message that the kernel cuts. Each is counted when its fate
- * is known. What lies elsewhere is copied into a spare slot.
+ * runs of equal length to one peer, of which the last may be shorter, as one message that the kernel
+ * cuts. Each is counted when its fate is known. What lies elsewhere is copied into a spare slot.
  */
 export class SendQueue {
   readonly #arena: Arena;
   readonly #calls: SocketCalls;
   readonly #spares: readonly number[];
-  #usedSpares = 0;
+  readonly #spareBytes: number;
+  /** The spare that has room, and how much of it is taken. */
+  #spare = 0;
+  #takenBytes = 0;
   /** Sockets with datagrams that wait. */
   readonly #sockets: QueueSocket[] = [];
   #count = 0;
@@ -51,16 +57,17 @@ export class SendQueue {
   readonly #next = new Int32Array(maxMessages);
   readonly #names: (Uint8Array | undefined)[] = [];
   readonly #kinds: Forwarded[] = [];
-  readonly #tallies: PacketTally[] = [];
+  readonly #tallies: QueueTally[] = [];
   /** By message: its first datagram, and how many it is made of. */
   readonly #messageFirst = new Int32Array(maxMessages);
   readonly #messageCount = new Int32Array(maxMessages);
 
-  /** `spares` are offsets in packet slots with room for the longest datagram. */
-  constructor(arena: Arena, calls: SocketCalls, spares: readonly number[]) {
+  /** `spares` are offsets in packet slots with `spareBytes` each, which hold the longest datagram. */
+  constructor(arena: Arena, calls: SocketCalls, spares: readonly number[], spareBytes: number) {
     this.#arena = arena;
     this.#calls = calls;
     this.#spares = spares;
+    this.#spareBytes = spareBytes;
   }
 
   /** Nothing of it is under way: a socket may be closed at once. */
@@ -71,17 +78,15 @@ export class SendQueue {
   /** `name`: whom it goes to, on a socket that is not connected. */
   add(
     socket: QueueSocket,
-    payload: Buffer,
+    payload: Uint8Array,
     name: Uint8Array | undefined,
     frameBytes: number,
     kind: Forwarded,
-    tally: PacketTally,
+    tally: QueueTally,
   ): void {
     let at = this.#arena.offsetOf(payload);
-    if (this.#count === maxMessages || (at < 0 && this.#usedSpares === this.#spares.length))
-      this.flush();
     if (at < 0) {
-      at = this.#spares[this.#usedSpares++]!;
+      at = this.room(payload.length);
       this.#arena.copyIn(payload, at);
     }
     const place = this.#count++;
@@ -97,11 +102,32 @@ export class SendQueue {
       this.#sockets.push(socket);
     } else this.#next[socket.lastQueued] = place;
     socket.lastQueued = place;
+    // Now and not before the next: what has room in a spare slot must go before that has others.
+    if (this.#count === maxMessages) this.flush();
+  }
+
+  /**
+   * Offset of room for `bytes` bytes, at most a spare slot's: for a datagram to be written to and added
+   * before there is room for another. Where there is none, what waits is sent first.
+   */
+  room(bytes: number): number {
+    if (bytes > this.#spareBytes) throw new RangeError(`room for ${bytes} bytes`);
+    if (this.#takenBytes + bytes > this.#spareBytes) {
+      this.#takenBytes = 0;
+      this.#spare++;
+      if (this.#spare === this.#spares.length) this.flush();
+    }
+    const at = this.#spares[this.#spare]! + this.#takenBytes;
+    this.#takenBytes += bytes;
+    return at;
   }
 
   /** Sends all that waits. */
   flush(): void {
-    if (this.#isFlushing || this.#count === 0) return;
+    if (this.#isFlushing) return;
+    this.#spare = 0;
+    this.#takenBytes = 0;
+    if (this.#count === 0) return;
     this.#isFlushing = true;
     for (const socket of this.#sockets) {
       this.#send(socket, socket.firstQueued);
@@ -109,7 +135,6 @@ export class SendQueue {
     }
     this.#sockets.length = 0;
     this.#count = 0;
-    this.#usedSpares = 0;
     this.#isFlushing = false;
   }
 
@@ -173,19 +198,14 @@ export class SendQueue {
       let count = 1;
       let total = bytes;
       let next = this.#next[place]!;
-      while (
-        next >= 0 &&
-        socket.canSegment &&
-        this.#names[next] === name &&
-        this.#bytes[next] === bytes &&
-        bytes > 0 &&
-        count < maxSegments &&
-        total + bytes <= maxSegmentedBytes
-      ) {
-        calls.addPiece(this.#at[next]!, bytes);
-        total += bytes;
+      while (next >= 0 && socket.canSegment && this.#names[next] === name && count < maxSegments) {
+        const more = this.#bytes[next]!;
+        if (more === 0 || more > bytes || total + more > maxSegmentedBytes) break;
+        calls.addPiece(this.#at[next]!, more);
+        total += more;
         count++;
         next = this.#next[next]!;
+        if (more < bytes) break;
       }
       if (count > 1) calls.cutLast(bytes);
       this.#messageCount[messages++] = count;

@@ -192,16 +192,20 @@ export class SocketCalls {
       : koffi;
   }
 
-  /** A UDP socket that never blocks, with buffers of `bufferBytes`, or the error. */
-  socket(family: 4 | 6, bufferBytes: number): Result<number, NodeJS.ErrnoException> {
+  /** A UDP socket that never blocks, with buffers of these sizes, or the error. */
+  socket(
+    family: 4 | 6,
+    sendBytes: number,
+    receiveBytes: number,
+  ): Result<number, NodeJS.ErrnoException> {
     const type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     const opened = this.#calls.socket(family === 4 ? AF_INET : AF_INET6, type, 0);
     if (opened < 0) return err(this.#error("socket"));
     const owned = this.#own(opened);
     if (!owned.ok) return owned;
     const fd = owned.value;
-    this.#option(fd, SOL_SOCKET, SO_RCVBUF, bufferBytes);
-    this.#option(fd, SOL_SOCKET, SO_SNDBUF, bufferBytes);
+    this.#option(fd, SOL_SOCKET, SO_RCVBUF, receiveBytes);
+    this.#option(fd, SOL_SOCKET, SO_SNDBUF, sendBytes);
     // As node:dgram's: an IPv6 socket takes IPv4 too.
     if (family === 6) this.#option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     return ok(fd);

@@ -25,7 +25,7 @@ interface PlanOptions {
   readonly workers?: number;
 }
 
-const slotCount = 4 + (udpIo === "mmsg" ? batchSlots : 0);
+const slotCount = 4 + batchSlots;
 
 /** Places for more than any plan of a test has: equal numbers of several plans share counters. */
 const shape = { listeners: 4, filters: 4, addresses: 4, lanes: 8 };
@@ -76,7 +76,7 @@ export class PlanBench {
         localAddress: "127.0.0.1",
         onDrop: "reset",
         onSegmentDrop: "reset",
-        io: (listener.protocol ?? "udp") === "udp" ? udpIo : "dgram",
+        io: listener.protocol === "tcp" ? "dgram" : udpIo,
         ...listener,
       })),
       upstreams: options.upstreams,

@@ -26,6 +26,7 @@ import { AddressStates } from "../../src/proxy/address-states.ts";
 import { BatchSockets, batchSlots } from "../../src/proxy/batch-sockets.ts";
 import { DescriptorSet } from "../../src/proxy/descriptor-set.ts";
 import { Destinations, upstreamsOf } from "../../src/proxy/destinations.ts";
+import { dgramSendingSockets } from "../../src/proxy/dgram-sending-socket.ts";
 import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type {
@@ -35,6 +36,7 @@ import type {
   PortPlan,
   UpstreamPlan,
 } from "../../src/proxy/plan.ts";
+import type { SendingSockets } from "../../src/proxy/sending-socket.ts";
 import { SessionLimit } from "../../src/proxy/session-limit.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
@@ -59,7 +61,7 @@ import { placesFrom } from "../support/counter-places.ts";
 const runtimeModule = await compileRuntime();
 const shape = { listeners: 1, filters: 8, addresses: 8, lanes: 16 };
 const slotCount = 4;
-/** How UDP listeners of a rig carry datagrams: `WEIR_TEST_IO=mmsg` runs the same tests in batches. */
+/** How UDP listeners and tunnels of a rig carry datagrams: `WEIR_TEST_IO=mmsg` runs the same tests in batches. */
 export const udpIo = process.env.WEIR_TEST_IO === "mmsg" ? "mmsg" : "dgram";
 
 /** A frame under a test's own filter. */
@@ -173,7 +175,7 @@ export async function startRig(
 ): Promise<Rig> {
   const arena = value(Arena.create(8 * 1024 * 1024));
   const stack = value(arena.allocate(stackBytes, "stack"));
-  const isBatched = protocol === "udp" && udpIo === "mmsg";
+  const isBatched = protocol !== "tcp" && udpIo === "mmsg";
   const reserved = isBatched ? batchSlots : 0;
   const slotsAt = value(arena.allocate(SLOT_BYTES * (slotCount + reserved), "slots"));
   const countersAt = value(arena.allocate(counterBytes(shape), "counters"));
@@ -283,6 +285,17 @@ export async function startRig(
     packets: (direction) => readPackets(counters, direction),
     drops: (direction) => readDrops(counters, direction),
   };
+}
+
+/** What sends from a tunnel's sockets, with no listener around it. */
+export async function sendingSockets(): Promise<SendingSockets> {
+  if (udpIo === "dgram") return dgramSendingSockets;
+  const arena = value(Arena.create(8 * 1024 * 1024));
+  const slots = new PacketSlots(
+    value(arena.allocate(SLOT_BYTES * batchSlots, "slots")),
+    batchSlots,
+  );
+  return value(await BatchSockets.create(arena, slots, new DescriptorSet()));
 }
 
 function listenerOf(protocol: ListenerPlan["protocol"], parts: ListenerParts): Listener {

@@ -37,7 +37,7 @@ function setUp(answers: number[] = []) {
       return answer;
     },
   } as unknown as SocketCalls;
-  const queue = new SendQueue(arena, calls, [spare, spare + 2048]);
+  const queue = new SendQueue(arena, calls, [spare, spare + 2048], 2048);
   const fates: string[] = [];
   const tally = {
     forwarded: (kind: string, bytes: number) => fates.push(`${kind} ${bytes}`),
@@ -61,7 +61,7 @@ function setUp(answers: number[] = []) {
     next += text.length;
     queue.add(to, payload, name, text.length, "pass", tally);
   };
-  return { queue, add, socket, sent, fates, tally };
+  return { arena, queue, add, socket, sent, fates, tally };
 }
 
 test("what waits for a socket goes in one call, in order, whatever came between", () => {
@@ -163,24 +163,54 @@ test("a socket that is of no more use drops what is left for it, and others go o
 test("what lies in no slot is copied, and sent early where the copies have no room", () => {
   const { queue, socket, sent, tally } = setUp();
   const a = socket(1);
-  const payload = Buffer.alloc(2);
-  for (const text of ["11", "22", "33"]) {
-    payload.write(text);
-    queue.add(a, payload, undefined, 2, "tx", tally);
+  // Two in each spare.
+  const payload = Buffer.alloc(1000);
+  for (const text of ["1", "2", "3", "4", "5"]) {
+    payload.fill(text);
+    queue.add(a, payload, undefined, 1000, "tx", tally);
   }
-  expect(sent.flatMap(({ messages }) => messages.flatMap(({ pieces }) => pieces))).toEqual([
-    "11",
-    "22",
-  ]);
+  const went = () =>
+    sent.map(({ messages }) => messages.flatMap(({ pieces }) => pieces.map((piece) => piece[0])));
+  expect(went()).toEqual([["1", "2", "3", "4"]]);
   queue.flush();
-  expect(sent.at(-1)!.messages[0]!.pieces).toEqual(["33"]);
+  expect(went()).toEqual([["1", "2", "3", "4"], ["5"]]);
 });
 
-test("a full queue is sent before more is added", () => {
+test("gives room in spares, and none over what has not been sent", () => {
+  const { arena, queue, socket, sent, tally } = setUp();
+  const a = socket(1);
+  // As many as the queue takes at once fill it: then all their room is free again.
+  for (let i = 0; i < 100; i++) {
+    const segment = arena.viewOf(queue.room(40), 40);
+    segment.fill(`${i % 10}`);
+    queue.add(a, segment, undefined, 40, "pass", tally);
+  }
+  queue.flush();
+  const pieces = sent.flatMap(({ messages }) => messages.flatMap((message) => message.pieces));
+  expect(pieces).toEqual(Array.from({ length: 100 }, (_, i) => `${i % 10}`.repeat(40)));
+  expect(() => queue.room(2049)).toThrow(RangeError);
+});
+
+test("the last of a run may be shorter", () => {
   const { queue, add, socket, sent } = setUp();
   const a = socket(1);
-  for (let i = 0; i < 65; i++) add(a, "x".repeat(1 + (i % 2)));
+  for (const text of ["aaa", "bbb", "cc", "dd", "e", "ff"]) add(a, text);
+  queue.flush();
+  expect(sent[0]!.messages.map(({ pieces, cut }) => [...pieces, cut])).toEqual([
+    ["aaa", "bbb", "cc", 3],
+    ["dd", "e", 2],
+    ["ff", undefined],
+  ]);
+});
+
+test("a full queue is sent", () => {
+  const { queue, add, socket, sent } = setUp();
+  const a = socket(1);
+  for (let i = 0; i < 63; i++) add(a, "x".repeat(1 + i));
+  expect(sent.length).toBe(0);
+  add(a, "x".repeat(64));
   expect(sent.length).toBe(1);
+  add(a, "x");
   queue.flush();
   expect(sent.map(({ messages }) => messages.length)).toEqual([64, 1]);
 });

@@ -24,7 +24,7 @@ async function setUp(slots = 4) {
 describe.skipIf(problem !== undefined)(`system calls${problem ? ` (${problem})` : ""}`, () => {
   test("datagrams go out of slots and come into slots, many a call", async () => {
     const { arena, first, calls } = await setUp();
-    const [a, b] = [value(calls.socket(4, 65_536)), value(calls.socket(4, 65_536))];
+    const [a, b] = [value(calls.socket(4, 65_536, 65_536)), value(calls.socket(4, 65_536, 65_536))];
     const any = encodeSocketName({ host: "127.0.0.1", port: 0 }, 4);
     const to = value(calls.bind(b, any, false)).slice(0, 16);
     const from = decodeSocketName(Buffer.from(value(calls.bind(a, any, false))), 0);
@@ -46,7 +46,7 @@ describe.skipIf(problem !== undefined)(`system calls${problem ? ` (${problem})` 
 
   test("one message becomes datagrams of one length, the last maybe shorter", async () => {
     const { arena, first, calls } = await setUp();
-    const [a, b] = [value(calls.socket(4, 65_536)), value(calls.socket(4, 65_536))];
+    const [a, b] = [value(calls.socket(4, 65_536, 65_536)), value(calls.socket(4, 65_536, 65_536))];
     const any = encodeSocketName({ host: "127.0.0.1", port: 0 }, 4);
     const to = value(calls.bind(b, any, false)).slice(0, 16);
     arena.copyIn(Buffer.from("aaabbbc"), first);
@@ -111,12 +111,12 @@ describe.skipIf(problem !== undefined)(`system calls${problem ? ` (${problem})` 
   test("what a dead worker left open is closed, and nothing else", async () => {
     const { calls, descriptors } = await setUp();
     const any = encodeSocketName({ host: "127.0.0.1", port: 0 }, 4);
-    const left = value(calls.socket(4, 65_536));
+    const left = value(calls.socket(4, 65_536, 65_536));
     const bound = value(calls.bind(left, any, false)).slice(0, 16);
-    const closed = value(calls.socket(4, 65_536));
+    const closed = value(calls.socket(4, 65_536, 65_536));
     calls.close(closed);
     expect([...descriptors.values()]).toEqual([left]);
-    const rival = value(calls.socket(4, 65_536));
+    const rival = value(calls.socket(4, 65_536, 65_536));
     expect(calls.bind(rival, bound, false)).toMatchObject({ error: { code: "EADDRINUSE" } });
     descriptors.remove(rival);
     await closeAll(descriptors);
@@ -127,7 +127,7 @@ describe.skipIf(problem !== undefined)(`system calls${problem ? ` (${problem})` 
 
   test("errors have the names of Node's own", async () => {
     const { calls } = await setUp();
-    const fd = value(calls.socket(4, 65_536));
+    const fd = value(calls.socket(4, 65_536, 65_536));
     const elsewhere = encodeSocketName({ host: "192.0.2.1", port: 1 }, 4);
     expect(calls.bind(fd, elsewhere, false)).toMatchObject({
       error: { code: "EADDRNOTAVAIL", syscall: "bind", errno: -99 },

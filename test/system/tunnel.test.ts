@@ -76,23 +76,24 @@ async function ping(
   return (await net.run(from, "ping", args)).stdout;
 }
 
-test("a bridge of two hosts carries ping and a file over TCP, with the kernel's offloads on", async () => {
-  const net = network("pair");
-  const [left, right] = [net.addHost("a"), net.addHost("b")];
-  await net.startWeir(bridge({ left, right }));
-  expect(await ping(net, "a", net.addressOf("b"))).toContain("2 received");
-  expect(await ping(net, "a", net.address6Of("b"))).toContain("2 received");
-  await sendFile(net, "a", "b", 8_000_000);
-  const text = await net.scrape();
-  const frames = (peer: string, direction: string): number =>
-    series(text, "weir_tunnel_frames_total", { listener: "dc", peer, vni: "42", direction })!;
-  // 8 MB are some 5,700 segments, which a super-frame is not.
-  expect(frames("right", "egress")).toBeGreaterThan(5000);
-  expect(series(text, "weir_drops_total", { listener: "dc", reason: "mtu_exceeded" })).toBe(
-    undefined,
-  );
-  expect(frames("left", "egress")).toBe(frames("right", "ingress"));
-});
+for (const io of ["dgram", "auto"])
+  test(`a bridge of two hosts with io: ${io} carries ping and a file over TCP, with the kernel's offloads on`, async () => {
+    const net = network(`pair-${io}`);
+    const [left, right] = [net.addHost("a"), net.addHost("b")];
+    await net.startWeir(bridge({ left, right }, { listener: `ingress: [all], io: ${io}` }));
+    expect(await ping(net, "a", net.addressOf("b"))).toContain("2 received");
+    expect(await ping(net, "a", net.address6Of("b"))).toContain("2 received");
+    await sendFile(net, "a", "b", 8_000_000);
+    const text = await net.scrape();
+    const frames = (peer: string, direction: string): number =>
+      series(text, "weir_tunnel_frames_total", { listener: "dc", peer, vni: "42", direction })!;
+    // 8 MB are some 5,700 segments, which a super-frame is not.
+    expect(frames("right", "egress")).toBeGreaterThan(5000);
+    expect(series(text, "weir_drops_total", { listener: "dc", reason: "mtu_exceeded" })).toBe(
+      undefined,
+    );
+    expect(frames("left", "egress")).toBe(frames("right", "ingress"));
+  });
 
 test("a filter drops one port, and the rest flows", async () => {
   const net = network("drop");

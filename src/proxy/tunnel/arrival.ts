@@ -1,9 +1,16 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { ethernet } from "../../packet/ethernet.ts";
 import { FrameView } from "../../packet/frame-view.ts";
+import type { DatagramPeer } from "../datagram-socket.ts";
 import type { TunnelProtocol } from "../plan.ts";
 import { isIp } from "./encapsulation.ts";
 import type { Peer } from "./peers.ts";
+
+/** The outer source of a datagram, by its address and port. */
+export interface OuterSource extends DatagramPeer {
+  /** Where answers to it go in mode gwlb: to its address, and our own port. */
+  readonly answers: DatagramPeer | undefined;
+}
 
 /**
  * A frame as it came through a tunnel, and where from. One object serves all frames of a listener:
@@ -21,14 +28,20 @@ export class Arrival {
   /** 0x6558: an Ethernet frame lies there; else IPv4 or IPv6, without an Ethernet header. */
   etherType = 0;
   peer!: Peer;
-  /** Outer source. */
-  address = "";
-  port = 0;
+  outer!: OuterSource;
   /** `flowHash` of the frame. */
   hash = 0;
 
   constructor(protocol: TunnelProtocol) {
     this.protocol = protocol;
+  }
+
+  get address(): string {
+    return this.outer.address;
+  }
+
+  get port(): number {
+    return this.outer.port;
   }
 
   /** Reads the headers of the frame inside; the reason where they contradict themselves. */

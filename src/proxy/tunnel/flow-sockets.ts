@@ -1,10 +1,7 @@
-import type { Socket } from "node:dgram";
 import type { DropReason } from "../../common/drop-reason.ts";
-import { err, ok, type Result } from "../../common/result.ts";
+import { ok, type Result } from "../../common/result.ts";
 import { addressFamily, isWildcard } from "../local-address.ts";
-import { upstreamDropReason } from "../socket-error.ts";
-import { maxQueuedBytes } from "../udp-socket.ts";
-import { bindSocket } from "./bind-socket.ts";
+import type { SendingSocket, SendingSocketOptions, SendingSockets } from "../sending-socket.ts";
 import type { Peer } from "./peers.ts";
 
 /** Source ports of a tunnel, and so the flows that routers on the way can tell apart. */
@@ -15,15 +12,13 @@ const socketsPerFamily = 16;
  * RFC 7348 §5, RFC 8926 §3.3. Nothing is received on them.
  */
 export class FlowSockets {
-  readonly #sockets: Record<4 | 6, Socket[]> = { 4: [], 6: [] };
+  readonly #makers: SendingSockets;
+  readonly #sockets: Record<4 | 6, SendingSocket[]> = { 4: [], 6: [] };
   readonly #onLost: (reason: DropReason) => void;
-  /** One for all sends: what the system says of a datagram that a peer never seen was sent. */
-  readonly #sent = (error: Error | null): void => {
-    if (error !== null) this.#onLost(upstreamDropReason(error));
-  };
 
   /** `onLost`: a datagram that was sent went nowhere. */
-  constructor(onLost: (reason: DropReason) => void) {
+  constructor(makers: SendingSockets, onLost: (reason: DropReason) => void) {
+    this.#makers = makers;
     this.#onLost = onLost;
   }
 
@@ -35,33 +30,31 @@ export class FlowSockets {
     for (const family of families) {
       const own = !isWildcard(listen) && addressFamily(listen) === family;
       const host = own ? listen : family === 4 ? "0.0.0.0" : "::";
+      const options = { family, host, port: 0, reusePort: false, onLost: this.#onLost };
       for (let i = 0; i < socketsPerFamily; i++) {
-        const socket = await bindSocket(family, host, 0, false);
+        const socket = await this.#bind(options);
         if (!socket.ok) {
           this.close();
-          return err(socket.error);
+          return socket;
         }
-        socket.value.on("error", (error) => this.#onLost(upstreamDropReason(error)));
         this.#sockets[family].push(socket.value);
       }
     }
     return ok(undefined);
   }
 
-  /** Sends, or says why not. The bytes must not change afterwards: the kernel may take them later. */
+  /** Sends, or says why not. See `SendingSocket` on what becomes of the bytes. */
   send(peer: Peer, hash: number, datagram: Uint8Array): DropReason | undefined {
     const socket = this.#sockets[peer.family][hash % socketsPerFamily];
-    if (socket === undefined) return "shutting_down";
-    if (socket.getSendQueueSize() > maxQueuedBytes) return "send_queue_full";
-    // A callback costs time, and is how a refused send shows itself: worth it until the peer is
-    // known to be there.
-    if (peer.heard) socket.send(datagram, peer.port, peer.host);
-    else socket.send(datagram, peer.port, peer.host, this.#sent);
-    return undefined;
+    return socket === undefined ? "shutting_down" : socket.send(datagram, peer, peer.heard);
   }
 
   close(): void {
     for (const family of [4, 6] as const)
       for (const socket of this.#sockets[family].splice(0)) socket.close();
+  }
+
+  #bind(options: SendingSocketOptions): Promise<Result<SendingSocket, NodeJS.ErrnoException>> {
+    return new Promise((resolve) => this.#makers.sending(options, resolve));
   }
 }

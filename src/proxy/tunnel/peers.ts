@@ -1,15 +1,15 @@
 import { formatAddress, parseAddress, unmapAddress } from "../../packet/address.ts";
+import type { DatagramPeer } from "../datagram-socket.ts";
 import type { PeerPlan } from "../plan.ts";
 
-/** The other end of a tunnel. */
-export interface Peer {
+/** The other end of a tunnel: where frames to it go. */
+export interface Peer extends DatagramPeer {
   /** Its place in the plan's list; 0 where there is no list. */
   readonly index: number;
   /** As the config calls it; `any` where there is no list. */
   readonly name: string;
   /** Canonical text, IPv4 where it was IPv4-mapped. */
-  readonly host: string;
-  readonly port: number;
+  readonly address: string;
   readonly family: 4 | 6;
   /** The number that filters see for what comes from it. */
   readonly ifindex: number;
@@ -38,24 +38,26 @@ export class PeerTable {
       return {
         index,
         name,
-        host,
+        address: host,
         port: address.port,
+        socketName: undefined,
         family,
         ifindex: ifindexOf(index),
         heard: false,
       };
     });
     for (const peer of this.all) {
-      const sharing = this.#byHost.get(peer.host);
-      if (sharing === undefined) this.#byHost.set(peer.host, [peer]);
+      const sharing = this.#byHost.get(peer.address);
+      if (sharing === undefined) this.#byHost.set(peer.address, [peer]);
       else sharing.push(peer);
     }
     if (plans.length === 0)
       this.#anyone = {
         index: 0,
         name: "any",
-        host: "",
+        address: "",
         port: 0,
+        socketName: undefined,
         family: 4,
         ifindex: ifindexOf(0),
         heard: true,
@@ -67,8 +69,8 @@ export class PeerTable {
     const anyone = this.#anyone;
     if (anyone !== undefined) return before.name === anyone.name ? anyone : undefined;
     return this.all.find(
-      ({ name, host, port }) =>
-        name === before.name && host === before.host && port === before.port,
+      ({ name, address, port }) =>
+        name === before.name && address === before.address && port === before.port,
     );
   }
 

@@ -1,8 +1,8 @@
-import { createSocket, type Socket } from "node:dgram";
 import type { DropReason } from "../../common/drop-reason.ts";
+import type { DatagramPeer } from "../datagram-socket.ts";
+import type { SendingSocket, SendingSockets } from "../sending-socket.ts";
 import { SessionLimit } from "../session-limit.ts";
 import { SessionLink, SessionTable } from "../session-table.ts";
-import { maxQueuedBytes, numericLookup, socketBufferBytes } from "../udp-socket.ts";
 
 /** Sockets kept. A load balancer has a source port a flow; more flows than this take turns. */
 const maxSockets = 1024;
@@ -13,26 +13,25 @@ const maxWaiting = 16;
 
 interface Waiting {
   readonly datagram: Uint8Array;
-  readonly port: number;
-  readonly address: string;
+  readonly to: DatagramPeer;
 }
 
 /** A socket bound to one source port. */
 class SourcePort {
   readonly link = new SessionLink<SourcePort>(this);
   readonly key: number;
-  readonly socket: Socket;
-  state: "binding" | "bound" | "failed" = "binding";
+  socket: SendingSocket | undefined;
+  state: "binding" | "bound" | "failed" | "closed" = "binding";
   failedAtMs = 0;
   waiting: Waiting[] = [];
 
-  constructor(key: number, socket: Socket) {
+  constructor(key: number) {
     this.key = key;
-    this.socket = socket;
   }
 }
 
 interface SourcePortOptions {
+  readonly sockets: SendingSockets;
   /** Address that answers come from: the listener's. */
   readonly host: string;
   readonly family: 4 | 6;
@@ -70,13 +69,8 @@ export class SourcePorts {
     return this.#table.size;
   }
 
-  /** Sends from `sourcePort`, or says why not. The bytes must not change afterwards. */
-  send(
-    sourcePort: number,
-    datagram: Uint8Array,
-    port: number,
-    address: string,
-  ): DropReason | undefined {
+  /** Sends from `sourcePort`, or says why not. See `SendingSocket` on what becomes of the bytes. */
+  send(sourcePort: number, datagram: Uint8Array, to: DatagramPeer): DropReason | undefined {
     // A datagram may come from port 0 (RFC 768); none can be sent from there.
     if (sourcePort === 0) return "send_failed";
     let source = this.#ports.get(sourcePort);
@@ -87,18 +81,12 @@ export class SourcePorts {
     }
     source ??= this.#open(sourcePort);
     this.#table.touch(source);
-    switch (source.state) {
-      case "failed":
-        return "send_failed";
-      case "binding":
-        if (source.waiting.length === maxWaiting) return "send_queue_full";
-        source.waiting.push({ datagram, port, address });
-        return undefined;
-      case "bound":
-        if (source.socket.getSendQueueSize() > maxQueuedBytes) return "send_queue_full";
-        source.socket.send(datagram, port, address);
-        return undefined;
-    }
+    // It sent from there what is being answered.
+    if (source.socket !== undefined) return source.socket.send(datagram, to, true);
+    if (source.state !== "binding") return "send_failed";
+    if (source.waiting.length === maxWaiting) return "send_queue_full";
+    source.waiting.push({ datagram, to });
+    return undefined;
   }
 
   /** Keeps sockets so long without use from now on. */
@@ -114,28 +102,28 @@ export class SourcePorts {
   }
 
   #open(sourcePort: number): SourcePort {
-    const { family, host, reusePort, nowMs, onLost } = this.#options;
-    const socket = createSocket({
-      type: family === 4 ? "udp4" : "udp6",
-      reusePort,
-      lookup: numericLookup,
-      sendBufferSize: socketBufferBytes,
-    });
-    const source = new SourcePort(sourcePort, socket);
-    socket.on("error", () => {
-      if (source.state !== "binding") return;
-      source.state = "failed";
-      source.failedAtMs = nowMs();
-      for (const _ of source.waiting.splice(0)) onLost("send_failed");
-    });
-    socket.once("listening", () => {
-      source.state = "bound";
-      for (const { datagram, port, address } of source.waiting.splice(0))
-        socket.send(datagram, port, address);
-    });
+    const { sockets, family, host, reusePort, nowMs, onLost } = this.#options;
+    const source = new SourcePort(sourcePort);
     this.#table.add(source);
     this.#ports.set(sourcePort, source);
-    socket.bind({ address: host, port: sourcePort, exclusive: true });
+    sockets.sending({ family, host, port: sourcePort, reusePort, onLost }, (bound) => {
+      if (source.state === "closed") {
+        if (bound.ok) bound.value.close();
+        return;
+      }
+      if (!bound.ok) {
+        source.state = "failed";
+        source.failedAtMs = nowMs();
+        for (const _ of source.waiting.splice(0)) onLost("send_failed");
+        return;
+      }
+      source.state = "bound";
+      source.socket = bound.value;
+      for (const { datagram, to } of source.waiting.splice(0)) {
+        const dropped = source.socket.send(datagram, to, true);
+        if (dropped !== undefined) onLost(dropped);
+      }
+    });
     return source;
   }
 
@@ -143,6 +131,8 @@ export class SourcePorts {
   #forget(port: SourcePort): void {
     this.#ports.delete(port.key);
     for (const _ of port.waiting.splice(0)) this.#options.onLost("shutting_down");
-    port.socket.close();
+    port.state = "closed";
+    port.socket?.close();
+    port.socket = undefined;
   }
 }

@@ -2,6 +2,7 @@ import type { DropReason } from "../../common/drop-reason.ts";
 import type { Result } from "../../common/result.ts";
 import type { TunnelRoute } from "../../engine/tunnel-info.ts";
 import type { TunnelPlan, TunnelProtocol } from "../plan.ts";
+import type { SendingSockets } from "../sending-socket.ts";
 import type { Arrival } from "./arrival.ts";
 import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
 import { FlowSockets } from "./flow-sockets.ts";
@@ -36,13 +37,14 @@ export class TunnelEgress {
     plan: TunnelPlan,
     peers: PeerTable,
     lanes: TunnelLanes,
+    sockets: SendingSockets,
     onLost: (reason: DropReason) => void,
   ) {
     this.#plan = plan;
     this.#peers = peers;
     this.#lanes = lanes;
     this.#encapsulation = encapsulationOf(protocol);
-    this.#sockets = new FlowSockets(onLost);
+    this.#sockets = new FlowSockets(sockets, onLost);
   }
 
   open(listen: string): Promise<Result<undefined, NodeJS.ErrnoException>> {

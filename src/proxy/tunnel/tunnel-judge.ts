@@ -127,8 +127,8 @@ export class TunnelJudge {
   }
 
   /** The outer header as far as a socket tells of it: not the hop limit, and no wildcard's address. */
-  #originOf({ vni, address, datagram, payloadAt, protocol }: Arrival): TunnelOrigin {
-    const source = this.#outerAddress(address);
+  #originOf({ vni, outer, datagram, payloadAt, protocol }: Arrival): TunnelOrigin {
+    const source = this.#outerAddress(outer.address);
     const own = this.#outerAddress(this.#parts.host);
     const origin = this.#origin;
     origin.vni = vni;

@@ -1,12 +1,16 @@
-import type { RemoteInfo, Socket } from "node:dgram";
 import { isDeepStrictEqual } from "node:util";
+import { copyBytes } from "../../common/bytes.ts";
 import type { DropReason } from "../../common/drop-reason.ts";
-import { err, ok, type Result } from "../../common/result.ts";
+import { err, type Result } from "../../common/result.ts";
 import { UserError } from "../../common/user-error.ts";
+import type { PartialSum } from "../../packet/checksum.ts";
 import { repairPartialChecksum } from "../../packet/checksum-repair.ts";
 import { flowHash } from "../../packet/flow-hash.ts";
 import { TcpSegments } from "../../packet/tcp-segmentation.ts";
 import type { Client } from "../access-log.ts";
+import type { Arrivals, ListenerSocket } from "../datagram-socket.ts";
+import { dgramSendingSockets } from "../dgram-sending-socket.ts";
+import { dgramSockets } from "../dgram-socket.ts";
 import { listenError } from "../listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "../listener.ts";
 import { addressFamily } from "../local-address.ts";
@@ -14,17 +18,24 @@ import type { Address, TunnelPlan, TunnelProtocol } from "../plan.ts";
 import type { SessionInfo } from "../session-info.ts";
 import { SessionLedger } from "../session-ledger.ts";
 import { type Forwarded, type PacketTally, Tally } from "../tally.ts";
-import { Arrival } from "./arrival.ts";
-import { bindSocket } from "./bind-socket.ts";
+import { Arrival, type OuterSource } from "./arrival.ts";
 import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
 import type { HealthCheck } from "./health-check.ts";
 import { TunnelLanes } from "./lanes.ts";
-import { PeerTable } from "./peers.ts";
+import { type Peer, PeerTable } from "./peers.ts";
+import { HeapRoom, QueueRoom, type SegmentRoom } from "./segment-room.ts";
 import { SourcePorts } from "./source-ports.ts";
 import { TooBigReplies } from "./too-big-replies.ts";
 import { TunnelEgress } from "./tunnel-egress.ts";
 import { TunnelJudge, type TunnelJudgement } from "./tunnel-judge.ts";
 import { replyBytes, replyDatagram, type TunnelClient, UpstreamFlows } from "./upstream-flows.ts";
+
+/** An outer source, and the peer that it is; undefined: a stranger. */
+interface Source extends OuterSource {
+  readonly peer: Peer | undefined;
+  /** The peers that it was looked for among. */
+  readonly table: PeerTable;
+}
 
 /** What a filter can grow a frame by, at most: the slot's room. More is never learned. */
 const maxGrownBytes = 256;
@@ -45,13 +56,16 @@ export class TunnelListener implements Listener {
   readonly #egress: TunnelJudge;
   readonly #arrival: Arrival;
   readonly #reply: Arrival;
-  readonly #segments = new TcpSegments();
+  readonly #segments: TcpSegments;
+  readonly #segmentRoom: SegmentRoom;
+  /** Sums what the segments' room and the listener's socket have in memory. */
+  readonly #sum: PartialSum | undefined;
   readonly #tooBig: TooBigReplies;
   readonly #bridge: TunnelEgress;
   readonly #upstreams: UpstreamFlows;
   #sources: SourcePorts | undefined;
   #healthCheck: HealthCheck | undefined;
-  #socket: Socket | undefined;
+  readonly #socket: ListenerSocket<Source>;
   #port = 0;
   #isOpen = false;
   /** The most that a filter made a frame longer: super-frames are cut so that this fits behind. */
@@ -87,30 +101,41 @@ export class TunnelListener implements Listener {
     this.#reply = new Arrival(protocol);
     this.#tooBig = new TooBigReplies(() => clock.nowMs());
     const lost = (reason: DropReason): void => this.#received.lost(reason);
-    this.#bridge = new TunnelEgress(protocol, plan, this.#peers, this.#lanes, lost);
+    const { batches, sums } = parts;
+    const sending = batches ?? dgramSendingSockets;
+    this.#bridge = new TunnelEgress(protocol, plan, this.#peers, this.#lanes, sending, lost);
+    if (batches === undefined) this.#segmentRoom = new HeapRoom();
+    else {
+      this.#segmentRoom = new QueueRoom(parts.arena, batches);
+      // Of bytes in the arena.
+      this.#sum = (bytes, from, to, initial = 0) =>
+        initial + sums.internetSum(bytes.byteOffset + from, bytes.byteOffset + to);
+    }
+    this.#segments = new TcpSegments(this.#sum);
     const tallies = { received: this.#received, replied: this.#replied };
     this.#upstreams = new UpstreamFlows(parts, tallies, {
       onReply: (client, payload, tally) => this.#onReply(client, payload, tally),
+    });
+    const family = addressFamily(parts.plan.listen.host) === 4 ? 4 : 6;
+    this.#socket = (batches ?? dgramSockets).listener<Source>(family, {
+      onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
+      peer: (address, port) => this.#source(address, port),
+      isCurrent: (source) => source.table === this.#peers,
+      onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
     });
     parts.peerPorts.attach(index, this.#bridge);
   }
 
   async listen(): Promise<Result<Address, UserError>> {
     const { plan, reusePort, cpu } = this.#parts;
-    const family = addressFamily(plan.listen.host) === 4 ? 4 : 6;
-    const socket = await bindSocket(family, plan.listen.host, plan.listen.port, reusePort);
-    if (!socket.ok) return err(listenError(plan, socket.error));
-    this.#socket = socket.value;
-    socket.value.on("error", () =>
-      this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
-    );
-    const { address, port } = socket.value.address();
-    this.#port = port;
+    const bound = await this.#socket.bind(plan.listen, reusePort);
+    if (!bound.ok) return err(listenError(plan, bound.error));
+    this.#port = bound.value.port;
     if (this.#plan.mode === "bridge") {
       const opened = await this.#bridge.open(plan.listen.host);
       if (!opened.ok) return this.#refused(listenError(plan, opened.error));
     }
-    if (this.#plan.mode === "gwlb") this.#sources = this.#sourcePorts(family);
+    if (this.#plan.mode === "gwlb") this.#sources = this.#sourcePorts();
     const { healthCheck } = this.#plan;
     // One of the workers answers for all: a worker that dies takes the process's readiness along.
     if (healthCheck !== undefined && cpu === 0) {
@@ -126,10 +151,7 @@ export class TunnelListener implements Listener {
           ),
         );
     }
-    socket.value.on("message", (datagram, from) => {
-      if (this.#isOpen) this.#onDatagram(datagram, from);
-    });
-    return ok({ host: address, port });
+    return bound;
   }
 
   open(): void {
@@ -148,6 +170,8 @@ export class TunnelListener implements Listener {
         `${what} for as long as the tunnel has its address`,
         "restart the proxy, or give the tunnel another port",
       );
+    const { io = "dgram" } = this.#parts.plan;
+    if ((plan.io ?? "dgram") !== io) return keep(`io ${io} stays`);
     if (next?.mode !== before.mode) return keep(`mode ${before.mode} stays`);
     if (!isDeepStrictEqual(next.healthCheck, before.healthCheck))
       return keep("healthCheck stays as it is");
@@ -196,16 +220,12 @@ export class TunnelListener implements Listener {
 
   /** Datagrams have no end to wait for: everything closes at once. */
   async stop(): Promise<void> {
-    const socket = this.#socket;
-    this.#socket = undefined;
+    this.#isOpen = false;
     await this.#healthCheck?.close();
     this.#upstreams.close();
     this.#bridge.close();
     this.#sources?.close();
-    if (socket === undefined) return;
-    const closed = new Promise<void>((resolve) => socket.once("close", resolve));
-    socket.close();
-    await closed;
+    await this.#socket.close();
   }
 
   async #refused(error: UserError): Promise<Result<never, UserError>> {
@@ -213,10 +233,11 @@ export class TunnelListener implements Listener {
     return err(error);
   }
 
-  #sourcePorts(family: 4 | 6): SourcePorts {
-    const { plan, clock, reusePort } = this.#parts;
+  #sourcePorts(): SourcePorts {
+    const { plan, clock, reusePort, batches } = this.#parts;
     return new SourcePorts({
-      family,
+      sockets: batches ?? dgramSendingSockets,
+      family: addressFamily(plan.listen.host) === 4 ? 4 : 6,
       host: plan.listen.host,
       reusePort,
       idleTimeoutMs: plan.idleTimeoutMs,
@@ -225,7 +246,26 @@ export class TunnelListener implements Listener {
     });
   }
 
-  #onDatagram(datagram: Buffer, from: RemoteInfo): void {
+  #source(address: string, port: number): Source {
+    const table = this.#peers;
+    const answers =
+      this.#plan.mode === "gwlb" ? { address, port: this.#port, socketName: undefined } : undefined;
+    return {
+      address,
+      port,
+      socketName: undefined,
+      answers,
+      peer: table.find(address, port),
+      table,
+    };
+  }
+
+  #onDatagrams({ count, payloads, peers }: Arrivals<Source>): void {
+    if (!this.#isOpen) return;
+    for (let i = 0; i < count; i++) this.#onDatagram(payloads[i]!, peers[i]!);
+  }
+
+  #onDatagram(datagram: Buffer, from: Source): void {
     const problem = this.#read(datagram, from);
     if (problem !== undefined) {
       this.#dropped(from, problem, datagram.length);
@@ -237,14 +277,14 @@ export class TunnelListener implements Listener {
     else if (datagram.length > this.#roomThroughFilters && this.#isSuperFrame(arrival))
       this.#carrySegments(arrival);
     else {
-      repairPartialChecksum(datagram, arrival.frame);
+      repairPartialChecksum(datagram, arrival.frame, this.#sum);
       this.#carry(arrival);
     }
   }
 
   /** Reads tunnel header and frame into `#arrival`; the reason where the datagram is refused. */
-  #read(datagram: Buffer, from: RemoteInfo): DropReason | undefined {
-    const peer = this.#peers.find(from.address, from.port);
+  #read(datagram: Buffer, from: Source): DropReason | undefined {
+    const { peer } = from;
     if (peer === undefined) return "tunnel_unknown_peer";
     const header = this.#encapsulation;
     const bad = header.bind(datagram, datagram.length);
@@ -259,8 +299,7 @@ export class TunnelListener implements Listener {
     arrival.vni = vni;
     arrival.etherType = header.etherType;
     arrival.peer = peer;
-    arrival.address = from.address;
-    arrival.port = from.port;
+    arrival.outer = from;
     this.#lanes.received(peer, vni, datagram.length - arrival.payloadAt);
     const problem = arrival.bindFrame();
     // Mirrored packets may be cut short: what is there is for the filters to read.
@@ -284,15 +323,13 @@ export class TunnelListener implements Listener {
   #carrySegments(arrival: Arrival): void {
     const segments = this.#segments;
     const { datagram, payloadAt } = arrival;
-    const header = datagram.subarray(0, payloadAt);
-    const stride = this.#roomThroughFilters;
-    const out = Buffer.allocUnsafeSlow(segments.count * stride);
+    const most = this.#roomThroughFilters;
     const count = segments.count;
     for (let i = 0; i < count; i++) {
-      const at = i * stride;
-      out.set(header, at);
-      const length = segments.write(i, out, at + payloadAt);
-      arrival.datagram = out.subarray(at, at + payloadAt + length);
+      const room = this.#segmentRoom.take(most, count - i);
+      copyBytes(datagram, 0, payloadAt, room, 0);
+      const length = payloadAt + segments.write(i, room, payloadAt);
+      arrival.datagram = length === most ? room : room.subarray(0, length);
       // A segment of a frame that was well-formed is so too.
       arrival.bindFrame();
       this.#carry(arrival);
@@ -394,9 +431,9 @@ export class TunnelListener implements Listener {
 
   /** Outer addresses swapped, both UDP ports kept: from the port it came from, to our own number. */
   #sendBack(arrival: Arrival, datagram: Uint8Array): DropReason | undefined {
-    const { port, address, payloadAt, peer, vni } = arrival;
-    if (this.#sources === undefined) return "shutting_down";
-    const dropped = this.#sources.send(port, datagram, this.#port, address);
+    const { outer, payloadAt, peer, vni } = arrival;
+    if (this.#sources === undefined || outer.answers === undefined) return "shutting_down";
+    const dropped = this.#sources.send(outer.port, datagram, outer.answers);
     if (dropped === undefined) this.#lanes.sent(peer, vni, datagram.length - payloadAt);
     return dropped;
   }
@@ -413,8 +450,7 @@ export class TunnelListener implements Listener {
     reply.vni = client.vni;
     reply.etherType = client.etherType;
     reply.peer = client.peer;
-    reply.address = client.address;
-    reply.port = client.port;
+    reply.outer = client.outer;
     reply.hash = client.hash;
     const { verdict, datagram, frameBytes } = this.#egress.judge(reply);
     if (verdict.kind === "drop" || verdict.kind === "aborted") {

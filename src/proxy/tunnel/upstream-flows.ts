@@ -17,7 +17,7 @@ import { SourceCounts } from "../source-counts.ts";
 import type { PacketTally, Tally } from "../tally.ts";
 import { UdpClient } from "../udp-client.ts";
 import { UdpSession } from "../udp-session.ts";
-import type { Arrival } from "./arrival.ts";
+import type { Arrival, OuterSource } from "./arrival.ts";
 import { isIp } from "./encapsulation.ts";
 import type { Peer } from "./peers.ts";
 
@@ -27,9 +27,8 @@ export interface TunnelClient {
   peer: Peer;
   readonly vni: number;
   readonly etherType: number;
-  /** Outer source of what it sent last. */
-  readonly address: string;
-  readonly port: number;
+  /** Outer source of what it sent first. */
+  readonly outer: OuterSource;
   readonly hash: number;
   /** The tunnel header that its frames came under, options and all. */
   readonly header: Uint8Array;
@@ -161,8 +160,8 @@ export class UpstreamFlows {
     const frame = this.#frame;
     const source = { address: frame.sourceAddress(), port: frame.sourcePort };
     const destination = { address: frame.destinationAddress(), port: frame.destinationPort };
-    const { peer, vni, etherType, address, port, hash, payloadAt } = arrival;
-    const key = `${peer.name}|${address}|${vni}|${source.address}|${source.port}|${destination.address}|${destination.port}`;
+    const { peer, vni, etherType, outer, hash, payloadAt } = arrival;
+    const key = `${peer.name}|${outer.address}|${vni}|${source.address}|${source.port}|${destination.address}|${destination.port}`;
     const known = this.#clients.get(key);
     if (known !== undefined) return known;
     const toClient = new Flow("udp", destination, source);
@@ -177,8 +176,9 @@ export class UpstreamFlows {
       new Flow("udp", source, destination),
       toClient,
     );
-    const header = datagram.slice(0, payloadAt);
-    return { peer, vni, etherType, address, port, hash, header, udp };
+    // A copy: `slice` of a Buffer is none, and the datagram is not ours for long.
+    const header = new Uint8Array(datagram.subarray(0, payloadAt));
+    return { peer, vni, etherType, outer, hash, header, udp };
   }
 
   /** The client's session with `destination`; undefined where its address may open no more. */
@@ -191,9 +191,10 @@ export class UpstreamFlows {
   }
 
   #open(client: TunnelClient, destination: Destination): UdpSession {
-    const { index, onHeard, accessLog, plan } = this.#parts;
+    const { index, onHeard, accessLog, plan, batches } = this.#parts;
     const tallies = SessionLedger.begin(accessLog, plan, client.udp, this.#received, this.#replied);
-    const session = new UdpSession(client.udp, destination, tallies, dgramSockets, {
+    const sockets = batches ?? dgramSockets;
+    const session = new UdpSession(client.udp, destination, tallies, sockets, {
       onReplies: (from, { count, payloads }) => {
         this.#sessions.touch(from);
         for (let i = 0; i < count; i++)

@@ -2,13 +2,16 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
 import { SourcePorts } from "../../../src/proxy/tunnel/source-ports.ts";
-import { cleanUp, onCleanUp, udpSocket } from "../rig.ts";
+import { cleanUp, onCleanUp, sendingSockets, udpSocket } from "../rig.ts";
 
 afterEach(cleanUp);
 
-function sourcePorts(nowMs: () => number): { ports: SourcePorts; lost: string[] } {
+const addressOf = (port: number) => ({ address: "127.0.0.1", port, socketName: undefined });
+
+async function sourcePorts(nowMs: () => number): Promise<{ ports: SourcePorts; lost: string[] }> {
   const lost: string[] = [];
   const ports = new SourcePorts({
+    sockets: await sendingSockets(),
     host: "127.0.0.5",
     family: 4,
     reusePort: false,
@@ -21,10 +24,10 @@ function sourcePorts(nowMs: () => number): { ports: SourcePorts; lost: string[] 
 }
 
 test("each datagram leaves from the port it is to come from, and 1,024 ports are kept", async () => {
-  const { ports, lost } = sourcePorts(() => 0);
+  const { ports, lost } = await sourcePorts(() => 0);
   const target = await udpSocket("127.0.0.1");
   const send = async (port: number): Promise<void> => {
-    expect(ports.send(port, Buffer.of(1), target.port, "127.0.0.1")).toBe(undefined);
+    expect(ports.send(port, Buffer.of(1), addressOf(target.port))).toBe(undefined);
     expect((await target.next()).from).toMatchObject({ address: "127.0.0.5", port });
   };
   const first = 21_000;
@@ -40,12 +43,12 @@ test("each datagram leaves from the port it is to come from, and 1,024 ports are
 
 test("a port that cannot be bound is tried again after a second", async () => {
   let now = 0;
-  const { ports, lost } = sourcePorts(() => now);
+  const { ports, lost } = await sourcePorts(() => now);
   const target = await udpSocket("127.0.0.1");
   const taken = createSocket("udp4").bind(0, "127.0.0.5");
   await once(taken, "listening");
   const { port } = taken.address();
-  const send = () => ports.send(port, Buffer.of(1), target.port, "127.0.0.1");
+  const send = () => ports.send(port, Buffer.of(1), addressOf(target.port));
   const tried = send();
   expect(tried ?? lost[0]).toBe("send_failed");
   expect(send()).toBe("send_failed");
@@ -57,8 +60,8 @@ test("a port that cannot be bound is tried again after a second", async () => {
   expect((await target.next()).from.port).toBe(port);
 });
 
-test("nothing can come from port 0", () => {
-  const { ports } = sourcePorts(() => 0);
-  expect(ports.send(0, Buffer.of(1), 9, "127.0.0.1")).toBe("send_failed");
+test("nothing can come from port 0", async () => {
+  const { ports } = await sourcePorts(() => 0);
+  expect(ports.send(0, Buffer.of(1), addressOf(9))).toBe("send_failed");
   expect(ports.size).toBe(0);
 });

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "vitest";
 import { parseHex, toHex } from "../../../src/common/bytes.ts";
 import { Flow } from "../../../src/packet/flow.ts";
 import { writeUdpFrame } from "../../../src/packet/synthesis.ts";
-import type { TunnelPlan } from "../../../src/proxy/plan.ts";
+import type { ProxyPlan, TunnelPlan } from "../../../src/proxy/plan.ts";
 import type { RunningProxy } from "../../../src/proxy/supervisor.ts";
 import { echoUpstream, PlanBench, running } from "../plan-of.ts";
 import { cleanUp, type Inbox, udpSocket, value } from "../rig.ts";
@@ -29,12 +29,15 @@ function datagram(payload: string): Uint8Array {
 class Stage {
   readonly bench = new PlanBench();
   proxy!: RunningProxy;
+  /** The first. */
+  plan!: ProxyPlan;
   #upstreams!: Parameters<PlanBench["plan"]>[0]["upstreams"];
 
   static async start(peers: Record<string, Inbox>): Promise<Stage> {
     const stage = new Stage();
     stage.#upstreams = [await echoUpstream()];
-    stage.proxy = await running(await stage.#plan(peers, [42]));
+    stage.plan = await stage.#plan(peers, [42]);
+    stage.proxy = await running(stage.plan);
     return stage;
   }
 
@@ -101,3 +104,15 @@ for (const { name, peers, vnis, kept } of [
     if (kept === 1) await stage.echoed(west, "still");
     expect(stage.sessions).toEqual([kept, 2]);
   });
+
+test("another io is refused for as long as the tunnel has its address", async () => {
+  const { proxy, plan } = await Stage.start({ east: await udpSocket(), west: await udpSocket() });
+  const [listener] = plan.listeners;
+  const io = listener!.io === "mmsg" ? "dgram" : "mmsg";
+  expect(
+    await proxy.apply({ ...plan, listeners: [{ ...listener!, io }] }, { drainTimeoutMs: 100 }),
+  ).toMatchObject({
+    ok: false,
+    error: [{ code: "RELOAD_NEEDS_RESTART", what: expect.stringContaining("stays") }],
+  });
+});
