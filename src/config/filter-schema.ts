@@ -117,7 +117,9 @@ export const filterSchema = block({
     .describe("Verdicts after which the chain asks its next filter; any other ends it."),
   onMatch: choice(["pass", "drop"])
     .optional()
-    .describe("With expression: what becomes of a packet that matches. Without it: pass."),
+    .describe(
+      "With expression: what becomes of a packet that matches. Without it: pass. Not the same as onMiss.",
+    ),
   onMiss: choice(["pass", "drop"])
     .optional()
     .describe("With expression: what becomes of a packet that does not match. Without it: drop."),

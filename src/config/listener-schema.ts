@@ -92,7 +92,7 @@ export const listenerSchema = block({
   ifindex: wholeNumber(1, maxIfindex)
     .optional()
     .describe(
-      "The number that a filter sees as ingress_ifindex. Without it: from 1000 up, in the order of the list.",
+      "The number that a filter sees as ingress_ifindex, an expression as ifindex. Without it: from 1000 up, in the order of the list.",
     ),
   idleTimeout: duration
     .optional()

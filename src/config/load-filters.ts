@@ -139,7 +139,11 @@ function matchOf(
   problems: ProblemList,
 ): FilterConfig["match"] {
   const { expression, onMatch, onMiss } = filter;
-  if (expression !== undefined) return { onMatch: onMatch ?? "pass", onMiss: onMiss ?? "drop" };
+  if (expression !== undefined) {
+    const match = { onMatch: onMatch ?? "pass", onMiss: onMiss ?? "drop" };
+    if (match.onMatch === match.onMiss) refuseOneVerdict(filter, match.onMatch, path, problems);
+    return match;
+  }
   for (const key of ["onMatch", "onMiss"] as const)
     if (filter[key] !== undefined)
       problems.key(
@@ -149,6 +153,23 @@ function matchOf(
         `remove ${key}`,
       );
   return undefined;
+}
+
+/** An expression that decides nothing: mostly one whose other key was forgotten. */
+function refuseOneVerdict(
+  { onMatch, onMiss }: ReadableFilter,
+  verdict: "pass" | "drop",
+  path: KeyPath,
+  problems: ProblemList,
+): void {
+  const [key, other] = onMiss === undefined ? ["onMatch", "onMiss"] : ["onMiss", "onMatch"];
+  const isImplied = onMatch === undefined || onMiss === undefined;
+  problems.value(
+    "CONFIG_CONFLICT",
+    [...path, key],
+    `${other} is ${verdict} as well${isImplied ? ", without being named" : ""}, so that the expression decides nothing`,
+    `${isImplied ? "add" : "make it"} ${other}: ${verdict === "drop" ? "pass" : "drop"}, or change ${key}`,
+  );
 }
 
 /** Checks that the object's maps can be made and that the named programs may run on them. */

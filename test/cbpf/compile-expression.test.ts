@@ -25,6 +25,11 @@ const errors: readonly (readonly [string, number, RegExp])[] = [
   ["net 1.2.3.0 mask 255.255.256.0", 18, /255\.255\.256\.0 is no IPv4 address/],
   ["net 1.2.3.4/8", 5, /1\.2\.3\.4 has bits outside the mask/],
   ["net fe80::1/10", 5, /fe80::1 has bits outside the mask/],
+  ["dst host 1.2.3.4 mask 255.0.0.0", 10, /a mask goes with net, not with host; put net before it/],
+  ["src 1.2.3.4/8", 5, /a mask goes with net, not with a host/],
+  ["net 10/8", 7, /a single number takes no prefix length; write 10\.0\.0\.0 in full/],
+  ["src net (10 or 11/8)", 18, /a single number takes no prefix length; write 11\.0\.0\.0 in full/],
+  ["net 10 mask 255.0.0.0", 8, /a single number takes no mask; write 10\.0\.0\.0 in full/],
   ["host 1.2.3.400", 6, /1\.2\.3\.400 is no IPv4 address/],
   ["ip6 host ::1.2.3.999", 10, /is no IPv6 address/],
   ["port 99999", 6, /port 99999; ports go up to 65535/],
@@ -54,6 +59,14 @@ const errors: readonly (readonly [string, number, RegExp])[] = [
   ["08", 1, /octal/],
   ["len > 4294967296", 7, /more than 32 bits/],
   ["ether host 1:2:3:4:5:6:7:", 12, /is no Ethernet address/],
+  ["ether host 1:2:3", 12, /1:2:3 is no Ethernet address; expected six bytes/],
+  ["host 1::2::3", 6, /1::2::3 is no IPv6 address; expected eight groups/],
+  ["ip[0:1:1] = 1", 4, /0:1:1 is no offset with a number of bytes; expected one colon/],
+  ["len-20 > 5", 1, /"len-20" is read as one name; put spaces around -: len - 20/],
+  ["20 < len-20-len", 6, /"len-20-len" is read as one name; put spaces around -: len - 20 - len/],
+  ["rulenum 1", 1, /"rulenum" is for PF log captures only/],
+  ["udp and rnr 1", 9, /"rnr" is for PF log captures only/],
+  ["srnr 1", 1, /"srnr" is for PF log captures only/],
   ["host 00:00:00:00:00:01", 6, /a hardware address goes with ether only/],
   ["ether host 10.0.0.1", 12, /ether goes with hardware addresses/],
   ["vlan 5000", 6, /VLAN 5000; at most 4095/],
@@ -132,6 +145,22 @@ for (const { title, text, each } of [
     if (!compiled.ok) throw compiled.error;
     expect(compiled.value.length).toBeLessThan(3000 * each);
   });
+
+test("a list that would take long to compile is refused where it gets too long, with a way out", () => {
+  const terms = Array.from({ length: 20_000 }, (_, i) => `net 10.${i >> 8}.${i & 255}.0/24`);
+  const compiled = compile(terms.join(" or "));
+  if (compiled.ok) expect.fail("it was compiled");
+  const { code, where, what, fix } = compiled.error;
+  expect(code).toBe("EXPRESSION_TOO_LARGE");
+  expect(what).toBe("more than 250000 instructions up to here, before optimising");
+  expect(fix).toBe("keep a list as long as this in a map, as filters/blocklist.c does");
+  // What is in front of that place compiles.
+  const column = Number(/column (\d+)$/.exec(where)?.[1]);
+  const before = terms.join(" or ").slice(0, column - 1);
+  const within = before.slice(0, before.lastIndexOf(" or "));
+  expect(within.split(" or ").length).toBeGreaterThan(8000);
+  expect(compile(within).ok).toBe(true);
+});
 
 test("snap length, netmask and Linux's metadata are options", () => {
   expect(compile("", { snapLength: 96 })).toEqual({

@@ -12,6 +12,9 @@ const address = (i: number): string => `10.${(i >> 16) & 255}.${(i >> 8) & 255}.
 /** What must be refused, and what compiles, however long or deep it is. */
 const cases: readonly (readonly [string, string, boolean])[] = [
   ["10,000 hosts", list(10_000, (i) => `host ${address(i)}`, " or "), true],
+  ["12,000 hosts", list(12_000, (i) => `host ${address(i)}`, " or "), false],
+  ["200,000 ports", `port ${list(200_000, (i) => `${i % 10}`, " or ")}`, false],
+  ["90,000 protocols in parentheses", `(${list(90_000, () => "tcp", ") or (")})`, false],
   ["2,000 addresses after one qualifier", `dst host ${list(2000, address, " or ")}`, true],
   ["2,000 refusals", list(2000, (i) => `not net 10.${i >> 8}.${i & 255}.0/24`, " and "), true],
   ["a long sum", `1${"+1".repeat(10_000)} = len`, true],

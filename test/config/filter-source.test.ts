@@ -75,6 +75,27 @@ for (const { title, filter, problems } of [
     ],
   },
   {
+    title: "what matches is dropped, and the rest by default",
+    filter: '{ expression: "udp", onMatch: drop }',
+    problems: [
+      "4:36: filters.f.onMatch: onMiss is drop as well, without being named, so that the expression decides nothing; add onMiss: pass, or change onMatch",
+    ],
+  },
+  {
+    title: "what does not match passes, and the rest by default",
+    filter: '{ expression: "udp", onMiss: pass }',
+    problems: [
+      "4:35: filters.f.onMiss: onMatch is pass as well, without being named, so that the expression decides nothing; add onMatch: drop, or change onMiss",
+    ],
+  },
+  {
+    title: "one verdict for both",
+    filter: '{ expression: "udp", onMatch: drop, onMiss: drop }',
+    problems: [
+      "4:50: filters.f.onMiss: onMatch is drop as well, so that the expression decides nothing; make it onMatch: pass, or change onMiss",
+    ],
+  },
+  {
     title: "two programs in one filter",
     filter: '{ expression: "udp", object: x.o }',
     problems: [

@@ -42,6 +42,7 @@ const patterns = {
   number: new RegExp(digits, "y"),
   dotted: new RegExp(`${digits}\\.${digits}(?:\\.${digits}(?:\\.${digits})?)?`, "y"),
   brokenMac: /[0-9A-Fa-f]{1,2}:+(?:[0-9A-Fa-f]{1,2}:+)+/y,
+  groups: /[0-9A-Fa-f:.]+/y,
   name: /[A-Za-z0-9](?:[-_.A-Za-z0-9]*[.A-Za-z0-9])?/y,
   escaped: /\\[^ !()\n\t]+/y,
   arcnet: /\$[0-9A-Fa-f]{1,2}/y,
@@ -86,14 +87,29 @@ function readAddressOrName(text: string, at: number): Token | undefined {
       throw new Refusal("EXPRESSION_VALUE", at, `${short(piece)} is no IPv6 address`);
     return { ...base, kind: "ip6", address: ip6.address };
   }
-  if (lengths.brokenMac === longest)
-    throw new Refusal(
-      "EXPRESSION_VALUE",
-      at,
-      `${short(piece)} is no Ethernet address`,
-      "expected six bytes in hexadecimal, 00:00:5e:00:53:01",
-    );
+  if (lengths.brokenMac === longest) throw brokenAddress(text, at);
   return { ...base, kind: "name", name: piece };
+}
+
+/** Of groups with colons that are neither a hardware address nor an IPv6 address. */
+function brokenAddress(text: string, at: number): Refusal {
+  const whole = short(text.slice(at, at + lengthOf(patterns.groups, text, at)));
+  const refusal = (what: string, fix: string): Refusal =>
+    new Refusal("EXPRESSION_VALUE", at, what, fix);
+  if (text[at - 1] === "[")
+    return refusal(
+      `${whole} is no offset with a number of bytes`,
+      "expected one colon at most: ip[2:2]",
+    );
+  if (whole.includes("::"))
+    return refusal(
+      `${whole} is no IPv6 address`,
+      "expected eight groups, or fewer with one :: among them",
+    );
+  return refusal(
+    `${whole} is no Ethernet address`,
+    "expected six bytes in hexadecimal, 00:00:5e:00:53:01",
+  );
 }
 
 function readWord(piece: string, at: number): Token | undefined {
@@ -105,11 +121,16 @@ function readWord(piece: string, at: number): Token | undefined {
   if (value !== undefined) return { ...base, kind: "number", value };
   const purpose = foreignWords.get(piece);
   if (purpose === undefined) return undefined;
-  throw new Refusal(
+  throw foreignWord(piece, at, purpose);
+}
+
+/** A keyword that has a meaning for captures of another link type only. */
+export function foreignWord(piece: string, at: number, purpose: string): Refusal {
+  return new Refusal(
     "EXPRESSION_LINK_TYPE",
     at,
-    `"${piece}" is for ${purpose} captures only`,
-    `escape it as \\${piece} where a name is meant`,
+    `"${short(piece)}" is for ${purpose} captures only`,
+    `escape it as \\${short(piece)} where a name is meant`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { closest } from "../../common/closest.ts";
 import type { Arithmetic, Expression, Qualifiers } from "./ast.ts";
-import { short } from "./lexer.ts";
+import { foreignWord, short } from "./lexer.ts";
 import {
   beginsArithmetic,
   continueArithmetic,
@@ -13,7 +13,7 @@ import { beginsStandalone, parseStandalone } from "./parse-standalone.ts";
 import { parseQualifiers, parseValue } from "./parse-value.ts";
 import { Refusal } from "./refusal.ts";
 import { type Token, words } from "./token.ts";
-import { TokenReader } from "./token-reader.ts";
+import { spacedDifference, TokenReader } from "./token-reader.ts";
 
 /**
  * What stands between two of `and`, `or`, `not` and parentheses. The grammar of libpcap tells
@@ -83,12 +83,30 @@ function asAddress(
 }
 
 function withoutQualifier(text: string, at: number): Refusal {
+  const spaced = spacedDifference(text);
+  if (spaced !== undefined)
+    return new Refusal("EXPRESSION_SYNTAX", at, `"${short(text)}" is read as one name`, spaced);
   const near = /^[A-Za-z]/.test(text) ? closest(text, words.keys()) : undefined;
   return new Refusal(
     "EXPRESSION_SYNTAX",
     at,
     text === "(" ? "these addresses have no qualifier" : `"${short(text)}" has no qualifier`,
     near === undefined ? "put host, net, port or proto before it" : `did you mean ${near}?`,
+  );
+}
+
+/**
+ * As in libpcap, `net 10` is a network and `net 10.1/16` is one, but a single number takes neither a
+ * prefix length nor a mask.
+ */
+function refuseShortNetwork(reader: TokenReader, text: string): void {
+  const isMask = reader.isWord("mask");
+  if (!isMask && !reader.isSymbol("/")) return;
+  throw new Refusal(
+    "EXPRESSION_SYNTAX",
+    reader.next.at,
+    `a network of a single number takes no ${isMask ? "mask" : "prefix length"}`,
+    `write ${short(text)}.0.0.0 in full`,
   );
 }
 
@@ -120,6 +138,7 @@ function parseOperand(
   if (next.kind === "number") {
     reader.take();
     const { value, at, text } = next;
+    if (addressesOnly && inherited?.type === "net") refuseShortNetwork(reader, text);
     if (addressesOnly || !continuesArithmetic(reader)) return { kind: "number", value, at, text };
     return parseComparison(reader, { kind: "constant", value, at });
   }
@@ -140,6 +159,8 @@ function parseTerm(reader: TokenReader): Operand {
     if (operand.kind === "arithmetic") return reader.fail(addressExpected);
     return { kind: "term", expression: asAddress(operand, qualifiers).expression, qualifiers };
   }
+  // Outside of llc this is PF's number of a rule.
+  if (reader.isWord("rnr")) throw foreignWord(next.text, next.at, "PF log");
   if (next.kind !== "word" || !isProtocol(next.word)) return reader.fail(termExpected);
   reader.take();
   const expression = { kind: "protocol", protocol: next.word, at: next.at } as const;

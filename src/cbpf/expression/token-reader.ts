@@ -11,6 +11,13 @@ function* knownWords(): Generator<string> {
   yield* namedNumbers.keys();
 }
 
+/** How a difference is written: a name may have dashes in it, and so `len-20` is one. */
+export function spacedDifference(text: string): string | undefined {
+  const parts = text.split("-");
+  if (parts.length < 2 || !parts.some((part) => words.get(part) === "len")) return undefined;
+  return `put spaces around -: ${short(parts.join(" - "))}`;
+}
+
 /** A place in the tokens of an expression, one token of look-ahead, and how deep the parser is. */
 export class TokenReader {
   readonly #tokens: readonly Token[];
@@ -75,6 +82,9 @@ export class TokenReader {
   /** Refuses the next token. */
   fail(expected: string): never {
     const { at, text, kind } = this.next;
+    const spaced = kind === "name" ? spacedDifference(text) : undefined;
+    if (spaced !== undefined)
+      throw new Refusal("EXPRESSION_SYNTAX", at, `"${short(text)}" is read as one name`, spaced);
     const near = kind === "name" ? closest(text, knownWords()) : undefined;
     throw new Refusal(
       "EXPRESSION_SYNTAX",

@@ -21,6 +21,12 @@ export interface GenerateOptions {
   readonly maxChainedHeaders: number | undefined;
 }
 
+/**
+ * What an expression may come to before it is optimised, so that compiling takes seconds at most: a
+ * config's filters are compiled on the thread that answers health checks. 10,000 hosts are 240,000.
+ */
+const maxInstructions = 250_000;
+
 /** Link types that occur inside others only are among these too. */
 export type InnerLinkType = LinkType | "PPP";
 
@@ -51,6 +57,7 @@ export class Context {
   at = 0;
   readonly #registers = new Uint8Array(memoryWords);
   #nextRegister = 0;
+  #instructions = 0;
 
   constructor(options: GenerateOptions) {
     this.options = options;
@@ -63,6 +70,17 @@ export class Context {
 
   refuse(code: RefusalCode, what: string, fix?: string): never {
     throw new Refusal(code, this.at, what, fix);
+  }
+
+  /** Counts the instructions of a term. Called as terms are read, so that memory is bounded as well. */
+  count(instructions: number): void {
+    this.#instructions += instructions;
+    if (this.#instructions > maxInstructions)
+      this.refuse(
+        "EXPRESSION_TOO_LARGE",
+        `more than ${maxInstructions} instructions up to here, before optimising`,
+        "keep a list as long as this in a map, as filters/blocklist.c does",
+      );
   }
 
   /** A free word of scratch memory. */

@@ -12,6 +12,8 @@ export interface Fragment {
   readonly entry: Block;
   readonly whenTrue: Exit[];
   readonly whenFalse: Exit[];
+  /** Instructions in it, before any are optimised away. */
+  readonly length: number;
 }
 
 /** One test, after statements that load what it tests. */
@@ -21,6 +23,7 @@ export function test(statements: Statement[], operation: number, k: number): Fra
     entry,
     whenTrue: [{ block: entry, side: "jt" }],
     whenFalse: [{ block: entry, side: "jf" }],
+    length: statements.length + 1,
   };
 }
 
@@ -31,6 +34,7 @@ export function and(first: Fragment, second: Fragment): Fragment {
     entry: first.entry,
     whenTrue: second.whenTrue,
     whenFalse: join(first.whenFalse, second.whenFalse),
+    length: first.length + second.length,
   };
 }
 
@@ -41,11 +45,12 @@ export function or(first: Fragment, second: Fragment): Fragment {
     entry: first.entry,
     whenTrue: join(first.whenTrue, second.whenTrue),
     whenFalse: second.whenFalse,
+    length: first.length + second.length,
   };
 }
 
-export function not({ entry, whenTrue, whenFalse }: Fragment): Fragment {
-  return { entry, whenTrue: whenFalse, whenFalse: whenTrue };
+export function not({ entry, whenTrue, whenFalse, length }: Fragment): Fragment {
+  return { entry, whenTrue: whenFalse, whenFalse: whenTrue, length };
 }
 
 /** `first` decides between the two others, as in `first ? second : third`. */
@@ -56,6 +61,7 @@ export function choose(first: Fragment, second: Fragment, third: Fragment): Frag
     entry: first.entry,
     whenTrue: join(second.whenTrue, third.whenTrue),
     whenFalse: join(second.whenFalse, third.whenFalse),
+    length: first.length + second.length + third.length,
   };
 }
 

@@ -57,11 +57,19 @@ function expressionTest(context: Context, expression: Expression): Fragment {
     }
     case "not":
       return not(expressionTest(context, expression.operand));
-    case "length":
-      return lengthTest(expression.relation, expression.value);
-    case "byte":
-      return byteTest(context, expression.offset, expression.operator, expression.value);
   }
+  const term = termTest(context, expression);
+  context.count(term.length);
+  return term;
+}
+
+function termTest(
+  context: Context,
+  expression: Exclude<Expression, { kind: "sequence" | "not" }>,
+): Fragment {
+  if (expression.kind === "length") return lengthTest(expression.relation, expression.value);
+  if (expression.kind === "byte")
+    return byteTest(context, expression.offset, expression.operator, expression.value);
   context.at = expression.at;
   switch (expression.kind) {
     case "primitive":

@@ -293,17 +293,17 @@ function networkTest(
     if (value.bits > 32) return refusePrefix(context, value, 32);
     mask = prefixMask(value.bits);
   }
-  if ((address & ~mask) !== 0)
-    return context.refuse(
-      "EXPRESSION_VALUE",
-      `${value.text} has bits outside the mask`,
-      "make them zero",
-    );
   if (qualifiers.type !== "net")
     return context.refuse(
       "EXPRESSION_MEANING",
       `a mask goes with net, not with ${qualifiers.type === "default" ? "a host" : qualifiers.type}`,
       "put net before it",
+    );
+  if ((address & ~mask) !== 0)
+    return context.refuse(
+      "EXPRESSION_VALUE",
+      `${value.text} has bits outside the mask`,
+      "make them zero",
     );
   if (qualifiers.protocol === "decnet")
     return context.refuse("EXPRESSION_MEANING", "DECnet addresses have no mask");

@@ -111,7 +111,7 @@ export function directionTest(context: Context, outbound: boolean): Fragment {
     return context.refuse(
       "EXPRESSION_LINK_TYPE",
       `${context.linkType} frames do not tell their direction`,
-      "LINUX_SLL and LINUX_SLL2 do",
+      "LINUX_SLL and LINUX_SLL2 do, and packets in a listener's chain",
     );
   return outbound ? isOutgoing : not(isOutgoing);
 }
@@ -124,7 +124,7 @@ export function ifindexTest(context: Context, index: number): Fragment {
   return context.refuse(
     "EXPRESSION_LINK_TYPE",
     `${context.linkType} frames do not tell their interface`,
-    "LINUX_SLL2 does",
+    "LINUX_SLL2 does, and in a listener's chain it is the listener's number",
   );
 }
 
