@@ -159,7 +159,7 @@ test("a list that would take long to compile is refused where it gets too long, 
   const before = terms.join(" or ").slice(0, column - 1);
   const within = before.slice(0, before.lastIndexOf(" or "));
   expect(within.split(" or ").length).toBeGreaterThan(8000);
-  expect(compile(within).ok).toBe(true);
+  expect(compile(within, { optimise: false }).ok).toBe(true);
 });
 
 test("snap length, netmask and Linux's metadata are options", () => {
