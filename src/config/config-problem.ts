@@ -22,6 +22,7 @@ export type ProblemCode =
 
 /** One thing wrong with a config, or with a file it names: its `where` is `file:line:column`. */
 export class ConfigProblem extends UserError {
+  declare readonly code: ProblemCode;
   readonly file: string;
   readonly position: Position;
 

@@ -10,6 +10,7 @@ import type { ChainItem, Config, FilterConfig, ListenerConfig, UpstreamConfig } 
 import { ConfigProblem, sortProblems } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
 import { type FilterSwaps, withSwaps } from "./filter-swaps.ts";
+import { withoutFileTexts } from "./hidden-texts.ts";
 import { loadFilters } from "./load-filters.ts";
 import { checkMemory } from "./memory-need.ts";
 import { withOverrides } from "./overrides.ts";
@@ -113,7 +114,7 @@ export function* parseSteps(
   if (readable.top.memory !== undefined)
     checkMemory(readable, filters, readable.top.memory, problems);
   if (problems.found.length > 0 || values === undefined)
-    return err(sortProblems(problems.found, file));
+    return err(sortProblems(withoutFileTexts(problems.found, source), file));
   return ok({ ...resolved(values, filters, problems), text, swaps: swapped.swaps });
 }
 

@@ -1,4 +1,4 @@
-import type { ConfigProblem, KeyPath } from "./config-problem.ts";
+import { type ConfigProblem, type KeyPath, type Position, pathText } from "./config-problem.ts";
 import { explainIssue } from "./explain-issue.ts";
 import { plainScalar, type YamlSource } from "./read-yaml.ts";
 import { configSchema } from "./schema.ts";
@@ -27,13 +27,15 @@ export const overrides: Readonly<Record<string, KeyPath>> = {
 
 /**
  * The config with the values that the environment has for it. Each is a YAML scalar, and wrong ones
- * are told by their variable's name: `WEIR_WORKERS:1:1`.
+ * are told by their variable's name: `WEIR_WORKERS:1:1`; so is one that is right and does not go with
+ * the rest.
  */
 export function withOverrides(
   source: YamlSource,
   environment: Environment,
 ): { readonly source: YamlSource; readonly problems: readonly ConfigProblem[] } {
   let { value } = source;
+  const names = new Map<string, string>();
   const problems: ConfigProblem[] = [];
   for (const [name, path] of Object.entries(overrides)) {
     const text = environment[name];
@@ -41,17 +43,31 @@ export function withOverrides(
     const override = plainScalar(text);
     const wrong = problemsOf(name, path, override);
     problems.push(...wrong);
-    if (wrong.length === 0) value = withValue(value, path, override);
+    if (wrong.length > 0) continue;
+    value = withValue(value, path, override);
+    names.set(pathText(path), name);
   }
-  return { source: { ...source, value }, problems };
+  const overrideOf = (path: KeyPath): string | undefined => names.get(pathText(path));
+  const overridden: YamlSource = {
+    ...source,
+    value,
+    fileOf: (path) => overrideOf(path) ?? source.fileOf(path),
+    locate: (path) => (overrideOf(path) === undefined ? source.locate(path) : start),
+    locateKey: (path) => (overrideOf(path) === undefined ? source.locateKey(path) : start),
+  };
+  return { source: overridden, problems };
 }
+
+/** Where a variable's value begins. */
+const start: Position = { line: 1, column: 1 };
 
 function problemsOf(name: string, path: KeyPath, value: unknown): ConfigProblem[] {
   const alone = withValue({}, path, value);
-  const start = { line: 1, column: 1 };
   const source: YamlSource = {
     file: name,
     value: alone,
+    fromFiles: [],
+    fileOf: () => name,
     has: () => true,
     isEmptyBlock: () => false,
     locate: () => start,

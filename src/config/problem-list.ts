@@ -41,7 +41,14 @@ export class ProblemList {
     detail?: readonly string[],
   ): void {
     this.found.push(
-      new ConfigProblem(code, this.source.file, at, `${pathText(path)}: ${what}`, fix, detail),
+      new ConfigProblem(
+        code,
+        this.source.fileOf(path),
+        at,
+        `${pathText(path)}: ${what}`,
+        fix,
+        detail,
+      ),
     );
   }
 

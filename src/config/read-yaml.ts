@@ -1,7 +1,7 @@
 import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, Parser } from "yaml";
 import { err, ok, type Result } from "../common/result.ts";
 import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
-import type { Substitution } from "./substitution.ts";
+import type { FileText, Substitution } from "./substitution.ts";
 
 /** A config text may be this large: a hundred times what a long one needs. */
 export const maxConfigBytes = 1_048_576;
@@ -15,11 +15,20 @@ const maxDepth = 32;
 /** Values after aliases are followed: what stops an alias bomb. */
 const maxValues = 100_000;
 
+/** What a file gave to the value at this place. */
+export interface PlacedFileText extends FileText {
+  readonly position: Position;
+}
+
 /** A YAML document as plain values, with the place of each in the text. */
 export interface YamlSource {
   readonly file: string;
   /** Objects have only own keys that stood in the text; integers beyond 2⁵³ are bigint. */
   readonly value: unknown;
+  /** What of it came from files that `${file:…}` named: no message may show it. */
+  readonly fromFiles: readonly PlacedFileText[];
+  /** What the value at `path` was read from: `file`, or the variable that stands in for it. */
+  fileOf(path: KeyPath): string;
   /** Something stands at `path`. */
   has(path: KeyPath): boolean;
   /** The value at `path` is a block without keys. */
@@ -87,6 +96,7 @@ export function readYaml(
 
   const positions = new Map<string, { key: Position; value: Position }>();
   const emptyBlocks = new Set<string>();
+  const fromFiles: PlacedFileText[] = [];
   let values = 0;
   const convert = (node: Node | null, path: KeyPath, key: Position, depth: number): unknown => {
     const at = node?.range ? position(node.range[0]) : key;
@@ -146,8 +156,9 @@ export function readYaml(
       problems.push(refused(inside < 0 ? at : position(start + inside), what, fix));
       return null;
     }
-    const asWritten = filled.value === node.value || node.type !== "PLAIN";
-    return asWritten ? filled.value : plainScalar(filled.value);
+    for (const piece of filled.value.fromFiles) fromFiles.push({ ...piece, position: at });
+    const asWritten = filled.value.text === node.value || node.type !== "PLAIN";
+    return asWritten ? filled.value.text : plainScalar(filled.value.text);
   };
   const value = convert(document.contents, [], top, 0);
   if (problems.length > 0) return err(problems);
@@ -165,6 +176,8 @@ export function readYaml(
   return ok({
     file,
     value,
+    fromFiles,
+    fileOf: () => file,
     has: (path) => positions.has(pathKey(path)),
     isEmptyBlock: (path) => emptyBlocks.has(pathKey(path)),
     locate: (path) => nearest(path, "value"),

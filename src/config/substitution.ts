@@ -18,6 +18,19 @@ export interface SubstitutionProblem extends Wrong {
   readonly token: string;
 }
 
+/** A text with everything filled in. */
+export interface Filled {
+  readonly text: string;
+  /** What of it came from files, which may hold secrets. */
+  readonly fromFiles: readonly FileText[];
+}
+
+/** What a file held, and the `${file:…}` that named it. */
+export interface FileText {
+  readonly token: string;
+  readonly text: string;
+}
+
 /** `$${` stands for itself; `${…}` is filled in; `${` without an end is a mistake. */
 const tokens = /\$\$\{|\$\{([^}]*)\}|\$\{/g;
 
@@ -38,8 +51,9 @@ export class Substitution {
   }
 
   /** The text with everything filled in; the same text where there is nothing to fill in. */
-  apply(text: string): Result<string, SubstitutionProblem> {
-    if (!text.includes("${")) return ok(text);
+  apply(text: string): Result<Filled, SubstitutionProblem> {
+    if (!text.includes("${")) return ok({ text, fromFiles: [] });
+    const fromFiles: FileText[] = [];
     let filled = "";
     let from = 0;
     for (const match of text.matchAll(tokens)) {
@@ -53,6 +67,7 @@ export class Substitution {
       const value = this.#value(token, inside);
       if (!value.ok) return err({ token, ...value.error });
       filled += value.value;
+      if (inside?.startsWith("file:")) fromFiles.push({ token, text: value.value });
       this.#characters += value.value.length;
       if (this.#characters > maxCharacters)
         return err({
@@ -61,7 +76,7 @@ export class Substitution {
           fix: "use fewer, or smaller files",
         });
     }
-    return ok(filled + text.slice(from));
+    return ok({ text: filled + text.slice(from), fromFiles });
   }
 
   #value(token: string, inside: string | undefined): Result<string, Wrong> {

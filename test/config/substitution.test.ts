@@ -172,6 +172,80 @@ function unwrapped(schema: unknown): { shape?: Readonly<Record<string, unknown>>
   return shape === undefined ? { type: def.type } : { shape, type: def.type };
 }
 
+test("a value of the environment that does not go with the rest is told by its variable", () => {
+  const config = parseConfig(`${small}admin: { listen: off }\n`, "t.yaml", {
+    PORT: "5300",
+    WEIR_ADMIN_LISTEN: "127.0.0.1:9000",
+  });
+  expect(config.ok ? [] : config.error.map((problem) => problem.message)).toEqual([
+    "WEIR_ADMIN_LISTEN:1:1: admin.listen: an address and port need a token; add tokenFile: and a file that holds one, or write unix: and a path",
+  ]);
+});
+
+const hidden: readonly (readonly [title: string, held: string, line: string, problem: string])[] = [
+  [
+    "the value that stands in a message",
+    "hunter2-XyZZy",
+    "workers: ${file:held}",
+    't.yaml:1:10: workers: expected a whole number from 1 to 128, or auto, found "${file:held}"',
+  ],
+  [
+    "a short value",
+    "x5",
+    "drain: ${file:held}",
+    't.yaml:1:8: drain: expected refuse or forward, found "${file:held}"; write refuse or forward',
+  ],
+  [
+    "what is left of it where it is cut",
+    "s3cret".repeat(40),
+    "drain: ${file:held}",
+    't.yaml:1:8: drain: expected refuse or forward, found "${file:held}; write refuse or forward',
+  ],
+  [
+    "what is around it stays",
+    "hunter2-XyZZy",
+    'metrics: { listen: "host-${file:held}" }',
+    't.yaml:1:20: metrics.listen: "host-${file:held}" is not an address and port; write an IP address and a port from 0 to 65535: "127.0.0.1:5300" or "[::1]:5300"',
+  ],
+  [
+    "a remedy that has a part of it",
+    "::1:5311",
+    "metrics: { listen: '${file:held}' }",
+    't.yaml:1:20: metrics.listen: "${file:held}" is ambiguous',
+  ],
+  [
+    "a filter's expression and the place in it",
+    "hunter2 or port 22",
+    "filters: { f: { expression: '${file:held}' } }",
+    "t.yaml:1:29: what ${file:held} holds is wrong here",
+  ],
+];
+
+for (const [title, held, line, problem] of hidden)
+  test(`no error shows what a file holds: ${title}`, () => {
+    folder.write("held", held);
+    const config = parseConfig(line, `${folder.path}/t.yaml`);
+    const errors = config.ok ? [] : config.error;
+    const all = errors.map(({ message }) => message.replace(`${folder.path}/`, ""));
+    expect(all).toContain(problem);
+    const printed = errors.flatMap(({ message, detail }) => [message, ...detail]).join("\n");
+    for (let at = 0; at + 4 <= held.length; at++)
+      expect(printed.replaceAll("${file:held}", "")).not.toContain(held.slice(at, at + 4));
+  });
+
+test("no error elsewhere shows what a file holds", () => {
+  folder.write("held", "hunter2-XyZZy");
+  const text = `upstreams: { a: { addresses: ["127.0.0.1:9"] } }
+listeners:
+  - { name: "\${file:held}", protocol: udp, listen: "127.0.0.1:5300", upstream: a }
+  - { name: b, protocol: udp, listen: "127.0.0.1:5300", upstream: hunter2-XyZZy }
+`;
+  const config = parseConfig(text, `${folder.path}/t.yaml`);
+  const messages = config.ok ? [] : config.error.map(({ message }) => message);
+  expect(messages.join("\n")).toContain('no upstream "${file:held}"');
+  expect(messages.join("\n")).not.toContain("hunter2");
+});
+
 test("a config file's ${file:…} is relative to the file", () => {
   folder.write("listen", "127.0.0.1:5301\n");
   const file = folder.write("weir.yaml", small.replace("127.0.0.1:${PORT}", "${file:listen}"));
