@@ -83,7 +83,9 @@ function checkOperation(
     a.refuse(
       "POINTER_ARITHMETIC",
       `r${register} is a pointer, and "${op}" is done on it`,
-      "only numbers may be added to pointers and subtracted from them",
+      op === "or"
+        ? 'only numbers may be added to pointers; compilers make array[x & 7] into this where the array is aligned: bound the index by a compare instead, or hide it behind asm volatile("" : "+r"(x))'
+        : "only numbers may be added to pointers and subtracted from them",
       [register],
     );
   if (op === "sub" && !pointerFirst)

@@ -48,8 +48,8 @@ export function tooDeep(
     const called = functions.get(entry)!;
     if (called.tailCall && below >= tailCallBytes)
       return {
-        slot: entry,
-        cause: `a function that makes tail calls runs with ${below} bytes of its callers' stack in use, and ${tailCallBytes - 1} are the most`,
+        slot,
+        cause: `the function called here makes tail calls, and runs with ${below} bytes of its callers' stack in use: ${tailCallBytes - 1} are the most`,
       };
     const bytes = below + Math.ceil(Math.max(used.get(entry) ?? 0, 1) / 16) * 16;
     if (bytes > frameBytes)

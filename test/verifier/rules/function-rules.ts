@@ -59,7 +59,7 @@ export const functionRules: readonly RuleCase[] = [
     refused:
       "*(u64 *)(r10 - 256) = 0\ncall f\nr0 = 0\nexit\nf: r2 = map_by_fd(5) ll\nr3 = 0\ncall 12\nr0 = 0\nexit",
     code: "STACK_DEPTH",
-    says: /makes tail calls/,
+    says: /instruction 1 \(call pc\+.*the function called here makes tail calls/,
     notInKernel: "it takes tail calls in functions only with BTF",
   },
   {

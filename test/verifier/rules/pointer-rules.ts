@@ -41,6 +41,13 @@ export const pointerRules: readonly RuleCase[] = [
     says: /"mul" is done on it/,
   },
   {
+    rule: "bits are not set in pointers, as compilers do for array[x & 7]",
+    accepted: "r1 = r10\nr1 += -8\nr1 += 3\nr0 = 0\nexit",
+    refused: "r1 = r10\nr1 += -8\nr1 |= 3\nr0 = 0\nexit",
+    code: "POINTER_ARITHMETIC",
+    says: /"or" is done on it; .*bound the index by a compare instead/,
+  },
+  {
     rule: "32-bit arithmetic does not cut pointers",
     accepted: "r1 += 8\nr0 = 0\nexit",
     refused: "w1 += 8\nr0 = 0\nexit",
