@@ -5,10 +5,10 @@
  *
  * Two hosts in network namespaces, and between them a third with two cables. TCP goes through
  * Weir's bridge, whose filter counts every frame, or straight on: the same VXLAN devices with each
- * other's address, their datagrams forwarded by the third host's kernel. Weir runs twice: with the
- * default MTU, and with one that lets super-frames of the hosts' offloading through whole. Then Weir's CPU time a
- * frame, for UDP through the bridge, beside nginx's (stream module) a datagram on the same cables.
- * Rounds are taken in turn; medians. Needs Linux, root, cc, iperf3, nginx with its stream module.
+ * other's address, their datagrams forwarded by the third host's kernel. Weir runs with both kinds of
+ * io, each with the default MTU and with one that lets super-frames of the hosts' offloading through
+ * whole. Then Weir's CPU time a frame, for UDP through the bridge, beside nginx's (stream module) a
+ * datagram on the same cables. `BENCH_ROUNDS` and `BENCH_SECONDS` make it shorter. Rounds are taken in turn; medians. Needs Linux, root, cc, iperf3, nginx with its stream module.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -21,50 +21,58 @@ import {
 } from "../support/processes.ts";
 import { TunnelNetwork } from "../system/tunnel-rig.ts";
 
-const rounds = 5;
-const seconds = 3;
+const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
+const seconds = Number(process.env.BENCH_SECONDS ?? 3);
 const datagrams = 100_000;
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const folder = temporaryFolder();
-const bridged = new TunnelNetwork("bridged");
-const whole = new TunnelNetwork("whole");
+const bridges = (["dgram", "mmsg"] as const).flatMap((io) =>
+  [1500, 65_535].map((mtu) => ({ io, mtu, net: new TunnelNetwork(`${io}-${mtu}`) })),
+);
+type Bridge = (typeof bridges)[number];
 const direct = new TunnelNetwork("direct");
+const networks = [direct, ...bridges.map(({ net }) => net)];
 
 try {
   const load = `${folder.path}/udp-load`;
   const built = await command("cc", ["-O2", "-o", load, `${repository}test/bench/udp-load.c`]);
   if (built.code !== 0) throw new Error(built.stderr);
-  const { weir, left, right } = await startBridge(bridged, 1500);
-  await startBridge(whole, 65_535);
+  const started: StartedBridge[] = [];
+  for (const bridge of bridges) started.push(await startBridge(bridge));
   connectDirectly();
-  for (const net of [bridged, whole, direct]) net.start("b", "iperf3", ["-s"]);
-  for (const net of [bridged, whole, direct])
+  for (const net of networks) net.start("b", "iperf3", ["-s"]);
+  for (const net of networks)
     await eventually(async () => {
       const { stdout } = await net.run("b", "ss", ["-Hltn", "sport = :5201"]);
       return stdout.includes("5201") ? true : undefined;
     }, "iperf3 listens");
   await throughput();
-  await cpu(weir, load, left, right);
+  await cpu(
+    started.filter(({ mtu }) => mtu === 1500),
+    load,
+  );
 } finally {
-  await bridged.remove();
-  await whole.remove();
-  await direct.remove();
+  for (const net of networks) await net.remove();
   folder.remove();
 }
 
+interface StartedBridge extends Bridge {
+  readonly weir: Running;
+  readonly left: string;
+  readonly right: string;
+}
+
 /** Two hosts and Weir between them. */
-async function startBridge(
-  net: TunnelNetwork,
-  mtu: number,
-): Promise<{ weir: Running; left: string; right: string }> {
+async function startBridge(bridge: Bridge): Promise<StartedBridge> {
+  const { net, io, mtu } = bridge;
   const [left, right] = [net.addHost("a"), net.addHost("b")];
   const weir = await net.startWeir(`version: 1
 metrics: { listen: "127.0.0.1:9464" }
 filters: { count: { object: ${repository}filters/count-by-protocol.o, engine: jit } }
 listeners:
-  - { name: bridge, protocol: vxlan, listen: "0.0.0.0:4789", mtu: ${mtu}, peers: { left: "${left}", right: "${right}" }, ingress: [count] }
+  - { name: bridge, protocol: vxlan, io: ${io}, listen: "0.0.0.0:4789", mtu: ${mtu}, peers: { left: "${left}", right: "${right}" }, ingress: [count] }
 `);
-  return { weir, left, right };
+  return { ...bridge, weir, left, right };
 }
 
 /** The kernel's own path: VXLAN between the hosts, forwarded by the one between. */
@@ -82,11 +90,7 @@ function connectDirectly(): void {
 }
 
 async function throughput(): Promise<void> {
-  const samples = new Map<TunnelNetwork, number[]>([
-    [bridged, []],
-    [whole, []],
-    [direct, []],
-  ]);
+  const samples = new Map<TunnelNetwork, number[]>(networks.map((net) => [net, []]));
   for (let round = 0; round < rounds; round++)
     for (const [net, taken] of samples) {
       const args = ["-c", net.addressOf("b"), "-t", `${seconds}`, "-J"];
@@ -104,51 +108,54 @@ async function throughput(): Promise<void> {
     `| TCP, one connection (medians of ${rounds}) | Mbit/s | of the direct path |\n|---|---|---|`,
   );
   row("the kernel's direct path, offloads on", direct);
-  row("Weir, counting filter, mtu 1500: super-frames are segmented", bridged);
-  row("Weir, counting filter, mtu 65535: they pass whole", whole);
+  for (const { io, mtu, net } of bridges)
+    row(
+      `Weir, counting filter, io: ${io}, mtu ${mtu}: super-frames ${mtu === 1500 ? "are segmented" : "pass whole"}`,
+      net,
+    );
   console.log("");
 }
 
-async function cpu(weir: Running, load: string, left: string, right: string): Promise<void> {
+async function cpu(started: readonly StartedBridge[], load: string): Promise<void> {
+  const [first] = started;
+  if (first === undefined) throw new Error("no bridge");
   const module = "/usr/lib/nginx/modules/ngx_stream_module.so";
   const file = folder.write(
     "nginx.conf",
     `${existsSync(module) ? `load_module ${module};` : ""}
 daemon off; pid ${folder.path}/nginx.pid; error_log stderr notice; events { worker_connections 4096; }
 worker_processes 1;
-stream { server { listen 9100 udp; proxy_pass ${right}:9200; proxy_timeout 60s; } }`,
+stream { server { listen 9100 udp; proxy_pass ${first.right}:9200; proxy_timeout 60s; } }`,
   );
-  const nginx = bridged.start("w", "/usr/sbin/nginx", ["-c", file, "-p", folder.path]);
+  const nginx = first.net.start("w", "/usr/sbin/nginx", ["-c", file, "-p", folder.path]);
   await nginx.printed(/start worker process /);
-  const inner = bridged.addressOf("b");
-  for (const [address, port] of [
-    [inner, 9300],
-    [right, 9200],
-  ] as const) {
-    const echo = bridged.start("b", "env", [
-      `UDP_LOAD_ADDRESS=${address}`,
-      load,
-      "echo",
-      `${port}`,
-    ]);
-    await echo.printed(/up/);
-  }
+  const echo = async (net: TunnelNetwork, address: string, port: number): Promise<void> => {
+    const args = [`UDP_LOAD_ADDRESS=${address}`, load, "echo", `${port}`];
+    await net.start("b", "env", args).printed(/up/);
+  };
+  for (const { net } of started) await echo(net, net.addressOf("b"), 9300);
+  await echo(first.net, first.right, 9200);
   // The end of the left host's cable that the one between has.
-  const gateway = left.replace(/2$/, "1");
+  const gateway = first.left.replace(/2$/, "1");
   const ways = [
-    { name: "Weir", process: weir, address: inner, port: 9300 },
-    { name: "nginx", process: nginx, address: gateway, port: 9100 },
+    { net: first.net, process: nginx, address: gateway, port: 9100 },
+    ...started.map(({ net, weir }) => ({
+      net,
+      process: weir,
+      address: net.addressOf("b"),
+      port: 9300,
+    })),
   ];
-  console.log(
-    "| UDP, CPU µs (medians) | Weir, a frame | nginx, a datagram | Weir against nginx |\n|---|---|---|---|",
-  );
+  const names = started.map(({ io }) => `Weir, io: ${io}, a frame | of nginx's`);
+  console.log(`| UDP, CPU µs (medians) | nginx, a datagram | ${names.join(" | ")} |`);
+  console.log(`|---|---|${"---|---|".repeat(names.length)}`);
   for (const bytes of [64, 512, 1400]) {
     const samples = ways.map((): number[] => []);
     for (let round = -1; round < rounds; round++)
-      for (const [i, { process, address, port }] of ways.entries()) {
+      for (const [i, { net, process, address, port }] of ways.entries()) {
         const before = cpuMicroseconds(process.child.pid!);
         const args = [load, "ask", `${port}`, `${bytes}`, `${datagrams}`, "1", "64"];
-        const { code, stdout, stderr } = await bridged.run("a", "env", [
+        const { code, stdout, stderr } = await net.run("a", "env", [
           `UDP_LOAD_ADDRESS=${address}`,
           ...args,
         ]);
@@ -157,15 +164,18 @@ stream { server { listen 9100 udp; proxy_pass ${right}:9200; proxy_timeout 60s; 
         const carried = Number(stdout.split(" ")[0]) * 2;
         if (round >= 0) samples[i]!.push((cpuMicroseconds(process.child.pid!) - before) / carried);
       }
-    const [own, other] = samples.map(median) as [number, number];
+    const [other, ...own] = samples.map(median) as [number, ...number[]];
+    const cells = own.map((one) => `${one.toFixed(1)} | ${(one / other).toFixed(2)}×`);
+    console.log(`| ${bytes} B | ${other.toFixed(1)} | ${cells.join(" | ")} |`);
+  }
+  for (const { io, net } of started) {
+    const dropped = series(await net.scrape(), "weir_receive_errors_total", {
+      reason: "kernel_dropped",
+    });
     console.log(
-      `| ${bytes} B | ${own.toFixed(1)} | ${other.toFixed(1)} | ${(own / other).toFixed(2)}× |`,
+      `\nDatagrams the kernel dropped before Weir (io: ${io}) could read them: ${dropped}`,
     );
   }
-  const dropped = series(await bridged.scrape(), "weir_receive_errors_total", {
-    reason: "kernel_dropped",
-  });
-  console.log(`\nDatagrams the kernel dropped before Weir could read them: ${dropped}`);
 }
 
 /** CPU time of a process and its children, from clock ticks of 10 ms. proc(5). */
