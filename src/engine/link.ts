@@ -73,7 +73,7 @@ export function verifiableProgram(
     const { code, where: at, what, fix } = decoded.error;
     return err(new UserError(code, at === "program" ? where : `${where}, ${at}`, what, fix));
   }
-  const { name, functions, lines } = spec;
+  const { name, functions, lines, unanswered } = spec;
   return ok({
     object: object?.file ?? name,
     name,
@@ -84,6 +84,7 @@ export function verifiableProgram(
     functions,
     btf: object?.btf,
     lines,
+    unanswered,
     ...(dataBytes === undefined ? {} : { dataBytes }),
   });
 }

@@ -43,6 +43,9 @@ export function linkProgram(
       putU32le(bytecode, at * 8 + 4, distance);
     }
   }
+  const unanswered = placed.flatMap(({ resolved, slot }) =>
+    resolved.unanswered.map((question) => ({ ...question, slot: slot + question.slot })),
+  );
   return ok({
     name: entry.name,
     section: entry.section.name,
@@ -50,6 +53,7 @@ export function linkProgram(
     bytecode,
     functions: placed.map((place) => describe(parts, place)),
     lines: placed.flatMap((place) => sourceLines(parts, place)),
+    ...(unanswered.length > 0 && { unanswered }),
   });
 }
 

@@ -112,6 +112,15 @@ export interface ProgramSpec {
   }[];
   /** Sorted by slot; empty without BTF.ext. */
   readonly lines: readonly SourceLine[];
+  /**
+   * Instructions that ask for what only a kernel knows (CO-RE): the program may run where no path comes
+   * to them. Absent where there are none.
+   */
+  readonly unanswered?: readonly {
+    readonly slot: number;
+    readonly what: string;
+    readonly fix: string;
+  }[];
 }
 
 /** A global variable: bytes of a data-section map. */

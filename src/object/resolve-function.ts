@@ -3,7 +3,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { DecodedBtf } from "./btf-decode.ts";
 import type { BtfExt } from "./btf-ext.ts";
-import { relocateCore } from "./core-relocations.ts";
+import { relocateCore, type Unanswered } from "./core-relocations.ts";
 import {
   type ElfFile,
   type ElfRelocation,
@@ -39,6 +39,8 @@ export interface ResolvedFunction {
   readonly code: Uint8Array;
   /** By slot. */
   readonly references: readonly Reference[];
+  /** By slot: CO-RE questions that there is no answer to. */
+  readonly unanswered: readonly (Unanswered & { readonly slot: number })[];
 }
 
 const lddw = 0x18;
@@ -82,9 +84,20 @@ function resolveFunction(
     `${elf.file}, section "${section.name}", function "${target.name}", instruction ${slot}`;
 
   const code = section.bytes.slice(start, end);
+  const unanswered: (Unanswered & { slot: number })[] = [];
   for (const record of recordsBetween(ext?.coreRelocations.get(section.name) ?? [], start, end)) {
-    const relocated = relocateCore(btf!, record, code, record.offset - start, place);
-    if (relocated !== undefined) return err(relocated);
+    const at = record.offset - start;
+    if (at % 8 !== 0)
+      return err(
+        new UserError(
+          "OBJECT_CORE_RELOCATION",
+          place(at / 8),
+          "a CO-RE relocation within an instruction",
+          "build the object again",
+        ),
+      );
+    const problem = relocateCore(btf!, record, code, at);
+    if (problem !== undefined) unanswered.push({ ...problem, slot: at / 8 });
   }
 
   const references: Reference[] = [];
@@ -104,7 +117,7 @@ function resolveFunction(
     if (found.value !== undefined) references.push({ slot: at / 8, target: found.value });
   }
   references.sort((a, b) => a.slot - b.slot);
-  return ok({ code, references });
+  return ok({ code, references, unanswered });
 }
 
 type Patched = Result<ObjectFunction | undefined, UserError>;

@@ -11,6 +11,8 @@ import { forbiddenInstruction } from "./structure.ts";
 import { type Place, registerPlace, Trace } from "./trace.ts";
 import type { Facts } from "./verified.ts";
 
+type Unanswered = NonNullable<VerifiableProgram["unanswered"]>[number];
+
 /** Paths put aside at once, which bounds memory. Kernel: BPF_COMPLEXITY_LIMIT_JMP_SEQ. */
 const maxPending = 8192;
 
@@ -39,6 +41,7 @@ export class Analysis {
   readonly patience: number;
   /** The first number that was relied on and, after all patience, taken as any number. */
   widened: Widened | undefined;
+  readonly #unanswered: ReadonlyMap<number, Unanswered>;
   #lastId = 0;
 
   constructor(
@@ -54,6 +57,7 @@ export class Analysis {
     this.facts = facts;
     this.patience = patience;
     this.precision = new Precision(program.instructions, this.trace);
+    this.#unanswered = new Map(program.unanswered?.map((one) => [one.slot, one]));
   }
 
   get registers(): RegisterState[] {
@@ -81,6 +85,9 @@ export class Analysis {
 
   /** Refuses an instruction that this program may not hold where it is reached. */
   checkAllowed(instruction: Instruction): void {
+    const unanswered = this.#unanswered.get(this.slot);
+    if (unanswered !== undefined)
+      throw new Refusal("OBJECT_CORE_RELOCATION", this.slot, unanswered.what, unanswered.fix, []);
     const problem = forbiddenInstruction(this.program.type, instruction, this.helpers);
     if (problem !== undefined)
       throw new Refusal(problem.code, this.slot, problem.what, problem.fix, []);

@@ -1,6 +1,6 @@
 import type { Instruction } from "../isa/instruction.ts";
 import type { Btf } from "../object/btf.ts";
-import type { MapType, ProgramType, SourceLine } from "../object/object-spec.ts";
+import type { MapType, ProgramSpec, ProgramType, SourceLine } from "../object/object-spec.ts";
 
 /** What the verifier asks of a map. `MapHandle` and `MapSpec` are such. */
 export interface VerifiedMap {
@@ -70,6 +70,8 @@ export interface VerifiableProgram {
   readonly btf?: Btf | undefined;
   /** Sorted by slot; may be empty. */
   readonly lines: readonly SourceLine[];
+  /** Instructions that ask a kernel for what there is no answer to: no path may come to them. */
+  readonly unanswered?: ProgramSpec["unanswered"] | undefined;
   /** Bytes of the data that r1 of a `raw` program points to; others ignore it. */
   readonly dataBytes?: number;
 }

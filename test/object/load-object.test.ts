@@ -341,10 +341,6 @@ describe("relocations", () => {
     ).toContainEqual([0, 0, 0]);
   });
 
-  test("of CO-RE are needless for packet headers and program contexts", () => {
-    expect(programNamed(load("core.c", "-DSTABLE"), "program").type).toBe("xdp");
-  });
-
   test("of a function that no program uses are never looked at", () => {
     expect(load("unused.c").programs[0]!.functions.map(({ name }) => name)).toEqual(["program"]);
   });

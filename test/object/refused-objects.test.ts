@@ -100,10 +100,4 @@ describe("loadObject, of what clang builds,", () => {
     test(`refuses what only a kernel has, by name (${flag})`, () => {
       expect(refusal("externs.c", flag)).toBe(message);
     });
-
-  test("refuses CO-RE on kernel structs, with struct and instruction", () => {
-    expect(refusal("core.c")).toMatch(
-      /^OBJECT_CORE_RELOCATION core\.o, section "xdp", function "program", instruction \d+: it asks the kernel for the offset of a field \(struct sk_buff, access 0:1\), and user space has no kernel types; use the struct of the linux\/ headers, without preserve_access_index$/,
-    );
-  });
 });

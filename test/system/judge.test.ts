@@ -25,6 +25,7 @@ for (const { name, fillings } of [
   { name: "judge-code", fillings: [] },
   { name: "judge-helpers", fillings: [] },
   { name: "tail-calls", fillings: [] },
+  { name: "core-layouts", fillings: [] },
 ])
   test(`the kernel gives each program of ${name}.c the same verdict, bytes and maps`, async () => {
     await expectAsKernel(buildProgram(name), { fillings });

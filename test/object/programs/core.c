@@ -27,10 +27,16 @@ int program(struct xdp_md *context)
 		return XDP_DROP;
 #if defined(ENUM_EXISTS)
 	return __builtin_preserve_enum_value(*(typeof(enum tcp_states) *)TCP_SECRET, 0) ? XDP_ABORTED : XDP_PASS;
+#elif defined(ENUM_VALUE)
+	return __builtin_preserve_enum_value(*(typeof(enum tcp_states) *)TCP_SECRET, 1);
+#elif defined(GUARDED)
+	if (__builtin_preserve_field_info(((struct sk_buff *)data)->data_len, 2))
+		return ((struct sk_buff *)data)->data_len;
+	return XDP_PASS;
 #elif defined(EXISTS)
 	if (__builtin_preserve_field_info(((struct sk_buff *)data)->data_len, 2))
 		return XDP_ABORTED;
-	return __builtin_preserve_field_info(((struct iphdr *)data)->total_length, 2) ? XDP_PASS : XDP_DROP;
+	return __builtin_preserve_field_info(((struct iphdr *)data)->tos, 2) ? XDP_PASS : XDP_DROP;
 #elif defined(STABLE)
 	return ((struct iphdr *)data)->total_length ? XDP_PASS : XDP_DROP;
 #else
