@@ -125,7 +125,7 @@ test("prog run refuses a program that cannot be proven safe, with all that mends
   const insns = "611000000000000071000e00000000009500000000000000";
   const run = ["prog", "run", "--insns", insns, "--type", "xdp", "--data", ethernet];
   const where = "program insns, instruction 1 (r0 = *(u8 *)(r0 + 14))";
-  const what = "packet bytes 14 to 14 are accessed, and none is known to be there";
+  const what = "packet byte 14 is accessed, and none is known to be there";
   const fix = "compare r0 + 15 with data_end before this, and leave where it is greater";
   const register = "r0: packet data, not compared with data_end yet";
   const stderr = `weir prog run: ${where}: ${what}; ${fix}\n    ${register}\n`;
