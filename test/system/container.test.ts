@@ -1,4 +1,12 @@
-import { readdirSync, readFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { afterAll, beforeAll, expect, test as plainTest } from "vitest";
 import { needing } from "../support/needing.ts";
 import {
@@ -105,6 +113,43 @@ test("SIGTERM to process 1 ends it with exit code 0", async () => {
   });
 }, 60_000);
 
+test("SIGHUP to process 1 has it read a config that was written anew", async () => {
+  const place = mounted("by-signal");
+  writeFileSync(`${place.outside}/weir.yaml`, answering("tcp", false));
+  await withContainer(
+    async (container) => {
+      expect(await askedOverUdp()).toBe("");
+      writeFileSync(`${place.outside}/weir.yaml`, answering("udp", false));
+      process.kill(container.pid, "SIGHUP");
+      await container.weir.printed(/"msg":"config reloaded"/);
+      expect(await askedOverUdp()).toBe("over UDP");
+    },
+    [...image.entrypoint, "run", "-c", `${place.inside}/weir.yaml`],
+  );
+}, 60_000);
+
+test("a ConfigMap whose ..data is swapped takes effect by itself with reload: watch", async () => {
+  const place = mounted("config-map");
+  const publish = (version: string, text: string): void => {
+    mkdirSync(`${place.outside}/${version}`);
+    writeFileSync(`${place.outside}/${version}/weir.yaml`, text);
+    symlinkSync(version, `${place.outside}/..data_tmp`);
+    renameSync(`${place.outside}/..data_tmp`, `${place.outside}/..data`);
+  };
+  publish("..2026_11_01", answering("tcp", true));
+  symlinkSync("..data/weir.yaml", `${place.outside}/weir.yaml`);
+  await withContainer(
+    async (container) => {
+      expect(await askedOverUdp()).toBe("");
+      publish("..2026_11_02", answering("udp", true));
+      rmSync(`${place.outside}/..2026_11_01`, { recursive: true });
+      await container.weir.printed(/"msg":"config reloaded"/);
+      expect(await askedOverUdp()).toBe("over UDP");
+    },
+    [...image.entrypoint, "run", "-c", `${place.inside}/weir.yaml`],
+  );
+}, 60_000);
+
 test("the image is Node, Weir and what it needs: the README tells how large", () => {
   const megabytes = (path: string): number => diskBytes(`${image.root}${path}`) / 1e6;
   const readme = readFileSync("README.md", "utf8");
@@ -119,6 +164,31 @@ test("the image is Node, Weir and what it needs: the README tells how large", ()
   for (const name of ["typescript", "vitest", "assemblyscript", "node"])
     expect(installed).not.toContain(name);
 });
+
+/** A folder of the image that the container can only read, and we can write. */
+function mounted(name: string): { readonly inside: string; readonly outside: string } {
+  const inside = `/etc/${name}`;
+  const outside = `${image.root}${inside}`;
+  mkdirSync(outside);
+  return { inside, outside };
+}
+
+/** A config whose echo gets packets of this protocol only. */
+function answering(protocol: "udp" | "tcp", watch: boolean): string {
+  return `version: 1
+reload: { watch: ${watch} }
+metrics: { listen: off }
+upstreams: { app: { echo: true } }
+filters: { only: { expression: ${protocol} } }
+listeners:
+  - { name: echo, protocol: udp, listen: "127.0.0.1:7070", upstream: app, ingress: [only] }
+`;
+}
+
+/** What the echo says to a datagram; nothing where the filter drops it. */
+async function askedOverUdp(): Promise<string> {
+  return (await inPod("nc", ["-u", "-w1", "127.0.0.1", "7070"], "over UDP")).stdout;
+}
 
 /** A container of the image while `use` lasts: process 1 of its own namespaces, no privileges. */
 interface Container {
