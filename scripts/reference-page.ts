@@ -58,7 +58,10 @@ JSON lines of level \`info\` beside the rest of the log (\`accessLog\`). \`sessi
 have the listener, protocol, client and upstream address and a \`session\` that is the same in both; the
 end has \`reason\`, \`durationMs\`, and for \`ingress\` and \`egress\` the packets by verdict and the bytes of
 their frames. Reasons are \`closed\`, \`idle\`, \`client_reset\`, \`upstream_reset\`, or a
-[drop's](metrics.md). A TCP connection that reaches no upstream has an end only. \`packet dropped\` has
+[drop's](metrics.md). A TCP connection that reaches no upstream has an end only.
+\`via\` is the proxy whose PROXY header told the client's address. \`connection refused\`, logged with the
+drops, is a connection reset for its PROXY header: \`client\` is its peer, \`reason\` as in
+\`weir_receive_errors_total\`. Sessions of a worker that died have no end. \`packet dropped\` has
 direction and reason. What comes too fast (100 drops, 10,000 session lines a second and worker) is
 left out, and \`access log lines left out\` tells how many. A reload that turns drops on logs them of
 sessions that are open, too; starts and ends are logged of sessions that begin after it.

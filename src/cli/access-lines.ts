@@ -10,5 +10,6 @@ const messages = {
   start: "session start",
   end: "session end",
   drop: "packet dropped",
+  refused: "connection refused",
   left_out: "access log lines left out",
 } as const satisfies Readonly<Record<AccessLine["kind"], string>>;

@@ -160,12 +160,12 @@ export const configSchema = block({
   drain: choice(["refuse", "forward"])
     .default("refuse")
     .describe(
-      "After SIGTERM or SIGINT. refuse: nothing new is taken, what runs may end within drainTimeout. forward: /ready says no, everything goes on, new sessions too, for drainTimeout.",
+      "After SIGTERM or SIGINT. refuse: nothing new is taken; TCP connections may end within drainTimeout (then they are reset), and datagrams be answered within its first 5s. forward: /ready says no, everything goes on, new sessions too, for drainTimeout.",
     ),
   drainTimeout: duration
     .prefault("30s")
     .describe(
-      "How long open TCP connections have to end (drain: refuse), or everything goes on (drain: forward).",
+      "How long open TCP connections have to end and datagrams to be answered (5s at most; drain: refuse), or everything goes on (drain: forward).",
     ),
   stateDir: folderPath
     .optional()

@@ -11,6 +11,8 @@ export interface Parties {
   readonly listener: string;
   readonly protocol: ListenerPlan["protocol"];
   readonly client: string;
+  /** The proxy whose PROXY header told the client's address. */
+  readonly via?: string;
   readonly upstream: string | undefined;
 }
 
@@ -36,6 +38,14 @@ export type AccessLine =
       readonly direction: Direction;
       readonly reason: DropReason;
     })
+  /** A connection that was reset for its PROXY header, or the lack of one; `client` is its peer. */
+  | {
+      readonly kind: "refused";
+      readonly listener: string;
+      readonly protocol: ListenerPlan["protocol"];
+      readonly client: string;
+      readonly reason: "proxy_header" | "proxy_untrusted";
+    }
   /** Lines that were not told, because there were too many of them. */
   | { readonly kind: "left_out"; readonly of: "sessions" | "drops"; readonly lines: number };
 
@@ -43,6 +53,8 @@ export type AccessLine =
 export interface Client {
   readonly address: string;
   readonly port: number;
+  /** The peer, where that is a proxy which told whose connection it is. */
+  readonly via?: Client | undefined;
 }
 
 const dropsPerSecond = 100;
@@ -99,8 +111,18 @@ export class AccessLog {
     return `${this.#prefix}-${++this.#sessions}`;
   }
 
+  /** Logs a connection that got no session, if drops are logged. */
+  refused(
+    { name, protocol }: Pick<ListenerPlan, "name" | "protocol">,
+    peer: Client,
+    reason: "proxy_header" | "proxy_untrusted",
+  ): void {
+    if (!this.logsDrops) return;
+    this.tell({ kind: "refused", listener: name, protocol, client: clientText(peer), reason });
+  }
+
   tell(line: AccessLine): void {
-    const of = line.kind === "drop" ? "drops" : "sessions";
+    const of = line.kind === "drop" || line.kind === "refused" ? "drops" : "sessions";
     const leftOut = this.#limits[of].pass(this.#nowMs());
     if (leftOut === undefined) return;
     if (leftOut > 0) this.#batch.push({ kind: "left_out", of, lines: leftOut });

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { Endpoint } from "../packet/flow.ts";
 import { type ProxiedFlow, readProxyHeader } from "./proxy-protocol.ts";
 import { SessionLink } from "./session-table.ts";
 
@@ -19,6 +20,8 @@ export interface ArrivalEvents {
 export class ProxiedArrival {
   readonly link = new SessionLink<ProxiedArrival>(this);
   readonly client: Socket;
+  /** The proxy's address. */
+  readonly peer: Endpoint;
   readonly #required: boolean;
   readonly #events: ArrivalEvents;
   #read: Buffer = Buffer.alloc(0);
@@ -29,8 +32,9 @@ export class ProxiedArrival {
     else this.#events.onGone(this);
   };
 
-  constructor(client: Socket, required: boolean, events: ArrivalEvents) {
+  constructor(client: Socket, peer: Endpoint, required: boolean, events: ArrivalEvents) {
     this.client = client;
+    this.peer = peer;
     this.#required = required;
     this.#events = events;
     // A client that ends before its header is whole is gone as well.

@@ -148,10 +148,12 @@ export class SessionLedger {
 
   #parties(): Parties {
     const { name, protocol } = this.#listener;
+    const { via } = this.#client;
     return {
       listener: name,
       protocol,
       client: clientText(this.#client),
+      ...(via && { via: clientText(via) }),
       upstream: this.#upstream,
     };
   }

@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import type { Endpoint } from "../packet/flow.ts";
 import type { TcpSide } from "../packet/tcp-conversation.ts";
-import type { AccessLog, EndReason } from "./access-log.ts";
+import type { AccessLog, Client, EndReason } from "./access-log.ts";
 import {
   type Destination,
   type Destinations,
@@ -62,7 +62,7 @@ type Fate = "forward" | "answer" | "lost" | "astray";
  */
 export class TcpConnection {
   readonly link = new SessionLink<TcpConnection>(this);
-  readonly client: Endpoint;
+  readonly client: Client;
   readonly #client: Socket;
   readonly #parts: ConnectionParts;
   readonly #wire: TcpWire;
@@ -77,15 +77,20 @@ export class TcpConnection {
   /** The SYN is counted when its dial has ended. */
   #syn: { kind: "pass" | "redirect"; frameBytes: number } | undefined;
 
-  /** `client` is paused. Nothing happens before `open`. */
-  constructor(client: Socket, from: Endpoint, to: Endpoint, parts: ConnectionParts) {
-    this.client = from;
+  /** `client` is paused. `via`: the proxy that told `flow`. Nothing happens before `open`. */
+  constructor(
+    client: Socket,
+    { source: from, destination: to }: ProxiedFlow,
+    via: Endpoint | undefined,
+    parts: ConnectionParts,
+  ) {
+    this.client = { ...from, via };
     this.#client = client;
     this.#parts = parts;
     this.#flow = { source: from, destination: to };
     this.#wire = new TcpWire(from, to, parts.ingress, parts.egress);
     const { accessLog, plan, received, replied } = parts;
-    this.#tallies = SessionLedger.begin(accessLog, plan, from, received, replied);
+    this.#tallies = SessionLedger.begin(accessLog, plan, this.client, received, replied);
     client.on("error", () => this.#broken("client"));
     client.on("close", () => this.#socketClosed());
   }

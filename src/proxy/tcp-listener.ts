@@ -10,6 +10,7 @@ import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import type { Address } from "./plan.ts";
 import { ProxiedArrival } from "./proxied-arrival.ts";
+import type { ProxiedFlow } from "./proxy-protocol.ts";
 import type { SessionInfo } from "./session-info.ts";
 import { SessionLimit } from "./session-limit.ts";
 import { SessionTable } from "./session-table.ts";
@@ -199,28 +200,33 @@ export class TcpListener implements Listener {
     const from = { address: remoteAddress, port: remotePort };
     const to = { address: localAddress, port: localPort };
     const accept = this.#parts.plan.proxyProtocol?.accept ?? "off";
-    if (accept === "off") this.#begin(client, from, to);
+    const own = { source: from, destination: to };
+    if (accept === "off") this.#begin(client, own);
     else if (containsHost(this.#trusted, remoteAddress))
       this.#arrivals.add(
-        new ProxiedArrival(client, accept === "required", {
+        new ProxiedArrival(client, from, accept === "required", {
           onReady: (arrival, flow) => {
             this.#arrivals.remove(arrival);
-            this.#begin(client, flow?.source ?? from, flow?.destination ?? to);
+            if (flow === undefined) this.#begin(client, own);
+            else this.#begin(client, flow, from);
           },
           onRefused: (arrival) => this.#refuse(arrival),
           onGone: (arrival) => this.#dismiss(arrival),
         }),
       );
-    else if (accept === "optional") this.#begin(client, from, to);
+    else if (accept === "optional") this.#begin(client, own);
     else {
       counters.receiveError(index, "proxy_untrusted");
+      this.#parts.accessLog.refused(this.#parts.plan, from, "proxy_untrusted");
       client.on("error", () => {});
       resetSocket(client);
     }
   }
 
   #refuse(arrival: ProxiedArrival): void {
-    this.#parts.counters.receiveError(this.#parts.index, "proxy_header");
+    const { accessLog, counters, index, plan } = this.#parts;
+    counters.receiveError(index, "proxy_header");
+    accessLog.refused(plan, arrival.peer, "proxy_header");
     this.#dismiss(arrival);
   }
 
@@ -231,10 +237,10 @@ export class TcpListener implements Listener {
     resetSocket(arrival.client);
   }
 
-  #begin(client: Socket, from: Endpoint, to: Endpoint): void {
+  #begin(client: Socket, flow: ProxiedFlow, via?: Endpoint): void {
     const { counters, index, plan } = this.#parts;
-    const connection = new TcpConnection(client, from, to, this.#shared);
-    if (!this.#sources.admit(from.address, plan.maxSessionsPerSource)) {
+    const connection = new TcpConnection(client, flow, via, this.#shared);
+    if (!this.#sources.admit(flow.source.address, plan.maxSessionsPerSource)) {
       connection.turnAway("source_limit");
       return;
     }

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
-import type { ProxyProtocolPlan } from "../../src/proxy/plan.ts";
+import type { AccessLine } from "../../src/proxy/access-log.ts";
+import type { AccessLogPlan, ProxyProtocolPlan } from "../../src/proxy/plan.ts";
 import { writeProxyHeader } from "../../src/proxy/proxy-protocol.ts";
 import { cleanUp, type Rig, startRig, TcpClient, tcpEcho, tcpUpstream, until, xdp } from "./rig.ts";
 
@@ -17,11 +18,13 @@ const flow = {
 async function proxied(
   plan: Partial<ProxyProtocolPlan>,
   upstream?: Parameters<typeof startRig>[1]["upstreams"][number],
+  accessLog: AccessLogPlan = { sessions: "off", sample: 0, drops: false },
 ): Promise<Rig & { seen: string[] }> {
   const seen: string[] = [];
   const rig = await startRig("tcp", {
     plan: { proxyProtocol: { accept: "off", send: "off", trust: [loopback], ...plan } },
     upstreams: [upstream ?? (await tcpEcho())],
+    accessLog,
     ingress: [
       xdp((frame) => {
         const bytes = frame.bytes;
@@ -35,6 +38,12 @@ async function proxied(
     ],
   });
   return Object.assign(rig, { seen });
+}
+
+/** Lines of the access log, once there are so many. */
+async function lines(rig: Rig, count: number): Promise<readonly AccessLine[]> {
+  await until(() => rig.accessLines().length >= count);
+  return rig.accessLines();
 }
 
 const asTold = "203.0.113.9:4321 198.51.100.1:443";
@@ -144,6 +153,49 @@ for (const [what, data] of refused)
     expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(1);
     expect(rig.counters.readCell(0, "sessions_total")).toBe(0);
   });
+
+const drops = { sessions: "off", sample: 0, drops: true } as const;
+
+for (const [reason, trust] of [
+  ["proxy_header", [loopback]],
+  ["proxy_untrusted", [elsewhere]],
+] as const)
+  test(`a connection refused for ${reason} is logged with the drops, by its peer's address`, async () => {
+    const rig = await proxied({ accept: "required", trust }, undefined, drops);
+    const client = new TcpClient(rig.address);
+    client.write("PROXY TCP4 1 2 3 4\r\n");
+    await client.over;
+    expect(await lines(rig, 1)).toEqual([
+      {
+        kind: "refused",
+        listener: expect.any(String),
+        protocol: "tcp",
+        client: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+        reason,
+      },
+    ]);
+  });
+
+test("lines of a session name the proxy that told its client, and none where nobody did", async () => {
+  const all = { sessions: "all", sample: 0, drops: false } as const;
+  const rig = await proxied({ accept: "optional" }, undefined, all);
+  const told = new TcpClient(rig.address);
+  told.write(Buffer.concat([writeProxyHeader(2, flow), Buffer.from("hello")]));
+  expect(await told.text(5)).toBe("hello");
+  const via = `127.0.0.1:${told.socket.localPort}`;
+  told.socket.end();
+  const own = { client: "203.0.113.9:4321", via };
+  expect(await lines(rig, 2)).toMatchObject([
+    { kind: "start", ...own },
+    { kind: "end", ...own },
+  ]);
+  const direct = new TcpClient(rig.address);
+  direct.write("hello");
+  expect(await direct.text(5)).toBe("hello");
+  const [, , start] = await lines(rig, 3);
+  expect(start).toMatchObject({ kind: "start", client: `127.0.0.1:${direct.socket.localPort}` });
+  expect(start).not.toHaveProperty("via");
+});
 
 test("connections that send no header make room for others at maxSessions, and are counted", async () => {
   const upstream = await tcpEcho();
