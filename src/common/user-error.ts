@@ -23,6 +23,10 @@ export class UserError extends Error {
   ) {
     super(fix === undefined ? `${where}: ${what}` : `${where}: ${what}; ${fix}`);
     this.name = "UserError";
+    // Nobody is shown where in Weir's own code it was made. The frames that V8 keeps until they are
+    // read hold what their functions saw, which may be a whole config: an error kept in a plan held
+    // the plan before, and so all before that.
+    this.stack = `${this.name}: ${this.message}`;
     this.code = code;
     this.where = where;
     this.what = what;
