@@ -22,8 +22,6 @@ const settings: Readonly<Record<string, Parameters<typeof expectAsKernel>[1]>> =
       value: Uint8Array.of(1, 0, 0, 0),
     })),
   },
-  // A tag that is in the bytes, where the kernel has taken it out before tc but in its test run.
-  "skb-helpers": { without: ["tc_ecn"] },
   "rate-limit": { apart: ["sources"] },
   "syn-guard": { apart: ["sources"] },
   "dns-guard": { apart: ["asked_queries"] },

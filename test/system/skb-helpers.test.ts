@@ -216,20 +216,17 @@ const cases: Readonly<Record<string, readonly Uint8Array[]>> = {
 
 const runs: readonly (ObjectRun & { readonly title: string })[] = Object.entries(cases).flatMap(
   ([program, all]) =>
-    Object.entries(packets)
-      // The kernel has taken a tag out of the bytes before tc, but in its test run: there it marks it.
-      .filter(([name]) => program !== "tc_ecn" || !name.includes("tagged"))
-      .flatMap(([name, packet], p) =>
-        all
-          // Of long tables each packet gets a part; together they get all of it.
-          .filter((_, i) => all.length < 40 || i % 5 === p % 5)
-          .map((bytes) => ({
-            program,
-            io: bytes,
-            packet,
-            title: `${program} of ${toHex(bytes)} on ${name}`,
-          })),
-      ),
+    Object.entries(packets).flatMap(([name, packet], p) =>
+      all
+        // Of long tables each packet gets a part; together they get all of it.
+        .filter((_, i) => all.length < 40 || i % 5 === p % 5)
+        .map((bytes) => ({
+          program,
+          io: bytes,
+          packet,
+          title: `${program} of ${toHex(bytes)} on ${name}`,
+        })),
+    ),
 );
 
 /** What the kernel overwrites in what it gives back of packets without their link header. */

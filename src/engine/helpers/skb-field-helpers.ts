@@ -12,11 +12,14 @@ import {
   setContextWord,
   setFlags,
 } from "./skb-frame.ts";
+import { isTagProtocol } from "./vlan-helpers.ts";
 
 /** enum BPF_SKB_CLOCK_*, linux/bpf.h. */
 const CLOCK_REALTIME = 0;
 const CLOCK_TAI = 2;
 
+const ethernetHeaderBytes = 14;
+const tagBytes = 4;
 const ipv4HeaderBytes = 20;
 const ipv6HeaderBytes = 40;
 /** RFC 3168: the two ECN bits, and their value for "congestion experienced". */
@@ -128,12 +131,32 @@ function setTimestamp(run: HelperRun): number {
   return 0;
 }
 
-/** INET_ECN_set_ce: marks a packet whose ends know of ECN; 1 where it is marked, 0 where it is not. */
+/** VLAN_MAX_DEPTH. */
+const maxTags = 8;
+
+/** The protocol behind a frame's VLAN tags; 0 where it ends within them. __vlan_get_protocol_offset. */
+function protocolBehindTags(run: HelperRun): number {
+  const { view } = run.context.arena;
+  let protocol = protocolOf(run);
+  // Counted from the first byte that the program sees, in cgroup_skb too, where that is IP's.
+  let at = run.memory.packet + ethernetHeaderBytes;
+  for (let tags = 1; isTagProtocol(protocol); tags++) {
+    if (tags === maxTags || at + tagBytes > run.memory.packetEnd) return 0;
+    protocol = view.getUint16(at + 2);
+    at += tagBytes;
+  }
+  return protocol;
+}
+
+/**
+ * INET_ECN_set_ce: marks a packet whose ends know of ECN; 1 where it is marked, 0 where it is not. The
+ * kernel finds IP behind tags that are in the bytes, yet takes the first tag for its header: so do we.
+ */
 function setCongestion(run: HelperRun): number {
   const { view } = run.context.arena;
   const network = networkStart(run);
   const length = run.memory.packetEnd - network;
-  const protocol = protocolOf(run);
+  const protocol = protocolBehindTags(run);
   if (protocol === ETH_P_IP && length >= ipv4HeaderBytes) {
     const service = view.getUint8(network + 1);
     const ecn = service & ecnMask;

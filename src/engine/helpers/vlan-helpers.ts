@@ -102,7 +102,8 @@ function takeTagOut(run: HelperRun): number | undefined {
   return tci;
 }
 
-function isTagProtocol(protocol: number): boolean {
+/** Whether a VLAN's tag follows an EtherType. */
+export function isTagProtocol(protocol: number): boolean {
   return protocol === ETH_P_8021Q || protocol === ETH_P_8021AD;
 }
 
