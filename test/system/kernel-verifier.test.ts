@@ -170,10 +170,14 @@ vitestTest.skipIf(debianFolder === undefined)(
     let accepted = 0;
     for (const file of readdirSync(debianFolder!)) {
       const object = load(join(debianFolder!, file));
-      // xdpdump_bpf.o asks for a running kernel's types, which the loader says.
-      if (object === undefined) expect(file).toBe("xdpdump_bpf.o");
-      for (const program of object?.programs ?? []) {
-        const verdict = verify(verifiable(object!, program), helpers);
+      if (object === undefined) throw new Error(`${file} does not load`);
+      for (const program of object.programs) {
+        // Programs that attach to the kernel's functions see no packets: they have no type here.
+        if (/^f(entry|exit)\//.test(program.section)) {
+          expect(file).toBe("xdpdump_bpf.o");
+          continue;
+        }
+        const verdict = verify(verifiable(object, program), helpers);
         expect(verdict.ok ? "accepted" : verdict.error.message).toBe("accepted");
         accepted++;
       }
