@@ -1,10 +1,9 @@
 import { fileURLToPath } from "node:url";
-import { CommanderError } from "commander";
 import { afterAll, describe, expect } from "vitest";
-import { commands } from "../../src/cli/commands.ts";
 import { type AdminRig, startAdminRig } from "../admin/rig.ts";
 import { build } from "../object/clang.ts";
 import { needing } from "../support/needing.ts";
+import { inProcess } from "./in-process.ts";
 
 /** What people type who know bpftool, against a proxy in this process. */
 const test = needing("clang");
@@ -30,30 +29,8 @@ listeners:
 
 async function weir(words: string | readonly string[]) {
   const { socket } = await up();
-  const printed = { stdout: "", stderr: "" };
-  let code = 0;
-  const terminal = {
-    out: (text: string) => {
-      printed.stdout += text;
-    },
-    error: (text: string) => {
-      printed.stderr += text;
-    },
-    interactive: false,
-    environment: {},
-    input: () => process.stdin,
-  };
-  const program = commands(terminal, (result) => {
-    code = result;
-  });
   const args = typeof words === "string" ? words.split(" ") : words;
-  try {
-    await program.parseAsync([...args, "--admin", `unix:${socket}`], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    code = 2;
-  }
-  return { code, ...printed };
+  return inProcess([...args, "--admin", `unix:${socket}`]);
 }
 
 /** What it prints as it succeeds. */

@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { readFileSync, renameSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { commands } from "../../src/cli/commands.ts";
 import { readCaptureBytes } from "../../src/pcap/read-capture.ts";
 import { needing } from "../support/needing.ts";
 import {
@@ -14,6 +13,7 @@ import {
   startWeir,
   temporaryFolder,
 } from "../support/processes.ts";
+import { inProcess } from "./in-process.ts";
 
 const filters = fileURLToPath(new URL("../../filters/", import.meta.url));
 const weirCommand = fileURLToPath(new URL("../../bin/weir.js", import.meta.url));
@@ -46,29 +46,7 @@ afterAll(async () => {
 });
 
 function ask(...args: string[]) {
-  return weir([...args, "--admin", admin]);
-}
-
-/** A command on this thread: a process each would take most of the time. */
-async function weir(args: readonly string[]) {
-  const printed = { stdout: "", stderr: "" };
-  let code = 0;
-  const terminal = {
-    out: (text: string) => {
-      printed.stdout += text;
-    },
-    error: (text: string) => {
-      printed.stderr += text;
-    },
-    interactive: false,
-    environment: {},
-    input: () => process.stdin,
-  };
-  const program = commands(terminal, (result) => {
-    code = result;
-  });
-  await program.parseAsync(args, { from: "user" });
-  return { code, ...printed };
+  return inProcess([...args, "--admin", admin]);
 }
 
 async function datagram(from: string, answered: boolean): Promise<void> {
@@ -90,7 +68,12 @@ test("programs are listed as bpftool lists them, and shown by name, number or ta
   expect(program).toMatchObject({ id: 2, name: "xdp_blocklist", filter: "blocklist" });
   for (const words of [["name", "xdp_blocklist"], ["tag", program.tag], ["blocklist"]])
     expect(JSON.parse((await ask("prog", "show", ...words, "--json")).stdout).id).toBe(2);
-  const { stdout: offline } = await weir(["prog", "list", "--object", `${filters}blocklist.o`]);
+  const { stdout: offline } = await inProcess([
+    "prog",
+    "list",
+    "--object",
+    `${filters}blocklist.o`,
+  ]);
   expect(offline).toContain(`1: xdp  name xdp_blocklist  tag ${program.tag}`);
 });
 
@@ -101,7 +84,7 @@ test("a program's listing has opcodes, source lines and maps by number", async (
   );
   expect(stdout).toContain("r1 = map[id:3]");
   expect(stdout).toContain("call bpf_map_lookup_elem#1");
-  const { stdout: graph } = await weir([
+  const { stdout: graph } = await inProcess([
     "prog",
     "dump",
     "xlated",
@@ -172,7 +155,7 @@ for (const { words, error } of [
   });
 
 test("without a proxy to ask a command says where it looked, exit 1", async () => {
-  const { code, stderr } = await weir(["map", "list", "--admin", "unix:/tmp/weir-none.sock"]);
+  const { code, stderr } = await inProcess(["map", "list", "--admin", "unix:/tmp/weir-none.sock"]);
   expect(code).toBe(1);
   expect(stderr).toMatch(
     /^weir map list: unix:\/tmp\/weir-none\.sock: no Weir runs here; start one/,
@@ -297,11 +280,11 @@ listeners:
     `listeners:\n  - { name: more, protocol: geneve, mode: mirror, listen: "127.0.0.1:0", ingress: [count] }`,
   );
   other.write("weir.yaml", more);
-  const done = await weir(["reload", "--admin", socket]);
+  const done = await inProcess(["reload", "--admin", socket]);
   expect(done).toMatchObject({ code: 0, stderr: "" });
   expect(done.stdout).toMatch(/^reloaded in \d+ ms\nlisteners opened: more\n/);
   other.write("weir.yaml", more.replace("vxlan", "vlan"));
-  const refused = await weir(["reload", "--admin", socket]);
+  const refused = await inProcess(["reload", "--admin", socket]);
   expect(refused).toMatchObject({ code: 1, stdout: "" });
   expect(refused.stderr).toMatch(/weir\.yaml:7:\d+: listeners\[1\]\.protocol: .*stays in force/s);
   const capture = start(process.execPath, [
@@ -345,18 +328,18 @@ listeners:
 `,
   );
   const address = ["--admin", `127.0.0.1:${adminPort}`];
-  const without = await weir(["list", ...address]);
+  const without = await inProcess(["list", ...address]);
   expect(without).toMatchObject({ code: 1, stderr: expect.stringContaining("token is missing") });
-  const shown = await weir(["list", ...address, "--token-file", token]);
+  const shown = await inProcess(["list", ...address, "--token-file", token]);
   expect(shown).toMatchObject({ code: 0, stderr: "" });
   const next = place.write("next", "fedcba9876543210fedcba9876543210");
   renameSync(next, token);
   place.write("before", "0123456789abcdef0123456789abcdef");
-  const before = await weir(["list", ...address, "--token-file", `${place.path}/before`]);
+  const before = await inProcess(["list", ...address, "--token-file", `${place.path}/before`]);
   expect(before).toMatchObject({ code: 1, stderr: expect.stringContaining("token is missing") });
-  expect(await weir(["list", ...address, "--token-file", token])).toMatchObject({ code: 0 });
+  expect(await inProcess(["list", ...address, "--token-file", token])).toMatchObject({ code: 0 });
   place.write("short", "secret");
-  const short = await weir(["list", ...address, "--token-file", `${place.path}/short`]);
+  const short = await inProcess(["list", ...address, "--token-file", `${place.path}/short`]);
   expect(short.stderr).toMatch(/holds no token of 16 characters or more; write one: openssl/);
   await guarded.stop();
 });

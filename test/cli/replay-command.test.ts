@@ -6,16 +6,8 @@ import { ClassicWriter } from "../../src/pcap/classic-writer.ts";
 import { readCaptureBytes } from "../../src/pcap/read-capture.ts";
 import { needing } from "../support/needing.ts";
 import { command, weirCommand } from "../support/processes.ts";
-import {
-  captureFile,
-  config,
-  folder,
-  frame,
-  inProcess,
-  packetsOf,
-  replay,
-  three,
-} from "./replay-rig.ts";
+import { inProcess } from "./in-process.ts";
+import { captureFile, config, folder, frame, packetsOf, replay, three } from "./replay-rig.ts";
 
 for (const { args, code, message } of [
   {
@@ -63,7 +55,7 @@ for (const { args, code, message } of [
 ])
   test(`replay ${args.slice(1).join(" ")} of ${args[0]!.replace(folder.path, "")} ends with exit code ${code}`, async () => {
     const before = readFileSync(three);
-    const run = await inProcess("replay", ...args, "-c", config);
+    const run = await inProcess(["replay", ...args, "-c", config]);
     expect(run.code).toBe(code);
     expect(run.stderr).toMatch(message);
     expect(run.stderr).not.toMatch(/\n\s+at /);
@@ -132,7 +124,7 @@ test("a file that takes nothing is no file that was written, exit 1", async () =
 test("a broken config is reported as check does, exit 2", async () => {
   mkdirSync(`${folder.path}/bad`, { recursive: true });
   const bad = folder.write("bad/weir.yaml", "version: 1\nlistenerz: []\n");
-  const { code, stderr } = await inProcess("replay", three, "-c", bad);
+  const { code, stderr } = await inProcess(["replay", three, "-c", bad]);
   expect(code).toBe(2);
   expect(stderr).toMatch(/bad\/weir\.yaml:2:1: /);
 });

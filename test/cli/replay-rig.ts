@@ -1,13 +1,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { CommanderError } from "commander";
 import { afterAll, expect } from "vitest";
-import { commands } from "../../src/cli/commands.ts";
-import type { Terminal } from "../../src/cli/terminal.ts";
 import type { CapturedPacket } from "../../src/pcap/captured-packet.ts";
 import { PcapngWriter } from "../../src/pcap/pcapng-writer.ts";
 import { readCaptureBytes } from "../../src/pcap/read-capture.ts";
 import { temporaryFolder } from "../support/processes.ts";
+import { inProcess } from "./in-process.ts";
 
 /** Of the test file that this is imported into. */
 export const folder = temporaryFolder();
@@ -112,37 +110,8 @@ export function packetsOf(file: string): CapturedPacket[] {
   return [...readCaptureBytes(readFileSync(file))];
 }
 
-/** In this process: a process of its own takes half a second, and there are many cases. */
 export async function replay(file: string, listener: string, ...more: string[]) {
-  return inProcess("replay", file, "-c", config, "--listener", listener, ...more);
-}
-
-export async function inProcess(...args: string[]) {
-  const run = { code: 0, stdout: "", stderr: "" };
-  const terminal: Terminal = {
-    out: (text) => {
-      run.stdout += text;
-    },
-    error: (text) => {
-      run.stderr += text;
-    },
-    interactive: false,
-    environment: {},
-    input: () => {
-      throw new Error("a replay reads bytes");
-    },
-  };
-  const program = commands(terminal, (code) => {
-    run.code = code;
-  });
-  try {
-    await program.parseAsync(args, { from: "user" });
-  } catch (error) {
-    // As main.ts has it.
-    if (!(error instanceof CommanderError)) throw error;
-    run.code = 2;
-  }
-  return run;
+  return inProcess(["replay", file, "-c", config, "--listener", listener, ...more]);
 }
 
 export async function verdictsOf(file: string, listener: string, ...more: string[]) {

@@ -4,17 +4,9 @@ import { expect, test } from "vitest";
 import type { CapturedPacket } from "../../src/pcap/captured-packet.ts";
 import { needing } from "../support/needing.ts";
 import { command } from "../support/processes.ts";
+import { inProcess } from "./in-process.ts";
 import type { Given } from "./replay-rig.ts";
-import {
-  captureFile,
-  folder,
-  frame,
-  inProcess,
-  packetsOf,
-  replay,
-  three,
-  verdictsOf,
-} from "./replay-rig.ts";
+import { captureFile, folder, frame, packetsOf, replay, three, verdictsOf } from "./replay-rig.ts";
 
 test("replay sums up verdicts by filter and reason, filters' answers and the config's metrics", async () => {
   const { code, stdout, stderr } = await replay(three, "dns");
@@ -204,7 +196,7 @@ listeners: [ { name: all, protocol: udp, listen: "127.0.0.1:5306", upstream: app
     );
     const slow = Buffer.concat([frame("10.0.0.1", 53).subarray(0, 42), Buffer.from("s")]);
     const file = captureFile("slow.pcapng", [{ data: slow }, { data: slow }]);
-    const { code, stdout, stderr } = await inProcess("replay", file, "-c", own);
+    const { code, stdout, stderr } = await inProcess(["replay", file, "-c", own]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^aborted {2}faulty {5}budget_exceeded {8}2 {2}100\.0%/m);
     expect(stderr).toMatch(/^packet 0: filter faulty aborted: program \w+, instruction \d+: .+\n$/);
