@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { holdsEvents } from "../maps/map-rules.ts";
+import { holdsEvents } from "../object/map-rules.ts";
 import type { EventSource, FilterEvent } from "../proxy/event-pump.ts";
 import type { Control } from "./control.ts";
 import { eventData, eventType } from "./event-values.ts";

@@ -3,9 +3,9 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { innerMapValue } from "../maps/inner-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
-import { holdsMaps } from "../maps/map-rules.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
 import { shown } from "../object/encode-value.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import { formatVariables, sectionOf } from "./data-section.ts";
 import type { Inventory, MapItem } from "./inventory.ts";
 

@@ -65,6 +65,9 @@ const objectShape = z.object({
     }),
   ),
   variables: z.array(z.looseObject({ name: z.string() })),
+  refusedMaps: z
+    .array(z.object({ name: z.string(), code: z.string(), what: z.string(), fix: z.string() }))
+    .optional(),
   btf: z.object({ types: z.array(z.looseObject({ kind: z.string() })) }).optional(),
 });
 

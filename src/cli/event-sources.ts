@@ -1,6 +1,6 @@
 import type { PreparedProxy } from "../config/prepare-plan.ts";
 import { EventReader } from "../maps/event-reader.ts";
-import { holdsEvents } from "../maps/map-rules.ts";
+import { holdsEvents } from "../object/map-rules.ts";
 import type { EventSource } from "../proxy/event-pump.ts";
 
 /**

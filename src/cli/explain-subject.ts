@@ -11,7 +11,7 @@ import type { ProgramSlot } from "../filter/program-arrays.ts";
 import type { TracedFilter } from "../filter/trace-bench.ts";
 import type { NestedMap } from "../filter/trace-maps.ts";
 import { type Direction, verdictKinds } from "../filter/verdict.ts";
-import { holdsMaps } from "../maps/map-rules.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import { type LiveFilter, loadLive, splitItem } from "./live-filter.ts";
 
 /** Which chain is meant. */

@@ -1,6 +1,6 @@
 import { helpers } from "../engine/helpers/helper-table.ts";
 import { opcodeTable } from "../isa/opcodes.ts";
-import { isStored } from "../maps/map-rules.ts";
+import { whyUnavailable } from "../object/map-rules.ts";
 import { type MapType, mapTypes, type ProgramType, programTypes } from "../object/object-spec.ts";
 import { unavailableHelpers } from "../verifier/unavailable-helpers.ts";
 import { type ExitCode, exitCodes, type Terminal, table } from "./terminal.ts";
@@ -50,24 +50,6 @@ const otherProgramTypes: readonly (readonly [reason: string, types: readonly str
   ["belongs to infrared remote controls", ["lirc_mode2"]],
 ];
 
-const kernelSockets = "holds kernel sockets";
-const kernelObjects = "keeps storage of kernel objects";
-const mapReasons: Partial<Record<MapType, string>> = {
-  stack_trace: "holds stacks of the kernel",
-  cgroup_array: "holds cgroups",
-  sockmap: kernelSockets,
-  sockhash: kernelSockets,
-  reuseport_sockarray: kernelSockets,
-  cgroup_storage: kernelObjects,
-  percpu_cgroup_storage: kernelObjects,
-  sk_storage: kernelObjects,
-  inode_storage: kernelObjects,
-  task_storage: kernelObjects,
-  cgrp_storage: kernelObjects,
-  struct_ops: "replaces functions of the kernel",
-};
-const notImplemented = "is not implemented";
-
 /** `weir feature`: what of eBPF works here, and of the rest why it does not. */
 export function feature(options: FeatureOptions, terminal: Terminal): ExitCode {
   const all = {
@@ -109,9 +91,10 @@ function programTypeFeatures(): Feature[] {
 }
 
 function mapTypeFeatures(): Feature[] {
-  return (Object.keys(mapTypes) as MapType[]).map((name) =>
-    isStored(name) ? { name } : { name, reason: mapReasons[name] ?? notImplemented },
-  );
+  return (Object.keys(mapTypes) as MapType[]).map((name) => {
+    const reason = whyUnavailable(name);
+    return reason === undefined ? { name } : { name, reason };
+  });
 }
 
 function helperFeatures(): HelperFeature[] {

@@ -9,7 +9,7 @@ import type { ProgramSlot } from "../filter/program-arrays.ts";
 import type { TracedFilter } from "../filter/trace-bench.ts";
 import type { ForeignMap, NestedMap } from "../filter/trace-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
-import { holdsMaps } from "../maps/map-rules.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import type { ObjectSpec } from "../object/object-spec.ts";
 import { segment } from "./control-client.ts";
 

@@ -2,7 +2,7 @@ import { toHex } from "../common/bytes.ts";
 import type { Outcome, Workbench } from "../filter/workbench.ts";
 import type { MapEvent } from "../maps/event-reader.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import { holdsEvents } from "../maps/map-rules.ts";
+import { holdsEvents } from "../object/map-rules.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Timing {

@@ -66,7 +66,7 @@ export async function progRun(
       chosen.push(slot);
       continue;
     }
-    const set = setEntry(text, maps.value, workbench.value);
+    const set = setEntry(text, maps.value, subject.value, workbench.value);
     if (!set.ok) return refused(set.error);
   }
   const packets = await packetsOf(options);
@@ -187,6 +187,7 @@ function programSlot(text: string, maps: readonly MapHandle[]): ProgramSlot | un
 function setEntry(
   text: string,
   maps: readonly MapHandle[],
+  { object }: Subject,
   workbench: Workbench,
 ): Result<undefined, UserError> {
   const where = `--map ${text}`;
@@ -205,6 +206,11 @@ function setEntry(
     );
   if (match === null || key === undefined || value === undefined)
     return err(new UserError("USAGE_MAP", where, "expected NAME=KEYHEX:VALUEHEX"));
+  const refused = object?.refusedMaps?.find(({ name }) => name === match[1]);
+  if (refused !== undefined)
+    return err(
+      new UserError(refused.code, `${where}: map ${refused.name}`, refused.what, refused.fix),
+    );
   if (map === undefined) {
     const known = maps.map((candidate) => candidate.name).join(", ");
     return err(

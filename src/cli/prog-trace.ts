@@ -7,7 +7,7 @@ import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { TraceBench, type TracedChain, type TracedFilter } from "../filter/trace-bench.ts";
 import type { NestedMap } from "../filter/trace-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
-import { holdsMaps } from "../maps/map-rules.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import type { MapSpec } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { liveSubject } from "./explain-subject.ts";

@@ -3,7 +3,6 @@ import { UserError } from "../common/user-error.ts";
 import { readBounded } from "../config/read-file.ts";
 import { helpers } from "../engine/helpers/helper-table.ts";
 import { verifiableProgram } from "../engine/link.ts";
-import { checkMap } from "../maps/map-rules.ts";
 import { maxObjectBytes } from "../object/elf.ts";
 import { loadObject } from "../object/load-object.ts";
 import type { ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
@@ -56,20 +55,11 @@ function verifyObject(file: string, options: VerifyOptions, terminal: Terminal):
   return [refuse({ object: file }, error, options, terminal)];
 }
 
-/** The object, if its maps can be made: a program is proven for the maps that it will have. */
 function readObject(file: string): Result<ObjectSpec, UserError> {
   const bytes = readBounded(file, maxObjectBytes);
   if (!bytes.ok)
     return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
-  const object = loadObject(bytes.value, file);
-  if (!object.ok) return object;
-  for (const map of object.value.maps) {
-    const refusal = checkMap(map);
-    if (refusal === undefined) continue;
-    const { code, where, what, fix } = refusal;
-    return err(new UserError(code, `${file}, ${where}`, what, fix));
-  }
-  return object;
+  return loadObject(bytes.value, file);
 }
 
 /** What a line of output is about. */
@@ -89,9 +79,7 @@ function verifyOne(
   const subject: Subject = { object: object.file, program: spec.name };
   const program = verifiableProgram(spec, object.maps, options.type ?? spec.type, { object });
   if (!program.ok) {
-    const { code, where, what, fix } = program.error;
-    const error = new UserError(code, `${object.file}, ${where}`, what, fix);
-    return refuse(subject, error, options, terminal);
+    return refuse(subject, program.error, options, terminal);
   }
   const log = (line: string): void =>
     terminal.out(

@@ -1,11 +1,9 @@
 import { orList, suggestion } from "../common/closest.ts";
 import type { Steps } from "../common/steps.ts";
-import type { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
 import { type ProgramSlot, resolveTailCalls, type TailCalls } from "../filter/program-arrays.ts";
 import { unplacedMap } from "../maps/map-handle.ts";
-import { checkMap } from "../maps/map-rules.ts";
 import { canBeKept } from "../maps/pin-file.ts";
 import { withInnerMap } from "../maps/with-inner-map.ts";
 import { setGlobal } from "../object/globals.ts";
@@ -172,23 +170,18 @@ function refuseOneVerdict(
   );
 }
 
-/** Checks that the object's maps can be made and that the named programs may run on them. */
+/** Checks that the named programs may run on the object's maps. */
 function link(
   object: ObjectSpec,
   programs: readonly ProgramSpec[],
   path: KeyPath,
   problems: ProblemList,
 ): LinkedProgram[] {
-  const refuse = (error: UserError): void => problems.object(path, object.file, error);
-  for (const map of object.maps) {
-    const refusal = checkMap(map);
-    if (refusal !== undefined) refuse(refusal);
-  }
   const handles = object.maps.map(unplacedMap);
   return programs.flatMap((program) => {
     const linked = linkProgram(program, handles, program.type, { object });
     if (linked.ok) return [linked.value];
-    refuse(linked.error);
+    problems.object(path, linked.error);
     return [];
   });
 }
@@ -211,7 +204,7 @@ function linkTailCalls(
   for (const { slot, error } of calls.error) {
     const refuse = refusers.get(slot);
     if (refuse !== undefined) refuse(`${error.where}: ${error.what}`, error.fix, error.detail);
-    else problems.object(path, object.file, error);
+    else problems.object(path, error);
   }
   return undefined;
 }

@@ -6,8 +6,8 @@ import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { takesMap } from "../maps/inner-maps.ts";
 import { unplacedMap } from "../maps/map-handle.ts";
-import { holdsEvents, holdsMaps } from "../maps/map-rules.ts";
 import { parseTyped } from "../maps/typed.ts";
+import { holdsEvents, holdsMaps } from "../object/map-rules.ts";
 import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
 import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
 import { type FileEntry, readEntryFile } from "./entry-file.ts";
@@ -58,7 +58,15 @@ export function* readMapContents(
     const map = object.maps[index];
     // Of what could not be made has been told.
     if (map === undefined && written.innerOf !== undefined) continue;
-    if (map === undefined)
+    const refused = object.refusedMaps?.find((one) => one.name === name);
+    if (map === undefined && refused !== undefined)
+      problems.key(
+        "CONFIG_OBJECT",
+        at,
+        `map ${quote(name)} of ${object.file} cannot be: ${refused.what}`,
+        refused.fix,
+      );
+    else if (map === undefined)
       problems.key(
         "CONFIG_REFERENCE",
         at,

@@ -23,8 +23,8 @@ export class ProblemList {
   }
 
   /** An object, named by the value at `path`, that cannot be used. */
-  object(path: KeyPath, file: string, { where, what, fix, detail }: UserError): void {
-    this.value("CONFIG_OBJECT", path, `${file}: ${where}: ${what}`, fix, detail);
+  object(path: KeyPath, { where, what, fix, detail }: UserError): void {
+    this.value("CONFIG_OBJECT", path, `${where}: ${what}`, fix, detail);
   }
 
   /** About the key at the end of `path`. */

@@ -47,14 +47,18 @@ export function linkProgram(
   return ok(program.type === "raw" ? { ...linked, dataBytes: program.dataBytes ?? 0 } : linked);
 }
 
-/** A program as the verifier takes it, or why it is none that engines here could run. */
+/** A program as the verifier takes it, or why it is none that engines here could run: with the object's name. */
 export function verifiableProgram(
   spec: ProgramSpec,
   maps: readonly (MapHandle | MapSpec)[],
   type: ProgramType | undefined = spec.type,
   { object, dataBytes }: LinkSource = {},
 ): Result<VerifiableProgram, UserError> {
-  const where = `program ${spec.name}`;
+  // A program that came alone has no other name.
+  const where =
+    object === undefined || object.file === spec.name
+      ? `program ${spec.name}`
+      : `${object.file}, program ${spec.name}`;
   if (type === undefined)
     return err(
       new UserError(

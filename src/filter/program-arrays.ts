@@ -156,7 +156,7 @@ function slotProgram(
 
 function mixedTypes(
   slot: ProgramSlot,
-  object: Pick<ObjectSpec, "maps">,
+  object: Pick<ObjectSpec, "file" | "maps">,
   other: LinkedProgram,
   target: LinkedProgram,
 ): UserError {
@@ -168,8 +168,11 @@ function mixedTypes(
   );
 }
 
-function slotName({ map, index }: ProgramSlot, { maps }: Pick<ObjectSpec, "maps">): string {
-  return `map ${maps[map]!.name}[${index}]`;
+function slotName(
+  { map, index }: ProgramSlot,
+  { file, maps }: Pick<ObjectSpec, "file" | "maps">,
+): string {
+  return `${file}, map ${maps[map]!.name}[${index}]`;
 }
 
 /** The prog_arrays that a program's instructions name. */

@@ -4,8 +4,8 @@ import type { EngineContext } from "../engine/engine.ts";
 import { createMap, storageBytes } from "../maps/create-map.ts";
 import { MapAccess, type MapContent } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import { holdsMaps } from "../maps/map-rules.ts";
 import { placeInnerMaps, putInner } from "../maps/place-inner-maps.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import type { MapSpec, ObjectSpec } from "../object/object-spec.ts";
 import { allocationBytes } from "../runtime/arena.ts";
 

@@ -82,7 +82,7 @@ interface Prepared {
 export class LoadedObject {
   /** Names of the programs, in the object's order. */
   readonly programs: readonly string[];
-  /** Names of the maps that the source declares. */
+  /** Names of the maps that the source declares, apart from those that cannot be here (a sockmap). */
   readonly maps: readonly string[];
   /** Names of the global variables. */
   readonly globals: readonly string[];
@@ -134,6 +134,9 @@ export class LoadedObject {
     const { object, maps } = this.#alive();
     const index = object.maps.findIndex((map) => map.name === name);
     const spec = object.maps[index];
+    const refused = object.refusedMaps?.find((map) => map.name === name);
+    if (refused !== undefined)
+      throw new UserError(refused.code, `${object.file}, map ${name}`, refused.what, refused.fix);
     if (spec === undefined)
       throw new UserError(
         "MAP_UNKNOWN",

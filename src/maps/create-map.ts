@@ -1,6 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { bloomHashes, checkMap } from "../object/map-rules.ts";
 import { type MapSpec, mapTypes } from "../object/object-spec.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
@@ -15,7 +16,6 @@ import {
 import { addLiveMap, removeLiveMap } from "./live-maps.ts";
 import { MapAccess } from "./map-access.ts";
 import { type MapHandle, unplacedMap } from "./map-handle.ts";
-import { bloomHashes, checkMap } from "./map-rules.ts";
 import { scratchOffset, storageBytes, valuesOf } from "./map-storage.ts";
 
 export { storageBytes } from "./map-storage.ts";

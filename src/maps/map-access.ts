@@ -1,5 +1,6 @@
 import { errno } from "../common/errno.ts";
 import { UserError } from "../common/user-error.ts";
+import { holdsEvents, holdsMaps } from "../object/map-rules.ts";
 import type { Arena } from "../runtime/arena.ts";
 import { MAIN_THREAD, type MapRuntime } from "../runtime/map-runtime.ts";
 import { valueStride } from "../runtime/wasm/geometry.ts";
@@ -16,7 +17,6 @@ import {
 } from "../runtime/wasm/layout.ts";
 import { innerMapRefusal, innerMapValue, takesMap } from "./inner-maps.ts";
 import type { MapHandle } from "./map-handle.ts";
-import { holdsEvents, holdsMaps } from "./map-rules.ts";
 import { type ScratchLayout, scratchLayout } from "./map-storage.ts";
 
 export interface MapContent {

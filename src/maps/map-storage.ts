@@ -1,3 +1,4 @@
+import { bloomHashes, isPerCpu, isStored } from "../object/map-rules.ts";
 import type { MapType } from "../object/object-spec.ts";
 import {
   arrayBytes,
@@ -10,7 +11,6 @@ import {
   valueStride,
 } from "../runtime/wasm/geometry.ts";
 import { CURSOR_KEY, MAP_DESCRIPTOR_BYTES, PERF_RING_BYTES } from "../runtime/wasm/layout.ts";
-import { bloomHashes, isPerCpu, isStored } from "./map-rules.ts";
 
 /** What decides how much memory a map takes. */
 export interface MapShape {

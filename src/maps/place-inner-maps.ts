@@ -1,11 +1,11 @@
 import { UserError } from "../common/user-error.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import type { MapSpec } from "../object/object-spec.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import { slotKey } from "./inner-maps.ts";
 import { MapAccess } from "./map-access.ts";
 import type { MapHandle } from "./map-handle.ts";
-import { holdsMaps } from "./map-rules.ts";
 
 /**
  * Puts the maps that an object's maps of maps name (`values = { [0] = &one }`) where they belong.

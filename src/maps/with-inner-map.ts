@@ -1,8 +1,8 @@
 import { suggestion } from "../common/closest.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { checkMap, holdsMaps } from "../object/map-rules.ts";
 import type { MapSpec, ObjectSpec } from "../object/object-spec.ts";
-import { checkMap, holdsMaps } from "./map-rules.ts";
 
 /** A map that an object does not declare: one more of those that its map `outer` is declared to hold. */
 export interface InnerMap {

@@ -10,6 +10,7 @@ import {
   matchPath,
 } from "./core-fields.ts";
 import type { NamedTypes } from "./declarations.ts";
+import type { Unanswered } from "./object-spec.ts";
 import { stableTypes } from "./stable-types.ts";
 
 /** enum bpf_core_relo_kind, linux/bpf.h: how a message says what the kernel was asked. */
@@ -35,12 +36,6 @@ const enumQuestions = { exists: 10, value: 11 } as const;
 /** Questions whose answer is "no" where there is no such type: a field, a type, an enum value, a match. */
 const existenceQuestions = [2, 8, 10, 12];
 
-/** Why there is no answer to what an instruction asks. */
-export interface Unanswered {
-  readonly what: string;
-  readonly fix: string;
-}
-
 /**
  * Answers the CO-RE question of the instruction at byte `at` of `code`, by the types that are the same
  * everywhere. Whether anything else of a kernel exists is answered with no; other questions have no
@@ -61,8 +56,15 @@ export function relocateCore(
     "fix" in answer
       ? { what: `it asks the kernel for ${asked}, ${answer.what}`, fix: answer.fix }
       : patch(code, at, answer, asked);
-  if (problem !== undefined) poison(code, at);
-  return problem;
+  if (problem === undefined) return undefined;
+  poison(code, at);
+  return { code: "OBJECT_CORE_RELOCATION", ...problem };
+}
+
+/** A question without an answer. */
+interface NoAnswer {
+  readonly what: string;
+  readonly fix: string;
 }
 
 /** What is written into the instruction; and for a load or a store of another size, how many bytes. */
@@ -78,7 +80,7 @@ interface Resize {
   readonly isSound: boolean;
 }
 
-function answerOf(btf: Btf, record: CoreRecord): Answer | Unanswered {
+function answerOf(btf: Btf, record: CoreRecord): Answer | NoAnswer {
   const stable = stableTypes();
   const type = resolveType(btf, record.type);
   // A name may go on behind three underscores, to tell apart what the source sees in one type.
@@ -124,7 +126,7 @@ function fieldOf(
   stable: NamedTypes,
   target: number,
   name: string,
-): Answer | Unanswered {
+): Answer | NoAnswer {
   const path = localPath(btf, record.type, record.access);
   if (path === undefined)
     return { what: "which is no field of the object's own type", fix: "build the object again" };
@@ -197,14 +199,9 @@ const sizeBits: ReadonlyMap<number, number> = new Map([
 ]);
 
 /** Writes an answer where the instruction has room for it. bpf_core_patch_insn. */
-function patch(
-  code: Uint8Array,
-  at: number,
-  answer: Answer,
-  asked: string,
-): Unanswered | undefined {
+function patch(code: Uint8Array, at: number, answer: Answer, asked: string): NoAnswer | undefined {
   const opcode = code[at]!;
-  const refuse = (what: string): Unanswered => ({
+  const refuse = (what: string): NoAnswer => ({
     what: `it asks the kernel for ${asked}, and ${what}`,
     fix: "build the object again, with the struct of the linux/ headers",
   });
@@ -243,7 +240,8 @@ const call = 0x85;
 /** libbpf's: no kernel will ever have a helper of this number. */
 const poisonHelper = 0xbad2310;
 
-function poison(code: Uint8Array, at: number): void {
+/** Makes a call of no helper of the instruction at byte `at`: the verifier refuses it where it is reached. */
+export function poison(code: Uint8Array, at: number): void {
   const slots = code[at] === lddw && u32le(code, at + 8) % 2 ** 16 === 0 ? [at, at + 8] : [at];
   for (const slot of slots) {
     code.fill(0, slot, slot + 8);

@@ -14,6 +14,7 @@ import { type LocatedMap, MapTable } from "./map-table.ts";
 import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "./object-spec.ts";
 import { FunctionResolver, type ObjectParts } from "./resolve-function.ts";
 import { sectionProgramType, tailCallSlot, tailCallType } from "./section-type.ts";
+import { sortMaps } from "./sort-maps.ts";
 import { StringTable } from "./string-table.ts";
 
 /** Code of all programs together: functions that many programs share are copied into each. */
@@ -35,12 +36,13 @@ export function loadObject(bytes: Uint8Array, file: string): Result<ObjectSpec, 
   if (!functions.ok) return functions;
   const maps = readMaps(elf.value, types.value.btf);
   if (!maps.ok) return maps;
+  const { usable, refused } = sortMaps(maps.value);
   const kconfig = types.value.btf && readKconfig(elf.value, types.value.btf);
-  const allMaps = kconfig === undefined ? maps.value : [...maps.value, kconfig.map];
+  const allMaps = kconfig === undefined ? usable : [...usable, kconfig.map];
   const parts: ObjectParts = {
     elf: elf.value,
     functions: functions.value,
-    maps: new MapTable(allMaps),
+    maps: new MapTable(allMaps, refused),
     kconfig,
     ...types.value,
   };
@@ -51,8 +53,9 @@ export function loadObject(bytes: Uint8Array, file: string): Result<ObjectSpec, 
     license: readLicense(elf.value),
     programs: programs.value,
     maps: withTailCalls(allMaps, programs.value),
-    variables: readVariables(elf.value, types.value.btf, maps.value),
+    variables: readVariables(elf.value, types.value.btf, usable),
     btf: types.value.btf,
+    ...(refused.length > 0 && { refusedMaps: refused.map(({ refusal }) => refusal) }),
   });
 }
 

@@ -1,5 +1,5 @@
 import { UserError } from "../common/user-error.ts";
-import { type MapSpec, type MapType, mapTypes } from "./object-spec.ts";
+import { type MapSpec, type MapType, mapTypes, type RefusedMap } from "./object-spec.ts";
 
 /** A map as it is read, and where in the object code refers to it. */
 export interface LocatedMap {
@@ -13,14 +13,26 @@ export interface LocatedMap {
   readonly id?: number;
 }
 
+/** A map that cannot be, and where code would refer to it. */
+export interface LocatedRefusal {
+  readonly refusal: RefusedMap;
+  readonly section: number;
+  readonly offset: number;
+}
+
 /** An object's maps in their final order, and which of them a piece of code refers to. */
 export class MapTable {
   readonly maps: readonly LocatedMap[];
+  /** By section and offset. */
+  readonly #refused: ReadonlyMap<string, RefusedMap>;
   /** Index into `maps` by section and offset; data sections under -1. */
   readonly #indexes = new Map<number, Map<number, number>>();
 
-  constructor(maps: readonly LocatedMap[]) {
+  constructor(maps: readonly LocatedMap[], refused: readonly LocatedRefusal[]) {
     this.maps = maps;
+    this.#refused = new Map(
+      refused.map(({ section, offset, refusal }) => [`${section} ${offset}`, refusal]),
+    );
     for (const [index, { section, offset, spec }] of maps.entries()) {
       const offsets = this.#indexes.get(section) ?? new Map<number, number>();
       offsets.set(spec.dataSection === undefined ? offset : -1, index);
@@ -34,6 +46,11 @@ export class MapTable {
     const data = offsets?.get(-1);
     if (data === undefined || offset < 0) return offset < 0 ? undefined : offsets?.get(offset);
     return offset < this.maps[data]!.size ? data : undefined;
+  }
+
+  /** Why there is no map where the object defines one. */
+  refusal(section: number, offset: number): RefusedMap | undefined {
+    return this.#refused.get(`${section} ${offset}`);
   }
 }
 

@@ -91,6 +91,15 @@ export interface SourceLine {
   readonly text: string;
 }
 
+/** Why an instruction cannot be what its object says. */
+export interface Unanswered {
+  /** As a `UserError`'s: `OBJECT_EXTERN`. */
+  readonly code: string;
+  /** Of which its instruction is the subject. */
+  readonly what: string;
+  readonly fix: string;
+}
+
 /**
  * A program cut from an object: relocated, its subprograms appended, not yet bound to maps.
  * In `bytecode` a `lddw` with source 1 or 2 names its map by index into `ObjectSpec.maps`.
@@ -113,14 +122,10 @@ export interface ProgramSpec {
   /** Sorted by slot; empty without BTF.ext. */
   readonly lines: readonly SourceLine[];
   /**
-   * Instructions that ask for what only a kernel knows (CO-RE): the program may run where no path comes
-   * to them. Absent where there are none.
+   * Instructions that ask for what only a kernel has (CO-RE, externs, maps of some types): the program
+   * may run where no path comes to them. Absent where there are none.
    */
-  readonly unanswered?: readonly {
-    readonly slot: number;
-    readonly what: string;
-    readonly fix: string;
-  }[];
+  readonly unanswered?: readonly (Unanswered & { readonly slot: number })[];
 }
 
 /** A global variable: bytes of a data-section map. */
@@ -143,4 +148,14 @@ export interface ObjectSpec {
   readonly maps: readonly MapSpec[];
   readonly variables: readonly VariableSpec[];
   readonly btf: Btf | undefined;
+  /** Maps that it declares and that cannot be: only programs that use one are refused. Absent: none. */
+  readonly refusedMaps?: readonly RefusedMap[] | undefined;
+}
+
+/** A map that has no storage here, and why: `what` and `fix` are a `UserError`'s. */
+export interface RefusedMap {
+  readonly name: string;
+  readonly code: string;
+  readonly what: string;
+  readonly fix: string;
 }

@@ -3,7 +3,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { DecodedBtf } from "./btf-decode.ts";
 import type { BtfExt } from "./btf-ext.ts";
-import { relocateCore, type Unanswered } from "./core-relocations.ts";
+import { poison, relocateCore } from "./core-relocations.ts";
 import {
   type ElfFile,
   type ElfRelocation,
@@ -15,6 +15,7 @@ import {
 import type { FunctionTable, ObjectFunction } from "./function-table.ts";
 import { type Kconfig, kconfigSection } from "./kconfig.ts";
 import type { MapTable } from "./map-table.ts";
+import type { Unanswered } from "./object-spec.ts";
 import { recordsBetween } from "./records.ts";
 
 /** All that code refers to. */
@@ -39,9 +40,11 @@ export interface ResolvedFunction {
   readonly code: Uint8Array;
   /** By slot. */
   readonly references: readonly Reference[];
-  /** By slot: CO-RE questions that there is no answer to. */
-  readonly unanswered: readonly (Unanswered & { readonly slot: number })[];
+  /** What only a kernel has: such instructions are calls of no helper. */
+  readonly unanswered: readonly UnansweredAt[];
 }
+
+type UnansweredAt = Unanswered & { readonly slot: number };
 
 const lddw = 0x18;
 const call = 0x85;
@@ -84,7 +87,7 @@ function resolveFunction(
     `${elf.file}, section "${section.name}", function "${target.name}", instruction ${slot}`;
 
   const code = section.bytes.slice(start, end);
-  const unanswered: (Unanswered & { slot: number })[] = [];
+  const unanswered: UnansweredAt[] = [];
   for (const record of recordsBetween(ext?.coreRelocations.get(section.name) ?? [], start, end)) {
     const at = record.offset - start;
     if (at % 8 !== 0)
@@ -104,7 +107,7 @@ function resolveFunction(
   const relocated = new Set<number>();
   for (const relocation of recordsBetween(elf.relocations.get(section.index) ?? [], start, end)) {
     const at = relocation.offset - start;
-    const patch = new Patch(parts, target, code, at, place(at / 8));
+    const patch = new Patch(parts, target, code, at, place(at / 8), unanswered);
     const patched = relocated.has(at) ? patch.twice(relocation) : patch.apply(relocation);
     relocated.add(at);
     if (!patched.ok) return patched;
@@ -112,7 +115,7 @@ function resolveFunction(
   }
   for (let at = 0; at < code.length; at += code[at] === lddw ? 16 : 8) {
     if (relocated.has(at)) continue;
-    const found = new Patch(parts, target, code, at, place(at / 8)).withoutRelocation();
+    const found = new Patch(parts, target, code, at, place(at / 8), unanswered).withoutRelocation();
     if (!found.ok) return found;
     if (found.value !== undefined) references.push({ slot: at / 8, target: found.value });
   }
@@ -122,13 +125,17 @@ function resolveFunction(
 
 type Patched = Result<ObjectFunction | undefined, UserError>;
 
-/** One instruction to patch: what it names is a function (returned), a map or data (written into it). */
+/**
+ * One instruction to patch: what it names is a function (returned), a map or data (written into it), or
+ * what there is none of (told to `unanswered`).
+ */
 class Patch {
   readonly #parts: ObjectParts;
   readonly #within: ObjectFunction;
   readonly #code: Uint8Array;
   readonly #at: number;
   readonly #where: string;
+  readonly #unanswered: UnansweredAt[];
 
   constructor(
     parts: ObjectParts,
@@ -136,7 +143,9 @@ class Patch {
     code: Uint8Array,
     at: number,
     where: string,
+    unanswered: UnansweredAt[],
   ) {
+    this.#unanswered = unanswered;
     this.#parts = parts;
     this.#within = within;
     this.#code = code;
@@ -188,7 +197,7 @@ class Patch {
   }
 
   #call(symbol: ElfSymbol): Patched {
-    if (symbol.section === undefinedSection) return this.#unresolved(symbol, "call of");
+    if (symbol.section === undefinedSection) return this.#unresolved(symbol, "calls");
     if (this.#source !== callSource.local)
       return this.#refuse(
         `a relocation for "${symbol.name}" on a call of helper ${this.#immediate}`,
@@ -210,7 +219,7 @@ class Patch {
         this.#write(loadSource.value, maps.find(kconfigSection, 0)!, configured);
         return ok(undefined);
       }
-      if (symbol.binding !== symbolBindings.weak) return this.#unresolved(symbol, "use of");
+      if (symbol.binding !== symbolBindings.weak) return this.#unresolved(symbol, "uses");
       // What may be missing and is has address 0; programs compare with it.
       this.#write(loadSource.none, 0, 0);
       return ok(undefined);
@@ -220,6 +229,11 @@ class Patch {
     if (home !== undefined && (home.flags & sectionFlags.executable) !== 0) {
       this.#write(loadSource.function, 0, 0);
       return this.#function(section, offset, `"${name}"`);
+    }
+    const refused = maps.refusal(section, offset);
+    if (refused !== undefined) {
+      const { code, what, fix } = refused;
+      return this.#leave(`uses map "${refused.name}", which cannot be: ${what}`, fix, code);
     }
     const index = maps.find(section, offset);
     if (index === undefined)
@@ -255,22 +269,29 @@ class Patch {
       );
     });
     if (home !== undefined)
-      return this.#refuse(
+      return this.#leave(
         `${use} "${name}" (${home}), which ${home === ".kconfig" ? "is no option that is known here" : "only a kernel can provide"}`,
         home === ".kconfig"
           ? "declare it __weak, which makes it 0, or use a global variable"
-          : "build the program without it",
+          : "build the program without it, or declare it __weak and test it before use",
         "OBJECT_EXTERN",
       );
-    return this.#refuse(
+    return this.#leave(
       `${use} "${name}", which the object does not define`,
       "define it, link it in with bpftool gen object, or include bpf_helpers.h if it is a helper",
       "OBJECT_EXTERN",
     );
   }
 
-  #refuse(what: string, fix: string, code = "OBJECT_RELOCATION"): Patched {
-    return err(new UserError(code, this.#where, what, fix));
+  /** What the instruction names cannot be had: only programs that get to it are refused. */
+  #leave(what: string, fix: string, code: string): Patched {
+    this.#unanswered.push({ slot: this.#at / 8, code, what, fix });
+    poison(this.#code, this.#at);
+    return ok(undefined);
+  }
+
+  #refuse(what: string, fix: string): Patched {
+    return err(new UserError("OBJECT_RELOCATION", this.#where, what, fix));
   }
 
   get #source(): number {

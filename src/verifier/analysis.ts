@@ -87,7 +87,7 @@ export class Analysis {
   checkAllowed(instruction: Instruction): void {
     const unanswered = this.#unanswered.get(this.slot);
     if (unanswered !== undefined)
-      throw new Refusal("OBJECT_CORE_RELOCATION", this.slot, unanswered.what, unanswered.fix, []);
+      throw new Refusal(unanswered.code, this.slot, unanswered.what, unanswered.fix, []);
     const problem = forbiddenInstruction(this.program.type, instruction, this.helpers);
     if (problem !== undefined)
       throw new Refusal(problem.code, this.slot, problem.what, problem.fix, []);

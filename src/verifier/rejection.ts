@@ -33,10 +33,12 @@ export function rejection(parts: Omit<Rejection, "message">): Rejection {
 
 /** The error of a load that a rejection ends: what is wrong in one line, with the rest as its detail. */
 export function rejectionError(one: Rejection): UserError {
-  const { code, program, slot, instruction, source, registers, cause, fix } = one;
+  const { code, object, program, slot, instruction, source, registers, cause, fix } = one;
   const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
   const text = source === undefined ? [] : [sourceText(source)];
-  const where = `program ${program}, instruction ${slot} (${instruction}${line})`;
+  // A program that came alone has no other name.
+  const file = object === program ? "" : `${object}, `;
+  const where = `${file}program ${program}, instruction ${slot} (${instruction}${line})`;
   return new UserError(code, where, cause, fix, [...text, ...registers]);
 }
 

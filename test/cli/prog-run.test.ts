@@ -307,6 +307,27 @@ for (const { title, args, code, error } of [
     expect(result.stderr).not.toMatch(/\n\s+at /);
   });
 
+needing("clang")(
+  "prog run runs a program beside others that need the kernel, which it refuses by name",
+  async () => {
+    const object = build("parted.c");
+    const run = (...args: string[]) =>
+      weir(["prog", "run", object, "--data", "00".repeat(60), ...args]);
+    const plain = await run("--program", "plain");
+    expect(plain).toMatchObject({ code: 0, stderr: "" });
+    expect(plain.stdout).toMatch(/pass/);
+    const refused = await run("--program", "in_sockmap");
+    expect(refused).toMatchObject({ code: 1, stdout: "" });
+    const cause =
+      "its type, sockmap, holds sockets of the kernel: not available in user space; use";
+    expect(refused.stderr).toContain(`weir prog run: ${object}, program in_sockmap, instruction `);
+    expect(refused.stderr).toContain(`: uses map "peers", which cannot be: ${cause}`);
+    const filled = await run("--program", "plain", "--map", "peers=00000000:00000000");
+    expect(filled).toMatchObject({ code: 1, stdout: "" });
+    expect(filled.stderr).toContain(`: map peers: ${cause}`);
+  },
+);
+
 test("prog run refuses a truncated object at whatever byte it ends, without a stack trace", async () => {
   const whole = readFileSync(blocklist);
   const folder = temporaryFolder();

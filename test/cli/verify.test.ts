@@ -52,6 +52,41 @@ clang("verify tells a refusal whole, goes on with other programs, exit 1", async
   expect(lines[7]).toMatch(/: program xdp_blocklist is accepted/);
 });
 
+clang(
+  "check and verify tell of an object's program what it asks of the kernel, not of others",
+  async () => {
+    const file = build("parted.c");
+    const config = (program: string, maps: string): string =>
+      folder.write(
+        `${program}.yaml`,
+        `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:9"] } }
+filters: { parted: { object: ${file}, program: ${program}, maps: { ${maps} } } }
+listeners:
+  - { name: echo, protocol: udp, listen: "127.0.0.1:1", upstream: app, ingress: [parted] }
+`,
+      );
+    const check = (program: string, maps = "") => weir(["check", "-c", config(program, maps)]);
+    expect(await check("plain", "counters: { entries: [{ key: 1, value: 1 }] }")).toMatchObject({
+      code: 0,
+      stderr: "",
+    });
+    const cause = "its type, sockmap, holds sockets of the kernel: not available in user space";
+    const refused = await check("in_sockmap", "peers: { entries: [] }");
+    expect(refused.code).toBe(1);
+    const where = `: filters.parted.maps.peers: map "peers" of ${file} cannot be: ${cause}`;
+    expect(refused.stderr).toContain(where);
+    expect(refused.stderr).toContain(
+      `: filters.parted.object: ${file}, program in_sockmap, instruc`,
+    );
+    expect(refused.stderr).toContain(`uses map "peers", which cannot be: ${cause}`);
+    const { code, stdout } = await weir(["verify", file]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/program plain is accepted.*\n.*program guarded is accepted/);
+    expect(stdout).toMatch(/program in_sockmap is refused \(MAP_TYPE_UNSUPPORTED\)/);
+  },
+);
+
 clang("verify --program looks at one program, --json gives the verdict in parts", async () => {
   const file = object();
   const json = async (program: string) => {
@@ -190,7 +225,7 @@ listeners:
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       const [message, ...detail] = stderr.trimEnd().split("\n");
       expect(message).toMatch(
-        /bad\.yaml:3:28: filters\.peek\.object: .*: program bad, instruction 1 /,
+        /bad\.yaml:3:28: filters\.peek\.object: .*\.o, program bad, instruction 1 /,
       );
       expect(message).toMatch(/; compare r1 \+ 51 with data_end before this/);
       expect(detail).toEqual([

@@ -132,7 +132,7 @@ for (const { title, filter, problems } of [
     title: "a program that runs off its end",
     filter: '{ bytecode: "r0 = 2" }',
     problems: [
-      "4:18: filters.f.bytecode: bytecode: program bytecode, instruction 0 (r0 = 2): is the last instruction, and the program goes on behind it; end every function with exit or a jump",
+      "4:18: filters.f.bytecode: program bytecode, instruction 0 (r0 = 2): is the last instruction, and the program goes on behind it; end every function with exit or a jump",
     ],
   },
 ])

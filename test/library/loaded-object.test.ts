@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { type LoadedObject, loadObject, tcpFrame, udpFrame } from "../../src/index.ts";
+import { build } from "../object/clang.ts";
 import { needing } from "../support/needing.ts";
 import { buildProgram } from "../system/truth-rig.ts";
 
@@ -163,6 +164,15 @@ for (const { name, source, globals, code } of [
       code,
     });
   });
+
+needing("clang")("a map that only a kernel has is told of who asks for it", async () => {
+  const object = await loadObject(build("parted.c"), { file: "parted.o" });
+  expect(object.maps).toEqual(["counters"]);
+  expect(object.program("plain").run(frame).verdict).toBe("pass");
+  const refusal = expect.objectContaining({ name: "UserError", code: "MAP_TYPE_UNSUPPORTED" });
+  expect(() => object.map("peers")).toThrow(refusal);
+  expect(() => object.program("in_sockmap")).toThrow(refusal);
+});
 
 test("after dispose everything of an object throws, by name", async () => {
   let kept: LoadedObject;

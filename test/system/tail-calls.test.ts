@@ -188,6 +188,6 @@ test("entries that cannot be are told at their place", () => {
     /^t\.yaml:4:\d+: .*no program "send_bak" in .*; did you mean send_back\?$/,
   );
   expect(entry("of_a_socket")[0]).toMatch(
-    /^t\.yaml:4:\d+: filters\.split\.maps\.chosen\.entries\[0\]: map chosen\[0\]: program of_a_socket is of type socket, and dispatch/,
+    /^t\.yaml:4:\d+: filters\.split\.maps\.chosen\.entries\[0\]: \S+, map chosen\[0\]: program of_a_socket is of type socket, and dispatch/,
   );
 });

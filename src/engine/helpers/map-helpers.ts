@@ -1,5 +1,5 @@
 import { errno } from "../../common/errno.ts";
-import { holdsMaps } from "../../maps/map-rules.ts";
+import { holdsMaps } from "../../object/map-rules.ts";
 import type { MapType } from "../../object/object-spec.ts";
 import { anyType, type Helper, R2, R3, R4 } from "./helper.ts";
 

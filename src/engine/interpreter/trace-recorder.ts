@@ -1,7 +1,7 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { liveMap } from "../../maps/live-maps.ts";
 import type { MapHandle } from "../../maps/map-handle.ts";
-import { holdsMaps } from "../../maps/map-rules.ts";
+import { holdsMaps } from "../../object/map-rules.ts";
 import type { EngineContext, LinkedProgram } from "../engine.ts";
 import { helperFor } from "../helpers/helper-table.ts";
 import type { Observer } from "./machine.ts";

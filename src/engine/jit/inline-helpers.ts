@@ -1,6 +1,6 @@
 import { errno } from "../../common/errno.ts";
 import type { MapHandle } from "../../maps/map-handle.ts";
-import { holdsMaps } from "../../maps/map-rules.ts";
+import { holdsMaps } from "../../object/map-rules.ts";
 import type { MapType } from "../../object/object-spec.ts";
 import {
   F_RDONLY_PROG,

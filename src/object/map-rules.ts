@@ -1,5 +1,5 @@
 import { UserError } from "../common/user-error.ts";
-import type { MapSpec, MapType } from "../object/object-spec.ts";
+import type { MapSpec, MapType, RefusedMap } from "./object-spec.ts";
 
 /** map_flags by name, linux/bpf.h. */
 const flagNames = {
@@ -114,6 +114,32 @@ const rules = {
 
 export type StoredMapType = keyof typeof rules;
 
+const kernelSockets = "holds sockets of the kernel";
+const kernelObjects = "keeps storage of the kernel's objects";
+
+/** Why the other map types have none: what follows their name. */
+const unavailable: Readonly<Record<Exclude<MapType, StoredMapType>, string>> = {
+  stack_trace: "holds stacks of the kernel",
+  cgroup_array: "holds cgroups of the kernel",
+  sockmap: kernelSockets,
+  sockhash: kernelSockets,
+  reuseport_sockarray: kernelSockets,
+  cgroup_storage: kernelObjects,
+  percpu_cgroup_storage: kernelObjects,
+  sk_storage: kernelObjects,
+  inode_storage: kernelObjects,
+  task_storage: kernelObjects,
+  cgrp_storage: kernelObjects,
+  struct_ops: "replaces functions of the kernel",
+  user_ringbuf: "is written by a process that the kernel gives its pages to",
+  arena: "shares pages with a process by the kernel's page tables",
+};
+
+/** Why there are no maps of this type, after its name (`holds …`); undefined where there are. */
+export function whyUnavailable(type: MapType): string | undefined {
+  return isStored(type) ? undefined : unavailable[type];
+}
+
 export function isStored(type: MapType): type is StoredMapType {
   return type in rules;
 }
@@ -140,13 +166,18 @@ export function holdsEvents(type: MapType): boolean {
 
 /** Why the kernel would refuse to create such a map, or undefined. */
 export function checkMap(spec: MapSpec): UserError | undefined {
-  const where = `map ${spec.name}`;
-  const refuse = (code: string, what: string, fix?: string): UserError =>
-    new UserError(code, where, what, fix);
+  const refused = refusedMap(spec);
+  return refused && new UserError(refused.code, `map ${refused.name}`, refused.what, refused.fix);
+}
+
+/** The same as plain data. What is wrong with the maps that a map of maps is to hold has their name. */
+export function refusedMap(spec: MapSpec): RefusedMap | undefined {
+  const { name } = spec;
+  const refuse = (code: string, what: string, fix: string) => ({ name, code, what, fix });
   if (!isStored(spec.type))
     return refuse(
       "MAP_TYPE_UNSUPPORTED",
-      `maps of type ${spec.type} are not supported`,
+      `its type, ${spec.type}, ${unavailable[spec.type]}: not available in user space`,
       `use one of ${Object.keys(rules).join(", ")}`,
     );
   const rule: MapRule = rules[spec.type];
@@ -172,9 +203,9 @@ export function checkMap(spec: MapSpec): UserError | undefined {
   );
 }
 
-type Refuse = (code: string, what: string, fix?: string) => UserError;
+type Refuse = (code: string, what: string, fix: string) => RefusedMap;
 
-function checkValueSize(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | undefined {
+function checkValueSize(spec: MapSpec, rule: MapRule, refuse: Refuse): RefusedMap | undefined {
   const { type, keySize, valueSize } = spec;
   const what = `the value (type ${type}) is ${valueSize} bytes`;
   if (!isCount(valueSize) && rule.valueSizes === undefined)
@@ -193,7 +224,7 @@ function checkValueSize(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError
   return undefined;
 }
 
-function checkFlags(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | undefined {
+function checkFlags(spec: MapSpec, rule: MapRule, refuse: Refuse): RefusedMap | undefined {
   const { flags, type } = spec;
   const has = (name: FlagName): boolean => (flags & flagNames[name]) !== 0;
   const allowed = rule.flags.reduce((mask, name) => mask | flagNames[name], 0);
@@ -202,7 +233,7 @@ function checkFlags(spec: MapSpec, rule: MapRule, refuse: Refuse): UserError | u
     return refuse(
       "MAP_FLAGS",
       `maps of type ${type} do not take ${describeFlags(refused)}`,
-      rule.flags.length === 0 ? undefined : `they take ${rule.flags.join(", ")}`,
+      `they take ${rule.flags.join(", ")}`,
     );
   if (rule.requiredFlag !== undefined && !has(rule.requiredFlag))
     return refuse(
@@ -225,7 +256,7 @@ const pageBytes = 4096;
 const mostHashes = 15;
 
 /** What only some types ask. */
-function checkParticulars(spec: MapSpec, refuse: Refuse): UserError | undefined {
+function checkParticulars(spec: MapSpec, refuse: Refuse): RefusedMap | undefined {
   const { type, maxEntries, extra = 0, spinLock, inner } = spec;
   const isPower = (maxEntries & (maxEntries - 1)) === 0;
   if (type === "ringbuf" && (!isPower || maxEntries % pageBytes !== 0))
@@ -254,7 +285,7 @@ function checkParticulars(spec: MapSpec, refuse: Refuse): UserError | undefined 
 /** Maps that a map of maps does not take: they have no map_meta_equal in the kernel. */
 const neverInner: readonly MapType[] = ["prog_array", "array_of_maps", "hash_of_maps"];
 
-function checkInner(inner: MapSpec | undefined, refuse: Refuse): UserError | undefined {
+function checkInner(inner: MapSpec | undefined, refuse: Refuse): RefusedMap | undefined {
   if (inner === undefined)
     return refuse(
       "MAP_INNER",
@@ -262,8 +293,12 @@ function checkInner(inner: MapSpec | undefined, refuse: Refuse): UserError | und
       "declare them: __array(values, struct { … }), or in a bpf_elf_map inner_id",
     );
   if (neverInner.includes(inner.type))
-    return refuse("MAP_INNER", `it cannot hold maps of type ${inner.type}`);
-  return checkMap(inner);
+    return refuse(
+      "MAP_INNER",
+      `it cannot hold maps of type ${inner.type}`,
+      "hold the entries of those in maps of another type",
+    );
+  return refusedMap(inner);
 }
 
 /** Names of the bits set, and what has none in hex. */
