@@ -1,4 +1,5 @@
 import type { AluOp } from "../isa/instruction.ts";
+import { maxArenaBytes, reservedBytes } from "../runtime/arena.ts";
 import type { Analysis } from "./analysis.ts";
 import { rangeText } from "./describe-register.ts";
 import { maxVariableOffset } from "./memory-access.ts";
@@ -20,6 +21,28 @@ const fixedKinds = new Set<RegisterKind>([
   "tcp_sock",
   "function",
 ]);
+
+/** Kinds of what lies in the arena, from `reservedBytes` up to `maxArenaBytes`. */
+const inArena = new Set<RegisterKind>([
+  "context",
+  "stack",
+  "packet",
+  "packet_meta",
+  "packet_end",
+  "map_value",
+  "map_key",
+  "memory",
+]);
+
+/**
+ * Whether a register holds null or an address in the arena, or one so near to it that its high word
+ * is 0 as well.
+ */
+export function isAddress({ kind, offset, range }: RegisterState): boolean {
+  if (!inArena.has(kind)) return false;
+  const lowest = offset + Number(range.smin);
+  return lowest >= -reservedBytes && offset + Number(range.smax) <= maxArenaBytes;
+}
 
 /**
  * A 64-bit operation of which at least one side is a pointer. `dst` and `src` are what they hold,

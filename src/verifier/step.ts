@@ -7,7 +7,7 @@ import { type GlobalFunction, returnsNumber } from "./global-function.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { load, modify, store } from "./memory-access.ts";
 import { heldText } from "./path-state.ts";
-import { pointerAlu } from "./pointer-arithmetic.ts";
+import { isAddress, pointerAlu } from "./pointer-arithmetic.ts";
 import {
   constantScalar,
   pointer,
@@ -68,7 +68,9 @@ export function doInstruction(
       return next + 1;
     case "load": {
       const { dst, base, offset, size, signed } = instruction;
-      a.write(dst, load(a, base, offset, size, signed, step));
+      const value = load(a, base, offset, size, signed, step);
+      if (size === 8) a.facts.gives(a.slot, isAddress(value));
+      a.write(dst, value);
       return next;
     }
     case "store": {
@@ -161,6 +163,7 @@ function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
   if (left.kind === "scalar" && right.kind === "scalar") {
     const range = alu(op, width, left.range, right.range);
     const distance = linkedDistance(op, width, left, right);
+    if (width === 64) a.facts.gives(a.slot, false);
     a.write(
       dst,
       distance === undefined || isConstant(range)
@@ -170,7 +173,9 @@ function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
     return;
   }
   if (width === 64) {
-    a.write(dst, pointerAlu(a, op, left, right, dst, register));
+    const moved = pointerAlu(a, op, left, right, dst, register);
+    a.facts.gives(a.slot, isAddress(moved));
+    a.write(dst, moved);
     return;
   }
   if (op === "sub") {

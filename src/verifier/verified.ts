@@ -8,6 +8,13 @@ export const regions = {
   memory: 32,
 } as const;
 
+/** What an instruction was proven to give, on one path or another: `givenBy`. */
+export const given = {
+  /** An address, or null: its high word is 0. */
+  address: 1,
+  other: 2,
+} as const;
+
 /** At a call, `mapOfCall`: no map, or not the same on all paths. */
 export const noMap = -1;
 export const severalMaps = -2;
@@ -23,6 +30,8 @@ export interface Verified {
   readonly regionsOf: Uint8Array;
   /** By slot of a helper call: index of the one map it works on, or `noMap` or `severalMaps`. */
   readonly mapOfCall: Int32Array;
+  /** By slot of a 64-bit addition or subtraction, or a load of 8 bytes: which of `given`, one bit each. */
+  readonly givenBy: Uint8Array;
   /** By slot: 1 where a value was read from the stack that was perhaps never written. */
   readonly readsUnwritten: Uint8Array;
   /**
@@ -42,6 +51,7 @@ export class Facts implements Verified {
   readonly reached: Uint8Array;
   readonly regionsOf: Uint8Array;
   readonly mapOfCall: Int32Array;
+  readonly givenBy: Uint8Array;
   readonly readsUnwritten: Uint8Array;
   readonly stackBytes = new Map<number, number>();
   bounded = true;
@@ -52,11 +62,16 @@ export class Facts implements Verified {
     this.reached = new Uint8Array(slots);
     this.regionsOf = new Uint8Array(slots);
     this.mapOfCall = new Int32Array(slots).fill(noMap);
+    this.givenBy = new Uint8Array(slots);
     this.readsUnwritten = new Uint8Array(slots);
   }
 
   reach(slot: number, region: number): void {
     this.regionsOf[slot]! |= region;
+  }
+
+  gives(slot: number, isAddress: boolean): void {
+    this.givenBy[slot]! |= isAddress ? given.address : given.other;
   }
 
   callsWith(slot: number, map: number): void {

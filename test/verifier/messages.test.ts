@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { formatRejection } from "../../src/verifier/rejection.ts";
+import { given, regions } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { programOf } from "./rules/rule-case.ts";
 
@@ -70,6 +71,11 @@ test("what was proven is told by instruction", () => {
       call 1
       if r0 == 0 goto out
       r1 = *(u64 *)(r0 + 0)
+      *(u64 *)(r10 - 16) = r0
+      r3 = *(u64 *)(r10 - 16)
+      r3 += 4
+      r3 += -65600
+      r1 += 4
       r2 = 1
       if r2 == 1 goto out
       r1 = 5
@@ -78,11 +84,36 @@ test("what was proven is told by instruction", () => {
     helpers,
   );
   if (!verdict.ok) return expect.fail(verdict.error.message);
-  const { reached, regionsOf, mapOfCall, stackBytes, readsUnwritten } = verdict.value;
-  expect(Array.from(reached)).toEqual([1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1]);
-  expect(Array.from(regionsOf)).toEqual([1, 0, 0, 0, 0, 1, 0, 16, 0, 0, 0, 0, 0]);
+  const { reached, regionsOf, mapOfCall, givenBy, stackBytes, readsUnwritten } = verdict.value;
+  expect(Array.from(reached)).toEqual([1, 1, 0, ...new Array(12).fill(1), 0, 1, 1]);
+  const { stack, mapValue } = regions;
+  expect(Array.from(regionsOf).slice(0, 10)).toEqual([
+    stack,
+    0,
+    0,
+    0,
+    0,
+    stack,
+    0,
+    mapValue,
+    stack,
+    stack,
+  ]);
+  const { address, other } = given;
+  // A pointer filled, moved, moved to before the arena's own start; a number.
+  expect(Array.from(givenBy).slice(4, 13)).toEqual([
+    address,
+    0,
+    0,
+    other,
+    0,
+    address,
+    address,
+    other,
+    other,
+  ]);
   expect(mapOfCall[5]).toBe(1);
-  expect(stackBytes.get(0)).toBe(8);
+  expect(stackBytes.get(0)).toBe(16);
   // Of an 8-byte key only 4 were written.
   expect(readsUnwritten[5]).toBe(1);
   return undefined;

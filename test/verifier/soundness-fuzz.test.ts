@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
-import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
+import { interpreter, observedInterpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
+import { given } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { assembled, EngineBench } from "../engine/engine-bench.ts";
 import { Random } from "../packet/random.ts";
@@ -56,6 +57,52 @@ test(`no accepted program breaks a rule when it runs (${programCount} programs, 
   if (process.env.WEIR_FUZZ_PROGRAMS !== undefined)
     console.log(`${programCount} programs, ${accepted} accepted, ${runs} runs, no violation`);
 }, 3_600_000);
+
+test(`what is told to be an address has a high word of 0 whenever it is computed (${programCount} programs)`, () => {
+  const random = new Random(seed + 2);
+  let givenBy: Uint8Array = new Uint8Array(0);
+  let program: readonly Instruction[] = [];
+  let before = -1;
+  let addresses = 0;
+  const violations = new Set<string>();
+  const watching = observedInterpreter((slot, registers) => {
+    if (before >= 0 && givenBy[before] === given.address) {
+      addresses++;
+      const { dst } = program[before] as { dst: number };
+      if (registers[2 * dst + 1] !== 0)
+        violations.add(`r${dst} at ${before}:\n${disassembleProgram(program)}`);
+    }
+    before = slot;
+  });
+  const bench = new EngineBench(watching);
+  const maps = fuzzMapSpecs.map((spec) => bench.map(spec.type, spec));
+  for (let i = 0; i < programCount; i++) {
+    program = randomProgram(random, "xdp");
+    const verdict = verify(
+      {
+        object: "fuzz",
+        name: "fuzz",
+        type: "xdp",
+        instructions: program,
+        maps,
+        functions: [],
+        lines: [],
+      },
+      helpers,
+      { maxVisited: 50_000 },
+    );
+    if (!verdict.ok) continue;
+    ({ givenBy } = verdict.value);
+    const executable = bench.prepare(program, "xdp", maps);
+    for (let n = 0; n < 20; n++) {
+      scramble(bench, maps, random);
+      before = -1;
+      bench.run(executable, packet(random));
+    }
+  }
+  expect([...violations]).toEqual([]);
+  expect(addresses).toBeGreaterThan(1000);
+}, 600_000);
 
 test(`no accepted program with callbacks breaks a rule when it runs (${programCount} programs)`, () => {
   const random = new Random(seed + 1);

@@ -34,6 +34,21 @@ const comparisons: Record<BranchOp, { readonly 32: Operation; readonly 64: Opera
   set: { 32: i32.and, 64: i64.and },
 };
 
+/** Between numbers whose sign is 0: signed ones are unsigned ones of half the width. */
+const shortComparisons: Record<BranchOp, Operation> = {
+  eq: i32.eq,
+  ne: i32.ne,
+  gt: i32.gt_u,
+  ge: i32.ge_u,
+  lt: i32.lt_u,
+  le: i32.le_u,
+  sgt: i32.gt_u,
+  sge: i32.ge_u,
+  slt: i32.lt_u,
+  sle: i32.le_u,
+  set: i32.and,
+};
+
 /** Instructions that only compute. RFC 9669 §4.1, §4.2. */
 export function emitArithmetic(to: FunctionEmitter, instruction: Arithmetic): void {
   switch (instruction.kind) {
@@ -62,20 +77,39 @@ export function emitArithmetic(to: FunctionEmitter, instruction: Arithmetic): vo
       emitByteOrder(to, instruction);
       return;
     case "load_immediate":
-      to.code.i64(instruction.value);
-      to.set(instruction.dst);
+      to.setConstant(instruction.dst, instruction.value);
       return;
     default:
       instruction satisfies never;
   }
 }
 
-/** Pushes an i32 that is not 0 where the branch is taken. RFC 9669 §4.3. */
+/**
+ * Pushes an i32 that is not 0 where the branch is taken. RFC 9669 §4.3. `isLoaded`: what it compares
+ * was loaded for it alone. With a constant V8 would then compare memory, and load the value as well;
+ * the difference, which may be 0, it computes from what is loaded.
+ */
 export function emitCondition(
   to: FunctionEmitter,
   { op, width, dst, src }: Extract<Instruction, { kind: "branch" }>,
+  isLoaded: boolean,
 ): void {
   const { code } = to;
+  if (isLoaded && to.isShort(dst) && "immediate" in src && src.immediate > 0) {
+    if (op === "eq" || op === "ne") {
+      to.getLow(dst);
+      code.i32(-src.immediate);
+      code.emit(i32.add);
+      if (op === "eq") code.emit(i32.eqz);
+      return;
+    }
+  }
+  if (width === 64 && to.isShort(dst) && isShort(to, src)) {
+    to.getLow(dst);
+    pushOperand(to, src, 32);
+    code.emit(shortComparisons[op]);
+    return;
+  }
   pushDestination(to, dst, width);
   pushOperand(to, src, width);
   code.emit(comparisons[op][width]);
@@ -83,6 +117,11 @@ export function emitCondition(
     code.i64(0);
     code.emit(i64.ne);
   }
+}
+
+/** Whether an operand's high word is 0. */
+function isShort(to: FunctionEmitter, operand: Operand): boolean {
+  return "register" in operand ? to.isShort(operand.register) : operand.immediate >= 0;
 }
 
 /** Pushes an operand: an i64, or an i32 for 32-bit instructions. */
@@ -98,7 +137,8 @@ function pushDestination(to: FunctionEmitter, register: number, width: 32 | 64):
 }
 
 function emitAlu(to: FunctionEmitter, instruction: Extract<Instruction, { kind: "alu" }>): void {
-  const { op, width, dst, src } = instruction;
+  const { op, dst, src } = instruction;
+  const width = worksOnLowWords(to, instruction) ? 32 : instruction.width;
   if (op === "mov") pushOperand(to, src, width);
   else if (op === "div" || op === "mod" || op === "sdiv" || op === "smod") {
     if ("register" in src) divideByRegister(to, op, width, dst, src.register);
@@ -110,6 +150,30 @@ function emitAlu(to: FunctionEmitter, instruction: Extract<Instruction, { kind: 
   }
   if (width === 64) to.set(dst);
   else to.setLow(dst);
+}
+
+/** Whether the low words of its operands are enough for a result whose high word is 0. */
+function worksOnLowWords(
+  to: FunctionEmitter,
+  { op, width, dst, src }: Extract<Instruction, { kind: "alu" }>,
+): boolean {
+  if (width === 32 || (to.shortAfter & (1 << dst)) === 0) return false;
+  switch (op) {
+    case "mov":
+    case "add":
+    case "sub":
+    case "and":
+    case "or":
+    case "xor":
+      return true;
+    case "div":
+    case "mod":
+      return to.isShort(dst) && isShort(to, src);
+    case "rsh":
+      return to.isShort(dst) && "immediate" in src && (src.immediate & 63) < 32;
+    default:
+      return false;
+  }
 }
 
 type Division = "div" | "mod" | "sdiv" | "smod";
@@ -220,26 +284,34 @@ function emitByteOrder(
   } else {
     to.getLow(dst);
     if (bits === 32) swap32(to);
-    else swap16(to);
+    else swap16(to, isHalfWord(to, dst));
     to.setLow(dst);
   }
 }
 
-/** Turns round the low two bytes of the i32 on the stack; the upper two become 0. */
-export function swap16(to: FunctionEmitter): void {
+/** Whether what a register holds was loaded just before, as two bytes or one. */
+function isHalfWord(to: FunctionEmitter, register: number): boolean {
+  const load = to.loadOf(register);
+  return load !== undefined && load.size <= 2 && !load.signed;
+}
+
+/**
+ * Turns round the low two bytes of the i32 on the stack; the upper two become 0. `isHalf`: they are
+ * that already.
+ */
+export function swap16(to: FunctionEmitter, isHalf: boolean): void {
   const { code } = to;
-  const value = to.temporary(I32);
-  code.tee(value);
-  code.i32(8);
-  code.emit(i32.shl);
-  code.i32(0xff00);
-  code.emit(i32.and);
-  code.get(value);
+  const low = (): void => {
+    code.i32(0xffff);
+    code.emit(i32.and);
+  };
+  if (!isHalf) low();
+  // The two bytes twice, one after the other: their other order stands in the middle.
+  code.i32(0x1_0001);
+  code.emit(i32.mul);
   code.i32(8);
   code.emit(i32.shr_u);
-  code.i32(0xff);
-  code.emit(i32.and);
-  code.emit(i32.or);
+  low();
 }
 
 /** Turns round the bytes of the i32 on the stack. */

@@ -4,7 +4,7 @@ import type { EngineContext, LinkedProgram } from "../engine.ts";
 import { tailCall } from "../helpers/tail-call.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { CallbackLoops } from "./callbacks.ts";
-import { FunctionBody } from "./emit-function.ts";
+import { type BlockStates, FunctionBody } from "./emit-function.ts";
 import { type CompileInPlace, emitEntries } from "./entries.ts";
 import { graphOf } from "./flow-graph.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
@@ -15,9 +15,11 @@ import { registersOf, signatures } from "./liveness.ts";
 import { usesSlot } from "./memory-access.ts";
 import { ModuleBuilder } from "./module-builder.ts";
 import { makeReducible } from "./reducible.ts";
+import { allRegisters } from "./register-use.ts";
 import { scratchAddress } from "./scratch.ts";
+import { shortAtBlocks } from "./short-registers.ts";
 import { declareTailCalls } from "./tail-calls.ts";
-import { type CompiledFunction, type Imports, needsCheck, type Unit } from "./unit.ts";
+import { type CompiledFunction, type Imports, needsCheck, proofOf, type Unit } from "./unit.ts";
 import { I32, I64, type ValueType } from "./wasm-operation.ts";
 
 /** A program as WebAssembly, for one worker: its addresses are constants in the code. */
@@ -40,7 +42,8 @@ export function compileProgram(program: LinkedProgram, context: EngineContext): 
   }));
   const functions = new Map<number, CompiledFunction>();
   const callbacks = uses.callbacks ? addressedFunctions(instructions) : noFunctions;
-  for (const [i, { needs, gives }] of signatures(instructions, type, bodies, callbacks).entries()) {
+  const borders = signatures(instructions, type, bodies, callbacks);
+  for (const [i, { needs, gives }] of borders.entries()) {
     const parameters: ValueType[] = [I32, ...registersOf(needs).map((): ValueType => I64)];
     const results = registersOf(gives).map((): ValueType => I64);
     functions.set(bodies[i]!.range.start, {
@@ -54,8 +57,8 @@ export function compileProgram(program: LinkedProgram, context: EngineContext): 
   const unit: Unit = { ...parts, callbacks: loops };
   const inPlace = mayStandInPlace(program, bodies[0]!.range, uses.helpers);
   let entry: CompileInPlace | undefined;
-  for (const { range, blocks } of bodies) {
-    const compile = prepareFunction(unit, range, blocks);
+  for (const [i, { range, blocks }] of bodies.entries()) {
+    const compile = prepareFunction(unit, range, blocks, borders[i]!.live);
     compile(module.define(functions.get(range.start)!.reference));
     if (inPlace && range.start === 0) entry = compile;
   }
@@ -153,18 +156,27 @@ function mayStandInPlace(
   );
 }
 
+const contextRegister = 1;
+
 /** What is known of a function before it is compiled, once or twice. */
 function prepareFunction(
   unit: Unit,
   range: FunctionRange,
   blocks: Blocks,
+  live: Int32Array,
 ): (code: FunctionBuilder, inPlace?: InPlace) => void {
   const { instructions } = unit.program;
   const self = unit.functions.get(range.start)!;
   const flow = makeReducible(graphOf(blocks));
   const hasContext = range.start === 0 && unit.program.type !== "raw" && !isCalled(instructions, 0);
-  const states = knownAtBlocks(instructions, blocks, flow.order.nodes, hasContext);
-  const use = frameUse(instructions, blocks, states);
+  const order = flow.order.nodes;
+  const known = knownAtBlocks(instructions, blocks, order, hasContext);
+  // Registers that are no parameters begin as 0.
+  const given = live[0]! & ~(hasContext ? 1 << contextRegister : 0);
+  const shortAtStart = allRegisters & ~given;
+  const short = shortAtBlocks(instructions, blocks, order, shortAtStart, proofOf(unit.program));
+  const states: BlockStates = { known, short, live };
+  const use = frameUse(instructions, blocks, known);
   const own = instructions.slice(range.start, range.end);
   const checks = needsCheck(unit.program);
   // The program itself may be another's successor by a tail call, and be returned from.
@@ -173,7 +185,7 @@ function prepareFunction(
   const used = chargedAtExit || (checks && own.some(mayTakeFuel));
   return (code, inPlace) => {
     const fuel = { used, chargedAtExit };
-    const to = new FunctionEmitter(unit, code, self, use, range, fuel, inPlace);
+    const to = new FunctionEmitter(unit, code, self, use, range, fuel, shortAtStart, inPlace);
     if (own.some(usesSlot)) to.loadSlot();
     new FunctionBody(to, blocks, flow, states).emit(instructions);
   };

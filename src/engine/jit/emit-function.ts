@@ -10,6 +10,8 @@ import { type KnownValues, step } from "./known-values.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory-access.ts";
 import { emitPacketLoad } from "./packet-load.ts";
 import type { ReducibleFlow } from "./reducible.ts";
+import type { RegisterSet } from "./register-use.ts";
+import { shortAfter } from "./short-registers.ts";
 import { proofOf, STOP_UNREACHED } from "./unit.ts";
 import { I32, i32 } from "./wasm-operation.ts";
 
@@ -18,6 +20,14 @@ type Task =
   | { readonly node: number }
   | { readonly from: number; readonly to: number }
   | { readonly end: true };
+
+/** What is known where blocks begin, by block. */
+export interface BlockStates {
+  readonly known: readonly (KnownValues | undefined)[];
+  /** Registers that are short (short-registers.ts), and those that may be read. */
+  readonly short: Int32Array;
+  readonly live: Int32Array;
+}
 
 /**
  * Compiles a function's blocks into structured control flow by their dominator tree: a node's code is
@@ -29,7 +39,7 @@ export class FunctionBody {
   readonly #to: FunctionEmitter;
   readonly #blocks: Blocks;
   readonly #flow: ReducibleFlow;
-  readonly #states: readonly (KnownValues | undefined)[];
+  readonly #states: BlockStates;
   /** Nodes that branches name: several edges reach them, or a dispatcher's table does. */
   readonly #isTarget: Uint8Array;
   readonly #isLoop: Uint8Array;
@@ -40,12 +50,7 @@ export class FunctionBody {
   readonly #tasks: Task[] = [];
   #dispatch: number | undefined;
 
-  constructor(
-    to: FunctionEmitter,
-    blocks: Blocks,
-    flow: ReducibleFlow,
-    states: readonly (KnownValues | undefined)[],
-  ) {
+  constructor(to: FunctionEmitter, blocks: Blocks, flow: ReducibleFlow, states: BlockStates) {
     this.#to = to;
     this.#blocks = blocks;
     this.#flow = flow;
@@ -106,17 +111,24 @@ export class FunctionBody {
     const to = this.#to;
     const { starts, ends, next, taken } = this.#blocks;
     const proof = proofOf(to.unit.program);
-    to.known = this.#states[block]!.slice();
+    to.known = this.#states.known[block]!.slice();
+    to.short = this.#states.short[block]!;
+    to.previous = undefined;
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {
       const instruction = instructions[slot]!;
       if (proof?.reached[slot] === 0 && instruction.kind !== "second_slot") {
         to.stop(STOP_UNREACHED, slot);
         return;
       }
+      to.shortAfter = shortAfter(to.short, instruction, slot, proof);
       emitInstruction(to, instruction, slot);
+      to.short = to.shortAfter;
+      // A branch, which is emitted behind its block, keeps what stands before it.
+      if (instruction.kind !== "branch") to.previous = instruction;
       step(to.known, instruction, slot);
     }
     if (next[block]! < 0) return;
+    to.widen(to.short & (this.#widerAt(next[block]!) | this.#widerAt(taken[block]!)));
     if (taken[block]! < 0) {
       this.#go(block, next[block]!);
       return;
@@ -126,11 +138,16 @@ export class FunctionBody {
     this.#branch(block, branch);
   }
 
+  /** Registers that a block reads and does not take for short. */
+  #widerAt(block: number): RegisterSet {
+    return block < 0 ? 0 : this.#states.live[block]! & ~this.#states.short[block]!;
+  }
+
   #branch(block: number, branch: Extract<Instruction, { kind: "branch" }>): void {
     const { code } = this.#to;
     const next = this.#blocks.next[block]!;
     const taken = this.#blocks.taken[block]!;
-    emitCondition(this.#to, branch);
+    emitCondition(this.#to, branch, this.#isLoadedForIt(block, branch));
     if (this.#labelOf(block, taken) !== undefined) {
       this.#goIf(block, taken);
       this.#go(block, next);
@@ -142,6 +159,14 @@ export class FunctionBody {
       code.if();
       this.#tasks.push({ from: block, to: next }, { end: true }, { from: block, to: taken });
     }
+  }
+
+  /** Whether the instruction before a branch loads what it compares, and nothing else reads that. */
+  #isLoadedForIt(block: number, { dst }: Extract<Instruction, { kind: "branch" }>): boolean {
+    if (this.#to.loadOf(dst) === undefined) return false;
+    const { next, taken } = this.#blocks;
+    const { live } = this.#states;
+    return ((live[next[block]!]! | live[taken[block]!]!) & (1 << dst)) === 0;
   }
 
   /** The label that leads to a block; undefined where the block's code is to stand right here. */
@@ -213,21 +238,20 @@ function emitInstruction(to: FunctionEmitter, instruction: Instruction, slot: nu
       emitArithmetic(to, instruction);
       return;
     case "load_map":
-      code.i64(unit.program.maps[instruction.map]!.descriptor);
-      to.set(instruction.dst);
+      code.i32(unit.program.maps[instruction.map]!.descriptor);
+      to.setLow(instruction.dst);
       return;
     case "load_map_value": {
       const { descriptor } = unit.program.maps[instruction.map]!;
-      code.i64(
-        unit.context.arena.view.getUint32(descriptor + MAP_VALUES, true) + instruction.offset,
-      );
-      to.set(instruction.dst);
+      const values = unit.context.arena.view.getUint32(descriptor + MAP_VALUES, true);
+      code.i32((values + instruction.offset) | 0);
+      to.setLow(instruction.dst);
       return;
     }
     case "load_function":
       // Only helpers that call back use it: they know the function by its slot.
-      code.i64(slot + 1 + instruction.offset);
-      to.set(instruction.dst);
+      code.i32(slot + 1 + instruction.offset);
+      to.setLow(instruction.dst);
       return;
     case "load":
       emitLoad(to, instruction, slot);

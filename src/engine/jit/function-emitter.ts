@@ -1,7 +1,9 @@
+import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes } from "../engine.ts";
 import type { FunctionRange } from "./blocks.ts";
 import type { FunctionBuilder, Label } from "./function-builder.ts";
 import type { FrameUse, KnownValues } from "./known-values.ts";
+import type { RegisterSet } from "./register-use.ts";
 import { scratch } from "./scratch.ts";
 import {
   type CompiledFunction,
@@ -43,6 +45,13 @@ export class FunctionEmitter {
   readonly slots: number;
   /** Of the instruction that is being compiled. */
   known: KnownValues = new Int32Array(11);
+  /** The instruction before it in its block. */
+  previous: Instruction | undefined;
+  /** Registers that are short (short-registers.ts) as they are, and behind that instruction. */
+  short: RegisterSet = 0;
+  shortAfter: RegisterSet = 0;
+  /** Locals of registers that are short, and of all others. */
+  readonly #shorts: number[] = [];
   readonly #registers: number[] = [];
   /** Some caller goes on after this function's exit, with what is left of the budget. */
   readonly chargesExit: boolean;
@@ -60,6 +69,7 @@ export class FunctionEmitter {
     frame: FrameUse,
     range: FunctionRange,
     fuel: { readonly used: boolean; readonly chargedAtExit: boolean },
+    short: RegisterSet,
     inPlace?: InPlace,
   ) {
     this.unit = unit;
@@ -72,13 +82,16 @@ export class FunctionEmitter {
     this.chargesExit = fuel.chargedAtExit;
     this.#frame = inPlace?.frame ?? frameParameter;
     this.#inPlace = inPlace;
-    if (inPlace === undefined)
-      for (const [i, register] of self.needs.entries()) this.#registers[register] = i + 1;
-    else
-      for (const register of self.needs) {
-        inPlace.push(register);
-        this.set(register);
-      }
+    this.shortAfter = short;
+    for (const [i, register] of self.needs.entries()) {
+      if (inPlace !== undefined) inPlace.push(register);
+      else if ((short & (1 << register)) === 0) {
+        this.#registers[register] = i + 1;
+        continue;
+      } else code.get(i + 1);
+      this.set(register);
+    }
+    this.short = short;
   }
 
   /** Whether its accesses, calls and jumps are checked. */
@@ -86,13 +99,22 @@ export class FunctionEmitter {
     return needsCheck(this.unit.program);
   }
 
+  /** Whether a register is short. */
+  isShort(register: number): boolean {
+    return (this.short & (1 << register)) !== 0;
+  }
+
+  /** The load right before this instruction, where that is what a register's value comes from. */
+  loadOf(register: number): Extract<Instruction, { kind: "load" }> | undefined {
+    const { previous } = this;
+    return previous?.kind === "load" && previous.dst === register ? previous : undefined;
+  }
+
   /** Pushes a register. */
   get(register: number): void {
-    if (register !== r10) this.code.get(this.#local(register));
+    if (!this.isShort(register)) this.code.get(this.#local(register));
     else {
-      this.code.get(this.#frame);
-      this.code.i32(frameBytes);
-      this.code.emit(i32.add);
+      this.getLow(register);
       this.code.emit(i64.extend_u);
     }
   }
@@ -103,32 +125,70 @@ export class FunctionEmitter {
       this.code.get(this.#frame);
       this.code.i32(frameBytes);
       this.code.emit(i32.add);
-    } else {
-      this.get(register);
+    } else if (this.isShort(register)) this.code.get(this.#shortLocal(register));
+    else {
+      this.code.get(this.#local(register));
       this.code.emit(i32.wrap);
     }
   }
 
   /** Pushes a register's high word. */
   getHigh(register: number): void {
+    if (this.isShort(register)) {
+      this.code.i32(0);
+      return;
+    }
     this.get(register);
     this.code.i64(32);
     this.code.emit(i64.shr_u);
     this.code.emit(i32.wrap);
   }
 
+  /** Pops an i64 into a register. */
   set(register: number): void {
-    this.code.set(this.#local(register));
-  }
-
-  tee(register: number): void {
-    this.code.tee(this.#local(register));
+    if (this.#isShortAfter(register)) {
+      this.code.emit(i32.wrap);
+      this.code.set(this.#shortLocal(register));
+      this.short |= 1 << register;
+    } else {
+      this.code.set(this.#local(register));
+      this.short &= ~(1 << register);
+    }
   }
 
   /** Pops an i32 into a register, zero-extended. */
   setLow(register: number): void {
-    this.code.emit(i64.extend_u);
-    this.set(register);
+    if (this.#isShortAfter(register)) {
+      this.code.set(this.#shortLocal(register));
+      this.short |= 1 << register;
+    } else {
+      this.code.emit(i64.extend_u);
+      this.set(register);
+    }
+  }
+
+  /** Puts a number of 64 bits into a register. */
+  setConstant(register: number, value: bigint): void {
+    if (this.#isShortAfter(register)) {
+      this.code.i32(Number(BigInt.asIntN(32, value)));
+      this.setLow(register);
+    } else {
+      this.code.i64(BigInt.asIntN(64, value));
+      this.set(register);
+    }
+  }
+
+  /** Makes of short registers the others that blocks which follow take them for. */
+  widen(registers: RegisterSet): void {
+    for (let register = 0; register < r10; register++) {
+      if ((registers & (1 << register)) === 0) continue;
+      this.get(register);
+      this.code.set(this.#local(register));
+    }
+  }
+
+  #isShortAfter(register: number): boolean {
+    return (this.shortAfter & (1 << register)) !== 0;
   }
 
   /** Pushes the address of the frame's lowest byte. */
@@ -252,6 +312,11 @@ export class FunctionEmitter {
     code.if();
     this.stop(STOP_BUDGET, slot);
     code.end();
+  }
+
+  #shortLocal(register: number): number {
+    this.#shorts[register] ??= this.code.local(I32);
+    return this.#shorts[register];
   }
 
   #local(register: number): number {

@@ -24,7 +24,7 @@ export const OBJECT = 4;
 export const FUNCTION = 5;
 
 /** bpf_map_lookup_elem. */
-const mapLookup = 1;
+export const mapLookup = 1;
 
 /** Offsets beyond this are not followed: there is nothing. */
 const farthest = 1 << 20;

@@ -10,12 +10,14 @@ import {
   registersWritten,
 } from "./register-use.ts";
 
-/** What crosses a function's borders in registers: r1 to r5 and r0, mostly, and less. */
+/** What crosses the borders of a function and of its blocks in registers. */
 export interface Signature {
   /** Registers whose value at entry may be read: its parameters, in order. */
   readonly needs: RegisterSet;
   /** Of r0 to r5, those that a caller may read afterwards: its results, in order. */
   readonly gives: RegisterSet;
+  /** By block: registers whose value at its start may be read. */
+  readonly live: Int32Array;
 }
 
 interface Body {
@@ -75,7 +77,7 @@ export function signatures(
       }
     }
   }
-  return bodies.map((_, i) => ({ needs: needs[i]!, gives: gives[i]! }));
+  return bodies.map((_, i) => ({ needs: needs[i]!, gives: gives[i]!, live: liveIn[i]! }));
 }
 
 function mayLeave(instruction: Instruction): boolean {

@@ -16,6 +16,13 @@ const loads: Record<Size, MemoryOperation> = {
   4: i64.load32_u,
   8: i64.load,
 };
+const shortLoads: Record<Size, MemoryOperation> = {
+  1: i32.load8_u,
+  2: i32.load16_u,
+  4: i32.load,
+  // Of an address, whose high word is 0.
+  8: i32.load,
+};
 const signedLoads: Record<Size, MemoryOperation> = {
   1: i64.load8_s,
   2: i64.load16_s,
@@ -29,6 +36,12 @@ const stores: Record<Size, MemoryOperation> = {
   8: i64.store,
 };
 
+const shortStores: Record<Exclude<Size, 8>, MemoryOperation> = {
+  1: i32.store8,
+  2: i32.store16,
+  4: i32.store,
+};
+
 /** RFC 9669 §5.1, §5.2. */
 export function emitLoad(
   to: FunctionEmitter,
@@ -36,8 +49,13 @@ export function emitLoad(
   slot: number,
 ): void {
   const at = pushAddress(to, base, offset, size, signed ? READ_SIGNED : READ, slot);
-  to.code.access((signed ? signedLoads : loads)[size], at);
-  to.set(dst);
+  if ((to.shortAfter & (1 << dst)) !== 0) {
+    to.code.access(shortLoads[size], at);
+    to.setLow(dst);
+  } else {
+    to.code.access((signed ? signedLoads : loads)[size], at);
+    to.set(dst);
+  }
 }
 
 export function emitStore(
@@ -47,9 +65,15 @@ export function emitStore(
 ): void {
   noteWrite(to, base, offset, slot);
   const at = pushAddress(to, base, offset, size, WRITE, slot);
-  if ("register" in src) to.get(src.register);
-  else to.code.i64(src.immediate);
-  to.code.access(stores[size], at);
+  if (size !== 8 && ("immediate" in src || to.isShort(src.register))) {
+    if ("register" in src) to.getLow(src.register);
+    else to.code.i32(src.immediate);
+    to.code.access(shortStores[size], at);
+  } else {
+    if ("register" in src) to.get(src.register);
+    else to.code.i64(src.immediate);
+    to.code.access(stores[size], at);
+  }
 }
 
 /** RFC 9669 §5.3. An unaligned one is a fault: WebAssembly would trap. */

@@ -54,7 +54,7 @@ export function emitPacketLoad(
   if (size === 1) code.access(i32.load8_u, 0);
   else if (size === 2) {
     code.access(i32.load16_u, 0);
-    swap16(to);
+    swap16(to, true);
   } else {
     code.access(i32.load, 0);
     swap32(to);

@@ -11,6 +11,9 @@ export const callerSaved: RegisterSet = 0b11_1111;
 /** r0 to r9: all that a program may write. */
 export const allWritable: RegisterSet = 0b11_1111_1111;
 
+/** r0 to r10. */
+export const allRegisters: RegisterSet = 0b111_1111_1111;
+
 const r0: RegisterSet = 1;
 const r6: RegisterSet = 1 << 6;
 const r1ToR5: RegisterSet = 0b11_1110;

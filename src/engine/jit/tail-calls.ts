@@ -127,7 +127,10 @@ function leave(to: FunctionEmitter, number: number, { entry }: TailCallImports):
   }
   // The function's caller looks at more than r0, and finds the rest as it was here.
   code.callIndirect(entry);
-  to.set(r0);
-  for (const register of self.gives) to.get(register);
+  const returned = to.temporary(I64);
+  code.set(returned);
+  for (const register of self.gives)
+    if (register === r0) code.get(returned);
+    else to.get(register);
   code.return();
 }

@@ -101,6 +101,8 @@ export const i32 = {
   load8_u: load(I32, 0x2d),
   load16_u: load(I32, 0x2f),
   store: store(I32, 0x36),
+  store8: store(I32, 0x3a),
+  store16: store(I32, 0x3b),
   rmw: {
     add: exchange(I32, 0x1e),
     and: exchange(I32, 0x2c),
