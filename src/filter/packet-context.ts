@@ -1,3 +1,4 @@
+import { inspect, types } from "node:util";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { fillSocketContext, hasSocketContext, skb } from "../engine/socket-context.ts";
@@ -112,7 +113,7 @@ export function placeContext(
     if (!known.includes(name))
       return refuse(
         name,
-        `a ${type} program's context has none`,
+        `programs of type ${type} have none in their context`,
         `set some of ${known.join(", ")}`,
       );
   const { ifindex, rxQueueIndex, metadata, cb } = context;
@@ -123,6 +124,7 @@ export function placeContext(
   if (ifindex !== undefined) words[(slot + SLOT_INGRESS_IFINDEX) >> 2] = ifindex;
   if (rxQueueIndex !== undefined) words[(slot + SLOT_RX_QUEUE_INDEX) >> 2] = rxQueueIndex;
   if (metadata !== undefined) {
+    if (!types.isUint8Array(metadata)) return refuse("metadata", "is no Uint8Array", "give bytes");
     if (metadata.length % 4 !== 0 || metadata.length > maxMetadataBytes)
       return refuse(
         "metadata",
@@ -153,6 +155,8 @@ export function placeContext(
     view.setBigUint64(at + offset, value, true);
   }
   if (cb === undefined) return ok(undefined);
+  if (!Array.isArray(cb))
+    return refuse("cb", "is no array", `give one of at most ${cbWords} words`);
   if (cb.length > cbWords) return refuse("cb", `${cb.length} words`, `give at most ${cbWords}`);
   for (const [i, word] of cb.entries()) {
     const refused = refusedNumber(`cb[${i}]`, word, 0xffff_ffff);
@@ -191,7 +195,11 @@ function refusedNumber(
 ): UserError | undefined {
   if (value === undefined) return undefined;
   if (Number.isInteger(value) && value >= least && value <= most) return undefined;
-  return problem(name, `${value} does not fit`, `give a whole number from ${least} to ${most}`);
+  return problem(
+    name,
+    `${inspect(value)} does not fit`,
+    `give a whole number from ${least} to ${most}`,
+  );
 }
 
 function problem(name: string, what: string, fix: string): UserError {

@@ -8,6 +8,7 @@ import {
   writeUdpFrame,
 } from "../packet/synthesis.ts";
 import { tcpFlags } from "../packet/tcp.ts";
+import { checkOptions, type Kind, list, number, text, textOrBytes } from "./arguments.ts";
 
 /** Flags of a TCP header. RFC 9293 §3.1. */
 export type TcpFlag = keyof typeof tcpFlags;
@@ -36,6 +37,20 @@ export interface TcpFrameParts extends UdpFrameParts {
   readonly maximumSegmentSize?: number;
 }
 
+const udpParts: Readonly<Record<keyof UdpFrameParts, Kind>> = {
+  from: text,
+  to: text,
+  payload: textOrBytes,
+};
+const tcpParts: Readonly<Record<keyof TcpFrameParts, Kind>> = {
+  ...udpParts,
+  flags: list,
+  sequence: number,
+  acknowledgement: number,
+  window: number,
+  maximumSegmentSize: number,
+};
+
 /** Most bytes an IPv4 packet has; of an IPv6 packet, those behind its header. */
 const maxPacketBytes = 65_535;
 const ethernetHeaderBytes = 14;
@@ -44,9 +59,10 @@ const ipv6HeaderBytes = 40;
 /**
  * An Ethernet frame with a UDP datagram over IPv4 or IPv6: right lengths and checksums, TTL 64, MAC
  * addresses derived from the IP addresses, no padding. What a Weir listener hands its filters.
- * Throws a UserError with a code `FRAME_…` for parts that make no frame.
+ * Throws a UserError with a code `FRAME_…` or `ARGUMENT_…` for parts that make no frame.
  */
 export function udpFrame(parts: UdpFrameParts): Uint8Array {
+  checkOptions("udpFrame", parts, udpParts);
   const flow = flowOf("udp", parts);
   const payload = bytesOf(parts.payload);
   checkLength(flow, flow.headerBytes + payload.length);
@@ -58,6 +74,7 @@ export function udpFrame(parts: UdpFrameParts): Uint8Array {
 
 /** As `udpFrame`, with a TCP segment. */
 export function tcpFrame(parts: TcpFrameParts): Uint8Array {
+  checkOptions("tcpFrame", parts, tcpParts);
   const flow = flowOf("tcp", parts);
   const payload = bytesOf(parts.payload);
   const segment = segmentOf(parts);

@@ -3,7 +3,9 @@ import { UserError } from "../common/user-error.ts";
 import type { MapAccess } from "../maps/map-access.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
 import type { Btf } from "../object/btf.ts";
+import { holdsEvents } from "../object/map-rules.ts";
 import type { MapSpec, MapType } from "../object/object-spec.ts";
+import { isBytes } from "./arguments.ts";
 
 /** How what a map holds is found by name, where its values are programs or maps. */
 export interface References {
@@ -57,7 +59,8 @@ export class LoadedMap<Key = unknown, Value = unknown> {
     this.type = spec.type;
     this.keySize = spec.keySize;
     this.valueSize = spec.valueSize;
-    this.maxEntries = spec.maxEntries;
+    // A perf_event_array that leaves it open has an entry for each CPU.
+    this.maxEntries = access().handle.maxEntries;
     this.#spec = spec;
     this.#btf = btf;
     this.#access = access;
@@ -81,19 +84,23 @@ export class LoadedMap<Key = unknown, Value = unknown> {
     return this.#lookup(this.#key(key));
   }
 
-  /** Whether there is an entry for a key. */
-  has(key: Key | Uint8Array): boolean {
+  /** Whether there is an entry for a key; of a queue or a stack, without a key, any at all. */
+  has(key?: Key | Uint8Array): boolean {
     return this.#lookup(this.#key(key)) !== undefined;
   }
 
   /** Puts in an entry, or replaces the value of one. */
   set(key: Key | Uint8Array, value: Value | Uint8Array): this {
+    if (key === undefined && this.keySize === 0) {
+      this.push(value);
+      return this;
+    }
     const bytes = this.#key(key);
-    if (this.type === "prog_array" && !(value instanceof Uint8Array)) {
+    if (this.type === "prog_array" && !isBytes(value)) {
       this.#references.putProgram(bytes, value);
       return this;
     }
-    if (this.#spec.inner !== undefined && !(value instanceof Uint8Array))
+    if (this.#spec.inner !== undefined && !isBytes(value))
       this.#check(this.#references.putMap(bytes, value), "set");
     else this.#check(this.#access().update(bytes, this.#value(value)), "set");
     return this;
@@ -111,6 +118,7 @@ export class LoadedMap<Key = unknown, Value = unknown> {
 
   /** Puts a value into a queue, a stack or a bloom filter. */
   push(value: Value | Uint8Array): void {
+    if (this.keySize !== 0 || holdsEvents(this.type)) throw this.#refused("push", -errno.EINVAL);
     this.#check(this.#access().update(new Uint8Array(0), this.#value(value)), "push");
   }
 
@@ -156,7 +164,17 @@ export class LoadedMap<Key = unknown, Value = unknown> {
   }
 
   #key(key: Key | Uint8Array | undefined): Uint8Array {
-    if (key === undefined && this.keySize === 0) return new Uint8Array(0);
+    if (this.keySize === 0) {
+      if (key === undefined) return new Uint8Array(0);
+      throw new UserError(
+        "MAP_NO_KEYS",
+        `map ${this.name}, key`,
+        `maps of type ${this.type} have no keys`,
+        holdsEvents(this.type)
+          ? "what programs write there is among a run's events"
+          : "leave it out: push(value), get()",
+      );
+    }
     return this.#bytes("key", this.#spec.keyType, this.keySize, key);
   }
 
@@ -166,7 +184,7 @@ export class LoadedMap<Key = unknown, Value = unknown> {
 
   #bytes(part: string, type: number | undefined, size: number, given: unknown): Uint8Array {
     const where = `map ${this.name}, ${part}`;
-    if (given instanceof Uint8Array) {
+    if (isBytes(given)) {
       if (given.length === size) return given;
       throw new UserError("VALUE_RANGE", where, `${given.length} bytes`, `give ${size}`);
     }
@@ -185,7 +203,7 @@ export class LoadedMap<Key = unknown, Value = unknown> {
       "MAP_REFUSED",
       `map ${this.name}, ${operation}`,
       reasons[-result] ?? `the map refuses it: error ${-result} (errno(3))`,
-      `it is a ${this.type} of at most ${this.maxEntries} entries`,
+      `its type is ${this.type}, and it takes ${this.maxEntries} entries`,
     );
   }
 }

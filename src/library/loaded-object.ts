@@ -14,7 +14,23 @@ import { type InnerMap, withInnerMap } from "../maps/with-inner-map.ts";
 import { maxObjectBytes } from "../object/elf.ts";
 import { setGlobal } from "../object/globals.ts";
 import { loadObject as readObject } from "../object/load-object.ts";
-import type { ObjectSpec, ProgramType, VariableSpec } from "../object/object-spec.ts";
+import {
+  type ObjectSpec,
+  type ProgramType,
+  programTypes,
+  type VariableSpec,
+} from "../object/object-spec.ts";
+import {
+  callback,
+  checkArgument,
+  checkOptions,
+  isBytes,
+  type Kind,
+  oneOf,
+  record,
+  text,
+  wholeNumber,
+} from "./arguments.ts";
 import { LoadedMap, type References } from "./loaded-map.ts";
 import { LoadedProgram, type Runner } from "./loaded-program.ts";
 
@@ -43,23 +59,52 @@ export async function loadObject(
   source: string | URL | Uint8Array,
   options: LoadOptions = {},
 ): Promise<LoadedObject> {
+  checkOptions("loadObject, options", options, loadOptions);
   const { file, bytes } = readSource(source, options.file);
   let object = value(readObject(bytes, file));
   for (const [name, given] of Object.entries(options.globals ?? {}))
     object = value(setGlobal(object, name, asWritten(given)));
-  for (const [name, inner] of Object.entries(options.innerMaps ?? {}))
+  for (const [name, inner] of Object.entries(options.innerMaps ?? {})) {
+    checkOptions(`loadObject, options.innerMaps.${name}`, inner, innerMapOptions);
     object = value(withInnerMap(object, { ...inner, name }));
+  }
   const trace: string[] = [];
   const { nowNs, memoryBytes } = options;
   const bench = value(
     await Workbench.create({
       trace: (line) => trace.push(line),
-      ...(nowNs !== undefined && { nowNs }),
+      ...(nowNs !== undefined && { nowNs: checkedClock(nowNs) }),
       ...(memoryBytes !== undefined && { memoryBytes }),
     }),
   );
   const maps = value(bench.createMaps(object.maps));
   return new LoadedObject({ object, bench, maps, trace, engine: options.engine });
+}
+
+const engineKinds: readonly EngineKind[] = ["jit", "interpreter"];
+const loadOptions: Readonly<Record<keyof LoadOptions, Kind>> = {
+  globals: record,
+  engine: oneOf(engineKinds),
+  innerMaps: record,
+  nowNs: callback,
+  memoryBytes: wholeNumber,
+  file: text,
+};
+const innerMapOptions = { outer: text, maxEntries: wholeNumber };
+const judgingTypes = oneOf(programTypes.filter((type) => type !== "raw"));
+
+/** The caller's clock, whose every answer is looked at. */
+function checkedClock(nowNs: () => unknown): () => bigint {
+  return () => {
+    const now = nowNs();
+    if (typeof now === "bigint" && now === BigInt.asUintN(64, now)) return now;
+    throw new UserError(
+      "ARGUMENT_TYPE",
+      "loadObject, options.nowNs",
+      `gave ${String(now)}, which is no unsigned 64-bit bigint`,
+      "return a bigint such as 1_000_000_000n",
+    );
+  };
 }
 
 /** What a loaded object is made of. */
@@ -106,6 +151,7 @@ export class LoadedObject {
    */
   program(name?: string, type?: Exclude<ProgramType, "raw">): LoadedProgram {
     const { object } = this.#alive();
+    if (type !== undefined) checkArgument("program, type", type, judgingTypes);
     const spec =
       name === undefined && object.programs.length === 1
         ? object.programs[0]
@@ -285,11 +331,17 @@ export class LoadedObject {
   }
 }
 
+const sourceKind: Kind = {
+  what: "a file's path, its URL, or bytes",
+  holds: (given) => typeof given === "string" || given instanceof URL,
+};
+
 function readSource(
   source: string | URL | Uint8Array,
   name = "object",
 ): { readonly file: string; readonly bytes: Uint8Array } {
-  if (source instanceof Uint8Array) return { file: name, bytes: source };
+  if (isBytes(source)) return { file: name, bytes: source };
+  checkArgument("loadObject, source", source, sourceKind);
   if (source instanceof URL && source.protocol !== "file:")
     throw new UserError("OBJECT_UNREADABLE", source.href, "is no file", "give a file: URL");
   const file = source instanceof URL ? fileURLToPath(source) : source;
@@ -300,7 +352,7 @@ function readSource(
 
 /** Bytes as the text that stands for them in a config. */
 function asWritten(given: unknown): unknown {
-  return given instanceof Uint8Array ? `hex:${Buffer.from(given).toString("hex")}` : given;
+  return isBytes(given) ? `hex:${Buffer.from(given).toString("hex")}` : given;
 }
 
 /** A Result's value; its error is thrown: what a caller of a library expects. */

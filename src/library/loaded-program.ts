@@ -3,6 +3,7 @@ import type { PacketContext, SkbContext } from "../filter/packet-context.ts";
 import type { Verdict, VerdictKind } from "../filter/verdict.ts";
 import type { Outcome } from "../filter/workbench.ts";
 import type { ProgramType } from "../object/object-spec.ts";
+import { bytes, checkArgument, checkOptions, type Kind, record } from "./arguments.ts";
 
 /** What a program has written into a perf_event_array or a ringbuf. */
 export interface RunEvent {
@@ -53,6 +54,8 @@ export interface RunOptions {
   readonly ctx?: PacketContext;
 }
 
+const runOptions: Readonly<Record<keyof RunOptions, Kind>> = { ctx: record };
+
 /** What a program needs of its object to run. */
 export type Runner = (
   executable: Executable,
@@ -89,7 +92,10 @@ export class LoadedProgram {
    * maps and globals stays. Throws a UserError for a packet that no frame is (`PACKET_…`) and for a
    * context that programs of its type do not have (`CONTEXT_…`).
    */
-  run(packet: Uint8Array, { ctx = {} }: RunOptions = {}): RunResult {
+  run(packet: Uint8Array, options: RunOptions = {}): RunResult {
+    checkArgument("run, packet", packet, bytes);
+    checkOptions("run, options", options, runOptions);
+    const { ctx = {} } = options;
     const { outcome, trace, events } = this.#run(this.#executable, packet, ctx);
     const { verdict, returned, data, fault, context } = outcome;
     // Programs that compute instead of judging have no section that names them.

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { type LoadedObject, loadObject, tcpFrame, udpFrame } from "../../src/index.ts";
 import { build } from "../object/clang.ts";
@@ -126,7 +127,7 @@ for (const { name, attempt, code, says } of [
     name: "popping what is no queue",
     attempt: (object) => object.map("blocked").pop(),
     code: "MAP_REFUSED",
-    says: "map blocked, pop: maps of this type do not do that; it is a lpm_trie",
+    says: "map blocked, pop: maps of this type do not do that; its type is lpm_trie",
   },
   {
     name: "a packet of less than an Ethernet header",
@@ -139,6 +140,72 @@ for (const { name, attempt, code, says } of [
     attempt: (object) => object.program().run(frame, { ctx: { ifindex: -1 } }),
     code: "CONTEXT_VALUE",
     says: "ctx.ifindex: -1 does not fit; give a whole number from 0 to 4294967295",
+  },
+  {
+    name: "a packet that is none",
+    attempt: (object) => object.program().run("abc" as never),
+    code: "ARGUMENT_TYPE",
+    says: "run, packet: was given 'abc'; give a Uint8Array",
+  },
+  {
+    name: "no packet",
+    attempt: (object) => object.program().run(undefined as never),
+    code: "ARGUMENT_TYPE",
+    says: "run, packet: was given undefined; give a Uint8Array",
+  },
+  {
+    name: "an option of a run that there is not",
+    attempt: (object) => object.program().run(frame, { context: {} } as never),
+    code: "ARGUMENT_UNKNOWN",
+    says: 'run, options: there is no "context"; there is ctx',
+  },
+  {
+    name: "a context that is none",
+    attempt: (object) => object.program().run(frame, { ctx: null as never }),
+    code: "ARGUMENT_TYPE",
+    says: "run, options.ctx: was given null",
+  },
+  {
+    name: "metadata that is no bytes",
+    attempt: (object) => object.program().run(frame, { ctx: { metadata: "abcd" as never } }),
+    code: "CONTEXT_VALUE",
+    says: "ctx.metadata: is no Uint8Array",
+  },
+  {
+    name: "a field that programs of a type do not have",
+    attempt: (object) => object.program().run(frame, { ctx: { mark: 1 } }),
+    code: "CONTEXT_VALUE",
+    says: "ctx.mark: programs of type xdp have none in their context; set some of ifindex, rx",
+  },
+  {
+    name: "a type that there is not",
+    attempt: (object) => object.program("xdp_blocklist", "xpd" as never),
+    code: "ARGUMENT_TYPE",
+    says: `program, type: was given 'xpd'; give "xdp", "tc", "tcx", "action", "socket" or "cgroup_skb"`,
+  },
+  {
+    name: "pushing where keys are",
+    attempt: (object) => object.map("blocked").push(1),
+    code: "MAP_REFUSED",
+    says: "its type is lpm_trie, and it takes 65536 entries",
+  },
+  {
+    name: "a frame of misspelt parts",
+    attempt: () => udpFrame({ from, to, paylod: "x" } as never),
+    code: "ARGUMENT_UNKNOWN",
+    says: 'udpFrame: there is no "paylod"; did you mean payload?',
+  },
+  {
+    name: "a frame of no parts",
+    attempt: () => tcpFrame(undefined as never),
+    code: "ARGUMENT_TYPE",
+    says: "tcpFrame: was given undefined",
+  },
+  {
+    name: "flags that are no list",
+    attempt: () => tcpFrame({ from, to, flags: "syn" as never }),
+    code: "ARGUMENT_TYPE",
+    says: "tcpFrame.flags: was given 'syn'; give an array",
   },
 ] satisfies readonly { name: string; attempt: Attempt; code: string; says: string }[])
   test(`${name} is a UserError that says where and what`, async () => {
@@ -174,6 +241,83 @@ needing("clang")("a map that only a kernel has is told of who asks for it", asyn
   expect(() => object.program("in_sockmap")).toThrow(refusal);
 });
 
+for (const { name, options, code, says } of [
+  {
+    name: "an option that there is not",
+    options: { global: {} },
+    code: "ARGUMENT_UNKNOWN",
+    says: 'loadObject, options: there is no "global"; did you mean globals?',
+  },
+  {
+    name: "an engine that there is not",
+    options: { engine: "native" },
+    code: "ARGUMENT_TYPE",
+    says: `options.engine: was given 'native'; give "jit" or "interpreter"`,
+  },
+  {
+    name: "a clock that is a number",
+    options: { nowNs: 5 },
+    code: "ARGUMENT_TYPE",
+    says: "options.nowNs: was given 5; give a function",
+  },
+  {
+    name: "memory as text",
+    options: { memoryBytes: "64MiB" },
+    code: "ARGUMENT_TYPE",
+    says: "options.memoryBytes: was given '64MiB'; give a whole number",
+  },
+  {
+    name: "no memory at all",
+    options: { memoryBytes: 0 },
+    code: "ARENA_SIZE",
+    says: "0 bytes is outside",
+  },
+  {
+    name: "options that are null",
+    options: null,
+    code: "ARGUMENT_TYPE",
+    says: "loadObject, options: was given null",
+  },
+  {
+    name: "an inner map without its outer map's name",
+    options: { innerMaps: { one: 5 } },
+    code: "ARGUMENT_TYPE",
+    says: "options.innerMaps.one: was given 5",
+  },
+])
+  test(`loading with ${name} rejects with a UserError`, async () => {
+    const loading = loadObject(filter("blocklist"), options as never);
+    await expect(loading).rejects.toMatchObject({
+      name: "UserError",
+      code,
+      message: expect.stringContaining(says),
+    });
+  });
+
+test("a source that is neither path nor bytes rejects with a UserError", async () => {
+  await expect(loadObject(5 as never)).rejects.toMatchObject({
+    code: "ARGUMENT_TYPE",
+    message: "loadObject, source: was given 5; give a file's path, its URL, or bytes",
+  });
+});
+
+test("a clock that gives no bigint is told of where it is asked", async () => {
+  const object = await loadObject(filter("blocklist"), { nowNs: (() => 5) as never });
+  expect(() => object.program().run(frame)).toThrow(
+    "loadObject, options.nowNs: gave 5, which is no unsigned 64-bit bigint",
+  );
+});
+
+test("bytes of another realm are bytes: test runners give tests globals of their own", async () => {
+  const other = <T>(code: string): T => runInNewContext(code) as T;
+  const object = await loadObject(filter("blocklist"));
+  object.map("blocked").set(other("Uint8Array.of(24, 0, 0, 0, 203, 0, 113, 0)"), 7);
+  expect([...object.map("blocked")]).toEqual([["203.0.113.0/24", 7]]);
+  const packet = other<Uint8Array>(`Uint8Array.of(${frame.join()})`);
+  expect(packet).not.toBeInstanceOf(Uint8Array);
+  expect(object.program().run(packet)).toMatchObject({ verdict: "drop", data: frame });
+});
+
 test("after dispose everything of an object throws, by name", async () => {
   let kept: LoadedObject;
   {
@@ -203,6 +347,13 @@ needing("clang")("events, queues and maps of maps are read and filled", async ()
   tokens.push(1);
   tokens.push(2);
   expect([tokens.get(), tokens.pop(), tokens.pop(), tokens.pop()]).toEqual([1, 1, 2, undefined]);
+  expect([tokens.set(undefined, 3).has(), tokens.pop(), tokens.has()]).toEqual([true, 3, false]);
+  for (const attempt of [() => tokens.set(0 as never, 1), () => tokens.get(0 as never)])
+    expect(attempt).toThrow("map tokens, key: maps of type queue have no keys; leave it out");
+  expect(() => object.map("ring").push(1)).toThrow(
+    expect.objectContaining({ code: "MAP_REFUSED" }),
+  );
+  expect(object.map("events").maxEntries).toBe(1);
   const tenants = object.map<number, string>("tenants").set(5, "ports");
   expect([...tenants]).toEqual([[5, "ports"]]);
   expect(() => tenants.set(6, "seen")).toThrow(expect.objectContaining({ code: "MAP_REFUSED" }));
