@@ -5,7 +5,7 @@
  * @module
  */
 export { UserError } from "./common/user-error.ts";
-export type { EngineKind } from "./engine/engine.ts";
+export type { EngineKind } from "./engine/engine-kind.ts";
 export type { PacketContext, SkbContext, VlanTag } from "./filter/packet-context.ts";
 export type { VerdictKind } from "./filter/verdict.ts";
 export {
@@ -16,7 +16,12 @@ export {
   udpFrame,
 } from "./library/frames.ts";
 export type { LoadedMap } from "./library/loaded-map.ts";
-export { type LoadedObject, type LoadOptions, loadObject } from "./library/loaded-object.ts";
+export {
+  type FileUrl,
+  type LoadedObject,
+  type LoadOptions,
+  loadObject,
+} from "./library/loaded-object.ts";
 export type {
   LoadedProgram,
   RunEvent,

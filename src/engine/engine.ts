@@ -6,6 +6,7 @@ import type { ProgramType } from "../object/object-spec.ts";
 import type { Arena } from "../runtime/arena.ts";
 import type { MapRuntime } from "../runtime/map-runtime.ts";
 import type { Verified } from "../verifier/verified.ts";
+import type { EngineKind } from "./engine-kind.ts";
 import type { Network } from "./network.ts";
 
 /** A program bound to its maps and accepted for running: all an engine needs, and serialisable. */
@@ -146,8 +147,7 @@ export interface BatchFault {
   readonly fault: Fault;
 }
 
-/** What runs programs: compiled to WebAssembly, or the interpreter, which checks every access. */
-export type EngineKind = "interpreter" | "jit";
+export type { EngineKind };
 
 /** Makes an engine's executables. Both engines and their contract test go through this. */
 export type Engine = (

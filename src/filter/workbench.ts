@@ -31,12 +31,8 @@ import {
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
 import { engines } from "./engines.ts";
-import {
-  type PacketContext,
-  placeContext,
-  readContext,
-  type SkbContext,
-} from "./packet-context.ts";
+import type { PacketContext, SkbContext } from "./packet-context.ts";
+import { placeContext, readContext } from "./place-context.ts";
 import {
   type ProgramSlot,
   resolveTailCalls,

@@ -7,7 +7,10 @@ import { holdsEvents } from "../object/map-rules.ts";
 import type { MapSpec, MapType } from "../object/object-spec.ts";
 import { isBytes } from "./arguments.ts";
 
-/** How what a map holds is found by name, where its values are programs or maps. */
+/**
+ * How what a map holds is found by name, where its values are programs or maps.
+ * @internal
+ */
 export interface References {
   /** Puts a program into a prog_array. */
   putProgram(index: Uint8Array, name: unknown): void;
@@ -48,8 +51,7 @@ export class LoadedMap<Key = unknown, Value = unknown> {
   readonly #access: () => MapAccess;
   readonly #references: References;
 
-  /** Made by `LoadedObject.map`. */
-  constructor(
+  private constructor(
     spec: MapSpec,
     btf: Btf | undefined,
     access: () => MapAccess,
@@ -65,6 +67,19 @@ export class LoadedMap<Key = unknown, Value = unknown> {
     this.#btf = btf;
     this.#access = access;
     this.#references = references;
+  }
+
+  /**
+   * What `LoadedObject.map` gives.
+   * @internal
+   */
+  static of<Key, Value>(
+    spec: MapSpec,
+    btf: Btf | undefined,
+    access: () => MapAccess,
+    references: References,
+  ): LoadedMap<Key, Value> {
+    return new LoadedMap(spec, btf, access, references);
   }
 
   /** Entries there are: of an array all, of what nobody can list none. */

@@ -1,10 +1,12 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { fileURLToPath } from "node:url";
 import { u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
 import type { Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { readBounded } from "../config/read-file.ts";
-import type { EngineKind, Executable } from "../engine/engine.ts";
+import type { Executable } from "../engine/engine.ts";
+import type { EngineKind } from "../engine/engine-kind.ts";
 import { jitTooLarge } from "../engine/jit/jit.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { Workbench } from "../filter/workbench.ts";
@@ -50,13 +52,19 @@ export interface LoadOptions {
   readonly file?: string;
 }
 
+/** A `file:` URL: `new URL("guard.o", import.meta.url)`. Any `URL` is one, whoever declares that. */
+export interface FileUrl {
+  /** All of it. */
+  readonly href: string;
+}
+
 /**
  * Loads an eBPF object that clang built (`-target bpf`), from a file or from its bytes, with its maps.
  * Nothing needs root, and the kernel is asked for nothing. Rejects with a UserError that says where,
  * what and how to mend it.
  */
 export async function loadObject(
-  source: string | URL | Uint8Array,
+  source: string | FileUrl | Uint8Array,
   options: LoadOptions = {},
 ): Promise<LoadedObject> {
   checkOptions("loadObject, options", options, loadOptions);
@@ -78,7 +86,7 @@ export async function loadObject(
     }),
   );
   const maps = value(bench.createMaps(object.maps));
-  return new LoadedObject({ object, bench, maps, trace, engine: options.engine });
+  return LoadedObject.of({ object, bench, maps, trace, engine: options.engine });
 }
 
 const engineKinds: readonly EngineKind[] = ["jit", "interpreter"];
@@ -136,13 +144,20 @@ export class LoadedObject {
   /** What a caller put into prog_arrays. */
   #chosen: readonly ProgramSlot[] = [];
 
-  /** Made by `loadObject`. */
-  constructor(parts: Parts) {
+  private constructor(parts: Parts) {
     const { programs, maps, variables } = parts.object;
     this.#parts = parts;
     this.programs = programs.map(({ name }) => name);
     this.maps = maps.filter(({ dataSection }) => dataSection === undefined).map(({ name }) => name);
     this.globals = variables.map(({ name }) => name);
+  }
+
+  /**
+   * What `loadObject` gives.
+   * @internal
+   */
+  static of(parts: Parts): LoadedObject {
+    return new LoadedObject(parts);
   }
 
   /**
@@ -169,7 +184,7 @@ export class LoadedObject {
       prepared = { executable: this.#prepare(spec.name, type), type };
       this.#ready.set(key, prepared);
     }
-    return new LoadedProgram(prepared.executable, this.#run);
+    return LoadedProgram.of(prepared.executable, this.#run);
   }
 
   /**
@@ -191,7 +206,7 @@ export class LoadedObject {
         this.maps.length === 0 ? undefined : `it has ${this.maps.join(", ")}`,
       );
     const access = () => this.#alive().bench.access(maps[index]!);
-    return new LoadedMap(spec, object.btf, access, this.#references(index));
+    return LoadedMap.of(spec, object.btf, access, this.#references(index));
   }
 
   /** What a global variable holds now, by its BTF type as values of maps are. */
@@ -333,21 +348,28 @@ export class LoadedObject {
 
 const sourceKind: Kind = {
   what: "a file's path, its URL, or bytes",
-  holds: (given) => typeof given === "string" || given instanceof URL,
+  holds: (given) =>
+    text.holds(given) || (record.holds(given) && text.holds((given as Partial<FileUrl>).href)),
 };
 
 function readSource(
-  source: string | URL | Uint8Array,
+  source: string | FileUrl | Uint8Array,
   name = "object",
 ): { readonly file: string; readonly bytes: Uint8Array } {
   if (isBytes(source)) return { file: name, bytes: source };
   checkArgument("loadObject, source", source, sourceKind);
-  if (source instanceof URL && source.protocol !== "file:")
-    throw new UserError("OBJECT_UNREADABLE", source.href, "is no file", "give a file: URL");
-  const file = source instanceof URL ? fileURLToPath(source) : source;
+  const file = typeof source === "string" ? source : pathOf(source);
   const bytes = readBounded(file, maxObjectBytes);
   if (!bytes.ok) throw new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix);
   return { file, bytes: bytes.value };
+}
+
+function pathOf({ href }: FileUrl): string {
+  try {
+    return fileURLToPath(href);
+  } catch {
+    throw new UserError("OBJECT_UNREADABLE", href, "is no file", "give a file: URL");
+  }
 }
 
 /** Bytes as the text that stands for them in a config. */

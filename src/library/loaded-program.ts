@@ -1,4 +1,5 @@
-import type { EngineKind, Executable } from "../engine/engine.ts";
+import type { Executable } from "../engine/engine.ts";
+import type { EngineKind } from "../engine/engine-kind.ts";
 import type { PacketContext, SkbContext } from "../filter/packet-context.ts";
 import type { Verdict, VerdictKind } from "../filter/verdict.ts";
 import type { Outcome } from "../filter/workbench.ts";
@@ -56,7 +57,10 @@ export interface RunOptions {
 
 const runOptions: Readonly<Record<keyof RunOptions, Kind>> = { ctx: record };
 
-/** What a program needs of its object to run. */
+/**
+ * What a program needs of its object to run.
+ * @internal
+ */
 export type Runner = (
   executable: Executable,
   packet: Uint8Array,
@@ -78,13 +82,20 @@ export class LoadedProgram {
   readonly #executable: Executable;
   readonly #run: Runner;
 
-  /** Made by `LoadedObject.program`. */
-  constructor(executable: Executable, run: Runner) {
+  private constructor(executable: Executable, run: Runner) {
     this.name = executable.program.name;
     this.type = executable.program.type;
     this.engine = executable.engine;
     this.#executable = executable;
     this.#run = run;
+  }
+
+  /**
+   * What `LoadedObject.program` gives.
+   * @internal
+   */
+  static of(executable: Executable, run: Runner): LoadedProgram {
+    return new LoadedProgram(executable, run);
   }
 
   /**

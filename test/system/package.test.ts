@@ -1,4 +1,13 @@
-import { cpSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { needing } from "../support/needing.ts";
@@ -40,11 +49,48 @@ test("npm pack yields a package whose weir command works in an empty project", a
   expect(await running.stop()).toEqual({ code: 0, signal: null });
 }, 60_000);
 
+test("the package's types compile where no others are: no DOM, no @types/node, no library skipped", async () => {
+  const file = `${project}/use.ts`;
+  writeFileSync(
+    file,
+    `import { type LoadedMap, loadObject, type RunResult, UserError, udpFrame } from "weir";
+export async function verdictOf(object: string | Uint8Array): Promise<RunResult["verdict"]> {
+  using loaded = await loadObject(object, { engine: "jit", globals: { limit: 1 } });
+  const blocked: LoadedMap<string, number> = loaded.map<string, number>("blocked");
+  blocked.set("203.0.113.0/24", 1);
+  const packet = udpFrame({ from: "192.0.2.1:1", to: "192.0.2.2:2", payload: "x" });
+  return loaded.program("guard").run(packet, { ctx: { ifindex: 2 } }).verdict;
+}
+export const codeOf = (error: unknown): string => (error instanceof UserError ? error.code : "");
+`,
+  );
+  const options = "--ignoreConfig --noEmit --strict --module nodenext --target es2024 --lib es2024";
+  const typed = await command(process.execPath, [
+    `${repository}node_modules/typescript/bin/tsc`,
+    ...`${options} --skipLibCheck false`.split(" "),
+    file,
+  ]);
+  expect(typed).toMatchObject({ code: 0, stdout: "" });
+}, 60_000);
+
+test("every file that the package's pages point at is in the package", () => {
+  const root = `${project}/node_modules/weir`;
+  const pages = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
+    (path) => path.endsWith(".md") && !path.startsWith("node_modules"),
+  );
+  expect(pages).toContain("src/library/README.md");
+  for (const page of pages) {
+    const links = readFileSync(`${root}/${page}`, "utf8").matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g);
+    for (const [, link] of links)
+      expect(existsSync(join(root, dirname(page), link!)), `${page}: ${link}`).toBe(true);
+  }
+});
+
 needing("clang")(
   "the example of unit tests type-checks and passes on the package, as its README has it",
   async () => {
     const example = `${project}/example`;
-    cpSync(`${repository}examples/unit-test`, example, { recursive: true });
+    cpSync(`${project}/node_modules/weir/examples/unit-test`, example, { recursive: true });
     for (const name of ["vitest", "@types"])
       symlinkSync(`${repository}node_modules/${name}`, `${project}/node_modules/${name}`);
     const options =

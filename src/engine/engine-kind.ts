@@ -1,0 +1,2 @@
+/** What runs programs: compiled to WebAssembly, or the interpreter, which checks every access. */
+export type EngineKind = "interpreter" | "jit";
