@@ -67,6 +67,20 @@ Examples:
     });
 
   weir
+    .command("health")
+    .description("whether a proxy runs here and answers: for a container's health check")
+    .addHelpText(
+      "after",
+      `
+Asked is the control API at its default socket or at WEIR_ADMIN_LISTEN, then /live at 127.0.0.1:9464
+or at WEIR_METRICS_LISTEN, which also set these keys of the config. The exit code is 0 where one answers.`,
+    )
+    .action(async () => {
+      const { health } = await import("./health.ts");
+      done(await health(terminal));
+    });
+
+  weir
     .command("verify")
     .description("say of each program of ELF objects whether it is proven safe, and if not, why")
     .argument("<object...>", "built by clang -target bpf; with -g, lines of C are named")

@@ -1,6 +1,7 @@
 import type { AdminServer } from "../admin/server.ts";
 import { toHex } from "../common/bytes.ts";
 import { err, ok } from "../common/result.ts";
+import { collectStartGarbage } from "../common/start-garbage.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { type Keeping, PinKeeper, pinsOf, startKeeping } from "../config/pinned-maps.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
@@ -186,6 +187,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   if (options.hints === true || terminal.interactive)
     terminal.out(hints(proxy.listeners, blockedSource(prepared.value), server.server));
 
+  collectStartGarbage();
   if (isReloadAsked) reload();
 
   const cause = await ending.cause;

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Result } from "../common/result.ts";
+import { collectStartGarbage } from "../common/start-garbage.ts";
 import type { UserError } from "../common/user-error.ts";
 import { DataWorker } from "./data-worker.ts";
 import { DescriptorSet } from "./descriptor-set.ts";
@@ -65,6 +66,7 @@ async function obey(message: ControlMessage): Promise<void> {
 
 for (const order of captures) data.answer({ kind: "start_capture", order });
 const started = await data.prepare(plan);
+collectStartGarbage();
 if (started.ok) {
   await data.commit(0);
   port.on("message", obey);

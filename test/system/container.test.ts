@@ -39,8 +39,8 @@ plainTest("the image runs as 65532, by Node itself, and is asked for its health"
   const last = readDockerfile().at(-1)!.instructions;
   const text = (name: string): string | undefined => last.find((one) => one.name === name)?.text;
   expect(text("USER")).toBe("65532:65532");
-  expect(text("ENTRYPOINT")).toBe('["node", "--max-semi-space-size=1", "bin/weir.js"]');
-  expect(text("HEALTHCHECK")).toContain("/live");
+  expect(text("ENTRYPOINT")).toMatch(/^\["node", .*"bin\/weir.js"\]$/);
+  expect(text("HEALTHCHECK")).toContain('["node", "bin/weir.js", "health"]');
 });
 
 beforeAll(async () => {
@@ -76,8 +76,8 @@ test("process 1 is Weir: user 65532, no capabilities, nothing to gain, nothing t
   });
 }, 60_000);
 
-test("it forwards UDP and TCP, drops who is blocked, and tells Prometheus", async () => {
-  await withContainer(async () => {
+test("it forwards UDP and TCP, drops who is blocked, tells Prometheus, and stays small", async () => {
+  await withContainer(async (container) => {
     const echoed = await inPod("nc", ["-u", "-w1", "127.0.0.1", "7070"], "over UDP");
     expect(echoed.stdout).toBe("over UDP");
     const streamed = await inPod("nc", ["-N", "127.0.0.1", "7070"], "over TCP");
@@ -90,6 +90,9 @@ test("it forwards UDP and TCP, drops who is blocked, and tells Prometheus", asyn
     expect(series(stdout, "weir_drops_total", dropped)).toBe(1);
     expect(series(stdout, "blocked_packets_total", { rule: "2" })).toBe(1);
     expect(series(stdout, "packets_by_protocol_total", { protocol: "tcp" })).toBeGreaterThan(0);
+    // 106 to 109 MB were measured (npm run bench:idle), and 140 without what the Dockerfile does for it.
+    const status = readFileSync(`/proc/${container.pid}/status`, "utf8");
+    expect(Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1])).toBeLessThan(150_000);
   });
 }, 60_000);
 

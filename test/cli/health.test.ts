@@ -1,0 +1,98 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import { afterAll, afterEach, expect, test } from "vitest";
+import { health } from "../../src/cli/health.ts";
+import { startWeir, temporaryFolder, weir } from "../support/processes.ts";
+
+const place = temporaryFolder();
+const open: Server[] = [];
+afterEach(() => {
+  for (const server of open.splice(0)) server.close();
+});
+
+afterAll(() => place.remove());
+
+/** Something that answers every connection with `text`; undefined: it never answers. */
+async function answering(text: string | undefined, at: string | number = 0): Promise<number> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    if (text !== undefined) socket.once("data", () => socket.end(text));
+  });
+  open.push(server);
+  if (typeof at === "string") server.listen(at);
+  else server.listen(at, "127.0.0.1");
+  await once(server, "listening");
+  return typeof at === "string" ? 0 : (server.address() as AddressInfo).port;
+}
+
+async function asked(
+  environment: Record<string, string>,
+): Promise<{ code: number; error: string }> {
+  let error = "";
+  const code = await health({
+    environment: { XDG_RUNTIME_DIR: place.path, ...environment },
+    error: (text) => {
+      error += text;
+    },
+  });
+  return { code, error };
+}
+
+const live = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+test("a proxy that answers on its control socket is alive, whatever its metrics do", async () => {
+  const path = `${place.path}/a.sock`;
+  await answering(live, path);
+  const environment = { WEIR_ADMIN_LISTEN: `unix:${path}`, WEIR_METRICS_LISTEN: "off" };
+  expect(await asked(environment)).toEqual({ code: 0, error: "" });
+});
+
+for (const { listen, admin } of [
+  { listen: "127.0.0.1", admin: "off" },
+  { listen: "0.0.0.0", admin: "127.0.0.1:1" },
+])
+  test(`without a control socket, /live at ${listen} is asked (admin ${admin})`, async () => {
+    const port = await answering(live);
+    const environment = { WEIR_ADMIN_LISTEN: admin, WEIR_METRICS_LISTEN: `${listen}:${port}` };
+    expect(await asked(environment)).toEqual({ code: 0, error: "" });
+  });
+
+for (const { name, text, failure } of [
+  { name: "a refusal", text: "HTTP/1.1 503 no\r\n\r\n", failure: "status 503" },
+  { name: "no HTTP", text: "SSH-2.0\r\n", failure: "not a proxy's answer" },
+  { name: "an end without a word", text: "", failure: "broke the connection off" },
+  { name: "endless text", text: "x".repeat(100_000), failure: "not a proxy's answer" },
+  { name: "silence", text: undefined, failure: "no answer" },
+])
+  test(`${name} is no sign of life`, async () => {
+    const port = await answering(text);
+    const { code, error } = await asked({ WEIR_METRICS_LISTEN: `127.0.0.1:${port}` });
+    expect(code).toBe(1);
+    expect(error).toContain(`127.0.0.1:${port}: ${failure}`);
+    expect(error).toContain("admin.sock: ENOENT");
+  });
+
+test("the command finds a proxy that runs, and none where none does", async () => {
+  const config = `version: 1
+metrics: { listen: off }
+admin: { listen: "unix:${place.path}/b.sock" }
+upstreams: { app: { echo: true } }
+listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
+`;
+  const before = process.env.WEIR_ADMIN_LISTEN;
+  process.env.WEIR_ADMIN_LISTEN = `unix:${place.path}/b.sock`;
+  process.env.WEIR_METRICS_LISTEN = "off";
+  try {
+    const running = await startWeir(place, config);
+    expect(await weir(["health"])).toMatchObject({ code: 0, stdout: "", stderr: "" });
+    await running.stop();
+    expect(await weir(["health"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("no proxy lives here"),
+    });
+  } finally {
+    if (before === undefined) delete process.env.WEIR_ADMIN_LISTEN;
+    else process.env.WEIR_ADMIN_LISTEN = before;
+    delete process.env.WEIR_METRICS_LISTEN;
+  }
+});
