@@ -40,9 +40,16 @@ export const frameOffset = SLOT_HEADER_BYTES + FRAME_HEADROOM;
 const testRunIfindex = 1;
 
 /**
- * Describes a frame of `frameBytes` that lies at `slot + frameOffset`: packet ends, the room a
- * program may grow into, where it came from. The room is that of a kernel driver with a page a
- * frame; a longer frame has as little behind it as a full page has.
+ * Bytes from a frame's first that are its own to grow into: those of a kernel driver with a page a frame;
+ * a longer frame has as little behind it as a full page has.
+ */
+export function frameRoomBytes(frameBytes: number): number {
+  return frameBytes <= pageFrameBytes ? pageFrameBytes : frameBytes + longFrameTailroom;
+}
+
+/**
+ * Describes a frame of `frameBytes` that lies at `data`, by default `slot + frameOffset`: packet ends,
+ * the room a program may grow into (`frameRoomBytes`), where it came from.
  *
  * `frameBytes` is at most FRAME_CAPACITY: the caller has checked.
  */
@@ -52,12 +59,11 @@ export function describeFrame(
   frameBytes: number,
   ingressIfindex: number,
   rxQueueIndex: number,
+  data: number = slot + frameOffset,
 ): void {
   if (frameBytes > FRAME_CAPACITY) throw new RangeError(`frame of ${frameBytes} bytes in a slot`);
   const { words } = arena;
   const at = slot >> 2;
-  const data = slot + frameOffset;
-  const room = frameBytes <= pageFrameBytes ? pageFrameBytes : frameBytes + longFrameTailroom;
   words[at + (SLOT_DATA >> 2)] = data;
   words[at + (SLOT_DATA_END >> 2)] = data + frameBytes;
   words[at + (SLOT_DATA_META >> 2)] = data;
@@ -66,7 +72,7 @@ export function describeFrame(
   words[at + (SLOT_EGRESS_IFINDEX >> 2)] = 0;
   words[at + (SLOT_FLAGS >> 2)] = 0;
   words[at + (SLOT_FRAME_START >> 2)] = slot + SLOT_HEADER_BYTES + xdpFrameBytes;
-  words[at + (SLOT_FRAME_LIMIT >> 2)] = data + room;
+  words[at + (SLOT_FRAME_LIMIT >> 2)] = data + frameRoomBytes(frameBytes);
   words[at + (SLOT_REDIRECT_IFINDEX >> 2)] = 0;
   words[at + (SLOT_REDIRECT_FLAGS >> 2)] = 0;
 }

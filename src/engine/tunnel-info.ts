@@ -46,8 +46,8 @@ export interface TunnelOrigin {
   /** The outer addresses: 4 or 16 bytes, both of one family. */
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
-  /** The datagram, in which a GENEVE header's options lie from `optionsAt` to `optionsEnd`. */
-  readonly datagram: Uint8Array;
+  /** The tunnel's header, in which GENEVE's options lie from `optionsAt` to `optionsEnd`. */
+  readonly header: Uint8Array;
   readonly optionsAt: number;
   readonly optionsEnd: number;
 }
@@ -62,14 +62,17 @@ export function describeTunnel(
   const optionsLength = Math.min(from.optionsEnd - from.optionsAt, maxTunnelOptionsBytes);
   for (let i = 0; i < tunnelInfo.options; i += 4) words[(at + i) >> 2] = 0;
   words[(at + tunnelInfo.id) >> 2] = from.vni;
-  bytes.set(from.source, at + tunnelInfo.source);
-  bytes.set(from.destination, at + tunnelInfo.destination);
-  if (from.source.length === 16) words[(at + tunnelInfo.mode) >> 2] = tunnelModes.ipv6;
+  const { source, destination } = from;
+  for (let i = 0; i < source.length; i++) {
+    bytes[at + tunnelInfo.source + i] = source[i]!;
+    bytes[at + tunnelInfo.destination + i] = destination[i]!;
+  }
+  if (source.length === 16) words[(at + tunnelInfo.mode) >> 2] = tunnelModes.ipv6;
   let flags: number = tunnelFlags.key;
   if (optionsLength > 0) {
     flags |= tunnelFlags.geneveOptions;
     for (let i = 0; i < optionsLength; i++)
-      bytes[at + tunnelInfo.options + i] = from.datagram[from.optionsAt + i]!;
+      bytes[at + tunnelInfo.options + i] = from.header[from.optionsAt + i]!;
     words[(at + tunnelInfo.optionsLength) >> 2] = optionsLength;
   }
   view.setUint16(at + tunnelInfo.flags, flags, true);

@@ -1,5 +1,5 @@
 import { copyBytes, putU16be, putU32be, u8, u16be, u32be } from "../common/bytes.ts";
-import { checksum, finishSum, type PartialSum, partialSum, pseudoHeaderSum } from "./checksum.ts";
+import { finishSum, partialSum, pseudoHeaderSum } from "./checksum.ts";
 import type { FrameView } from "./frame-view.ts";
 import { ipProtocols } from "./ip-protocol.ts";
 import { ipv4 } from "./ipv4.ts";
@@ -8,6 +8,20 @@ import { tcp, tcpFlags } from "./tcp.ts";
 
 /** Less payload than this a segment is no way to carry a stream, but one to multiply packets. */
 const minSegmentPayloadBytes = 64;
+
+/** Copies the bytes from `from` up to `to` to `outAt` of another array; their partial sum. */
+export type CopyAndSum = (
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  out: Uint8Array,
+  outAt: number,
+) => number;
+
+const copyAndSum: CopyAndSum = (bytes, from, to, out, outAt) => {
+  copyBytes(bytes, from, to, out, outAt);
+  return partialSum(bytes, from, to);
+};
 
 /**
  * Cuts a TCP super-frame, as a sender hands it to a network card that segments (Linux: GSO), into
@@ -26,15 +40,18 @@ export class TcpSegments {
   #payload = 0;
   #end = 0;
   #version: 4 | 6 = 4;
-  #addresses = 0;
   #segmentPayload = 0;
+  /** Of the IPv4 header without its length, identification and checksum. */
+  #networkSum = 0;
+  /** Of pseudo-header and TCP header without length, sequence number, flags and checksum. */
+  #transportSum = 0;
   /** How many segments there are. */
   count = 0;
-  readonly #sum: PartialSum;
+  readonly #copyAndSum: CopyAndSum;
 
-  /** `sum` may be a faster one for the memory that segments are written to. */
-  constructor(sum: PartialSum = partialSum) {
-    this.#sum = sum;
+  /** `copying` may be faster for the memory that segments are written to. */
+  constructor(copying: CopyAndSum = copyAndSum) {
+    this.#copyAndSum = copying;
   }
 
   /**
@@ -50,14 +67,36 @@ export class TcpSegments {
     this.#bytes = bytes;
     this.#at = at;
     this.#version = frame.version;
-    this.#addresses = frame.sourceAt;
     this.#network = frame.networkOffset;
     this.#transport = frame.transportOffset;
     this.#payload = frame.payloadOffset;
     this.#end = frame.payloadEnd;
     this.#segmentPayload = maxBytes - headerBytes;
+    this.#sumHeaders(frame);
     this.count = Math.ceil(frame.payloadLength / this.#segmentPayload);
     return true;
+  }
+
+  /** Sums what is the same in all segments. */
+  #sumHeaders(frame: FrameView): void {
+    const bytes = this.#bytes;
+    const network = this.#network;
+    const header = this.#transport;
+    if (frame.version === 4) {
+      const headerBytes = (u8(bytes, network + ipv4.versionAndLength) & 15) * 4;
+      this.#networkSum =
+        partialSum(bytes, network, network + headerBytes) -
+        u16be(bytes, network + ipv4.totalLength) -
+        u16be(bytes, network + ipv4.identification) -
+        u16be(bytes, network + ipv4.checksum);
+    }
+    this.#transportSum =
+      pseudoHeaderSum(bytes, frame.sourceAt, this.#version, ipProtocols.tcp, 0) +
+      partialSum(bytes, header, this.#payload) -
+      u16be(bytes, header + tcp.sequence) -
+      u16be(bytes, header + tcp.sequence + 2) -
+      u8(bytes, header + tcp.flags) -
+      u16be(bytes, header + tcp.checksum);
   }
 
   /** Writes segment `index` at `outAt` of `out`, which is another array; returns its length. */
@@ -66,27 +105,24 @@ export class TcpSegments {
     const skipped = index * this.#segmentPayload;
     const from = this.#payload + skipped;
     const to = Math.min(from + this.#segmentPayload, this.#end);
-    copyBytes(bytes, this.#at, this.#payload, out, outAt);
+    this.#copyAndSum(bytes, this.#at, this.#payload, out, outAt);
     const payload = outAt + this.#payload - this.#at;
-    copyBytes(bytes, from, to, out, payload);
+    const payloadSum = this.#copyAndSum(bytes, from, to, out, payload);
     const end = payload + to - from;
     this.#writeNetwork(index, out, outAt + this.#network - this.#at, end);
 
     const header = outAt + this.#transport - this.#at;
-    putU32be(out, header + tcp.sequence, u32be(out, header + tcp.sequence) + skipped);
+    const sequence = (u32be(out, header + tcp.sequence) + skipped) >>> 0;
+    putU32be(out, header + tcp.sequence, sequence);
     let flags = u8(out, header + tcp.flags);
     if (index > 0) flags &= ~tcpFlags.cwr;
     if (to < this.#end) flags &= ~(tcpFlags.fin | tcpFlags.psh);
     out[header + tcp.flags] = flags;
-    putU16be(out, header + tcp.checksum, 0);
-    const pseudoSum = pseudoHeaderSum(
-      bytes,
-      this.#addresses,
-      this.#version,
-      ipProtocols.tcp,
-      end - header,
-    );
-    putU16be(out, header + tcp.checksum, finishSum(this.#sum(out, header, end, pseudoSum)));
+    // A TCP header is a whole number of words, so its sum and the payload's add up.
+    const length = end - header;
+    const sum =
+      this.#transportSum + length + (sequence >>> 16) + (sequence & 0xffff) + flags + payloadSum;
+    putU16be(out, header + tcp.checksum, finishSum(sum));
     return end - outAt;
   }
 
@@ -95,11 +131,10 @@ export class TcpSegments {
       putU16be(out, at + ipv6.payloadLength, end - at - ipv6.headerBytes);
       return;
     }
-    const identification = u16be(out, at + ipv4.identification) + index;
+    const identification = (u16be(out, at + ipv4.identification) + index) & 0xffff;
     putU16be(out, at + ipv4.totalLength, end - at);
-    putU16be(out, at + ipv4.identification, identification & 0xffff);
-    putU16be(out, at + ipv4.checksum, 0);
-    const headerBytes = (u8(out, at + ipv4.versionAndLength) & 15) * 4;
-    putU16be(out, at + ipv4.checksum, checksum(out, at, at + headerBytes));
+    putU16be(out, at + ipv4.identification, identification);
+    const sum = this.#networkSum + end - at + identification;
+    putU16be(out, at + ipv4.checksum, finishSum(sum));
   }
 }

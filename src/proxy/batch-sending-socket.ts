@@ -12,24 +12,15 @@ import { socketBufferBytes } from "./udp-socket.ts";
 interface SendingBatches {
   readonly calls: SocketCalls;
   /** Sends from `socket` when this turn ends; outside of a turn of its own, at once. */
-  send(socket: QueueSocket, datagram: Uint8Array, name: Uint8Array, tally: QueueTally): void;
+  send(
+    socket: QueueSocket,
+    datagram: Uint8Array,
+    name: Uint8Array,
+    frameBytes: number,
+    tally: QueueTally,
+  ): void;
   /** Closes a socket after what waits for it was sent. */
   closeSending(fd: number): void;
-}
-
-/** Whoever sends counts a datagram as sent when it is queued: only what is lost is told. */
-class LossTally implements QueueTally {
-  readonly #onLost: (reason: DropReason) => void;
-
-  constructor(onLost: (reason: DropReason) => void) {
-    this.#onLost = onLost;
-  }
-
-  forwarded(): void {}
-
-  dropped(reason: DropReason): void {
-    this.#onLost(reason);
-  }
 }
 
 /** `io: mmsg`: its datagrams wait in the worker's queue until the end of the turn. */
@@ -40,24 +31,17 @@ export class BatchSendingSocket implements SendingSocket, QueueSocket {
   lastQueued = -1;
   readonly #batches: SendingBatches;
   readonly #family: 4 | 6;
-  readonly #tally: LossTally;
   #isOpen = true;
 
-  private constructor(
-    batches: SendingBatches,
-    fd: number,
-    family: 4 | 6,
-    onLost: (reason: DropReason) => void,
-  ) {
+  private constructor(batches: SendingBatches, fd: number, family: 4 | 6) {
     this.#batches = batches;
     this.fd = fd;
     this.#family = family;
-    this.#tally = new LossTally(onLost);
   }
 
   static bind(
     batches: SendingBatches,
-    { family, host, port, reusePort, onLost }: SendingSocketOptions,
+    { family, host, port, reusePort }: SendingSocketOptions,
   ): Result<BatchSendingSocket, NodeJS.ErrnoException> {
     const { calls } = batches;
     // What strangers send to it nobody reads, so it is to hold as little as the kernel allows.
@@ -68,24 +52,30 @@ export class BatchSendingSocket implements SendingSocket, QueueSocket {
       calls.close(fd.value);
       return err(bound.error);
     }
-    return ok(new BatchSendingSocket(batches, fd.value, family, onLost));
+    return ok(new BatchSendingSocket(batches, fd.value, family));
   }
 
-  send(datagram: Uint8Array, to: DatagramPeer): DropReason | undefined {
+  send(
+    datagram: Uint8Array,
+    to: DatagramPeer,
+    _isHeard: boolean,
+    frameBytes: number,
+    tally: QueueTally,
+  ): DropReason | undefined {
     if (!this.#isOpen) return "shutting_down";
     to.socketName ??= encodeSocketName({ host: to.address, port: to.port }, this.#family);
-    this.#batches.send(this, datagram, to.socketName, this.#tally);
+    this.#batches.send(this, datagram, to.socketName, frameBytes, tally);
     return undefined;
   }
 
   /** Whom a datagram cannot reach is that one's alone. */
-  onRefused(error: NodeJS.ErrnoException): boolean {
-    this.#tally.dropped(upstreamDropReason(error));
+  onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean {
+    tally.dropped(upstreamDropReason(error), frameBytes);
     return false;
   }
 
-  drop(): void {
-    this.#tally.dropped("send_failed");
+  drop(frameBytes: number, tally: QueueTally): void {
+    tally.dropped("send_failed", frameBytes);
   }
 
   close(): void {

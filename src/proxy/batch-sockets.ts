@@ -23,6 +23,7 @@ import { PeerNames } from "./peer-names.ts";
 import type { Address } from "./plan.ts";
 import { type QueueSocket, type QueueTally, SendQueue } from "./send-queue.ts";
 import type { SendingSocket, SendingSocketOptions, SendingSockets } from "./sending-socket.ts";
+import { SlotViews } from "./slot-views.ts";
 import { type Readiness, SocketCalls, systemError } from "./socket-calls.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import { decodeSocketName, encodeSocketName } from "./socket-name.ts";
@@ -35,8 +36,10 @@ const receiveSlots = 24;
 const leastSlots = 8;
 /** Slots for what is sent and lies in none: what filters rewrote. */
 const spareSlots = 2;
+/** Slots that frames are written to, to be judged and sent there: segments. */
+const segmentSlots = 4;
 /** Packet slots that batches take of a worker's. */
-export const batchSlots = receiveSlots + spareSlots;
+export const batchSlots = receiveSlots + spareSlots + segmentSlots;
 
 /**
  * `io: mmsg`: UDP sockets that receive many datagrams a system call, straight into packet slots, and
@@ -46,22 +49,20 @@ export const batchSlots = receiveSlots + spareSlots;
 export class BatchSockets implements DatagramSockets, SendingSockets {
   readonly calls: SocketCalls;
   readonly queue: SendQueue;
-  readonly #arena: Arena;
   readonly #firstSlot: number;
   readonly #epoll: number;
   readonly #sockets = new Map<number, WatchedSocket>();
   readonly #ready = new Uint32Array(64);
   readonly #lengths = new Uint32Array(receiveSlots);
-  /** The payload that came last into each slot: most are as long as the one before. */
-  readonly #payloads: Buffer[] = [];
+  readonly #views: SlotViews;
   #nextSlot = 0;
+  #nextSegmentSlot = 0;
   #nextId = 0;
   /** Sockets that are ready are being served: at the end, all that waits is sent. */
   #isInTurn = false;
   #readiness: Readiness | undefined;
 
   private constructor(arena: Arena, calls: SocketCalls, firstSlot: number, epoll: number) {
-    this.#arena = arena;
     this.calls = calls;
     this.#firstSlot = firstSlot;
     this.#epoll = epoll;
@@ -70,6 +71,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
       (_, i) => firstSlot + (receiveSlots + i) * SLOT_BYTES + frameOffset,
     );
     this.queue = new SendQueue(arena, calls, spares, SLOT_BYTES - frameOffset);
+    this.#views = new SlotViews(arena);
     // koffi aborts the process where it calls back into a thread that may run no JavaScript any more.
     process.once("exit", () => this.#readiness?.close());
   }
@@ -91,8 +93,9 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
   listener<Peer extends DatagramPeer>(
     family: 4 | 6,
     events: ListenerSocketEvents<Peer>,
+    payloadAt?: number,
   ): ListenerSocket<Peer> {
-    return new BatchListenerSocket(this, family, events);
+    return new BatchListenerSocket(this, family, events, payloadAt);
   }
 
   upstream(
@@ -110,9 +113,28 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     onBound(BatchSendingSocket.bind(this, options));
   }
 
-  send(socket: QueueSocket, datagram: Uint8Array, name: Uint8Array, tally: QueueTally): void {
-    this.queue.add(socket, datagram, name, datagram.length, "pass", tally);
+  send(
+    socket: QueueSocket,
+    datagram: Uint8Array,
+    name: Uint8Array,
+    frameBytes: number,
+    tally: QueueTally,
+  ): void {
+    this.queue.add(socket, datagram, name, frameBytes, "pass", tally);
     if (!this.#isInTurn) this.queue.flush();
+  }
+
+  /**
+   * A packet slot to write frames to, which may then be sent. It is another's no sooner than all others
+   * have been given, and then what waits is sent first.
+   */
+  segmentSlot(): number {
+    if (this.#nextSegmentSlot === segmentSlots) {
+      this.queue.flush();
+      this.#nextSegmentSlot = 0;
+    }
+    const slot = receiveSlots + spareSlots + this.#nextSegmentSlot++;
+    return this.#firstSlot + slot * SLOT_BYTES;
   }
 
   closeSending(fd: number): void {
@@ -150,29 +172,23 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     if (receiveSlots - this.#nextSlot < leastSlots) this.#flush();
     const first = this.#nextSlot;
     const room = receiveSlots - first;
-    const payloadAt = frameOffset + udpHeaderBytes[socket.family];
+    const { payloadAt } = socket;
     const capacity = maxPayloadBytes[socket.family];
     const count = this.calls.receive(socket.fd, first, room, payloadAt, capacity, this.#lengths);
     if (count < 0) return count;
     this.#nextSlot = first + count;
     arrivals.count = count;
-    for (let i = 0; i < count; i++) arrivals.payloads[i] = this.#payload(first + i, payloadAt);
+    for (let i = 0; i < count; i++) {
+      const slot = first + i;
+      const at = this.#firstSlot + slot * SLOT_BYTES + payloadAt;
+      arrivals.payloads[i] = this.#views.of(slot, at, this.#lengths[slot]!);
+    }
     return count;
   }
 
   /** Number of the slot that the first of the last `count` datagrams came into. */
   firstSlotOf(count: number): number {
     return this.#nextSlot - count;
-  }
-
-  #payload(slot: number, payloadAt: number): Buffer {
-    const at = this.#firstSlot + slot * SLOT_BYTES + payloadAt;
-    const bytes = this.#lengths[slot]!;
-    const before = this.#payloads[slot];
-    if (before?.length === bytes && this.#arena.offsetOf(before) === at) return before;
-    const payload = this.#arena.viewOf(at, bytes);
-    this.#payloads[slot] = payload;
-    return payload;
   }
 
   #onReady(): void {
@@ -195,6 +211,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
   #flush(): void {
     this.queue.flush();
     this.#nextSlot = 0;
+    this.#nextSegmentSlot = 0;
   }
 }
 
@@ -203,14 +220,17 @@ abstract class WatchedSocket implements QueueSocket {
   id = -1;
   fd = -1;
   readonly family: 4 | 6;
+  /** Where in their slots datagrams are received. */
+  readonly payloadAt: number;
   canSegment = true;
   firstQueued = -1;
   lastQueued = -1;
   protected readonly batches: BatchSockets;
 
-  constructor(batches: BatchSockets, family: 4 | 6) {
+  constructor(batches: BatchSockets, family: 4 | 6, payloadAt?: number) {
     this.batches = batches;
     this.family = family;
+    this.payloadAt = payloadAt ?? frameOffset + udpHeaderBytes[family];
   }
 
   abstract onReady(): void;
@@ -226,8 +246,13 @@ class BatchListenerSocket<Peer extends DatagramPeer>
   readonly #names: PeerNames<Peer>;
   readonly #arrivals: Arrivals<Peer> = { count: 0, payloads: [], peers: [] };
 
-  constructor(batches: BatchSockets, family: 4 | 6, events: ListenerSocketEvents<Peer>) {
-    super(batches, family);
+  constructor(
+    batches: BatchSockets,
+    family: 4 | 6,
+    events: ListenerSocketEvents<Peer>,
+    payloadAt: number | undefined,
+  ) {
+    super(batches, family, payloadAt);
     this.#events = events;
     this.#names = new PeerNames(events);
   }

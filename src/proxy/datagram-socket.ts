@@ -66,9 +66,14 @@ export interface UpstreamSocket {
 
 /** Makes the sockets of one UDP listener and its sessions. */
 export interface DatagramSockets {
+  /**
+   * `payloadAt`: where in packet slots datagrams are to be received, if they are; by default behind
+   * room for the headers of a UDP frame.
+   */
   listener<Peer extends DatagramPeer>(
     family: 4 | 6,
     events: ListenerSocketEvents<Peer>,
+    payloadAt?: number,
   ): ListenerSocket<Peer>;
   /** With `tally` at first. */
   upstream(

@@ -1,7 +1,9 @@
 import { createSocket, type Socket } from "node:dgram";
+import { copyBytes } from "../common/bytes.ts";
 import type { DropReason } from "../common/drop-reason.ts";
 import { err, ok } from "../common/result.ts";
 import type { DatagramPeer } from "./datagram-socket.ts";
+import type { QueueTally } from "./send-queue.ts";
 import type { SendingSocket, SendingSockets } from "./sending-socket.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import { maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
@@ -32,35 +34,43 @@ export const dgramSendingSockets: SendingSockets = {
 
 class DgramSendingSocket implements SendingSocket {
   readonly #socket: Socket;
-  /** One for all sends: what the system says of a datagram to someone never heard. */
-  readonly #sent: (error: Error | null) => void;
 
   constructor(socket: Socket, onLost: (reason: DropReason) => void) {
     this.#socket = socket;
-    this.#sent = (error) => {
-      if (error !== null) onLost(upstreamDropReason(error));
-    };
-    socket.on("error", this.#sent);
+    socket.on("error", (error) => onLost(upstreamDropReason(error)));
   }
 
   send(
     datagram: Uint8Array,
     { address, port }: DatagramPeer,
     isHeard: boolean,
+    frameBytes: number,
+    tally: QueueTally,
   ): DropReason | undefined {
     const socket = this.#socket;
     if (socket.getSendQueueSize() > maxQueuedBytes) return "send_queue_full";
-    // libuv keeps what the kernel does not take yet; a packet slot holds the next packet by then.
-    const lasting =
-      datagram.buffer instanceof SharedArrayBuffer ? new Uint8Array(datagram) : datagram;
+    const lasting = datagram.buffer instanceof SharedArrayBuffer ? copyOf(datagram) : datagram;
     // A callback costs time, and is how a refused send shows itself: worth it until the other end
     // is known to be there.
-    if (isHeard) socket.send(lasting, port, address);
-    else socket.send(lasting, port, address, this.#sent);
+    if (isHeard) {
+      tally.forwarded("pass", frameBytes);
+      socket.send(lasting, port, address);
+    } else
+      socket.send(lasting, port, address, (error) => {
+        if (error === null) tally.forwarded("pass", frameBytes);
+        else tally.dropped(upstreamDropReason(error), frameBytes);
+      });
     return undefined;
   }
 
   close(): void {
     this.#socket.close();
   }
+}
+
+/** libuv keeps what the kernel does not take yet; a packet slot holds the next packet by then. */
+function copyOf(datagram: Uint8Array): Uint8Array {
+  const copy = Buffer.allocUnsafe(datagram.length);
+  copyBytes(datagram, 0, datagram.length, copy, 0);
+  return copy;
 }

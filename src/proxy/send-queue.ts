@@ -85,7 +85,8 @@ export class SendQueue {
     tally: QueueTally,
   ): void {
     let at = this.#arena.offsetOf(payload);
-    if (at < 0) {
+    // Other slots are other listeners', and soon other packets'.
+    if (!this.#calls.holds(at)) {
       at = this.room(payload.length);
       this.#arena.copyIn(payload, at);
     }

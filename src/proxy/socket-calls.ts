@@ -359,6 +359,11 @@ export class SocketCalls {
     return sent < 0 ? -this.#koffi.errno() : sent;
   }
 
+  /** Whether an arena offset is in one of the slots. */
+  holds(at: number): boolean {
+    return at >= this.#firstSlot && at < this.#firstSlot + this.#slotCount * SLOT_BYTES;
+  }
+
   /** The machine's address of `bytes` bytes at an arena offset, which must lie in one of the slots. */
   #address(at: number, bytes: number): number {
     const from = at - this.#firstSlot;

@@ -117,6 +117,8 @@ export interface PacketSums {
    * counts as the high half of a word.
    */
   internetSum(from: number, to: number): number;
+  /** The same, and copies them to `target`, which must not overlap them. */
+  copySum(from: number, to: number, target: number): number;
 }
 
 /** The `cpu` under which the main thread takes locks. */

@@ -129,3 +129,22 @@ test("the runtime's sum agrees with partialSum at every offset, length and conte
     expect(finishSum(sum)).toBe(finishSum(partialSum(arena.bytes, from, from + length)));
   }
 });
+
+test("the runtime copies what it sums, and nothing beside it", async () => {
+  const arena = unwrap(Arena.create(4 << 20));
+  const { copySum, internetSum } = instantiateRuntime(await compileRuntime(), arena);
+  const random = new Random(791);
+  const source = unwrap(arena.allocate(70_000, "source"));
+  const target = unwrap(arena.allocate(70_000, "target"));
+  arena.bytes.set(random.bytes(70_000), source);
+  for (let i = 0; i < 500; i++) {
+    const from = source + random.below(64);
+    const to = target + 1 + random.below(64);
+    const length = i < 200 ? i : random.below(i % 20 === 0 ? 65_536 : 2_000);
+    arena.bytes.fill(0xee, target, target + 70_000);
+    expect(copySum(from, from + length, to)).toBe(internetSum(from, from + length));
+    const copied = arena.viewOf(to, length);
+    expect(copied.equals(arena.viewOf(from, length))).toBe(true);
+    expect([arena.bytes[to - 1], arena.bytes[to + length]]).toEqual([0xee, 0xee]);
+  }
+});

@@ -21,6 +21,7 @@ function setUp(answers: number[] = []) {
   let messages: Message[] = [];
   const sent: { fd: number; messages: Message[] }[] = [];
   const calls = {
+    holds: (from: number) => from >= at && from < spare + 4096,
     clear: () => {
       messages = [];
     },

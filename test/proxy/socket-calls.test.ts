@@ -79,6 +79,14 @@ describe.skipIf(problem !== undefined)(`system calls${problem ? ` (${problem})` 
       calls.addMessage(undefined);
       expect(() => calls.addPiece(at, bytes)).toThrow(RangeError);
     }
+    for (const [at, isOne] of [
+      [first - 1, false],
+      [first, true],
+      [first + 4 * SLOT_BYTES - 1, true],
+      [first + 4 * SLOT_BYTES, false],
+      [-1, false],
+    ] as const)
+      expect(calls.holds(at)).toBe(isOne);
     const lengths = new Uint32Array(4);
     for (const [from, count, at, capacity] of [
       [-1, 1, 0, 1],

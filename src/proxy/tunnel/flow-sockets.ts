@@ -1,6 +1,7 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { ok, type Result } from "../../common/result.ts";
 import { addressFamily, isWildcard } from "../local-address.ts";
+import type { QueueTally } from "../send-queue.ts";
 import type { SendingSocket, SendingSocketOptions, SendingSockets } from "../sending-socket.ts";
 import type { Peer } from "./peers.ts";
 
@@ -16,7 +17,7 @@ export class FlowSockets {
   readonly #sockets: Record<4 | 6, SendingSocket[]> = { 4: [], 6: [] };
   readonly #onLost: (reason: DropReason) => void;
 
-  /** `onLost`: a datagram that was sent went nowhere. */
+  /** `onLost`: a datagram that was counted as sent went nowhere. */
   constructor(makers: SendingSockets, onLost: (reason: DropReason) => void) {
     this.#makers = makers;
     this.#onLost = onLost;
@@ -43,10 +44,17 @@ export class FlowSockets {
     return ok(undefined);
   }
 
-  /** Sends, or says why not. See `SendingSocket` on what becomes of the bytes. */
-  send(peer: Peer, hash: number, datagram: Uint8Array): DropReason | undefined {
+  /** Sends, or says why not. See `SendingSocket` on what becomes of the bytes, and of the frame. */
+  send(
+    peer: Peer,
+    hash: number,
+    datagram: Uint8Array,
+    frameBytes: number,
+    tally: QueueTally,
+  ): DropReason | undefined {
     const socket = this.#sockets[peer.family][hash % socketsPerFamily];
-    return socket === undefined ? "shutting_down" : socket.send(datagram, peer, peer.heard);
+    if (socket === undefined) return "shutting_down";
+    return socket.send(datagram, peer, peer.heard, frameBytes, tally);
   }
 
   close(): void {

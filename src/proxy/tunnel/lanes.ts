@@ -1,5 +1,8 @@
+import type { DropReason } from "../../common/drop-reason.ts";
 import type { Counters } from "../../filter/counters.ts";
 import type { TunnelPlan } from "../plan.ts";
+import type { QueueTally } from "../send-queue.ts";
+import type { Forwarded } from "../tally.ts";
 import type { Peer } from "./peers.ts";
 
 /**
@@ -15,30 +18,47 @@ export function laneNames(
   return peers.flatMap((peer) => vnis.map((vni) => ({ peer, vni })));
 }
 
+/** One network of one peer, and the frames that came from there and went there. */
+class Lane implements QueueTally {
+  readonly #counters: Counters;
+  readonly #index: number;
+  readonly #onLost: (reason: DropReason) => void;
+
+  constructor(counters: Counters, index: number, onLost: (reason: DropReason) => void) {
+    this.#counters = counters;
+    this.#index = index;
+    this.#onLost = onLost;
+  }
+
+  received(frameBytes: number): void {
+    this.#counters.laneFrame(this.#index, "ingress", frameBytes);
+  }
+
+  /** The system has taken a frame that goes there. */
+  forwarded(_kind: Forwarded, frameBytes: number): void {
+    this.#counters.laneFrame(this.#index, "egress", frameBytes);
+  }
+
+  dropped(reason: DropReason): void {
+    this.#onLost(reason);
+  }
+}
+
 /** Counts the frames of a tunnel by peer and network. */
 export class TunnelLanes {
-  readonly #counters: Counters;
-  readonly #first: number;
   readonly #vnis: readonly number[];
+  readonly #lanes: readonly Lane[];
 
-  constructor(counters: Counters, plan: TunnelPlan) {
-    this.#counters = counters;
-    this.#first = plan.firstLane;
+  /** `onLost`: a frame that was to be sent was not. */
+  constructor(counters: Counters, plan: TunnelPlan, onLost: (reason: DropReason) => void) {
     this.#vnis = plan.vnis;
-  }
-
-  received(peer: Peer, vni: number, frameBytes: number): void {
-    this.#counters.laneFrame(this.#lane(peer, vni), "ingress", frameBytes);
-  }
-
-  sent(peer: Peer, vni: number, frameBytes: number): void {
-    this.#counters.laneFrame(this.#lane(peer, vni), "egress", frameBytes);
+    this.#lanes = laneNames(plan).map((_, i) => new Lane(counters, plan.firstLane + i, onLost));
   }
 
   /** `vni` is one that the tunnel takes. */
-  #lane(peer: Peer, vni: number): number {
+  of(peer: Peer, vni: number): Lane {
     const vnis = this.#vnis;
-    if (vnis.length === 0) return this.#first + peer.index;
-    return this.#first + peer.index * vnis.length + vnis.indexOf(vni);
+    const network = vnis.length === 0 ? 0 : vnis.indexOf(vni);
+    return this.#lanes[peer.index * Math.max(1, vnis.length) + network]!;
   }
 }

@@ -1,5 +1,6 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import type { DatagramPeer } from "../datagram-socket.ts";
+import type { QueueTally } from "../send-queue.ts";
 import type { SendingSocket, SendingSockets } from "../sending-socket.ts";
 import { SessionLimit } from "../session-limit.ts";
 import { SessionLink, SessionTable } from "../session-table.ts";
@@ -14,6 +15,8 @@ const maxWaiting = 16;
 interface Waiting {
   readonly datagram: Uint8Array;
   readonly to: DatagramPeer;
+  readonly frameBytes: number;
+  readonly tally: QueueTally;
 }
 
 /** A socket bound to one source port. */
@@ -30,6 +33,10 @@ class SourcePort {
   }
 }
 
+function drop(waiting: Waiting[], reason: DropReason): void {
+  for (const { frameBytes, tally } of waiting.splice(0)) tally.dropped(reason, frameBytes);
+}
+
 interface SourcePortOptions {
   readonly sockets: SendingSockets;
   /** Address that answers come from: the listener's. */
@@ -39,7 +46,7 @@ interface SourcePortOptions {
   readonly reusePort: boolean;
   readonly idleTimeoutMs: number;
   readonly nowMs: () => number;
-  /** A datagram that `send` took went nowhere. */
+  /** A datagram that was counted as sent went nowhere. */
   readonly onLost: (reason: DropReason) => void;
 }
 
@@ -69,8 +76,14 @@ export class SourcePorts {
     return this.#table.size;
   }
 
-  /** Sends from `sourcePort`, or says why not. See `SendingSocket` on what becomes of the bytes. */
-  send(sourcePort: number, datagram: Uint8Array, to: DatagramPeer): DropReason | undefined {
+  /** Sends from `sourcePort`, or says why not. See `SendingSocket` on what becomes of the bytes, and of the frame. */
+  send(
+    sourcePort: number,
+    datagram: Uint8Array,
+    to: DatagramPeer,
+    frameBytes: number,
+    tally: QueueTally,
+  ): DropReason | undefined {
     // A datagram may come from port 0 (RFC 768); none can be sent from there.
     if (sourcePort === 0) return "send_failed";
     let source = this.#ports.get(sourcePort);
@@ -82,10 +95,11 @@ export class SourcePorts {
     source ??= this.#open(sourcePort);
     this.#table.touch(source);
     // It sent from there what is being answered.
-    if (source.socket !== undefined) return source.socket.send(datagram, to, true);
+    if (source.socket !== undefined)
+      return source.socket.send(datagram, to, true, frameBytes, tally);
     if (source.state !== "binding") return "send_failed";
     if (source.waiting.length === maxWaiting) return "send_queue_full";
-    source.waiting.push({ datagram, to });
+    source.waiting.push({ datagram, to, frameBytes, tally });
     return undefined;
   }
 
@@ -114,14 +128,14 @@ export class SourcePorts {
       if (!bound.ok) {
         source.state = "failed";
         source.failedAtMs = nowMs();
-        for (const _ of source.waiting.splice(0)) onLost("send_failed");
+        drop(source.waiting, "send_failed");
         return;
       }
       source.state = "bound";
       source.socket = bound.value;
-      for (const { datagram, to } of source.waiting.splice(0)) {
-        const dropped = source.socket.send(datagram, to, true);
-        if (dropped !== undefined) onLost(dropped);
+      for (const { datagram, to, frameBytes, tally } of source.waiting.splice(0)) {
+        const dropped = source.socket.send(datagram, to, true, frameBytes, tally);
+        if (dropped !== undefined) tally.dropped(dropped, frameBytes);
       }
     });
     return source;
@@ -130,7 +144,7 @@ export class SourcePorts {
   /** It is in the table no more. */
   #forget(port: SourcePort): void {
     this.#ports.delete(port.key);
-    for (const _ of port.waiting.splice(0)) this.#options.onLost("shutting_down");
+    drop(port.waiting, "shutting_down");
     port.state = "closed";
     port.socket?.close();
     port.socket = undefined;

@@ -17,17 +17,18 @@ export class TooBigReplies {
 
   /**
    * The datagram that answers `arrival`, under its own tunnel header: its packet was `excess` bytes
-   * too long. Undefined where no answer may be sent, or this second had its share.
+   * too long. `datagram` begins with as much of it as `quotedBytes`, as it came. Undefined where no
+   * answer may be sent, or this second had its share.
    */
-  answer(arrival: Arrival, excess: number): Uint8Array | undefined {
-    const { datagram, payloadAt, frame } = arrival;
+  answer(arrival: Arrival, datagram: Uint8Array, excess: number): Uint8Array | undefined {
+    const { payloadAt, frame } = arrival;
     if (frame.version === 0) return undefined;
     const mtu = frame.payloadEnd - frame.networkOffset - excess;
     if (mtu <= 0) return undefined;
     const length = writePacketTooBig(datagram, payloadAt, frame, mtu, this.#scratch, 0);
     if (length === 0 || !this.#allowed()) return undefined;
     const answer = new Uint8Array(payloadAt + length);
-    answer.set(datagram.subarray(0, payloadAt));
+    arrival.writeHeader(answer, 0);
     answer.set(this.#scratch.subarray(0, length), payloadAt);
     return answer;
   }

@@ -1,3 +1,4 @@
+import { copyBytes } from "../../common/bytes.ts";
 import type { DropReason } from "../../common/drop-reason.ts";
 import type { Result } from "../../common/result.ts";
 import type { TunnelRoute } from "../../engine/tunnel-info.ts";
@@ -25,13 +26,15 @@ export class TunnelEgress {
   #plan: TunnelPlan;
   #peers: PeerTable;
   #lanes: TunnelLanes;
+  /** Longest datagram that goes to every peer, tunnel header and all. */
+  room = 0;
   readonly #sockets: FlowSockets;
   /** Writes headers only: what was bound is the listener's. */
   readonly #encapsulation: Encapsulation;
   /** Bytes by which the last frame that was dropped as `mtu_exceeded` was too long. */
   excess = 0;
 
-  /** `onLost`: a datagram that was sent went nowhere. */
+  /** `onLost`: a datagram that was counted as sent went nowhere. */
   constructor(
     protocol: TunnelProtocol,
     plan: TunnelPlan,
@@ -45,6 +48,7 @@ export class TunnelEgress {
     this.#lanes = lanes;
     this.#encapsulation = encapsulationOf(protocol);
     this.#sockets = new FlowSockets(sockets, onLost);
+    this.room = this.#roomToAll();
   }
 
   open(listen: string): Promise<Result<undefined, NodeJS.ErrnoException>> {
@@ -56,16 +60,11 @@ export class TunnelEgress {
     this.#plan = plan;
     this.#peers = peers;
     this.#lanes = lanes;
+    this.room = this.#roomToAll();
   }
 
   close(): void {
     this.#sockets.close();
-  }
-
-  /** Longest datagram that goes to every peer, tunnel header and all. */
-  get room(): number {
-    const families = this.#peers.all.map((peer) => peer.family);
-    return this.#roomTo(families.includes(6) ? 6 : 4);
   }
 
   /**
@@ -85,9 +84,12 @@ export class TunnelEgress {
       this.excess = excess;
       return "mtu_exceeded";
     }
-    const dropped = this.#sockets.send(peer, arrival.hash, own);
-    if (dropped === undefined) this.#lanes.sent(peer, vni, datagram.length - arrival.payloadAt);
-    return dropped;
+    const frameBytes = datagram.length - arrival.payloadAt;
+    return this.#sockets.send(peer, arrival.hash, own, frameBytes, this.#lanes.of(peer, vni));
+  }
+
+  #roomToAll(): number {
+    return this.#roomTo(this.#peers.all.some(({ family }) => family === 6) ? 6 : 4);
   }
 
   #roomTo(family: 4 | 6): number {
@@ -117,11 +119,10 @@ export class TunnelEgress {
     const isSame = protocol === encapsulation.protocol && vni === before;
     if (isSame && options === undefined) return datagram;
     if (!encapsulation.carries(etherType)) return undefined;
-    const payload = datagram.subarray(payloadAt);
     const headerBytes = encapsulation.headerBytes(options?.length ?? 0);
-    const own = new Uint8Array(headerBytes + payload.length);
+    const own = Buffer.allocUnsafe(headerBytes + datagram.length - payloadAt);
     encapsulation.write(own, vni, etherType, options ?? noOptions);
-    own.set(payload, headerBytes);
+    copyBytes(datagram, payloadAt, datagram.length, own, headerBytes);
     return own;
   }
 }

@@ -1,3 +1,4 @@
+import { copyBytes, u16be } from "../../common/bytes.ts";
 import type { DropReason } from "../../common/drop-reason.ts";
 import { describeFrame, frameOffset } from "../../engine/packet-slot.ts";
 import { hasVlanTag } from "../../engine/socket-context.ts";
@@ -18,9 +19,11 @@ import { ipv4 } from "../../packet/ipv4.ts";
 import { ipv6 } from "../../packet/ipv6.ts";
 import {
   FRAME_CAPACITY,
+  SLOT_BYTES,
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
+  SLOT_HEADER_BYTES,
   SLOT_OUTGOING,
   SLOT_WROTE,
 } from "../../runtime/wasm/layout.ts";
@@ -34,8 +37,10 @@ export interface TunnelJudgement {
   verdict: Verdict;
   /** Length of the frame as it came, from its Ethernet header. */
   frameBytes: number;
-  /** What goes out: the datagram as it came, or a new one with what filters wrote. */
+  /** What goes out: the datagram as it came, or one with what filters wrote. */
   datagram: Uint8Array;
+  /** Filters have written: in a slot, what came is there no more. */
+  isRewritten: boolean;
   /** Through which network and to which peer, where a filter has said so. */
   route: TunnelRoute | undefined;
 }
@@ -71,7 +76,7 @@ export class TunnelJudge {
     vni: 0,
     source: anyAddress[4],
     destination: anyAddress[4],
-    datagram: anyAddress[4],
+    header: anyAddress[4],
     optionsAt: 0,
     optionsEnd: 0,
   };
@@ -79,8 +84,18 @@ export class TunnelJudge {
     verdict: passed,
     frameBytes: 0,
     datagram: new Uint8Array(0),
+    isRewritten: false,
     route: undefined,
   };
+  /** The slots that `together` has judged, how far they lie apart, and their verdicts. */
+  #batchFirst = 0;
+  #batchEnd = 0;
+  #batchStride = SLOT_BYTES;
+  readonly #verdicts: Verdict[] = [];
+  /** Of the frame that goes out: where it lies without the Ethernet header that it had none of, and what it is. */
+  #start = 0;
+  #end = 0;
+  #etherType = 0;
   /** Outer addresses as bytes, by their text. */
   readonly #outer = new Map<string, Uint8Array>();
 
@@ -97,37 +112,97 @@ export class TunnelJudge {
     this.#place.listener = listener;
   }
 
+  /** Nothing looks at frames of this direction: all pass. */
+  get isBlind(): boolean {
+    return this.#chain.isEmpty && !this.#parts.captures.isActive;
+  }
+
+  /** A capture wants each frame as it was before, and who decided. */
+  get canBatch(): boolean {
+    return !this.#chain.isEmpty && !this.#parts.captures.isActive && this.#chain.canBatch;
+  }
+
+  /** Makes `arrival`, which lies in a slot, ready to be judged there by `together`. */
+  prepare(arrival: Arrival): void {
+    this.#describe(arrival.slot, arrival, this.#parts.arena.offsetOf(arrival.datagram));
+  }
+
+  /**
+   * Judges the frames that are prepared in `count` slots, `stride` bytes apart, in one call of the
+   * chain. `judge` then tells of each. Where `canBatch`.
+   */
+  together(first: number, stride: number, count: number): void {
+    this.#parts.refreshClock();
+    this.#chain.judgeBatch(first, stride, count, this.#verdicts);
+    this.#batchFirst = first;
+    this.#batchStride = stride;
+    this.#batchEnd = first + count * stride;
+  }
+
+  /** Forgets what was judged together: what lies there from now on has not been. */
+  apart(): void {
+    this.#batchEnd = this.#batchFirst;
+  }
+
   judge(arrival: Arrival): TunnelJudgement {
     const judgement = this.#judgement;
     judgement.verdict = passed;
     judgement.frameBytes = arrival.frameBytes;
     judgement.datagram = arrival.datagram;
+    judgement.isRewritten = false;
     judgement.route = undefined;
-    if (this.#chain.isEmpty && !this.#parts.captures.isActive) return judgement;
+    const { slot } = arrival;
+    if (slot >= this.#batchFirst && slot < this.#batchEnd) {
+      judgement.verdict = this.#verdicts[(slot - this.#batchFirst) / this.#batchStride]!;
+      this.#settle(slot, arrival);
+      this.#wrap(slot, arrival);
+      return judgement;
+    }
+    if (this.isBlind) return judgement;
     if (judgement.frameBytes > FRAME_CAPACITY) return this.#drop("frame_too_large");
-    const { arena, cpu, slots, refreshClock, captures } = this.#parts;
-    const slot = slots.acquire();
-    if (slot === undefined) return this.#drop("no_packet_slot");
-    const at = slot + frameOffset;
+    const { arena, slots } = this.#parts;
+    if (slot >= 0) {
+      this.prepare(arrival);
+      this.#ask(slot, arrival);
+      return judgement;
+    }
+    const own = slots.acquire();
+    if (own === undefined) return this.#drop("no_packet_slot");
     const { datagram, payloadAt, missingBytes } = arrival;
-    arena.copyIn(datagram, at + missingBytes, payloadAt);
-    if (missingBytes > 0) writeEthernet(arena.bytes, at, arrival.etherType);
-    describeFrame(arena, slot, judgement.frameBytes, arrival.peer.ifindex, cpu);
+    const at = own + frameOffset + missingBytes;
+    arena.copyIn(datagram, at, payloadAt);
+    this.#describe(own, arrival, at - payloadAt);
+    this.#ask(own, arrival);
+    slots.release(own);
+    return judgement;
+  }
+
+  /** `at`: where the datagram lies, or would if its header had been copied too. */
+  #describe(slot: number, arrival: Arrival, at: number): void {
+    const { arena, cpu } = this.#parts;
+    const { etherType, missingBytes } = arrival;
+    const start = at + arrival.payloadAt - missingBytes;
+    if (missingBytes > 0) writeEthernet(arena.bytes, start, etherType);
+    describeFrame(arena, slot, arrival.frameBytes, arrival.peer.ifindex, cpu, start);
     if (this.#place.direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     else describeTunnel(arena, slot, this.#originOf(arrival));
+  }
+
+  #ask(slot: number, arrival: Arrival): void {
+    const { captures, refreshClock } = this.#parts;
+    const judgement = this.#judgement;
     refreshClock();
     const place = this.#place;
     place.tunnel = arrival;
     const isCaptured = captures.isActive && captures.begin(slot, place);
     judgement.verdict = this.#chain.judge(slot);
-    this.#takeOver(slot, arrival);
+    this.#settle(slot, arrival);
     if (isCaptured) captures.end(slot, place, this.#chain, judgement.verdict);
-    slots.release(slot);
-    return judgement;
+    this.#wrap(slot, arrival);
   }
 
   /** The outer header as far as a socket tells of it: not the hop limit, and no wildcard's address. */
-  #originOf({ vni, outer, datagram, payloadAt, protocol }: Arrival): TunnelOrigin {
+  #originOf({ vni, outer, header, payloadAt, protocol }: Arrival): TunnelOrigin {
     const source = this.#outerAddress(outer.address);
     const own = this.#outerAddress(this.#parts.host);
     const origin = this.#origin;
@@ -135,7 +210,7 @@ export class TunnelJudge {
     origin.source = source;
     origin.destination =
       own.length === source.length ? own : anyAddress[source.length === 4 ? 4 : 6];
-    origin.datagram = datagram;
+    origin.header = header;
     origin.optionsAt = protocol === "geneve" ? geneveHeaderBytes : payloadAt;
     origin.optionsEnd = payloadAt;
     return origin;
@@ -157,44 +232,60 @@ export class TunnelJudge {
     return this.#judgement;
   }
 
-  /** Makes a new datagram where a filter wrote to the frame, or cut it. */
-  #takeOver(slot: number, arrival: Arrival): void {
-    const verdict = this.#judgement.verdict;
+  /** Finds out what of the chain's verdict can be done, and where the frame that goes out lies. */
+  #settle(slot: number, arrival: Arrival): void {
+    const judgement = this.#judgement;
+    const { verdict } = judgement;
     if (verdict.kind === "drop" || verdict.kind === "aborted") return;
-    const { bytes, words } = this.#parts.arena;
-    this.#judgement.route = tunnelRoute(this.#parts.arena, slot);
+    const { arena } = this.#parts;
+    const { bytes, words } = arena;
+    judgement.route = tunnelRoute(arena, slot);
     // A tag beside the frame is one that the frame's bytes do not have.
     if (hasVlanTag(words, slot)) {
       this.#drop("not_routable");
       return;
     }
-    const wrote = (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) !== 0;
-    const cutTo = verdict.kind === "pass" ? verdict.cutTo : undefined;
-    if (!wrote && cutTo === undefined) return;
-    let start = words[(slot + SLOT_DATA) >> 2]!;
+    judgement.isRewritten = (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) !== 0;
+    const start = words[(slot + SLOT_DATA) >> 2]!;
     let end = words[(slot + SLOT_DATA_END) >> 2]!;
     // No less than an Ethernet header is a frame.
-    if (cutTo !== undefined) end = Math.min(end, start + Math.max(cutTo, ethernet.headerBytes));
+    if (verdict.kind === "pass" && verdict.cutTo !== undefined)
+      end = Math.min(end, start + Math.max(verdict.cutTo, ethernet.headerBytes));
     if (end - start < ethernet.headerBytes) {
       this.#drop("frame_truncated");
       return;
     }
-    let etherType = arrival.etherType;
-    if (isIp(etherType)) {
-      etherType =
-        (bytes[start + ethernet.etherType]! << 8) | bytes[start + ethernet.etherType + 1]!;
-      if (!isIp(etherType)) {
-        this.#drop("not_routable");
-        return;
-      }
-      start += ethernet.headerBytes;
+    this.#start = start + arrival.missingBytes;
+    this.#end = end;
+    this.#etherType = arrival.etherType;
+    if (!isIp(arrival.etherType)) return;
+    this.#etherType = u16be(bytes, start + ethernet.etherType);
+    if (!isIp(this.#etherType)) this.#drop("not_routable");
+  }
+
+  /** Puts the frame under the header that it came under: where it lies, if it may stay there. */
+  #wrap(slot: number, arrival: Arrival): void {
+    const judgement = this.#judgement;
+    const { kind } = judgement.verdict;
+    if (kind === "drop" || kind === "aborted") return;
+    const { payloadAt } = arrival;
+    const length = payloadAt + this.#end - this.#start;
+    const isSame = !judgement.isRewritten && length === arrival.datagram.length;
+    if (arrival.slot < 0 && isSame) return;
+    const { arena } = this.#parts;
+    const at = this.#start - payloadAt;
+    if (arrival.slot >= 0 && at >= slot + SLOT_HEADER_BYTES) {
+      // Its place was room for the filters' eyes and notes: an Ethernet header, metadata.
+      arrival.writeHeader(arena.bytes, at);
+      if (isSame) return;
+      judgement.datagram = arena.viewOf(at, length);
+    } else {
+      judgement.datagram = Buffer.allocUnsafe(length);
+      arrival.writeHeader(judgement.datagram, 0);
+      copyBytes(arena.bytes, this.#start, this.#end, judgement.datagram, payloadAt);
     }
-    const header = arrival.payloadAt;
-    const datagram = new Uint8Array(header + end - start);
-    datagram.set(arrival.datagram.subarray(0, header));
-    datagram.set(bytes.subarray(start, end), header);
-    if (etherType !== arrival.etherType) this.#encapsulation.setEtherType(datagram, etherType);
-    this.#judgement.datagram = datagram;
+    if (this.#etherType !== arrival.etherType)
+      this.#encapsulation.setEtherType(judgement.datagram, this.#etherType);
   }
 }
 

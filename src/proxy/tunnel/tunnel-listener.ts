@@ -1,12 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
-import { copyBytes } from "../../common/bytes.ts";
 import type { DropReason } from "../../common/drop-reason.ts";
 import { err, type Result } from "../../common/result.ts";
 import { UserError } from "../../common/user-error.ts";
+import { frameOffset } from "../../engine/packet-slot.ts";
+import type { Counters } from "../../filter/counters.ts";
 import type { PartialSum } from "../../packet/checksum.ts";
 import { repairPartialChecksum } from "../../packet/checksum-repair.ts";
+import { ethernet } from "../../packet/ethernet.ts";
 import { flowHash } from "../../packet/flow-hash.ts";
-import { TcpSegments } from "../../packet/tcp-segmentation.ts";
+import { SLOT_BYTES } from "../../runtime/wasm/layout.ts";
 import type { Client } from "../access-log.ts";
 import type { Arrivals, ListenerSocket } from "../datagram-socket.ts";
 import { dgramSendingSockets } from "../dgram-sending-socket.ts";
@@ -23,8 +25,8 @@ import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
 import type { HealthCheck } from "./health-check.ts";
 import { TunnelLanes } from "./lanes.ts";
 import { type Peer, PeerTable } from "./peers.ts";
-import { HeapRoom, QueueRoom, type SegmentRoom } from "./segment-room.ts";
 import { SourcePorts } from "./source-ports.ts";
+import { SuperFrames } from "./super-frames.ts";
 import { TooBigReplies } from "./too-big-replies.ts";
 import { TunnelEgress } from "./tunnel-egress.ts";
 import { TunnelJudge, type TunnelJudgement } from "./tunnel-judge.ts";
@@ -54,11 +56,12 @@ export class TunnelListener implements Listener {
   readonly #encapsulation: Encapsulation;
   readonly #ingress: TunnelJudge;
   readonly #egress: TunnelJudge;
-  readonly #arrival: Arrival;
+  readonly #protocol: TunnelProtocol;
+  /** Of what came together, by its place. */
+  readonly #arrivals: Arrival[] = [];
   readonly #reply: Arrival;
-  readonly #segments: TcpSegments;
-  readonly #segmentRoom: SegmentRoom;
-  /** Sums what the segments' room and the listener's socket have in memory. */
+  readonly #superFrames: SuperFrames;
+  /** Sums what lies in packet slots. */
   readonly #sum: PartialSum | undefined;
   readonly #tooBig: TooBigReplies;
   readonly #bridge: TunnelEgress;
@@ -76,9 +79,10 @@ export class TunnelListener implements Listener {
     this.#parts = parts;
     this.#plan = plan;
     this.#peers = peersOf(parts, plan);
-    this.#lanes = new TunnelLanes(counters, plan);
     this.#received = new Tally(counters, index, "ingress");
     this.#replied = new Tally(counters, index, "egress");
+    this.#lanes = this.#lanesOf(counters, plan);
+    this.#protocol = protocol;
     this.#encapsulation = encapsulationOf(protocol);
     const judging = {
       arena: parts.arena,
@@ -97,32 +101,32 @@ export class TunnelListener implements Listener {
       ...judging,
       direction: "egress",
     });
-    this.#arrival = new Arrival(protocol);
     this.#reply = new Arrival(protocol);
     this.#tooBig = new TooBigReplies(() => clock.nowMs());
-    const lost = (reason: DropReason): void => this.#received.lost(reason);
     const { batches, sums } = parts;
     const sending = batches ?? dgramSendingSockets;
-    this.#bridge = new TunnelEgress(protocol, plan, this.#peers, this.#lanes, sending, lost);
-    if (batches === undefined) this.#segmentRoom = new HeapRoom();
-    else {
-      this.#segmentRoom = new QueueRoom(parts.arena, batches);
-      // Of bytes in the arena.
+    this.#bridge = new TunnelEgress(protocol, plan, this.#peers, this.#lanes, sending, (reason) =>
+      this.#received.lost(reason),
+    );
+    this.#superFrames = new SuperFrames(parts);
+    if (batches !== undefined)
       this.#sum = (bytes, from, to, initial = 0) =>
         initial + sums.internetSum(bytes.byteOffset + from, bytes.byteOffset + to);
-    }
-    this.#segments = new TcpSegments(this.#sum);
     const tallies = { received: this.#received, replied: this.#replied };
     this.#upstreams = new UpstreamFlows(parts, tallies, {
       onReply: (client, payload, tally) => this.#onReply(client, payload, tally),
     });
     const family = addressFamily(parts.plan.listen.host) === 4 ? 4 : 6;
-    this.#socket = (batches ?? dgramSockets).listener<Source>(family, {
-      onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
-      peer: (address, port) => this.#source(address, port),
-      isCurrent: (source) => source.table === this.#peers,
-      onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
-    });
+    this.#socket = (batches ?? dgramSockets).listener<Source>(
+      family,
+      {
+        onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
+        peer: (address, port) => this.#source(address, port),
+        isCurrent: (source) => source.table === this.#peers,
+        onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
+      },
+      datagramOffset(protocol),
+    );
     parts.peerPorts.attach(index, this.#bridge);
   }
 
@@ -196,7 +200,7 @@ export class TunnelListener implements Listener {
     this.#parts = { ...this.#parts, ...settings };
     this.#plan = tunnel;
     this.#peers = peers;
-    this.#lanes = new TunnelLanes(counters, tunnel);
+    this.#lanes = this.#lanesOf(counters, tunnel);
     this.#ingress.follow(settings.ingress, plan.name);
     this.#egress.follow(settings.egress, plan.name);
     this.#upstreams.follow(settings, ({ peer, vni }) =>
@@ -246,6 +250,10 @@ export class TunnelListener implements Listener {
     });
   }
 
+  #lanesOf(counters: Counters, plan: TunnelPlan): TunnelLanes {
+    return new TunnelLanes(counters, plan, (reason) => this.#received.lost(reason));
+  }
+
   #source(address: string, port: number): Source {
     const table = this.#peers;
     const answers =
@@ -260,47 +268,43 @@ export class TunnelListener implements Listener {
     };
   }
 
+  /** Frames that came together are judged together, but for those that end here or are cut first. */
   #onDatagrams({ count, payloads, peers }: Arrivals<Source>): void {
     if (!this.#isOpen) return;
-    for (let i = 0; i < count; i++) this.#onDatagram(payloads[i]!, peers[i]!);
+    let first = 0;
+    for (let i = 0; i < count; i++) {
+      const arrival = this.#arrivals[i] ?? new Arrival(this.#protocol);
+      this.#arrivals[i] = arrival;
+      const datagram = payloads[i]!;
+      const problem = this.#read(arrival, datagram, peers[i]!);
+      const isWhole = problem === undefined && !this.#isSuperFrame(arrival);
+      if (isWhole) continue;
+      this.#carryAll(first, i);
+      first = i + 1;
+      if (problem === undefined) this.#carrySegments(arrival);
+      else this.#dropped(peers[i]!, problem, datagram.length);
+    }
+    this.#carryAll(first, count);
   }
 
-  #onDatagram(datagram: Buffer, from: Source): void {
-    const problem = this.#read(datagram, from);
-    if (problem !== undefined) {
-      this.#dropped(from, problem, datagram.length);
-      return;
-    }
-    const arrival = this.#arrival;
-    const { mode } = this.#plan;
-    if (mode !== "bridge") this.#carry(arrival);
-    else if (datagram.length > this.#roomThroughFilters && this.#isSuperFrame(arrival))
-      this.#carrySegments(arrival);
-    else {
-      repairPartialChecksum(datagram, arrival.frame, this.#sum);
-      this.#carry(arrival);
-    }
-  }
-
-  /** Reads tunnel header and frame into `#arrival`; the reason where the datagram is refused. */
-  #read(datagram: Buffer, from: Source): DropReason | undefined {
+  /** Reads tunnel header and frame; the reason where the datagram is refused. */
+  #read(arrival: Arrival, datagram: Buffer, from: Source): DropReason | undefined {
     const { peer } = from;
     if (peer === undefined) return "tunnel_unknown_peer";
     const header = this.#encapsulation;
     const bad = header.bind(datagram, datagram.length);
     if (bad !== undefined) return bad;
     const { mode } = this.#plan;
-    const vni = header.vni;
+    const { vni } = header;
     if (!takes(this.#plan, vni)) return "tunnel_unknown_vni";
     peer.heard = true;
-    const arrival = this.#arrival;
-    arrival.datagram = datagram;
-    arrival.payloadAt = header.payloadAt;
+    arrival.take(datagram, header.payloadAt);
     arrival.vni = vni;
     arrival.etherType = header.etherType;
     arrival.peer = peer;
     arrival.outer = from;
-    this.#lanes.received(peer, vni, datagram.length - arrival.payloadAt);
+    arrival.slot = this.#slotOf(datagram);
+    this.#lanes.of(peer, vni).received(datagram.length - arrival.payloadAt);
     const problem = arrival.bindFrame();
     // Mirrored packets may be cut short: what is there is for the filters to read.
     if (problem !== undefined && (mode !== "mirror" || arrival.frameBytes < shortestFrame(arrival)))
@@ -309,31 +313,51 @@ export class TunnelListener implements Listener {
     return undefined;
   }
 
+  /** The packet slot that a datagram came into; -1: none. */
+  #slotOf(datagram: Buffer): number {
+    const { arena, slots } = this.#parts;
+    const at = arena.offsetOf(datagram);
+    return at < 0 ? -1 : slots.slotAt(at);
+  }
+
   /** Longest datagram that may go in, so that it goes out however much filters add. */
   get #roomThroughFilters(): number {
     return this.#bridge.room - this.#grownBytes;
   }
 
-  #isSuperFrame({ datagram, payloadAt, frame }: Arrival): boolean {
-    const most = this.#roomThroughFilters - payloadAt;
-    return this.#segments.bind(datagram, payloadAt, frame, most);
+  #isSuperFrame(arrival: Arrival): boolean {
+    const most = this.#roomThroughFilters;
+    return (
+      this.#plan.mode === "bridge" &&
+      arrival.datagram.length > most &&
+      this.#superFrames.bind(arrival, most)
+    );
   }
 
   /** Cuts what a network card should have cut, and carries each segment as if it had come alone. */
   #carrySegments(arrival: Arrival): void {
-    const segments = this.#segments;
-    const { datagram, payloadAt } = arrival;
-    const most = this.#roomThroughFilters;
-    const count = segments.count;
-    for (let i = 0; i < count; i++) {
-      const room = this.#segmentRoom.take(most, count - i);
-      copyBytes(datagram, 0, payloadAt, room, 0);
-      const length = payloadAt + segments.write(i, room, payloadAt);
-      arrival.datagram = length === most ? room : room.subarray(0, length);
-      // A segment of a frame that was well-formed is so too.
-      arrival.bindFrame();
-      this.#carry(arrival);
+    const { frameBytes } = arrival;
+    const hasRoom = this.#superFrames.carry(arrival, this.#ingress, () => this.#carry(arrival));
+    if (!hasRoom) this.#dropped(arrival, "no_packet_slot", frameBytes);
+  }
+
+  /** Carries the frames from number `first` up to `end` of those that came together. */
+  #carryAll(first: number, end: number): void {
+    if (first === end) return;
+    const { mode } = this.#plan;
+    const arrivals = this.#arrivals;
+    const judge = this.#ingress;
+    const isTogether = end - first > 1 && arrivals[first]!.slot >= 0 && judge.canBatch;
+    for (let i = first; i < end; i++) {
+      const arrival = arrivals[i]!;
+      const { datagram, slot } = arrival;
+      if (mode === "bridge") repairPartialChecksum(datagram, arrival.frame, this.#sum);
+      if (slot >= 0 && datagram.length > this.#roomThroughFilters) arrival.keepQuote();
+      if (isTogether) judge.prepare(arrival);
     }
+    if (isTogether) judge.together(arrivals[first]!.slot, SLOT_BYTES, end - first);
+    else judge.apart();
+    for (let i = first; i < end; i++) this.#carry(arrivals[i]!);
   }
 
   #carry(arrival: Arrival): void {
@@ -388,40 +412,55 @@ export class TunnelListener implements Listener {
 
   #toPeer(
     arrival: Arrival,
-    { datagram, frameBytes, route }: TunnelJudgement,
+    judgement: TunnelJudgement,
     kind: Forwarded,
     egress: TunnelEgress,
     peer: number,
   ): void {
-    const grown = datagram.length - arrival.datagram.length;
-    if (grown > this.#grownBytes) this.#grownBytes = Math.min(grown, maxGrownBytes);
+    const { datagram, frameBytes, route } = judgement;
+    this.#learnGrowth(arrival, datagram);
     const dropped = egress.deliver(peer, datagram, arrival, route);
     if (dropped === undefined) this.#received.forwarded(kind, frameBytes);
     else {
       this.#dropped(arrival, dropped, frameBytes);
-      if (dropped === "mtu_exceeded") this.#tellTooBig(arrival, egress.excess);
+      if (dropped === "mtu_exceeded") this.#tellTooBig(arrival, judgement, egress.excess);
     }
   }
 
-  /** ICMP to the sender: its packet was `excess` bytes too long. */
-  #tellTooBig(arrival: Arrival, excess: number): void {
-    const answer = this.#tooBig.answer(arrival, excess);
+  #learnGrowth(arrival: Arrival, datagram: Uint8Array): void {
+    const grown = datagram.length - arrival.datagram.length;
+    if (grown > this.#grownBytes) this.#grownBytes = Math.min(grown, maxGrownBytes);
+  }
+
+  /**
+   * ICMP to the sender: its packet was `excess` bytes too long. Not where a filter has written over
+   * what came, and nobody could know that it would come to be too long: the next time it is known.
+   */
+  #tellTooBig(arrival: Arrival, { isRewritten }: TunnelJudgement, excess: number): void {
+    const isGone = isRewritten && arrival.slot >= 0;
+    // A segment's frame is still the super-frame's.
+    if (!isGone) arrival.bindFrame();
+    const quoted = isGone ? arrival.quote : arrival.datagram;
+    if (quoted === undefined) return;
+    const answer = this.#tooBig.answer(arrival, quoted, excess);
     if (answer === undefined) return;
     if (this.#plan.mode === "bridge") this.#bridge.deliver(arrival.peer.index, answer, arrival);
     else this.#sendBack(arrival, answer);
   }
 
   /** Where there is no bridge, what goes out goes back to where it came from. */
-  #return(arrival: Arrival, { datagram, frameBytes }: TunnelJudgement, kind: "pass" | "tx"): void {
+  #return(arrival: Arrival, judgement: TunnelJudgement, kind: "pass" | "tx"): void {
+    const { datagram, frameBytes } = judgement;
     if (this.#plan.mode === "mirror") {
       this.#dropped(arrival, "tunnel_mirror_only", frameBytes);
       return;
     }
+    this.#learnGrowth(arrival, datagram);
     // What came the way may go it; a filter may have made it longer.
     const excess = datagram.length - Math.max(arrival.datagram.length, this.#bridge.room);
     if (excess > 0) {
       this.#dropped(arrival, "mtu_exceeded", frameBytes);
-      this.#tellTooBig(arrival, excess);
+      this.#tellTooBig(arrival, judgement, excess);
       return;
     }
     const dropped = this.#sendBack(arrival, datagram);
@@ -433,9 +472,9 @@ export class TunnelListener implements Listener {
   #sendBack(arrival: Arrival, datagram: Uint8Array): DropReason | undefined {
     const { outer, payloadAt, peer, vni } = arrival;
     if (this.#sources === undefined || outer.answers === undefined) return "shutting_down";
-    const dropped = this.#sources.send(outer.port, datagram, outer.answers);
-    if (dropped === undefined) this.#lanes.sent(peer, vni, datagram.length - payloadAt);
-    return dropped;
+    const frameBytes = datagram.length - payloadAt;
+    const lane = this.#lanes.of(peer, vni);
+    return this.#sources.send(outer.port, datagram, outer.answers, frameBytes, lane);
   }
 
   #onReply(client: TunnelClient, payload: Uint8Array, tally: PacketTally): void {
@@ -445,8 +484,7 @@ export class TunnelListener implements Listener {
       return;
     }
     const reply = this.#reply;
-    reply.datagram = replyDatagram(client, payload);
-    reply.payloadAt = client.header.length;
+    reply.take(replyDatagram(client, payload), client.header.length);
     reply.vni = client.vni;
     reply.etherType = client.etherType;
     reply.peer = client.peer;
@@ -478,6 +516,15 @@ export class TunnelListener implements Listener {
     const { accessLog, plan } = this.#parts;
     SessionLedger.dropOf(accessLog, plan, from, reason);
   }
+}
+
+/**
+ * Where in a slot a datagram is received: its frame then lies where frames do. GENEVE's may have an
+ * Ethernet header put in front.
+ */
+function datagramOffset(protocol: TunnelProtocol): number {
+  const missingBytes = protocol === "geneve" ? ethernet.headerBytes : 0;
+  return frameOffset + missingBytes - encapsulationOf(protocol).headerBytes(0);
 }
 
 function peersOf(

@@ -13,11 +13,35 @@ export function internetSum(from: usize, to: usize): u32 {
     even = i32x4.add(even, i32x4.extadd_pairwise_i16x8_u(v128.load(at)));
     odd = i32x4.add(odd, i32x4.extadd_pairwise_i16x8_u(v128.load(at, 16)));
   }
+  return finish(i32x4.add(even, odd), at, to);
+}
+
+/** Copies the bytes from `from` up to `to` to `target`, which must not overlap them; sums them meanwhile. */
+export function copySum(from: usize, to: usize, target: usize): u32 {
+  let at = from;
+  let out = target;
+  let even = i32x4.splat(0);
+  let odd = i32x4.splat(0);
+  for (; at + 32 <= to; at += 32, out += 32) {
+    const first = v128.load(at);
+    const second = v128.load(at, 16);
+    v128.store(out, first);
+    v128.store(out, second, 16);
+    even = i32x4.add(even, i32x4.extadd_pairwise_i16x8_u(first));
+    odd = i32x4.add(odd, i32x4.extadd_pairwise_i16x8_u(second));
+  }
+  for (let i = at; i < to; i++, out++) store<u8>(out, load<u8>(i));
+  return finish(i32x4.add(even, odd), at, to);
+}
+
+/** The folded sum of `all` and of the bytes that are left, fewer than 32. */
+function finish(sums: v128, from: usize, to: usize): u32 {
+  let at = from;
+  let all = sums;
   if (at + 16 <= to) {
-    even = i32x4.add(even, i32x4.extadd_pairwise_i16x8_u(v128.load(at)));
+    all = i32x4.add(all, i32x4.extadd_pairwise_i16x8_u(v128.load(at)));
     at += 16;
   }
-  const all = i32x4.add(even, odd);
   let sum: u64 =
     (i32x4.extract_lane(all, 0) as u32 as u64) +
     (i32x4.extract_lane(all, 1) as u32 as u64) +

@@ -58,7 +58,7 @@ import { initializeTrie } from "./trie-storage";
 import { removeTrie, updateTrie } from "./trie-write";
 import { ALL_CPUS } from "./value";
 
-export { internetSum } from "./checksum";
+export { copySum, internetSum } from "./checksum";
 export {
   lookup,
   lookupArray,

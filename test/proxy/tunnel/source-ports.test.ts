@@ -1,6 +1,7 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
+import type { QueueTally } from "../../../src/proxy/send-queue.ts";
 import { SourcePorts } from "../../../src/proxy/tunnel/source-ports.ts";
 import { cleanUp, onCleanUp, sendingSockets, udpSocket } from "../rig.ts";
 
@@ -8,8 +9,14 @@ afterEach(cleanUp);
 
 const addressOf = (port: number) => ({ address: "127.0.0.1", port, socketName: undefined });
 
-async function sourcePorts(nowMs: () => number): Promise<{ ports: SourcePorts; lost: string[] }> {
+/** `fates`: what became of each datagram, in bytes as sent or the reason why not. */
+async function sourcePorts(nowMs: () => number) {
   const lost: string[] = [];
+  const fates: (string | number)[] = [];
+  const tally: QueueTally = {
+    forwarded: (_kind, frameBytes) => fates.push(frameBytes),
+    dropped: (reason) => fates.push(reason),
+  };
   const ports = new SourcePorts({
     sockets: await sendingSockets(),
     host: "127.0.0.5",
@@ -20,14 +27,16 @@ async function sourcePorts(nowMs: () => number): Promise<{ ports: SourcePorts; l
     onLost: (reason) => lost.push(reason),
   });
   onCleanUp(() => ports.close());
-  return { ports, lost };
+  const send = (port: number, payload: Buffer, to: ReturnType<typeof addressOf>) =>
+    ports.send(port, payload, to, payload.length, tally);
+  return { ports, send, lost, fates };
 }
 
 test("each datagram leaves from the port it is to come from, and 1,024 ports are kept", async () => {
-  const { ports, lost } = await sourcePorts(() => 0);
+  const { ports, send: sendFrom, lost, fates } = await sourcePorts(() => 0);
   const target = await udpSocket("127.0.0.1");
   const send = async (port: number): Promise<void> => {
-    expect(ports.send(port, Buffer.of(1), addressOf(target.port))).toBe(undefined);
+    expect(sendFrom(port, Buffer.of(1, 2), addressOf(target.port))).toBe(undefined);
     expect((await target.next()).from).toMatchObject({ address: "127.0.0.5", port });
   };
   const first = 21_000;
@@ -39,18 +48,19 @@ test("each datagram leaves from the port it is to come from, and 1,024 ports are
   expect(ports.size).toBe(1024);
   await send(first);
   expect(lost).toEqual([]);
+  expect(fates).toEqual(new Array(1102).fill(2));
 });
 
 test("a port that cannot be bound is tried again after a second", async () => {
   let now = 0;
-  const { ports, lost } = await sourcePorts(() => now);
+  const { send: sendFrom, fates } = await sourcePorts(() => now);
   const target = await udpSocket("127.0.0.1");
   const taken = createSocket("udp4").bind(0, "127.0.0.5");
   await once(taken, "listening");
   const { port } = taken.address();
-  const send = () => ports.send(port, Buffer.of(1), addressOf(target.port));
+  const send = () => sendFrom(port, Buffer.of(1), addressOf(target.port));
   const tried = send();
-  expect(tried ?? lost[0]).toBe("send_failed");
+  expect(tried ?? fates[0]).toBe("send_failed");
   expect(send()).toBe("send_failed");
   await new Promise<void>((resolve) => taken.close(() => resolve()));
   now = 999;
@@ -61,7 +71,7 @@ test("a port that cannot be bound is tried again after a second", async () => {
 });
 
 test("nothing can come from port 0", async () => {
-  const { ports } = await sourcePorts(() => 0);
-  expect(ports.send(0, Buffer.of(1), addressOf(9))).toBe("send_failed");
+  const { ports, send } = await sourcePorts(() => 0);
+  expect(send(0, Buffer.of(1), addressOf(9))).toBe("send_failed");
   expect(ports.size).toBe(0);
 });

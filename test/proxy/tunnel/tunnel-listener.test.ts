@@ -1,3 +1,5 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseHex, putU16be, toHex, u16be } from "../../../src/common/bytes.ts";
@@ -52,6 +54,16 @@ function under(header: Uint8Array, frame: Uint8Array): Uint8Array {
 async function peerOf(name: string, host = "127.0.0.1"): Promise<Inbox & { plan: PeerPlan }> {
   const inbox = await udpSocket(host);
   return Object.assign(inbox, { plan: { name, address: { host, port: inbox.port } } });
+}
+
+/** A UDP port of 127.0.0.6 that was free a moment ago. */
+async function freeUdpPort(): Promise<number> {
+  const socket = createSocket("udp4").bind(0, "127.0.0.6");
+  await once(socket, "listening");
+  const { port } = socket.address();
+  socket.close();
+  await once(socket, "close");
+  return port;
 }
 
 type TunnelOptions = Partial<TunnelPlan> & {
@@ -468,13 +480,17 @@ describe("A mirror", () => {
 });
 
 describe("A gateway load balancer's target", () => {
-  /** The load balancer has an address of its own: the answer comes from its own source port. */
+  /**
+   * The load balancer has an address of its own: the answer comes from its own source port. So has the
+   * target, where no other test's sockets have these ports.
+   */
+  const host = "127.0.0.6";
   async function startTarget(options: TunnelOptions = {}) {
-    const port = await freePort();
+    const port = await freeUdpPort();
     const balancer = await udpSocket("127.0.0.4", port);
     const rig = await startTunnel("geneve", {
       mode: "gwlb",
-      listen: { host: "127.0.0.1", port },
+      listen: { host, port },
       peers: [{ name: "az1", address: { host: "127.0.0.4", port } }],
       ...options,
     });
@@ -498,7 +514,7 @@ describe("A gateway load balancer's target", () => {
       flowSocket.send(under(options, packet), rig.address);
       const { payload, from } = await balancer.next();
       expect(toHex(payload)).toBe(toHex(under(options, packet)));
-      expect(from).toMatchObject({ address: "127.0.0.1", port: flowSocket.port });
+      expect(from).toMatchObject({ address: host, port: flowSocket.port });
     }
     expect(port).toBe(rig.address.port);
     // The filter sees an Ethernet header, made from the addresses.
@@ -538,7 +554,7 @@ describe("A gateway load balancer's target", () => {
 
   test("drops what it cannot return from the port it came from, and nothing else", async () => {
     const { rig, balancer } = await startTarget();
-    const taken = await udpSocket("127.0.0.1");
+    const taken = await udpSocket(host);
     const packet = under(aws, udpFrame("x").subarray(14));
     (await udpSocket("127.0.0.4", taken.port)).send(packet, rig.address);
     await until(() => rig.drops("ingress").send_failed === 1);
