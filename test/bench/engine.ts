@@ -9,7 +9,9 @@
  * `parse_256` and `array_counter_256` do the work of their namesakes 256 times a run, where nothing
  * hides it. "verified" is the JIT's code for programs that the verifier has proven, "checked" with the
  * checks of those that it has not. A batch runs 16 packet slots in one call, so each run finds another
- * packet; the kernel's runs, by BPF_PROG_TEST_RUN, all find the same.
+ * packet; the kernel's runs, by BPF_PROG_TEST_RUN, all find the same. "C" is the same C functions as
+ * machine code by `clang -O2`, 16 packets in turn: what an engine could reach where nothing else hides
+ * a program's time.
  *
  * All are CPU times of one thread. Needs clang; the kernel's column needs root and libbpf.
  */
@@ -39,6 +41,7 @@ const multiarch = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux
 
 const columnNames = [
   "kernel",
+  "C",
   "verified batch",
   "verified",
   "checked batch",
@@ -69,8 +72,9 @@ function main(path: string): void {
     object,
   ]);
   const packet = udpPacket();
-  const kernel = kernelRunner(path, object, packet);
-  const columns = measure(object, packet, kernel);
+  const others: [(typeof columnNames)[number], Runner][] = [["C", nativeRunner(path, packet)]];
+  if (process.getuid?.() === 0) others.push(["kernel", kernelRunner(path, object, packet)]);
+  const columns = measure(object, packet, others);
   print(columns);
 }
 
@@ -113,26 +117,32 @@ function flowKey(i: number): Uint8Array {
   return key;
 }
 
-/** Nanoseconds a run in the kernel, by program; undefined where the kernel cannot be asked. */
-type KernelRunner = (() => Map<string, number>) | undefined;
+/** Nanoseconds a run, by program, as another process measures them. */
+type Runner = () => Map<string, number>;
 
-function kernelRunner(path: string, object: string, packet: Uint8Array): KernelRunner {
-  if (process.getuid?.() !== 0) return undefined;
+function nativeRunner(path: string, packet: Uint8Array): Runner {
+  const runner = join(path, "engine-native");
+  const include = `-I/usr/include/${multiarch}`;
+  run("clang", ["-O2", "-Wall", "-Werror", include, here("engine-native.c"), "-o", runner]);
+  return () => answersOf(runner, [], `${toHex(packet)}\n`);
+}
+
+function kernelRunner(path: string, object: string, packet: Uint8Array): Runner {
   const runner = join(path, "engine-kernel");
   run("clang", ["-O2", "-Wall", "-Werror", here("engine-kernel.c"), "-o", runner, "-lbpf"]);
   const lines = [packet, ...Array.from({ length: flowCount }, (_, i) => flowKey(i))].map(toHex);
-  return () => {
-    const answers = run(runner, [object], `${lines.join("\n")}\n`)
-      .trim()
-      .split("\n");
-    return new Map(
-      answers.map((line) => {
-        const [name, returned, ns] = line.split(" ");
-        if (returned !== "2") throw new Error(`${name} returned ${returned} in the kernel`);
-        return [name!, Number(ns)];
-      }),
-    );
-  };
+  return () => answersOf(runner, [object], `${lines.join("\n")}\n`);
+}
+
+function answersOf(runner: string, args: readonly string[], input: string): Map<string, number> {
+  const answers = run(runner, args, input).trim().split("\n");
+  return new Map(
+    answers.map((line) => {
+      const [name, returned, ns] = line.split(" ");
+      if (returned !== "2") throw new Error(`${name} returned ${returned} in ${runner}`);
+      return [name!, Number(ns)];
+    }),
+  );
 }
 
 interface Row {
@@ -142,7 +152,11 @@ interface Row {
   readonly samples: ReadonlyMap<string, number[]>;
 }
 
-function measure(object: string, packet: Uint8Array, kernel: KernelRunner): Row[] {
+function measure(
+  object: string,
+  packet: Uint8Array,
+  others: readonly [(typeof columnNames)[number], Runner][],
+): Row[] {
   const bench = new EngineBench(jit, 64 << 20);
   const { arena } = bench;
   const spec = unwrap(loadObject(readFileSync(object), "engine-programs.o"));
@@ -168,15 +182,17 @@ function measure(object: string, packet: Uint8Array, kernel: KernelRunner): Row[
     };
   });
   for (let round = -1; round < rounds; round++) {
-    const kernels = kernel?.();
+    const theirs = others.map(([name, runner]) => [name, runner()] as const);
     for (const { row, measures } of prepared) {
       for (const [name, one] of measures) {
         const samples = timed(one);
         // The first round warms up.
         if (round >= 0) row.samples.get(name)!.push(...samples);
       }
-      const ns = kernels?.get(row.name);
-      if (ns !== undefined && round >= 0) row.samples.get("kernel")!.push(ns);
+      for (const [name, times] of theirs) {
+        const ns = times.get(row.name);
+        if (ns !== undefined && round >= 0) row.samples.get(name)!.push(ns);
+      }
     }
   }
   return prepared.map(({ row }) => row);
@@ -246,20 +262,26 @@ function median(samples: readonly number[]): number | undefined {
 function print(rows: readonly Row[]): void {
   const cell = (ns: number | undefined): string =>
     ns === undefined ? "-" : ns.toFixed(ns < 10 ? 2 : ns < 100 ? 1 : 0);
+  const ratio = (ours: number | undefined, theirs: number | undefined): string =>
+    !theirs || ours === undefined ? "-" : (ours / theirs).toFixed(2);
   const gross = (row: Row, name: string) => median(row.samples.get(name) ?? []);
   const net = (row: Row, name: string): number | undefined => {
     const [own, pass] = [gross(row, name), gross(rows[0]!, name)];
     return own === undefined || pass === undefined ? undefined : own - pass;
   };
   const table = rows.map((row) => {
-    const [ours, kernels] = [net(row, "verified batch"), net(row, "kernel")];
+    const [ours, kernels, natives] = ["verified batch", "kernel", "C"].map((name) =>
+      net(row, name),
+    );
     return {
       program: `${row.name} (${row.instructions})`,
       ...Object.fromEntries(columnNames.map((name) => [name, cell(gross(row, name))])),
       "kernel net": cell(kernels),
+      "C net": cell(natives),
       "verified net": cell(ours),
       "checked net": cell(net(row, "checked batch")),
-      "net to kernel's": !kernels || ours === undefined ? "-" : (ours / kernels).toFixed(2),
+      "to kernel's": ratio(ours, kernels),
+      "to C's": ratio(ours, natives),
     };
   });
   console.table(table);
