@@ -17,6 +17,11 @@ Examples:
   weir filter match "udp port 53 and not src net 10.0.0.0/8" capture.pcapng
   tcpdump -w - | weir filter match --json "tcp[tcpflags] & tcp-syn != 0" -`;
 
+const verifyHelp = `
+With --json a program has accepted, and where that is false error: code, where, what and fix, as errors
+of other commands, and of what the verifier refused slot, instruction, source (file, line, column, text;
+where the object tells) and registers. The exit code is 1 where any program is refused.`;
+
 /**
  * The command line. `done` takes the exit code of the command that ran. A command's module is
  * imported when it is the one to run: `prog run` need not wait for the proxy's modules.
@@ -92,6 +97,7 @@ or at WEIR_METRICS_LISTEN, which also set these keys of the config. The exit cod
     )
     .option("--log", "print what the verifier follows, in the form of the kernel's log")
     .option("--json", "one JSON object a program (and a line of the log) instead of text")
+    .addHelpText("after", verifyHelp)
     .action(async (objects: string[], options) => {
       const { verify } = await import("./verify.ts");
       done(verify(objects, options, terminal));

@@ -5,7 +5,8 @@ import { UserError } from "../common/user-error.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { type EntryParts, parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
 import { namedOf } from "./live-program.ts";
-import { type ProgOptions, readObject } from "./prog-control.ts";
+import type { ProgOptions } from "./prog-control.ts";
+import { readObject } from "./read-object.ts";
 import { type ExitCode, exitCodes, jsonText, printJsonRows, type Terminal } from "./terminal.ts";
 
 type Map = z.output<typeof mapReply>;

@@ -1,10 +1,8 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { readBounded } from "../config/read-file.ts";
-import { maxObjectBytes } from "../object/elf.ts";
 import { setGlobal } from "../object/globals.ts";
-import { loadObject } from "../object/load-object.ts";
 import type { Subject } from "./loose-program.ts";
+import { readObject } from "./read-object.ts";
 
 /**
  * A program of an object file, by its name, or the only one it has; `globals` are NAME=VALUE texts.
@@ -15,10 +13,7 @@ export function objectSubject(
   name: string | undefined,
   globals: readonly string[],
 ): Result<Subject, UserError> {
-  const bytes = readBounded(file, maxObjectBytes);
-  if (!bytes.ok)
-    return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
-  let object = loadObject(bytes.value, file);
+  let object = readObject(file);
   for (const text of globals) {
     if (!object.ok) return object;
     const equals = text.indexOf("=");

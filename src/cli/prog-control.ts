@@ -4,18 +4,16 @@ import type { profileReply, programReply, reloadReply } from "../admin/replies.t
 import { type XlatedRow, xlatedRows } from "../admin/xlated.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { readBounded } from "../config/read-file.ts";
 import { programTag } from "../engine/program-tag.ts";
 import { decodeProgram } from "../isa/codec.ts";
 import type { Instruction } from "../isa/instruction.ts";
-import { maxObjectBytes } from "../object/elf.ts";
-import { loadObject } from "../object/load-object.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { referenceOf } from "./entry-words.ts";
 import { namedOf } from "./live-program.ts";
 import { programGraph } from "./program-graph.ts";
 import { printListing } from "./program-listing.ts";
+import { readObject } from "./read-object.ts";
 import { type ExitCode, exitCodes, jsonText, type Terminal, table } from "./terminal.ts";
 
 type Program = z.output<typeof programReply>;
@@ -93,11 +91,12 @@ function objectPrograms(
   if (!object.ok) return object;
   const programs: ObjectProgram[] = [];
   for (const [i, spec] of object.value.programs.entries()) {
+    const id = i + 1;
+    if (reference !== undefined && reference !== String(id) && reference !== spec.name) continue;
+    if (spec.fault !== undefined) return err(spec.fault);
     const instructions = decodeProgram(spec.bytecode);
     if (!instructions.ok) return instructions;
-    const one = { id: i + 1, spec, instructions: instructions.value };
-    if (reference === undefined || reference === String(one.id) || reference === spec.name)
-      programs.push(one);
+    programs.push({ id, spec, instructions: instructions.value });
   }
   if (reference !== undefined && programs.length === 0)
     return err(
@@ -109,13 +108,6 @@ function objectPrograms(
       ),
     );
   return ok({ object: object.value, programs });
-}
-
-/** Reads an object file that a command names. */
-export function readObject(file: string): Result<ObjectSpec, UserError> {
-  const bytes = readBounded(file, maxObjectBytes);
-  if (bytes.ok) return loadObject(bytes.value, file);
-  return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
 }
 
 const listings = ["opcodes", "linum", "visual"] as const;

@@ -1,15 +1,12 @@
-import { err, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import { readBounded } from "../config/read-file.ts";
 import { helpers } from "../engine/helpers/helper-table.ts";
 import { verifiableProgram } from "../engine/link.ts";
-import { maxObjectBytes } from "../object/elf.ts";
-import { loadObject } from "../object/load-object.ts";
 import type { ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
 import type { VerifiableProgram } from "../verifier/program.ts";
-import { formatRejection, type Rejection } from "../verifier/rejection.ts";
+import { formatRejection, type Rejection, rejectionError } from "../verifier/rejection.ts";
 import type { Verified } from "../verifier/verified.ts";
 import { verify as prove } from "../verifier/verify.ts";
+import { readObject } from "./read-object.ts";
 import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from "./terminal.ts";
 
 export interface VerifyOptions {
@@ -53,13 +50,6 @@ function verifyObject(file: string, options: VerifyOptions, terminal: Terminal):
     names === "" ? undefined : `it has ${names}`,
   );
   return [refuse({ object: file }, error, options, terminal)];
-}
-
-function readObject(file: string): Result<ObjectSpec, UserError> {
-  const bytes = readBounded(file, maxObjectBytes);
-  if (!bytes.ok)
-    return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
-  return loadObject(bytes.value, file);
 }
 
 /** What a line of output is about. */
@@ -128,17 +118,11 @@ function acceptedObject(
   };
 }
 
-/** All that a rejection says, apart from what names the program. */
-function rejectedObject({
-  code,
-  slot,
-  instruction,
-  source,
-  registers,
-  cause,
-  fix,
-}: Rejection): object {
-  return { error: { code, slot, instruction, source, registers, cause, fix } };
+/** An error as all are, and the parts of what a person is told of a rejection. */
+function rejectedObject(one: Rejection): object {
+  const { code, where, what, fix } = rejectionError(one);
+  const { slot, instruction, source, registers } = one;
+  return { error: { code, where, what, fix, slot, instruction, source, registers } };
 }
 
 /** Tells of an object or program that the verifier does not even get. */

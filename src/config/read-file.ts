@@ -8,20 +8,28 @@ export function fileAt(folder: string, name: string): string {
   return isAbsolute(name) ? name : join(folder, name);
 }
 
+/** Why a file was not read. */
+export interface Unreadable extends Wrong {
+  /** What is wrong without the file's name, for messages that begin with it. */
+  readonly problem: string;
+}
+
 /** The bytes of a regular file of at most `maxBytes`. A device or a pipe is refused, not read. */
-export function readBounded(file: string, maxBytes: number): Result<Uint8Array, Wrong> {
+export function readBounded(file: string, maxBytes: number): Result<Uint8Array, Unreadable> {
   try {
     // Before opening: to open a pipe that no one writes waits for ever.
-    if (!statSync(file).isFile())
-      return err({ what: `${file} is not a file`, fix: "name a regular file" });
+    if (!statSync(file).isFile()) return err(refused(file, "is not a file", "name a regular file"));
     const descriptor = openSync(file, "r");
     try {
       const { size } = fstatSync(descriptor);
       if (size > maxBytes)
-        return err({
-          what: `${file} has ${size} bytes, more than the ${maxBytes} that are read`,
-          fix: "name a smaller file",
-        });
+        return err(
+          refused(
+            file,
+            `has ${size} bytes, more than the ${maxBytes} that are read`,
+            "name a smaller file",
+          ),
+        );
       const bytes = new Uint8Array(size);
       let at = 0;
       while (at < size) {
@@ -38,12 +46,20 @@ export function readBounded(file: string, maxBytes: number): Result<Uint8Array, 
   }
 }
 
-function unreadable(file: string, error: unknown): Wrong {
+function refused(file: string, problem: string, fix: string): Unreadable {
+  return { what: `${file} ${problem}`, problem, fix };
+}
+
+function unreadable(file: string, error: unknown): Unreadable {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === undefined) throw error;
   if (code === "ENOENT" || code === "ENOTDIR")
-    return { what: `there is no file ${file}`, fix: "check the path" };
+    return {
+      what: `there is no file ${file}`,
+      problem: "there is no such file",
+      fix: "check the path",
+    };
   if (code === "EACCES" || code === "EPERM")
-    return { what: `${file} may not be read`, fix: "check its permissions" };
-  return { what: `${file} cannot be read (${code})`, fix: "check the path" };
+    return refused(file, "may not be read", "check its permissions");
+  return refused(file, `cannot be read (${code})`, "check the path");
 }

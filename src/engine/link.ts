@@ -54,6 +54,7 @@ export function verifiableProgram(
   type: ProgramType | undefined = spec.type,
   { object, dataBytes }: LinkSource = {},
 ): Result<VerifiableProgram, UserError> {
+  if (spec.fault !== undefined) return err(spec.fault);
   // A program that came alone has no other name.
   const where =
     object === undefined || object.file === spec.name

@@ -110,12 +110,17 @@ function linkPrograms(parts: ObjectParts): Result<readonly ProgramSpec[], UserEr
   const types = programTypes(entries);
   const resolver = new FunctionResolver(parts);
   const programs: ProgramSpec[] = [];
+  const errors: UserError[] = [];
   let codeBytes = 0;
   for (const [i, entry] of entries.entries()) {
     const program = linkProgram(parts, resolver, entry, types[i]);
-    if (!program.ok) return program;
-    programs.push(program.value);
-    codeBytes += program.value.bytecode.length;
+    if (program.ok) {
+      programs.push(program.value);
+      codeBytes += program.value.bytecode.length;
+    } else {
+      programs.push(faultyProgram(file, entry, types[i], program.error));
+      errors.push(program.error);
+    }
     if (codeBytes > maxCodeBytes)
       return err(
         new UserError(
@@ -126,7 +131,33 @@ function linkPrograms(parts: ObjectParts): Result<readonly ProgramSpec[], UserEr
         ),
       );
   }
-  return ok(programs);
+  const [first, ...others] = errors;
+  if (first === undefined || errors.length < programs.length) return ok(programs);
+  // None of them can run: the object is good for nothing.
+  const { code, where, what, fix } = first;
+  const detail = others.map(({ message }) => message);
+  return err(new UserError(code, where, what, fix, detail));
+}
+
+/** In the place of a program that could not be put together, beside others that could. */
+function faultyProgram(
+  file: string,
+  { name, section }: ObjectFunction,
+  type: ProgramType | undefined,
+  { code, where, what, fix }: UserError,
+): ProgramSpec {
+  const within = where.replace(`${file}, `, "");
+  const program = `${file}, program ${name}`;
+  const place = within.startsWith("program ") ? program : `${program}, ${within}`;
+  return {
+    name,
+    section: section.name,
+    type,
+    bytecode: new Uint8Array(0),
+    functions: [],
+    lines: [],
+    fault: new UserError(code, place, what, fix),
+  };
 }
 
 function programTypes(entries: readonly ObjectFunction[]): (ProgramType | undefined)[] {

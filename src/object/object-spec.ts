@@ -1,3 +1,4 @@
+import type { UserError } from "../common/user-error.ts";
 import type { Btf } from "./btf.ts";
 
 /** Names of enum bpf_map_type, lower case, as bpftool prints them. */
@@ -126,6 +127,11 @@ export interface ProgramSpec {
    * may run where no path comes to them. Absent where there are none.
    */
   readonly unanswered?: readonly (Unanswered & { readonly slot: number })[];
+  /**
+   * Why the program could not be put together from its functions; then there is no bytecode. The other
+   * programs of the object may run.
+   */
+  readonly fault?: UserError;
 }
 
 /** A global variable: bytes of a data-section map. */

@@ -41,6 +41,8 @@ export class Analysis {
   readonly patience: number;
   /** The first number that was relied on and, after all patience, taken as any number. */
   widened: Widened | undefined;
+  /** By the step of a callback's exit: numbers that were taken as any number before anything relied on them. */
+  readonly loosened = new Map<number, Widened[]>();
   readonly #unanswered: ReadonlyMap<number, Unanswered>;
   #lastId = 0;
 

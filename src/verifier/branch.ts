@@ -7,14 +7,22 @@ import {
   beyondEnd,
   isNeverNull,
   isPointer,
+  numberScalar,
   type RegisterState,
   scalar,
   unknownScalar,
+  withExtent,
   withFields,
 } from "./register-state.ts";
 import { alu } from "./scalar-alu.ts";
 import { decide, type Refined, refine } from "./scalar-compare.ts";
-import { constantRange, isConstant, isNumber, type ScalarRange } from "./scalar-range.ts";
+import {
+  constantRange,
+  isConstant,
+  isNumber,
+  type ScalarRange,
+  zeroRange,
+} from "./scalar-range.ts";
 import { type Place, registerPlace, slotPlace } from "./trace.ts";
 
 type Branch = Extract<Instruction, { kind: "branch" }>;
@@ -31,7 +39,7 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   const sourceRegister = "register" in branch.src ? branch.src.register : undefined;
   const right =
     sourceRegister === undefined
-      ? scalar(constantRange(BigInt((branch.src as { immediate: number }).immediate)))
+      ? numberScalar((branch.src as { immediate: number }).immediate)
       : a.read(sourceRegister);
   const numbers = left.kind === "scalar" && right.kind === "scalar";
   let known = outcome(op, width, left, right);
@@ -271,12 +279,12 @@ function learnExtent(
   }
   const { offset, id, range } = pointer;
   if (offset < 0 || (offset === 0 && strictlyBefore)) return;
-  const limit = BigInt(maxPacketOffset);
-  if (range.umax > limit || range.umax + BigInt(offset) > limit) return;
+  if (offset > maxPacketOffset) return;
+  if (range !== zeroRange && range.umax + BigInt(offset) > maxPacketOffset) return;
   const extent = offset + (strictlyBefore ? 1 : 0);
   state.changeAll((held) =>
     held.kind === kind && held.id === id && held.extent >= 0 && held.extent < extent
-      ? withFields(held, { extent })
+      ? withExtent(held, extent)
       : held,
   );
 }
@@ -287,8 +295,7 @@ function markBeyond(a: Analysis, state: PathState, pointer: RegisterState, found
   const branch = a.instructions[a.slot] as Branch;
   const candidates = [branch.dst, "register" in branch.src ? branch.src.register : branch.dst];
   for (const register of candidates)
-    if (registers[register] === pointer)
-      registers[register] = withFields(pointer, { extent: found });
+    if (registers[register] === pointer) registers[register] = withExtent(pointer, found);
 }
 
 /** What is left of a packet pointer once the packet has moved: a number that nothing is known of. */

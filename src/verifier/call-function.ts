@@ -1,4 +1,4 @@
-import type { Analysis } from "./analysis.ts";
+import type { Analysis, Widened } from "./analysis.ts";
 import { forgetPacket } from "./branch.ts";
 import { type CallArguments, checkArguments, finishCall } from "./call-helper.ts";
 import type { GlobalFunction } from "./global-function.ts";
@@ -213,7 +213,7 @@ export function leaveFunction(
   a.trace.setCallback(step);
   state.frames.pop();
   const earlier = earlierAt(callee.callSite);
-  if (earlier !== undefined) widen(a, earlier, callee.callSite);
+  if (earlier !== undefined) widen(a, earlier, callee.callSite, step);
   return callee.callSite;
 }
 
@@ -228,7 +228,7 @@ export const patientRounds = 16;
  * again in each: they are taken as any number, so that the loop comes to an end. After `a.patience`
  * rounds all that change are: loops within loops would else multiply.
  */
-function widen(a: Analysis, earlier: PathState, callSite: number): void {
+function widen(a: Analysis, earlier: PathState, callSite: number, step: number): void {
   const { state, patience } = a;
   const patient = state.frames.every(({ callbackDepth }) => callbackDepth <= patience);
   for (const [number, before] of earlier.frames.entries()) {
@@ -237,17 +237,24 @@ function widen(a: Analysis, earlier: PathState, callSite: number): void {
     for (let r = 0; r < 10; r++) {
       const was = before.registers[r] as RegisterState;
       if (!changed(was, frame.registers[r] as RegisterState) || (was.precise && patient)) continue;
-      if (was.precise) a.widened ??= { place: registerPlace(number, r), callSite };
+      noteWidened(a, { place: registerPlace(number, r), callSite }, step, was.precise);
       frame.registers[r] = unknownScalar;
     }
     for (const [slot, held] of frame.stack.entries()) {
       const was = before.stack[slot]?.register;
       if (held?.register === undefined || was === undefined) continue;
       if (!changed(was, held.register) || (was.precise && patient)) continue;
-      if (was.precise) a.widened ??= { place: slotPlace(number, slot), callSite };
+      noteWidened(a, { place: slotPlace(number, slot), callSite }, step, was.precise);
       frame.setSlot(slot, { bytes: held.bytes, register: unknownScalar });
     }
   }
+}
+
+function noteWidened(a: Analysis, widened: Widened, step: number, reliedOn: boolean): void {
+  if (reliedOn) a.widened ??= widened;
+  const known = a.loosened.get(step);
+  if (known === undefined) a.loosened.set(step, [widened]);
+  else known.push(widened);
 }
 
 function changed(before: RegisterState, after: RegisterState): boolean {

@@ -1,5 +1,5 @@
 import type { Analysis } from "./analysis.ts";
-import { type ContextAccess, fieldAt } from "./context-rules.ts";
+import { type ContextAccess, contextAccessOf, fieldAt } from "./context-rules.ts";
 import { bytesText } from "./describe-place.ts";
 import { pointer, type RegisterState } from "./register-state.ts";
 import { isNumber } from "./scalar-range.ts";
@@ -62,9 +62,7 @@ function refuseContext(
     a.refuse(
       "CONTEXT_ACCESS",
       `${bytesText(size)} at context offset ${offset} are ${verb}, and the context has bytes 0 to ${(rules?.bytes ?? 0) - 1}`,
-      rules === undefined
-        ? "this program has no context"
-        : `use the fields of struct ${rules.name}, linux/bpf.h`,
+      rules === undefined ? "this program has no context" : outsideFix(rules, offset),
       [base],
     );
   const field = fieldAt(rules, offset);
@@ -96,6 +94,13 @@ function refuseContext(
     `${how} ${sizesText(here)} there${signed ? ", into an unsigned type" : ""}`,
     [base],
   );
+}
+
+/** Fields of the other context lie further out: most often that is what was meant. */
+function outsideFix({ name }: ContextAccess, offset: number): string {
+  const other = contextAccessOf("tc")!;
+  const isOther = name !== other.name && offset >= 0 && offset < other.bytes;
+  return `use the fields of struct ${name}, linux/bpf.h${isOther ? `; ${fieldAt(other, offset)} lies there, which programs of types tc, socket and cgroup_skb are given` : ""}`;
 }
 
 function fieldStart({ fields }: ContextAccess, offset: number): number {

@@ -17,7 +17,7 @@ export type Demand = "enough" | "within" | "exact";
 export class Equivalence {
   readonly #live: (slot: number) => number;
   /** Ids of the checkpoint, and what they are in the state. */
-  readonly #ids = new Map<number, number>();
+  readonly #ids = new IdPairs();
   /** Of the frame that runs, the register that was not covered last, or -1. */
   #mismatch = -1;
 
@@ -116,10 +116,7 @@ export class Equivalence {
   }
 
   #sameId(old: number, now: number): boolean {
-    const known = this.#ids.get(old);
-    if (known !== undefined) return known === now;
-    this.#ids.set(old, now);
-    return true;
+    return this.#ids.agree(old, now);
   }
 
   #stackCovers(a: Frame, b: Frame, demand: Demand): boolean {
@@ -154,6 +151,25 @@ export class Equivalence {
       // A byte of unknown value was read as any number, whatever lies there now.
       if (was !== is && was !== unwritten && was !== misc) return false;
     }
+    return true;
+  }
+}
+
+/** Few at a time, and emptied for every compare: a Map would allocate each time. */
+class IdPairs {
+  readonly #old: number[] = [];
+  readonly #now: number[] = [];
+  #count = 0;
+
+  clear(): void {
+    this.#count = 0;
+  }
+
+  /** Whether `old` is `now` here too; if it was nothing yet, it is from here on. */
+  agree(old: number, now: number): boolean {
+    for (let i = 0; i < this.#count; i++) if (this.#old[i] === old) return this.#now[i] === now;
+    this.#old[this.#count] = old;
+    this.#now[this.#count++] = now;
     return true;
   }
 }

@@ -1,10 +1,17 @@
 import type { Analysis } from "./analysis.ts";
 import { leaveFunction } from "./call-function.ts";
+import { leftToCallback } from "./callback-release.ts";
 import { rangeText } from "./describe-register.ts";
 import { Equivalence } from "./equivalence.ts";
 import type { GlobalFunction } from "./global-function.ts";
 import type { VerifierLog } from "./log.ts";
-import { type Checkpoint, type Frame, heldText, type PathState } from "./path-state.ts";
+import {
+  type Checkpoint,
+  type Frame,
+  heldText,
+  type PathState,
+  type Reference,
+} from "./path-state.ts";
 import { scalarPlaces } from "./precision.ts";
 import { doInstruction } from "./step.ts";
 
@@ -35,7 +42,8 @@ export class Explorer {
   readonly #maxVisited: number;
   readonly #log: VerifierLog | undefined;
   readonly #equivalence: Equivalence;
-  readonly #checkpoints = new Map<number, Checkpoint[]>();
+  /** By slot. */
+  #checkpoints: (Checkpoint[] | undefined)[] = [];
   #function: ExploredFunction = { entry: 0, global: undefined };
   #jumps = 0;
   /** Instructions and jumps when the last checkpoint was made. */
@@ -59,7 +67,7 @@ export class Explorer {
   explore(what: ExploredFunction): void {
     const a = this.#analysis;
     this.#function = what;
-    this.#checkpoints.clear();
+    this.#checkpoints = new Array(a.instructions.length).fill(undefined);
     this.#log?.state(a, what.entry);
     let slot: number | undefined = what.entry;
     while (slot !== undefined) {
@@ -114,16 +122,28 @@ export class Explorer {
     this.#jumps++;
     if (a.state.depth > 0) return leaveFunction(a, step, (slot) => this.#earlierAt(slot));
     const held = a.state.references[0];
-    if (held !== undefined)
-      a.refuse(
-        "REFERENCE_LEAK",
-        `the program ends, and ${heldText(a.program, held)}`,
-        held.lock === undefined
-          ? "submit or discard it on every path"
-          : "call bpf_spin_unlock on every path",
-      );
+    if (held !== undefined) this.#refuseHeld(held);
     this.#checkReturn();
     return undefined;
+  }
+
+  #refuseHeld(held: Reference): never {
+    const a = this.#analysis;
+    const what = `the program ends, and ${heldText(a.program, held)}`;
+    const left = held.lock === undefined ? leftToCallback(a, held) : undefined;
+    if (left !== undefined)
+      a.refuse(
+        "REFERENCE_LEAK",
+        `${what}: ${left}`,
+        "submit or discard it behind that call, in the function that reserved it",
+      );
+    return a.refuse(
+      "REFERENCE_LEAK",
+      what,
+      held.lock === undefined
+        ? "submit or discard it on every path"
+        : "call bpf_spin_unlock on every path",
+    );
   }
 
   #checkReturn(): void {
@@ -178,7 +198,11 @@ export class Explorer {
     const visited = facts.visited - this.#visitedThen;
     const jumps = this.#jumps - this.#jumpsThen;
     let add = forced || (jumps >= 1 && visited >= 4);
-    const known = this.#checkpoints.get(slot) ?? [];
+    let known = this.#checkpoints[slot];
+    if (known === undefined) {
+      known = [];
+      this.#checkpoints[slot] = known;
+    }
     let kept = 0;
     for (let i = 0; i < known.length; i++) {
       const checkpoint = known[i] as Checkpoint;
@@ -258,7 +282,6 @@ export class Explorer {
     state.parent = checkpoint;
     for (const frame of state.frames) frame.forgetWritten();
     known.push(checkpoint);
-    if (known.length === 1) this.#checkpoints.set(slot, known);
     facts.checkpoints++;
   }
 }

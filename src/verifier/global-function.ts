@@ -64,8 +64,8 @@ export function returnsNumber({ btf, functions }: VerifiableProgram, entry: numb
   );
 }
 
-/** Through typedefs and qualifiers. Chains are bounded: hostile BTF may be a ring. */
-function resolve(btf: Btf, type: number): BtfType | undefined {
+/** A BTF type through typedefs and qualifiers. Chains are bounded: hostile BTF may be a ring. */
+export function resolve(btf: Btf, type: number): BtfType | undefined {
   let found = btf.types[type];
   for (let i = 0; i < 64 && found !== undefined; i++) {
     switch (found.kind) {

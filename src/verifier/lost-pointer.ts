@@ -1,6 +1,7 @@
 import { disassemble } from "../isa/disassembler.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
+import { contextAccessOf, fieldAt } from "./context-rules.ts";
 import { whereText } from "./describe-place.ts";
 import { isNumber } from "./scalar-range.ts";
 import { type Place, placeFrame, placeRegister, placeSlot, registerPlace } from "./trace.ts";
@@ -32,7 +33,7 @@ export function lostPointer(a: Analysis, register: number): LostPointer | undefi
   const at = whereText(a.program, a.trace.slot(step));
   switch (instruction.kind) {
     case "load":
-      return movedPacket(a, origin);
+      return movedPacket(a, origin) ?? contextNumber(a, origin, at);
     case "call_helper": {
       const helper = a.helpers.get(instruction.id);
       if (helper === undefined) return undefined;
@@ -73,6 +74,24 @@ function movedPacket(a: Analysis, { step, instruction, calls }: Origin): LostPoi
   return {
     cause: `pointed into the packet until bpf_${helperAt(a, call)?.name} moved that, at ${whereText(a.program, a.trace.slot(call))}`,
     fix: "load data and data_end again behind that call, and compare again",
+  };
+}
+
+/** A number of the context where the other kind of context has a pointer. */
+function contextNumber(
+  a: Analysis,
+  { step, instruction }: Origin,
+  at: string,
+): LostPointer | undefined {
+  const other = contextAccessOf("xdp")!;
+  if (instruction.kind !== "load" || a.context === undefined || a.context.name === other.name)
+    return undefined;
+  const { base, offset } = instruction;
+  const from = originOf(a, a.trace.previous(step), registerPlace(a.trace.depth(step), base));
+  if (from !== undefined || !other.pointers.has(offset)) return undefined;
+  return {
+    cause: `holds the number ${fieldAt(a.context, offset)} since ${at}`,
+    fix: `in struct ${other.name} a pointer lies there: put the program into a section for that, SEC("xdp"), or load ${a.context.name}.data`,
   };
 }
 

@@ -8,7 +8,7 @@ import { lostPointer } from "./lost-pointer.ts";
 import { mapOf, type VerifiedMap } from "./program.ts";
 import type { RefusalCode } from "./refusal.ts";
 import { constantScalar, type RegisterState } from "./register-state.ts";
-import { isConstant } from "./scalar-range.ts";
+import { isConstant, zeroRange } from "./scalar-range.ts";
 import { isSocket } from "./socket-rules.ts";
 import {
   clobberStack,
@@ -263,9 +263,10 @@ function checkPacket(
   size: number,
 ): void {
   const from = held.offset + offset;
+  if (held.range === zeroRange && from >= 0 && from + size <= held.extent) return;
   const what = held.kind === "packet" ? "packet" : "metadata";
   const limit = held.kind === "packet" ? "data_end" : "data";
-  if (held.range.smin < 0n || from < 0)
+  if (from < 0 || held.range.smin < 0n)
     a.refuse(
       "PACKET_BOUNDS",
       `the access may lie before the ${what}: r${base} is its start ${from < 0 ? `- ${-from}` : `+ (${rangeText(held.range)})`}`,
@@ -297,6 +298,7 @@ function checkSpan(
   what: string,
 ): void {
   const from = held.offset + offset;
+  if (held.range === zeroRange && from >= 0 && from + size <= extent) return;
   const { smin, umax } = held.range;
   const least = BigInt(from) + smin;
   if (least < 0n)
@@ -346,6 +348,7 @@ export function checkAlignment(
   size: number,
 ): void {
   if (size === 1) return;
+  if (held.range === zeroRange && ((held.offset + offset) & (size - 1)) === 0) return;
   const fixed = BigInt.asUintN(64, BigInt(held.offset + offset));
   if (alignedBits(addBits(held.range, { value: fixed, mask: 0n }), size)) return;
   a.refuse(

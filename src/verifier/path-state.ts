@@ -176,7 +176,7 @@ export class PathState {
 
   copy(): PathState {
     const copy = new PathState(
-      this.frames.map((frame) => frame.copy()),
+      this.frames.length === 1 ? [this.frame.copy()] : this.frames.map((frame) => frame.copy()),
       this.references,
       this.parent,
       this.step,

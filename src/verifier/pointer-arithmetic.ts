@@ -8,9 +8,10 @@ import {
   type RegisterState,
   unknownScalar,
   withFields,
+  withOffset,
 } from "./register-state.ts";
 import { alu } from "./scalar-alu.ts";
-import { isConstant, type ScalarRange, s64min } from "./scalar-range.ts";
+import { isConstant, type ScalarRange, s64min, zeroRange } from "./scalar-range.ts";
 
 /** Kinds whose address may not be changed. */
 const fixedKinds = new Set<RegisterKind>([
@@ -73,7 +74,7 @@ export function pointerAlu(
   const amountRegister = pointerFirst ? srcRegister : dstRegister;
   if (amountRegister !== undefined) a.markPrecise(amountRegister);
   checkOperation(a, op, base, baseRegister, pointerFirst);
-  checkAmount(a, base, baseRegister, amount);
+  checkAmount(a, base, baseRegister, amount, amountRegister);
   const moved = move(a, op, base, amount);
   checkReach(a, moved, baseRegister);
   return moved;
@@ -132,10 +133,11 @@ function checkAmount(
   base: RegisterState,
   register: number,
   amount: ScalarRange,
+  amountRegister: number | undefined,
 ): void {
   checkReach(a, base, register);
   const tooFar = isConstant(amount)
-    ? amount.smin >= maxVariableOffset || amount.smin <= -maxVariableOffset
+    ? Math.abs(Number(amount.smin)) >= farAway
     : amount.smin === s64min ||
       amount.smin >= maxVariableOffset ||
       amount.smin <= -maxVariableOffset;
@@ -144,21 +146,18 @@ function checkAmount(
     "POINTER_OFFSET",
     `r${register} is moved by ${rangeText(amount)}, which may be anywhere`,
     "bound the number before it is added: compare it, or mask it with &=",
-    [register],
+    amountRegister === undefined ? [register] : [register, amountRegister],
   );
 }
 
+const farAway = Number(maxVariableOffset);
+
 /** A pointer far from its object could come round to another. Kernel: check_reg_sane_offset. */
 function checkReach(a: Analysis, held: RegisterState, register: number): void {
-  const far = Number(maxVariableOffset);
   const { smin } = held.range;
-  if (
-    held.offset >= far ||
-    held.offset <= -far ||
-    smin === s64min ||
-    smin >= maxVariableOffset ||
-    smin <= -maxVariableOffset
-  )
+  const near = held.offset < farAway && held.offset > -farAway;
+  if (near && held.range === zeroRange) return;
+  if (!near || smin === s64min || smin >= maxVariableOffset || smin <= -maxVariableOffset)
     a.refuse(
       "POINTER_OFFSET",
       `r${register} would point outside of all bounds: its object + ${held.offset} + (${rangeText(held.range)})`,
@@ -174,8 +173,8 @@ function move(
   amount: ScalarRange,
 ): RegisterState {
   if (isConstant(amount)) {
-    const distance = op === "add" ? amount.smin : -amount.smin;
-    return withFields(base, { offset: base.offset + Number(distance) });
+    const distance = Number(amount.smin);
+    return withOffset(base, base.offset + (op === "add" ? distance : -distance));
   }
   const range = alu(op === "add" ? "add" : "sub", 64, base.range, amount);
   const isPacket = base.kind === "packet" || base.kind === "packet_meta";

@@ -1,6 +1,6 @@
 import type { Instruction } from "../isa/instruction.ts";
 import { type Checkpoint, type Frame, type PathState, SlotSet } from "./path-state.ts";
-import { type RegisterState, withFields } from "./register-state.ts";
+import { asPrecise, type RegisterState } from "./register-state.ts";
 import {
   type Place,
   placeFrame,
@@ -38,10 +38,7 @@ export class Precision {
   mark(state: PathState, places: readonly Place[]): void {
     const first: Checkpoint | undefined = state.parent;
     if (first === undefined) return;
-    this.#registers.fill(0);
-    for (const slots of this.#slots) slots.clear();
-    this.#frames = state.frames.length;
-    for (const place of places) this.#want(place);
+    this.#wantOnly(state, places);
     let step = state.step;
     for (let at: Checkpoint | undefined = first; at !== undefined; at = at.state.parent) {
       const until = at.state.step;
@@ -53,6 +50,35 @@ export class Precision {
       this.#markCheckpoint(at.state);
       if (this.#nothingWanted()) return;
     }
+  }
+
+  /**
+   * Where what these places hold after the path's last step came from one of `known`, which has, by
+   * step, places that were given a value then; the last of them.
+   */
+  originAmong<Known extends { readonly place: Place }>(
+    state: PathState,
+    places: readonly Place[],
+    known: ReadonlyMap<number, readonly Known[]>,
+  ): Known | undefined {
+    if (known.size === 0) return undefined;
+    this.#wantOnly(state, places);
+    for (let step = state.step; step >= 0 && !this.#nothingWanted(); ) {
+      const found = known.get(step)?.find(({ place }) => this.#wants(place));
+      if (found !== undefined) return found;
+      if (this.#matters(step)) this.#back(step);
+      step = this.#trace.previous(step);
+    }
+    return undefined;
+  }
+
+  #wantOnly(state: PathState, places: readonly Place[]): void {
+    for (let i = 0; i < this.#frames; i++) {
+      this.#registers[i] = 0;
+      this.#slots[i]!.clear();
+    }
+    this.#frames = state.frames.length;
+    for (const place of places) this.#want(place);
   }
 
   /** Whether a step may change what is wanted. Most do not: this is where the time goes. */
@@ -255,7 +281,7 @@ function touches(instruction: Instruction): number {
 function markRegister(frame: Frame, register: number): boolean {
   const held = frame.registers[register] as RegisterState;
   if (held.kind !== "scalar" || held.precise) return false;
-  frame.registers[register] = withFields(held, { precise: true });
+  frame.registers[register] = asPrecise(held);
   return true;
 }
 
@@ -263,7 +289,7 @@ function markSlot(frame: Frame, slot: number): boolean {
   const held = frame.stack[slot];
   const register = held?.register;
   if (held === undefined || register?.kind !== "scalar" || register.precise) return false;
-  frame.setSlot(slot, { bytes: held.bytes, register: withFields(register, { precise: true }) });
+  frame.setSlot(slot, { bytes: held.bytes, register: asPrecise(register) });
   return true;
 }
 

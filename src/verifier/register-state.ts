@@ -1,4 +1,11 @@
-import { constantRange, isConstant, type ScalarRange, unknownRange } from "./scalar-range.ts";
+import {
+  constantNumber,
+  constantRange,
+  isConstant,
+  type ScalarRange,
+  unknownRange,
+  zeroRange,
+} from "./scalar-range.ts";
 import { isSocket, type SocketKind } from "./socket-rules.ts";
 
 /** What a register (or a spilled one) holds. */
@@ -59,7 +66,7 @@ export const beyondEnd = -2;
 
 const blank: RegisterState = {
   kind: "uninitialised",
-  range: constantRange(0n),
+  range: zeroRange,
   offset: 0,
   id: 0,
   nullable: false,
@@ -102,6 +109,47 @@ export function withFields(
   };
 }
 
+/** A pointer with another offset from where its object begins, or from its unknown part. */
+export function withOffset(from: RegisterState, offset: number): RegisterState {
+  const { kind, range, id, nullable, extent, target, frame, reference, readOnly, precise } = from;
+  return {
+    kind,
+    range,
+    offset,
+    id,
+    nullable,
+    extent,
+    target,
+    frame,
+    reference,
+    readOnly,
+    precise,
+  };
+}
+
+/** A packet pointer of which another extent is known. */
+export function withExtent(from: RegisterState, extent: number): RegisterState {
+  const { kind, range, offset, id, nullable, target, frame, reference, readOnly, precise } = from;
+  return {
+    kind,
+    range,
+    offset,
+    id,
+    nullable,
+    extent,
+    target,
+    frame,
+    reference,
+    readOnly,
+    precise,
+  };
+}
+
+/** A number in a checkpoint whose exact range matters. */
+export function asPrecise({ range, offset, id }: RegisterState): RegisterState {
+  return newScalar(range, id, offset, true);
+}
+
 /** A pointer to the start of something. */
 export function pointer(
   kind: Exclude<RegisterKind, "uninitialised" | "scalar">,
@@ -112,6 +160,11 @@ export function pointer(
 
 export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
   if (id !== 0 || offset !== 0) return newScalar(range, id, offset);
+  return plainScalar(range);
+}
+
+/** A number that is linked to no other. */
+function plainScalar(range: ScalarRange): RegisterState {
   const place = range.serial & (plainPlaces - 1);
   const known = plain[place];
   if (known !== undefined && known.range === range) return known;
@@ -120,7 +173,7 @@ export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
   return made;
 }
 
-function newScalar(range: ScalarRange, id: number, offset: number): RegisterState {
+function newScalar(range: ScalarRange, id: number, offset: number, precise = false): RegisterState {
   return {
     kind: "scalar",
     range,
@@ -132,12 +185,17 @@ function newScalar(range: ScalarRange, id: number, offset: number): RegisterStat
     frame: 0,
     reference: 0,
     readOnly: false,
-    precise: false,
+    precise,
   };
 }
 
 export function constantScalar(value: bigint): RegisterState {
   return scalar(constantRange(value));
+}
+
+/** The same of an immediate. */
+export function numberScalar(value: number): RegisterState {
+  return plainScalar(constantNumber(value));
 }
 
 export function isPointer({ kind }: RegisterState): boolean {

@@ -17,6 +17,8 @@ export interface ScalarRange extends Tnum {
   readonly u32max: number;
   readonly s32min: number;
   readonly s32max: number;
+  /** It is one number: what `mask` being 0 says, for a compare that costs nothing. */
+  readonly constant: boolean;
   /** Another for each range, for tables of them. 32 bits: it may come round. */
   readonly serial: number;
 }
@@ -47,6 +49,7 @@ export class RangeDraft implements ScalarRange {
   u32max = u32max;
   s32min = s32min;
   s32max = s32max;
+  constant = false;
   readonly serial = nextSerial();
 
   setBits({ value, mask }: Tnum): this {
@@ -83,15 +86,24 @@ export function draftOf(range: ScalarRange): RangeDraft {
 export const unknownRange: ScalarRange = new RangeDraft();
 
 const smallConstants: ScalarRange[] = [];
-const smallConstantCount = 4096n;
+const smallConstantCount = 4096;
 
 /** Exactly this number, given as signed or unsigned 64-bit. */
 export function constantRange(number: bigint): ScalarRange {
   const value = BigInt.asUintN(64, number);
-  if (value >= smallConstantCount) return makeConstant(value);
-  const index = Number(value);
-  smallConstants[index] ??= makeConstant(value);
-  return smallConstants[index];
+  return value >= smallConstantCount ? makeConstant(value) : smallConstant(Number(value));
+}
+
+/** The same of a number that is none of BigInt, and exact. */
+export function constantNumber(number: number): ScalarRange {
+  return number >= 0 && number < smallConstantCount
+    ? smallConstant(number)
+    : makeConstant(BigInt.asUintN(64, BigInt(number)));
+}
+
+function smallConstant(number: number): ScalarRange {
+  smallConstants[number] ??= makeConstant(BigInt(number));
+  return smallConstants[number];
 }
 
 function makeConstant(value: bigint): ScalarRange {
@@ -99,11 +111,15 @@ function makeConstant(value: bigint): ScalarRange {
   const low = Number(BigInt.asUintN(32, value));
   range.value = range.umin = range.umax = value;
   range.mask = 0n;
+  range.constant = true;
   range.smin = range.smax = BigInt.asIntN(64, value);
   range.u32min = range.u32max = low;
   range.s32min = range.s32max = low | 0;
   return range;
 }
+
+/** The number 0; there is no other range that is this one. */
+export const zeroRange: ScalarRange = constantRange(0n);
 
 /** Any number of this many bytes, zero-extended: what a load gives. */
 export function unsignedRange(size: number): ScalarRange {
@@ -124,12 +140,12 @@ export function rangeBetween(min: bigint, max: bigint): ScalarRange {
 }
 
 export function isConstant(range: ScalarRange): boolean {
-  return range.mask === 0n;
+  return range.constant;
 }
 
 /** Whether this is the number, which is unsigned. */
 export function isNumber(range: ScalarRange, value: bigint): boolean {
-  return range.mask === 0n && range.value === value;
+  return range.constant && range.value === value;
 }
 
 /** Whether `b` covers no number that `a` does not. */
@@ -182,7 +198,8 @@ export function settle(draft: RangeDraft): ScalarRange | undefined {
   if (isEmpty(draft) || !bitsFromBounds(draft)) return undefined;
   boundsFromBits(draft);
   if (isEmpty(draft)) return undefined;
-  return draft.mask === 0n ? constantRange(draft.value) : draft;
+  if (draft.mask === 0n) return constantRange(draft.value);
+  return draft.mask === u64max && sameRange(draft, unknownRange) ? unknownRange : draft;
 }
 
 const smallMax = 0x7fff_ffffn;
@@ -213,6 +230,19 @@ function settleSmall(d: RangeDraft): ScalarRange | undefined {
   if (first > high) return undefined;
   if (first === high || memberFrom(first + 1, known, unknown) > high)
     return constantRange(big(first));
+  const place = placeOf(low, high, known, unknown);
+  const shared = small[place];
+  if (
+    shared !== undefined &&
+    shared.u32min === low &&
+    shared.u32max === high &&
+    smallValues[place] === known &&
+    smallMasks[place] === unknown
+  )
+    return shared;
+  small[place] = d;
+  smallValues[place] = known;
+  smallMasks[place] = unknown;
   d.value = big(known);
   d.mask = big(unknown);
   d.umin = d.smin = big(low);
@@ -220,6 +250,24 @@ function settleSmall(d: RangeDraft): ScalarRange | undefined {
   d.u32min = d.s32min = low;
   d.u32max = d.s32max = high;
   return d;
+}
+
+/**
+ * Ranges below 2³¹, the last that fell to each place: the same range again is mostly the same object,
+ * which is what compares and memos of operations look for. A power of two.
+ */
+const smallPlaces = 4096;
+const small: (ScalarRange | undefined)[] = new Array(smallPlaces).fill(undefined);
+const smallValues = new Int32Array(smallPlaces);
+const smallMasks = new Int32Array(smallPlaces);
+
+function placeOf(low: number, high: number, value: number, mask: number): number {
+  const mixed =
+    Math.imul(low, 0x9e3779b1) ^
+    Math.imul(high, 0x85ebca6b) ^
+    Math.imul(value, 0xc2b2ae35) ^
+    Math.imul(mask, 0x27d4eb2f);
+  return (mixed ^ (mixed >>> 15)) & (smallPlaces - 1);
 }
 
 /** The least number from `from` on with these bits, or 2³¹ and more. */

@@ -10,7 +10,7 @@ import {
   unknownScalar,
 } from "./register-state.ts";
 import { signExtended, truncated } from "./scalar-alu.ts";
-import { isConstant, isNumber, signedRange, unsignedRange } from "./scalar-range.ts";
+import { isConstant, isNumber, signedRange, unsignedRange, zeroRange } from "./scalar-range.ts";
 import {
   byteKind,
   byteOf,
@@ -29,6 +29,9 @@ import { slotPlace } from "./trace.ts";
 /** Bytes of a frame. Kernel documentation, bpf/verifier.rst. */
 export const frameBytes = 512;
 
+/** Bytes: a pointer that may be as far off has no known distance. */
+const farAway = 1n << 29n;
+
 /** Where an access may lie, relative to the frame pointer: from `low` to before `high` + size. */
 export interface StackSpan {
   readonly frame: Frame;
@@ -46,17 +49,17 @@ export function stackSpan(
   size: number,
 ): StackSpan {
   const fixed = pointer.offset + offset;
-  const { smin, smax } = pointer.range;
-  const limit = 1n << 29n;
-  if (smin <= -limit || smax >= limit)
+  const { range } = pointer;
+  const isFixed = range === zeroRange;
+  if (!isFixed && (range.smin <= -farAway || range.smax >= farAway))
     a.refuse(
       "STACK_BOUNDS",
       `r${base} points into the stack at an unknown distance`,
       `bound what was added to r${base} on both sides first`,
       [base],
     );
-  const low = fixed + Number(smin);
-  const high = fixed + Number(smax);
+  const low = isFixed ? fixed : fixed + Number(range.smin);
+  const high = isFixed ? fixed : fixed + Number(range.smax);
   // Of no bytes, too, as in the kernel: check_stack_slot_within_bounds.
   if (low < -frameBytes || low >= 0 || high + size > 0)
     a.refuse(

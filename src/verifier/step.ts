@@ -10,6 +10,7 @@ import { heldText } from "./path-state.ts";
 import { isAddress, pointerAlu } from "./pointer-arithmetic.ts";
 import {
   constantScalar,
+  numberScalar,
   pointer,
   type RegisterState,
   scalar,
@@ -78,7 +79,7 @@ export function doInstruction(
       const source = "register" in src ? src.register : undefined;
       const value =
         source === undefined
-          ? constantScalar(BigInt((src as { immediate: number }).immediate))
+          ? numberScalar((src as { immediate: number }).immediate)
           : a.read(source);
       store(a, base, offset, size, value, source, step);
       return next;
@@ -153,15 +154,18 @@ function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
       move(a, width, dst, register);
       return;
     }
-    const value = BigInt(immediate);
-    a.write(dst, constantScalar(width === 64 ? value : BigInt.asUintN(32, value)));
+    a.write(dst, numberScalar(width === 64 ? immediate : immediate >>> 0));
     return;
   }
   if (register === undefined) checkImmediate(a, op, width, immediate);
-  const right = register === undefined ? constantScalar(BigInt(immediate)) : a.read(register);
+  const right = register === undefined ? numberScalar(immediate) : a.read(register);
   const left = a.read(dst);
   if (left.kind === "scalar" && right.kind === "scalar") {
     const range = alu(op, width, left.range, right.range);
+    if (left.id === 0) {
+      a.write(dst, scalar(range));
+      return;
+    }
     const distance = linkedDistance(op, width, left, right);
     if (width === 64) a.facts.gives(a.slot, false);
     a.write(

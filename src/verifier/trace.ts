@@ -1,6 +1,7 @@
 /** A register (0 to 10) or a stack slot (16 and up) of a frame, in one number. */
 export type Place = number;
 
+/** A power of two, of which `placeFrame` takes the logarithm. */
 const placesPerFrame = 128;
 const firstSlotPlace = 16;
 
@@ -13,16 +14,16 @@ export function slotPlace(frame: number, slot: number): Place {
 }
 
 export function placeFrame(place: Place): number {
-  return Math.trunc(place / placesPerFrame);
+  return place >> 7;
 }
 
 /** The stack slot of a place, or -1 for a register. */
 export function placeSlot(place: Place): number {
-  return (place % placesPerFrame) - firstSlotPlace;
+  return (place & (placesPerFrame - 1)) - firstSlotPlace;
 }
 
 export function placeRegister(place: Place): number {
-  return place % placesPerFrame;
+  return place & (placesPerFrame - 1);
 }
 
 const none = -1;

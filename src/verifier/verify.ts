@@ -3,6 +3,7 @@ import { disassemble } from "../isa/disassembler.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import { Analysis, type Widened } from "./analysis.ts";
 import { globalArguments, patientRounds } from "./call-function.ts";
+import { tellContextMismatch } from "./context-mismatch.ts";
 import { firstUnreachable, meetingSlots } from "./control-flow.ts";
 import { lineAt, whereText } from "./describe-place.ts";
 import { describeRegister } from "./describe-register.ts";
@@ -19,7 +20,14 @@ import { type Rejection, rejection } from "./rejection.ts";
 import { constantRange } from "./scalar-range.ts";
 import { tooDeep } from "./stack-depth.ts";
 import { findStructureProblem } from "./structure.ts";
-import { noStep, placeFrame, placeRegister, placeSlot } from "./trace.ts";
+import {
+  noStep,
+  type Place,
+  placeFrame,
+  placeRegister,
+  placeSlot,
+  registerPlace,
+} from "./trace.ts";
 import { Facts, type Verified } from "./verified.ts";
 
 /** Instructions visited over all paths before a program counts as too complex. Kernel: the same. */
@@ -109,7 +117,7 @@ function exploreTwice(
   if (first.facts !== undefined) return ok(first.facts);
   const { refusal, analysis } = first;
   const { widened } = analysis;
-  if (widened === undefined) return err(rejected(refusal, analysis));
+  if (widened === undefined) return err(rejected(besideLoop(refusal, analysis), analysis));
   log?.again();
   const second = attempt(program, helpers, budget, Number.POSITIVE_INFINITY, log);
   if (second.facts !== undefined) return ok(second.facts);
@@ -120,24 +128,44 @@ function exploreTwice(
 
 /** A refusal that a number brought about which goes on changing in a callback's loop. */
 function inLoop(
-  { code, slot, cause, fix, registers }: Refusal,
+  refusal: Refusal,
   { place, callSite }: Widened,
   program: VerifiableProgram,
 ): Refusal {
-  const stackSlot = placeSlot(place);
-  const frame = placeFrame(place);
-  const whose = frame === 0 ? "the program" : `nested function ${frame}`;
-  const what =
-    stackSlot < 0
-      ? `r${placeRegister(place)} of ${whose}`
-      : `the number at stack offset ${-8 * (stackSlot + 1)} of ${whose}`;
+  return ofLoop(
+    refusal,
+    `${numberText(place)} still changes after ${patientRounds} iterations of the loop at ${whereText(program, callSite)}`,
+  );
+}
+
+/** A refusal over a number that is any number, since it changes in a callback's loop; or another. */
+function besideLoop(refusal: Refusal, { state, precision, program, loosened }: Analysis): Refusal {
+  const places = refusal.registers.map((register) => registerPlace(state.depth, register));
+  const origin = precision.originAmong(state, places, loosened);
+  if (origin === undefined) return refusal;
+  return ofLoop(
+    refusal,
+    `${numberText(origin.place)} changes in the loop at ${whereText(program, origin.callSite)}, and is any number after the first iteration`,
+  );
+}
+
+function ofLoop({ code, slot, cause, fix, registers }: Refusal, why: string): Refusal {
   return new Refusal(
     code,
     slot,
-    `${cause}; ${what} still changes after ${patientRounds} iterations of the loop at ${whereText(program, callSite)}`,
+    `${cause}; ${why}`,
     `${fix}; or bound that number in the callback, which can leave the loop: if (s->off > 1500) return 1`,
     registers,
   );
+}
+
+function numberText(place: Place): string {
+  const stackSlot = placeSlot(place);
+  const frame = placeFrame(place);
+  const whose = frame === 0 ? "the program" : `nested function ${frame}`;
+  return stackSlot < 0
+    ? `r${placeRegister(place)} of ${whose}`
+    : `the number at stack offset ${-8 * (stackSlot + 1)} of ${whose}`;
 }
 
 /** What one exploration came to: the facts, or the refusal. */
@@ -249,6 +277,7 @@ function reject(
   const slot = instructions[at]?.kind === "second_slot" && at > 0 ? at - 1 : at;
   const instruction = instructions[slot];
   const helper = (id: number): string | undefined => helperName(helpers, id);
+  const told = tellContextMismatch(program, { code, cause, fix });
   return rejection({
     code,
     object: program.object,
@@ -257,7 +286,6 @@ function reject(
     instruction: instruction === undefined ? "nothing" : disassemble(instruction, { helper }),
     source: lineAt(program.lines, slot),
     registers,
-    cause,
-    fix,
+    ...told,
   });
 }

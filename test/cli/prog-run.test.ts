@@ -279,7 +279,7 @@ for (const { title, args, code, error } of [
     title: "a file that is not there",
     args: ["no.o", "--data", ethernet],
     code: 1,
-    error: /there is no file no\.o; check the path/,
+    error: /^weir prog run: no\.o: there is no such file; check the path$/m,
   },
   {
     title: "a program for another machine",

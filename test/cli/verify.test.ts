@@ -131,11 +131,104 @@ clang("verify --program looks at one program, --json gives the verdict in parts"
           text: expect.stringContaining("ctx->data + 50"),
         }),
         registers: ["r1: packet data, not compared with data_end yet"],
-        cause: expect.any(String),
+        where: expect.stringMatching(/, program bad, instruction 1 \(r1 = .*peek\.c:5\)$/),
+        what: "packet byte 50 is accessed, and none is known to be there",
         fix: expect.any(String),
       },
     }),
   ]);
+});
+
+clang(
+  "verify tells of a program whose section gives it another context than it takes",
+  async () => {
+    const text = `#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#define FIRST_BYTE(ctx) \\
+  ((char *)(long)ctx->data + 1 > (char *)(long)ctx->data_end ? 0 : *(char *)(long)ctx->data)
+SEC("tc") int was_xdp(struct xdp_md *ctx) { return FIRST_BYTE(ctx); }
+SEC("xdp") int was_tc(struct __sk_buff *ctx) { return FIRST_BYTE(ctx); }
+`;
+    const { code, stdout } = await weir(["verify", build(folder.write("other.c", text)), "--json"]);
+    expect(code).toBe(1);
+    const lines = stdout.trimEnd().split("\n");
+    const told = lines
+      .map((line) => JSON.parse(line))
+      .map(({ program, error }) => ({ program, ...error }));
+    expect(told.find(({ program }) => program === "was_xdp")).toMatchObject({
+      code: "NOT_A_POINTER",
+      what: expect.stringMatching(
+        /; the program takes a struct xdp_md, and programs of type tc are given a struct __sk_buff$/,
+      ),
+      fix: 'put it into a section for what it takes: SEC("xdp")',
+    });
+    expect(told.find(({ program }) => program === "was_tc")).toMatchObject({
+      code: "CONTEXT_ACCESS",
+      what: expect.stringMatching(
+        /; the program takes a struct __sk_buff, and programs of type xdp are given a struct xdp_md$/,
+      ),
+      fix: 'put it into a section for what it takes: SEC("tc"), SEC("socket") or SEC("cgroup_skb/ingress")',
+    });
+  },
+);
+
+clang(
+  "verify tells of a program that cannot be put together, and goes on with the others",
+  async () => {
+    const text = `${source}SEC("xdp") int broken(struct xdp_md *ctx) {
+  asm volatile(".byte 0x85, 0x10, 0, 0, 99, 0, 0, 0");
+  return XDP_PASS;
+}
+SEC("xdp") int last(struct xdp_md *ctx) { return XDP_PASS; }
+`;
+    const file = build(folder.write("broken.c", text), "-mcpu=v3");
+    const { code, stdout, stderr } = await weir(["verify", file, "--json"]);
+    expect(code).toBe(1);
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({ program: "good", accepted: true }),
+      expect.objectContaining({ program: "bad", accepted: false }),
+      {
+        object: file,
+        program: "broken",
+        accepted: false,
+        error: {
+          code: "OBJECT_RELOCATION",
+          where: `${file}, program broken, section "xdp", function "broken", instruction 0`,
+          what: expect.stringMatching(
+            /^it leads to byte \d+ of section "xdp", where no function begins$/,
+          ),
+          fix: expect.any(String),
+        },
+      },
+      expect.objectContaining({ program: "last", accepted: true }),
+    ]);
+    expect(stderr).toMatch(/^weir verify: .*, program broken, .*: it leads to byte/);
+  },
+);
+
+clang("check takes a program whose neighbour in the object cannot be put together", async () => {
+  const text = `${source}SEC("xdp") int broken(struct xdp_md *ctx) {
+  asm volatile(".byte 0x85, 0x10, 0, 0, 99, 0, 0, 0");
+  return XDP_PASS;
+}
+`;
+  const file = build(folder.write("beside.c", text), "-mcpu=v3");
+  const check = (program: string) => {
+    const config = `version: 1
+upstreams: { app: { echo: true } }
+filters: { one: { object: ${file}, program: ${program} } }
+listeners:
+  - { name: echo, protocol: udp, listen: "127.0.0.1:1", upstream: app, ingress: [one] }
+`;
+    return weir(["check", "-c", folder.write("beside.yaml", config)]);
+  };
+  expect(await check("good")).toMatchObject({ code: 0, stderr: "" });
+  const { code, stderr } = await check("broken");
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /beside\.yaml:3:27: filters\.one\.object: .*, program broken, .*it leads to byte/,
+  );
 });
 
 clang("verify --log prints the trace before the verdict, --json line by line", async () => {
@@ -187,7 +280,12 @@ clang("verify names the file of a program that cannot be decoded", async () => {
 for (const { title, args, code, error } of [
   { title: "no object", args: [], code: 2, error: /missing required argument 'object'/ },
   { title: "an unknown option", args: ["x.o", "--verbose"], code: 2, error: /unknown option/ },
-  { title: "a file that is not there", args: ["no.o"], code: 1, error: /there is no file no\.o/ },
+  {
+    title: "a file that is not there",
+    args: ["no.o"],
+    code: 1,
+    error: /^weir verify: no\.o: there is no such file; check the path$/m,
+  },
   {
     title: "a program that is not there",
     args: [filter("blocklist.o"), "--program", "x"],

@@ -82,6 +82,33 @@ describe("loadObject, of what clang builds,", () => {
       expect(refusal("bad-maps.c", flag)).toBe(message);
     });
 
+  const broken = (where: string): string =>
+    `${where}, instruction 0: it leads to byte 800 of section "xdp", where no function begins`;
+
+  test("refuses an object of whose programs none can be put together, and tells of each", () => {
+    const loaded = loadObject(compile("broken.c", "-DTWO"), "broken.o");
+    if (loaded.ok) return expect.fail("loaded");
+    const { message, detail } = loaded.error;
+    expect(message).toContain(broken('broken.o, section "xdp", function "program"'));
+    expect(detail).toEqual([
+      expect.stringContaining(broken('broken.o, section "xdp", function "second"')),
+    ]);
+    return undefined;
+  });
+
+  test("loads an object of whose programs some can be put together, and tells of the others", () => {
+    const loaded = loadObject(compile("broken.c", "-DBESIDE"), "broken.o");
+    if (!loaded.ok) return expect.fail(loaded.error.message);
+    const [program, beside] = loaded.value.programs;
+    expect(program).toMatchObject({ name: "program", type: "xdp", bytecode: new Uint8Array(0) });
+    expect(program!.fault?.message).toContain(
+      broken('broken.o, program program, section "xdp", function "program"'),
+    );
+    expect(beside).toMatchObject({ name: "beside", type: "xdp" });
+    expect(beside!.fault).toBeUndefined();
+    return undefined;
+  });
+
   test("says that there is no program", () => {
     expect(refusal("no-program.c")).toBe(
       'OBJECT_NO_PROGRAM no-program.o: it holds no program; put a function into a section that names its type, as SEC("xdp") does',

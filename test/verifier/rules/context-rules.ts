@@ -20,6 +20,23 @@ export const contextRules: readonly RuleCase[] = [
     says: /xdp_md\.egress_ifindex/,
   },
   {
+    rule: "the context of xdp ends where that of tc goes on",
+    accepted: "r0 = *(u32 *)(r1 + 4)\nr0 = 0\nexit",
+    refused: "r0 = *(u32 *)(r1 + 80)\nr0 = 0\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /use the fields of struct xdp_md, linux\/bpf\.h; __sk_buff\.data_end lies there, which programs of types tc, socket and cgroup_skb are given/,
+  },
+  {
+    rule: "the context of tc has no packet where that of xdp has it",
+    type: "tc",
+    accepted:
+      "r2 = *(u32 *)(r1 + 76)\nr3 = *(u32 *)(r1 + 80)\nr0 = 0\nr4 = r2\nr4 += 1\nif r4 > r3 goto l\nr0 = *(u8 *)(r2 + 0)\nl: exit",
+    refused:
+      "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr0 = 0\nr4 = r2\nr4 += 1\nif r4 > r3 goto l\nr0 = *(u8 *)(r2 + 0)\nl: exit",
+    code: "NOT_A_POINTER",
+    says: /holds the number __sk_buff\.len since instruction 0; in struct xdp_md a pointer lies there: put the program into a section for that, SEC\("xdp"\), or load __sk_buff\.data/,
+  },
+  {
     rule: "the context of xdp is not written",
     accepted: "r0 = *(u32 *)(r1 + 12)\nexit",
     refused: "*(u32 *)(r1 + 12) = 1\nr0 = 0\nexit",

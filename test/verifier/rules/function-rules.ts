@@ -69,7 +69,23 @@ export const functionRules: readonly RuleCase[] = [
       "r3 = *(u64 *)(r2 + 0)\nr3 += 1\n*(u64 *)(r2 + 0) = r3\nr2 += r3\n*(u8 *)(r2 + 0) = 1\nr0 = 0\nexit",
     ),
     code: "POINTER_OFFSET",
-    says: /may be anywhere/,
+    says: /r2 is moved by any number, which may be anywhere/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "a number that changes in a callback's loop is any number there",
+    accepted: loopProgram(countedThenUsed("if r3 > 3 goto end")),
+    refused: loopProgram(countedThenUsed("r5 = 0")),
+    code: "POINTER_OFFSET",
+    says: /r4 is moved by any number, which may be anywhere; the number at stack offset -8 of the program changes in the loop at instruction 7, and is any number after the first iteration;.*bound that number in the callback/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "a callback is not what gives a record back",
+    accepted: reservedAroundLoop("r0 = 1\nexit", "r1 = r6\nr2 = 0\ncall 132\n"),
+    refused: reservedAroundLoop("r1 = *(u64 *)(r2 + 0)\nr2 = 0\ncall 132\nr0 = 1\nexit", ""),
+    code: "REFERENCE_LEAK",
+    says: /what the call at instruction 4 reserved is not given back: the callback of instruction \d+ gives it back, and may not be called even once; submit or discard it behind that call/,
     notInKernel: callbacksNeedBtf,
   },
   {
@@ -111,6 +127,42 @@ function nested(depth: number): string {
     i === depth - 2 ? `f${i}: r0 = 0\nexit` : `f${i}: call f${i + 1}\nr0 = 0\nexit`,
   );
   return `call f0\nr0 = 0\nexit\n${functions.join("\n")}`;
+}
+
+/** A record in r6 and at -8, and a loop that is given its place; `after` comes behind the loop. */
+function reservedAroundLoop(body: string, after: string): string {
+  return `r1 = map_by_fd(3) ll
+    r2 = 16
+    r3 = 0
+    call 131
+    if r0 == 0 goto out
+    r6 = r0
+    *(u64 *)(r10 - 8) = r0
+    r1 = 1
+    r2 = code_addr(f) ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call 181
+    ${after}out: r0 = 0
+    exit
+    f: ${body}`;
+}
+
+/** A callback that counts up what it is given in some iterations, and in others moves a pointer by it. */
+function countedThenUsed(before: string): string {
+  return `r3 = *(u64 *)(r2 + 0)
+    ${before}
+    if r1 > 5 goto use
+    r3 += 1
+    *(u64 *)(r2 + 0) = r3
+    end: r0 = 0
+    exit
+    use: r4 = r10
+    r4 += -64
+    r4 += r3
+    *(u8 *)(r4 + 0) = 1
+    goto end`;
 }
 
 function loopProgram(body: string): string {
