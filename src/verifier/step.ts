@@ -161,13 +161,13 @@ function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
   const right = register === undefined ? numberScalar(immediate) : a.read(register);
   const left = a.read(dst);
   if (left.kind === "scalar" && right.kind === "scalar") {
+    if (width === 64) a.facts.gives(a.slot, false);
     const range = alu(op, width, left.range, right.range);
     if (left.id === 0) {
       a.write(dst, scalar(range));
       return;
     }
     const distance = linkedDistance(op, width, left, right);
-    if (width === 64) a.facts.gives(a.slot, false);
     a.write(
       dst,
       distance === undefined || isConstant(range)
