@@ -6,6 +6,7 @@ import type { HelperSignature } from "./helper-signature.ts";
 import { checkRegion } from "./memory-access.ts";
 import { newFrame, type PathState } from "./path-state.ts";
 import {
+  constantOf,
   isPointer,
   pointer,
   type RegisterState,
@@ -146,6 +147,9 @@ export function callWithCallback(a: Analysis, helper: HelperSignature): number {
   const frame = a.state.frame;
   let more = true;
   if (helper.callback === "loop") {
+    const flags = constantOf(a.read(4));
+    if (flags === 0n) a.markPrecise(4);
+    a.facts.loopsWith(a.slot, call.callback, flags !== 0n);
     a.markPrecise(1);
     const count = a.read(1);
     more = count.kind !== "scalar" || BigInt(frame.callbackDepth) < count.range.umax;

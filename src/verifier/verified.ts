@@ -32,6 +32,11 @@ export interface Verified {
   readonly mapOfCall: Int32Array;
   /** By slot of a 64-bit addition or subtraction, or a load of 8 bytes: which of `given`, one bit each. */
   readonly givenBy: Uint8Array;
+  /**
+   * By slot of a call of bpf_loop: 1 where the kernel replaces it with a loop of its own, since it has
+   * the same callback and no flags on every path (update_loop_inline_state, kernel/bpf/verifier.c).
+   */
+  readonly inlinedLoops: Uint8Array;
   /** By slot: 1 where a value was read from the stack that was perhaps never written. */
   readonly readsUnwritten: Uint8Array;
   /**
@@ -53,6 +58,9 @@ export class Facts implements Verified {
   readonly mapOfCall: Int32Array;
   readonly givenBy: Uint8Array;
   readonly readsUnwritten: Uint8Array;
+  readonly inlinedLoops: Uint8Array;
+  /** By slot of a call of bpf_loop: the callback of the first path that came there. */
+  readonly #loopCallbacks = new Map<number, number>();
   readonly stackBytes = new Map<number, number>();
   bounded = true;
   visited = 0;
@@ -64,6 +72,7 @@ export class Facts implements Verified {
     this.mapOfCall = new Int32Array(slots).fill(noMap);
     this.givenBy = new Uint8Array(slots);
     this.readsUnwritten = new Uint8Array(slots);
+    this.inlinedLoops = new Uint8Array(slots);
   }
 
   reach(slot: number, region: number): void {
@@ -77,6 +86,14 @@ export class Facts implements Verified {
   callsWith(slot: number, map: number): void {
     const before = this.mapOfCall[slot];
     this.mapOfCall[slot] = before === noMap || before === map ? map : severalMaps;
+  }
+
+  loopsWith(slot: number, callback: number, hasFlags: boolean): void {
+    const first = this.#loopCallbacks.get(slot);
+    if (first === undefined) {
+      this.#loopCallbacks.set(slot, callback);
+      this.inlinedLoops[slot] = hasFlags ? 0 : 1;
+    } else if (hasFlags || first !== callback) this.inlinedLoops[slot] = 0;
   }
 
   usesStack(entry: number, bytes: number): void {

@@ -1,3 +1,4 @@
+import { errno } from "../../common/errno.ts";
 import type { MapType } from "../../object/object-spec.ts";
 import { maxCallbacks } from "../engine.ts";
 import { anyType, type Helper } from "./helper.ts";
@@ -45,3 +46,10 @@ export const callbacksExceeded = `more than ${maxCallbacks} iterations of callba
 
 /** bpf_loop's limit on r1: BPF_MAX_LOOPS. */
 export const maxLoops = 1 << 23;
+
+/**
+ * What a call of bpf_loop gives that asks for more. Where the kernel's verifier puts a loop in its place
+ * (`Verified.inlinedLoops`), r1 has 64 bits and the error 32: inline_bpf_loop, kernel/bpf/verifier.c.
+ * The helper itself takes r1 for a u32 and returns a long.
+ */
+export const tooManyLoops = { called: BigInt(-errno.E2BIG), inlined: BigInt(-errno.E2BIG >>> 0) };

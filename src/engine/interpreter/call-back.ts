@@ -1,7 +1,7 @@
 import { errno } from "../../common/errno.ts";
 import { maxFrames } from "../engine.ts";
 import { checkArguments } from "../helpers/call-helper.ts";
-import { maxLoops } from "../helpers/callback-helpers.ts";
+import { maxLoops, tooManyLoops } from "../helpers/callback-helpers.ts";
 import { type Helper, R1, R2, R3, R4 } from "../helpers/helper.ts";
 import { beginWalk, endWalk, walk, walkAt } from "../map-walk.ts";
 import { callerRegisters, type Machine } from "./machine.ts";
@@ -37,30 +37,36 @@ export function callBack(
   machine.calledBack++;
   const hasFlags = (registers[R4]! | registers[R4 + 1]!) !== 0;
   const call = (): boolean => callOnce(machine, saved, depth, pc, execute);
+  const isInlined = machine.program.proof?.inlinedLoops[pc / slotWords - 1] === 1;
   const result = hasFlags
-    ? -errno.EINVAL
+    ? BigInt(-errno.EINVAL)
     : helper.callback === "loop"
-      ? loop(machine, saved, call)
-      : walkMap(machine, saved, depth, call);
+      ? loop(machine, saved, isInlined, call)
+      : BigInt(walkMap(machine, saved, depth, call));
   if (machine.fault !== undefined) return;
   machine.calledBack--;
   machine.floor = floor;
   for (let i = 0; i < callerRegisters; i++) registers64[i] = saved[i]!;
-  registers[0] = result;
-  registers[1] = result < 0 ? -1 : 0;
+  registers64[0] = result;
 }
 
-function loop(machine: Machine, saved: BigInt64Array, call: () => boolean): number {
+function loop(
+  machine: Machine,
+  saved: BigInt64Array,
+  isInlined: boolean,
+  call: () => boolean,
+): bigint {
   const { registers, registers64 } = machine;
   const count = registers[R1]! >>> 0;
-  if (registers[R1 + 1] !== 0 || count > maxLoops) return -errno.E2BIG;
+  if (isInlined && registers[R1 + 1] !== 0) return tooManyLoops.inlined;
+  if (count > maxLoops) return isInlined ? tooManyLoops.inlined : tooManyLoops.called;
   for (let i = 0; i < count; i++) {
     beginCallback(machine);
     registers[R1] = i;
     registers64[R2 / 2] = saved[R3 / 2]!;
-    if (call()) return i + 1;
+    if (call()) return BigInt(i + 1);
   }
-  return count;
+  return BigInt(count);
 }
 
 function walkMap(

@@ -1,7 +1,7 @@
 import { errno } from "../../common/errno.ts";
 import { CURSOR_HAS_KEY, CURSOR_POSITION, MAP_KEY_SIZE } from "../../runtime/wasm/layout.ts";
 import { frameBytes, walkBytes, walksOffset } from "../engine.ts";
-import { maxLoops } from "../helpers/callback-helpers.ts";
+import { maxLoops, tooManyLoops } from "../helpers/callback-helpers.ts";
 import type { Helper } from "../helpers/helper.ts";
 import { walk } from "../map-walk.ts";
 import { goOnAfterCall, prepareCall } from "./calls.ts";
@@ -11,7 +11,13 @@ import { detailOf, FUNCTION, kindOf } from "./known-values.ts";
 import type { ModuleBuilder } from "./module-builder.ts";
 import { scratch } from "./scratch.ts";
 import { spillArguments } from "./spill.ts";
-import { type CallbackFunctions, type CallbackKind, STOP_CALLBACKS, type Unit } from "./unit.ts";
+import {
+  type CallbackFunctions,
+  type CallbackKind,
+  proofOf,
+  STOP_CALLBACKS,
+  type Unit,
+} from "./unit.ts";
 import { I32, I64, i32, i64, type ValueType } from "./wasm-operation.ts";
 
 const [r0, r1, r2, r3, r4] = [0, 1, 2, 3, 4];
@@ -21,9 +27,10 @@ export function emitCallback(to: FunctionEmitter, helper: Helper, slot: number):
   const { code, unit } = to;
   const { callbacks } = unit;
   const { checkCallback } = unit.imports;
-  const kind = helper.callback;
-  if (callbacks === undefined || checkCallback === undefined || kind === undefined)
+  if (callbacks === undefined || checkCallback === undefined || helper.callback === undefined)
     throw new Error("callbacks have not been declared");
+  const isInlined = proofOf(unit.program)?.inlinedLoops[slot] === 1;
+  const kind = helper.callback === "loop" && isInlined ? "inlined_loop" : helper.callback;
   const checks = to.checks;
   if (checks) {
     spillArguments(to, r4);
@@ -116,17 +123,24 @@ export class CallbackLoops implements CallbackFunctions {
 
   #emit(kind: CallbackKind, target: number, reference: FunctionReference): void {
     const code = this.#module.define(reference);
-    returnError(code, errno.EINVAL, () => {
+    returnError(code, BigInt(-errno.EINVAL), () => {
       code.get(flags);
       code.emit(i64.eqz);
       code.emit(i32.eqz);
     });
-    if (kind === "loop") this.#loop(code, target);
-    else this.#walk(code, target);
+    if (kind === "map_walk") this.#walk(code, target);
+    else this.#loop(code, target, kind === "inlined_loop");
   }
 
-  #loop(code: FunctionBuilder, target: number): void {
-    returnError(code, errno.E2BIG, () => {
+  #loop(code: FunctionBuilder, target: number, isInlined: boolean): void {
+    if (!isInlined) {
+      // The helper's parameter is a u32.
+      code.get(first);
+      code.emit(i32.wrap);
+      code.emit(i64.extend_u);
+      code.set(first);
+    }
+    returnError(code, isInlined ? tooManyLoops.inlined : tooManyLoops.called, () => {
       code.get(first);
       code.i64(maxLoops);
       code.emit(i64.gt_u);
@@ -276,11 +290,11 @@ export class CallbackLoops implements CallbackFunctions {
   }
 }
 
-/** Leaves with a negative errno where `condition` pushes what is not 0. */
-function returnError(code: FunctionBuilder, error: number, condition: () => void): void {
+/** Leaves with `error` where `condition` pushes what is not 0. */
+function returnError(code: FunctionBuilder, error: bigint, condition: () => void): void {
   condition();
   code.if();
-  code.i64(-error);
+  code.i64(error);
   code.return();
   code.end();
 }

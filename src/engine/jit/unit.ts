@@ -46,7 +46,7 @@ export interface Unit {
   readonly callbacks: CallbackFunctions | undefined;
 }
 
-export type CallbackKind = NonNullable<Helper["callback"]>;
+export type CallbackKind = NonNullable<Helper["callback"]> | "inlined_loop";
 
 /** Functions that go round for helpers that call back: see callbacks.ts. */
 export interface CallbackFunctions {

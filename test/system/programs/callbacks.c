@@ -63,6 +63,40 @@ int loop_too_long(struct xdp_md *ctx) {
   return bpf_loop((1 << 23) + 1, add_index, &sum, 0);
 }
 
+/// In place of this call the kernel has a loop, whose error has 32 bits.
+SEC("xdp")
+int loop_too_long_inlined(struct xdp_md *ctx) {
+  struct sum sum = {};
+  long turns = bpf_loop((1 << 23) + 1, add_index, &sum, 0);
+  return turns == 0xfffffff9 ? 1 : turns == -7 ? 2 : 3;
+}
+
+/// Not in place of one whose callback or flags depend on the packet.
+SEC("xdp")
+int loop_too_long_called(struct xdp_md *ctx) {
+  struct sum sum = {};
+  __u64 flags = ctx->data_end - ctx->data > 1000;
+  long turns = bpf_loop((1 << 23) + 1, add_index, &sum, flags);
+  return turns == 0xfffffff9 ? 1 : turns == -7 ? 2 : 3;
+}
+
+static long (*const loop64)(__u64, void *, void *, __u64) = (void *)BPF_FUNC_loop;
+
+SEC("xdp")
+int loop_of_high_word_inlined(struct xdp_md *ctx) {
+  struct sum sum = {};
+  long turns = loop64((1ull << 32) + 5, add_index, &sum, 0);
+  return turns == 0xfffffff9 ? 1000 : turns * 10 + sum.turns;
+}
+
+SEC("xdp")
+int loop_of_high_word_called(struct xdp_md *ctx) {
+  struct sum sum = {};
+  __u64 flags = ctx->data_end - ctx->data > 1000;
+  long turns = loop64((1ull << 32) + 5, add_index, &sum, flags);
+  return turns == 0xfffffff9 ? 1000 : turns * 10 + sum.turns;
+}
+
 /// How many turns depends on the packet: the kernel cannot know.
 SEC("xdp")
 int loop_by_length(struct xdp_md *ctx) {
