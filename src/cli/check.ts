@@ -1,5 +1,6 @@
 import { loadConfig } from "../config/load-config.ts";
 import { preparePlan } from "../config/prepare-plan.ts";
+import { unresolvedText } from "../config/resolve-upstreams.ts";
 import { createMetrics } from "../metrics/registry.ts";
 import type { ListenerPlan, ProxyPlan } from "../proxy/plan.ts";
 import { reportConfigErrors } from "./config-errors.ts";
@@ -15,7 +16,8 @@ export interface CheckOptions {
 }
 
 /**
- * `weir check`: all that `weir run` does up to the first socket. Objects are loaded, maps made and
+ * `weir check`: all that `weir run` does up to the first socket. It needs no network: of a name that
+ * cannot be looked up here it warns. Objects are loaded, maps made and
  * filled, programs accepted, metrics bound; then it says what would run.
  */
 export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
@@ -37,7 +39,8 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
   });
   if (!metrics.ok) return reportConfigErrors([metrics.error], terminal);
 
-  const { plan, filters, arena, fallbacks, ioFallbacks } = prepared.value;
+  const { plan, filters, arena, fallbacks, ioFallbacks, unresolved } = prepared.value;
+  for (const name of unresolved) terminal.error(`weir check: ${unresolvedText(name)}\n`);
   for (const { listener, reason } of ioFallbacks)
     terminal.error(`weir check: listener ${listener}: io: auto is dgram here: ${reason}\n`);
   for (const { filter, refusal } of fallbacks)

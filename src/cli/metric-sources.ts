@@ -9,7 +9,7 @@ import { hostPort } from "./host-port.ts";
 
 /** What the metrics of a prepared proxy are read from: its counters and maps, where they lie. */
 export function metricSources(
-  { plan, filters }: PreparedProxy,
+  { plan, filters, unresolved }: PreparedProxy,
   kernelDrops: (listener: number) => number,
   events?: { readonly pump: EventPump; readonly sources: readonly EventSource[] },
 ): MetricSources {
@@ -17,6 +17,9 @@ export function metricSources(
     listeners: plan.listeners.map((listener) => listener.name),
     addresses: plan.upstreams.flatMap(({ name, addresses }) =>
       addresses.map(({ host, port }) => ({ upstream: name, address: hostPort(host, port) })),
+    ),
+    missing: unresolved.flatMap(({ upstream, host, port, keeps }) =>
+      keeps ? [] : [{ upstream, address: hostPort(host, port) }],
     ),
     lanes: plan.listeners.flatMap(({ name, tunnel }) =>
       tunnel === undefined

@@ -90,6 +90,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     if (log.isLevelEnabled("debug")) log.debug({ filter, map, cpu, data: toHex(bytes) }, "event");
   });
   logFallbacks(prepared.value, log);
+  for (const { upstream, host, code } of prepared.value.unresolved)
+    log.warn({ upstream, host, code }, "name not found: left out until it has an address");
   const sourcesOf = (of: PreparedProxy, sources: readonly EventSource[]) =>
     // No listener has lost anything before it is bound.
     metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0, { pump: eventPump, sources });

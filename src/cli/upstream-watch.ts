@@ -18,11 +18,11 @@ export class UpstreamWatch {
       else log.warn(told, "upstream is down");
     });
     this.#names = new NameWatch({
-      onAddresses: async (config, upstream, addresses) => {
-        const done = await live()?.readdress(config, upstream, addresses);
+      onAddresses: async (config, upstream, resolved) => {
+        const done = await live()?.readdress(config, upstream, resolved);
         const told = {
           upstream,
-          addresses: addresses.map(({ host, port }) => hostPort(host, port)),
+          addresses: resolved.addresses.map(({ host, port }) => hostPort(host, port)),
         };
         if (done?.ok === true) log.info(told, "upstream has other addresses");
         else
@@ -30,7 +30,7 @@ export class UpstreamWatch {
             log.error({ ...told, error: message }, "upstream's other addresses not taken");
       },
       onFailure: (upstream, host, code) =>
-        log.warn({ upstream, host, code }, "name not found: upstream keeps its addresses"),
+        log.warn({ upstream, host, code }, "name not found: it keeps its addresses"),
     });
   }
 

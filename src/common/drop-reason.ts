@@ -37,6 +37,8 @@ export const dropReasons = [
   "session_limit",
   // The client's address had its most sessions at this listener.
   "source_limit",
+  // Its names could not be looked up yet.
+  "upstream_no_address",
   "upstream_unreachable",
   "upstream_error",
   "send_failed",

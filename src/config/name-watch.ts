@@ -1,17 +1,26 @@
 import type { Address, UpstreamPlan } from "../proxy/plan.ts";
 import type { Config } from "./config.ts";
 import type { LoadedConfig } from "./reload.ts";
-import { hasNames, type Resolve, resolveAgain } from "./resolve-upstreams.ts";
+import {
+  type FailedName,
+  hasNames,
+  type Resolve,
+  type ResolvedNames,
+  resolveNames,
+} from "./resolve-upstreams.ts";
 import type { HostPort } from "./scalars.ts";
+
+/**
+ * A name that has no address at all yet is looked up again after this, then after twice that each
+ * time, until it is `resolveInterval`. With that off: until it is the other.
+ */
+const firstRetryMs = 1_000;
+const lastRetryMs = 30_000;
 
 export interface NameEvents {
   /** An upstream's names have other addresses now. The next lookup waits for it. */
-  readonly onAddresses: (
-    of: Config,
-    upstream: string,
-    addresses: readonly Address[],
-  ) => Promise<unknown>;
-  /** A name could not be looked up. Told once, until it can be again. */
+  readonly onAddresses: (of: Config, upstream: string, resolved: ResolvedNames) => Promise<unknown>;
+  /** A name could not be looked up, and keeps what it had. Told once, until it can be again. */
   readonly onFailure: (upstream: string, host: string, code: string) => void;
 }
 
@@ -20,8 +29,8 @@ export class NameWatch {
   readonly #events: NameEvents;
   readonly #resolve: Resolve | undefined;
   readonly #running = new Set<UpstreamNames>();
-  /** Upstreams with a name that could not be looked up the last time. */
-  readonly #failing = new Set<string>();
+  /** Upstreams with names that could not be looked up the last time, and those names. */
+  readonly #failing = new Map<string, ReadonlySet<string>>();
 
   /** `resolve` stands in for the system's resolver. */
   constructor(events: NameEvents, resolve?: Resolve) {
@@ -33,10 +42,16 @@ export class NameWatch {
   follow({ config, prepared }: LoadedConfig): void {
     this.stop();
     for (const [index, upstream] of config.upstreams.entries()) {
-      const { addresses, resolveIntervalMs } = upstream;
-      if (addresses === "echo" || resolveIntervalMs === undefined || !hasNames(upstream)) continue;
+      const { name, addresses, resolveIntervalMs } = upstream;
+      const failed = prepared.unresolved.filter((one) => one.upstream === name);
+      const missing = missingOf(failed);
+      const isOff = resolveIntervalMs === undefined && missing.size === 0;
+      if (addresses === "echo" || isOff || !hasNames(upstream)) continue;
+      // Who prepared it has told.
+      if (failed.length > 0) this.#failing.set(name, new Set(failed.map(({ host }) => host)));
       const plan = prepared.plan.upstreams[index]!;
-      const names = new UpstreamNames(addresses, plan, resolveIntervalMs, () =>
+      const intervalMs = resolveIntervalMs ?? lastRetryMs;
+      const names = new UpstreamNames({ written: addresses, plan, missing }, intervalMs, () =>
         this.#ask(names, config),
       );
       this.#running.add(names);
@@ -49,49 +64,60 @@ export class NameWatch {
   }
 
   async #ask(names: UpstreamNames, config: Config): Promise<void> {
-    const { name } = names.plan;
-    const resolved = await resolveAgain(names.written, this.#resolve);
+    const { plan, written, missing } = names.of;
+    const { name } = plan;
+    const resolved = await resolveNames(written, plan.addresses, this.#resolve);
     if (!this.#running.has(names)) return;
-    if (!resolved.ok) {
-      if (!this.#failing.has(name)) this.#events.onFailure(name, resolved.host, resolved.code);
-      this.#failing.add(name);
-    } else {
-      this.#failing.delete(name);
-      if (!areSame(resolved.addresses, names.plan.addresses))
-        await this.#events.onAddresses(config, name, resolved.addresses);
-    }
+    const told = this.#failing.get(name);
+    for (const { host, code } of resolved.failed)
+      if (told?.has(host) !== true) this.#events.onFailure(name, host, code);
+    this.#failing.set(name, new Set(resolved.failed.map(({ host }) => host)));
+    const lacking = missingOf(resolved.failed);
+    const isSame =
+      areSame(resolved.addresses, plan.addresses) &&
+      lacking.size === missing.size &&
+      [...lacking].every((host) => missing.has(host));
+    if (!isSame) await this.#events.onAddresses(config, name, resolved);
     // What came of it may have been a plan with names of its own.
     if (this.#running.has(names)) names.wait();
   }
 }
 
-class UpstreamNames {
+/** An upstream as it is in force. */
+interface InForce {
   readonly written: readonly HostPort[];
   readonly plan: UpstreamPlan;
+  /** Its names that have no address. */
+  readonly missing: ReadonlySet<string>;
+}
+
+class UpstreamNames {
+  readonly of: InForce;
   readonly #intervalMs: number;
   readonly #onDue: () => void;
+  #nextMs: number;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(
-    written: readonly HostPort[],
-    plan: UpstreamPlan,
-    intervalMs: number,
-    onDue: () => void,
-  ) {
-    this.written = written;
-    this.plan = plan;
+  constructor(of: InForce, intervalMs: number, onDue: () => void) {
+    this.of = of;
     this.#intervalMs = intervalMs;
+    this.#nextMs = of.missing.size > 0 ? Math.min(firstRetryMs, intervalMs) : intervalMs;
     this.#onDue = onDue;
     this.wait();
   }
 
   wait(): void {
-    this.#timer = setTimeout(this.#onDue, this.#intervalMs);
+    this.#timer = setTimeout(this.#onDue, this.#nextMs);
+    this.#nextMs = Math.min(2 * this.#nextMs, this.#intervalMs);
   }
 
   stop(): void {
     clearTimeout(this.#timer);
   }
+}
+
+function missingOf(failed: readonly FailedName[]): ReadonlySet<string> {
+  return new Set(failed.filter(({ keeps }) => !keeps).map(({ host }) => host));
 }
 
 function areSame(one: readonly Address[], other: readonly Address[]): boolean {

@@ -36,7 +36,12 @@ import {
   type SettledEngine,
   settleEngine,
 } from "./prepare-filter.ts";
-import { type Resolve, resolveUpstreams } from "./resolve-upstreams.ts";
+import {
+  type Resolve,
+  type ResolvedNames,
+  resolveUpstreams,
+  type UnresolvedName,
+} from "./resolve-upstreams.ts";
 import type { SharedMaps } from "./shared-maps.ts";
 import { sharedMapChanges } from "./shared-succession.ts";
 
@@ -52,6 +57,8 @@ export interface PreparedProxy {
   readonly fallbacks: readonly Fallback[];
   /** Listeners whose `io: auto` found no mmsg. */
   readonly ioFallbacks: readonly IoFallback[];
+  /** Names of upstreams that could not be looked up. */
+  readonly unresolved: readonly UnresolvedName[];
 }
 
 /** A filter that its engine refuses, and that the interpreter runs. */
@@ -77,19 +84,24 @@ export function needsEcho(config: Config): boolean {
 /**
  * Turns a config into a plan: allocates what workers and maps need, fills new maps, binds every
  * program that a chain can name to its filter's maps, looks up host names. Nothing is opened or
- * listened on, and nothing changes of what `before` has. All errors of filters and upstreams at
- * once; then nothing stays allocated.
+ * listened on, and nothing changes of what `before` has. All errors of filters at once; then nothing
+ * stays allocated. A name that cannot be looked up is no error.
  */
 export async function preparePlan(
   config: Config,
   options: PrepareOptions = {},
 ): Promise<Result<PreparedProxy, readonly UserError[]>> {
   const { before } = options;
-  const upstreams = await resolveUpstreams(config, options.echo, options.resolve);
+  const { upstreams, unresolved } = await resolveUpstreams(
+    config,
+    options.echo,
+    before?.plan.upstreams,
+    options.resolve,
+  );
   const memory = before === undefined ? await createMemory(config) : ok(before);
   if (!memory.ok) return memory;
   const { arena, runtime } = memory.value;
-  const errors: UserError[] = upstreams.ok ? [] : [...upstreams.error];
+  const errors: UserError[] = [];
 
   const prepared: PreparedFilter[] = [];
   const created: MapHandle[] = [];
@@ -121,13 +133,13 @@ export async function preparePlan(
   };
   const io = await chooseIo(config.listeners);
   if (!io.ok) errors.push(...io.error);
-  if (errors.length > 0 || !upstreams.ok || !io.ok) return giveUp(errors);
+  if (errors.length > 0 || !io.ok) return giveUp(errors);
 
   const tunnels = tunnelPlans(config);
   const names = counterNames({
     listeners: config.listeners.map(({ name }, i) => ({ name, tunnel: tunnels[i] })),
     filters: prepared.flatMap(({ plans }) => plans),
-    upstreams: upstreams.value,
+    upstreams,
   });
   const counters = bookCounters(names, config.workers, arena, before?.counters);
   if (!counters.ok) return giveUp([counters.error]);
@@ -165,7 +177,7 @@ export async function preparePlan(
     filters,
     tailCalled,
     listeners,
-    upstreams: upstreams.value,
+    upstreams,
     ports,
     routes: config.routes,
     accessLog: config.accessLog,
@@ -178,6 +190,7 @@ export async function preparePlan(
     counters: counters.value,
     fallbacks,
     ioFallbacks: io.value.fallbacks,
+    unresolved,
   });
 }
 
@@ -208,13 +221,14 @@ function compileContext(arena: Arena, runtime: MapRuntime, worker: WorkerPlan): 
 }
 
 /**
- * The same proxy with other addresses of its upstream `name`. Filters and maps are the same; each
- * address that stays keeps its counts, and what is known of its health.
+ * The same proxy with other addresses of its upstream `name`, of whose names some may have none.
+ * Filters and maps are the same; each address that stays keeps its counts, and what is known of its
+ * health.
  */
 export function withAddresses(
   prepared: PreparedProxy,
   name: string,
-  addresses: readonly Address[],
+  { addresses, failed }: ResolvedNames,
 ): Result<PreparedProxy, UserError> {
   const { plan, arena } = prepared;
   const upstreams = plan.upstreams.map((upstream) =>
@@ -227,7 +241,12 @@ export function withAddresses(
     ...worker,
     counters: counters.value.places[cpu]!,
   }));
-  return ok({ ...prepared, plan: { ...plan, upstreams, workers }, counters: counters.value });
+  const unresolved = [
+    ...prepared.unresolved.filter(({ upstream }) => upstream !== name),
+    ...failed.map((one) => ({ ...one, upstream: name })),
+  ];
+  const next = { ...plan, upstreams, workers };
+  return ok({ ...prepared, plan: next, counters: counters.value, unresolved });
 }
 
 function counterNames({

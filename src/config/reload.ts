@@ -18,7 +18,7 @@ import {
   withAddresses,
 } from "./prepare-plan.ts";
 import { extendPromotions, settlePromotions } from "./promotions.ts";
-import type { Resolve } from "./resolve-upstreams.ts";
+import { type Resolve, type ResolvedNames, unresolvedText } from "./resolve-upstreams.ts";
 import { type SettledMaps, settleMaps } from "./settle-maps.ts";
 import type { Environment } from "./substitution.ts";
 
@@ -134,19 +134,19 @@ export class LiveConfig {
   }
 
   /**
-   * Puts other addresses of the upstream `name` of `of` in force; all else stays, maps and filters
+   * Puts what names of the upstream `name` of `of` are now in force; all else stays, maps and filters
    * too. It takes its turn among the reloads, and is none; after one there is nothing to do: it has
    * looked up names itself.
    */
   readdress(
     of: Config,
     name: string,
-    addresses: readonly Address[],
+    resolved: ResolvedNames,
   ): Promise<Result<undefined, readonly UserError[]>> {
     const result = this.#running.then(async () => {
       const { config, prepared } = this.#current;
       if (config !== of) return ok(undefined);
-      const next = withAddresses(prepared, name, addresses);
+      const next = withAddresses(prepared, name, resolved);
       if (!next.ok) return err([next.error]);
       const enforced = await this.#enforce({ config, prepared: next.value }, async () =>
         ok(undefined),
@@ -193,6 +193,7 @@ export class LiveConfig {
     const notCleared = (await settled?.clear()) ?? [];
     const warnings = [
       ...enforced.value,
+      ...next.prepared.unresolved.map(unresolvedText),
       ...notCleared.map(({ message }) => `entries that the config has no longer stay: ${message}`),
     ];
     return ok(outcomeOf(before, next, promoted, warnings, performance.now() - startMs));

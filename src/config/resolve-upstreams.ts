@@ -1,7 +1,5 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { err, ok, type Result } from "../common/result.ts";
-import { UserError } from "../common/user-error.ts";
 import type { Address, UpstreamAddress, UpstreamPlan } from "../proxy/plan.ts";
 import type { Config, UpstreamConfig } from "./config.ts";
 import type { HostPort } from "./scalars.ts";
@@ -11,6 +9,8 @@ export type Resolve = (host: string) => Promise<readonly string[]>;
 
 /** Addresses that are used of one name, the first in the order of their text. */
 const maxAddresses = 64;
+/** A proxy that starts, or reads its config again, waits for a name server no longer than this. */
+const answerTimeoutMs = 3_000;
 
 /**
  * As the system resolves names (hosts file, DNS). IPv6 addresses count where there are no IPv4 ones:
@@ -26,50 +26,72 @@ async function addressesOf(host: string, resolve: Resolve): Promise<readonly str
   return [...new Set(await resolve(host))].sort().slice(0, maxAddresses);
 }
 
-/**
- * The upstreams with addresses in place of host names, and `echo` in place of the built-in one. A
- * name that resolves to nothing is an error: to start without it would drop every packet for it.
- */
-export async function resolveUpstreams(
-  config: Config,
-  echo: Address | undefined,
-  resolve: Resolve = resolveBySystem,
-): Promise<Result<UpstreamPlan[], UserError[]>> {
-  const errors: UserError[] = [];
-  const upstreams: UpstreamPlan[] = [];
-  for (const upstream of config.upstreams) {
-    if (upstream.addresses === "echo") {
-      if (echo === undefined) throw new Error("the config has an echo upstream, and none runs");
-      upstreams.push(upstreamPlan(upstream, [echo]));
-      continue;
-    }
-    const found = await resolveAll(upstream.addresses, resolve);
-    for (const { host, code } of found.failed)
-      errors.push(
-        new UserError(
-          "UPSTREAM_NO_ADDRESS",
-          upstream.where,
-          `upstream ${upstream.name}: the host name ${host} has no address (${code})`,
-          "check the name, or write an IP address",
-        ),
-      );
-    upstreams.push(upstreamPlan(upstream, found.addresses));
-  }
-  return errors.length > 0 ? err(errors) : ok(upstreams);
+/** A name that could not be looked up. */
+export interface FailedName {
+  readonly host: string;
+  readonly port: number;
+  /** As the system calls the cause: `ENOTFOUND`. */
+  readonly code: string;
+  /** The addresses that it had before go on. */
+  readonly keeps: boolean;
 }
 
-/** What looking an upstream's names up again gave. */
-export type Resolved =
-  | { readonly ok: true; readonly addresses: readonly UpstreamAddress[] }
-  | { readonly ok: false; readonly host: string; readonly code: string };
+/** One of an upstream, which goes on without what the name would have given. */
+export interface UnresolvedName extends FailedName {
+  readonly upstream: string;
+}
 
-/** Looks an upstream's names up again. One that fails is enough to leave all as it was. */
-export async function resolveAgain(
-  written: readonly HostPort[],
+/**
+ * The upstreams with addresses in place of host names, and `echo` in place of the built-in one. A
+ * name that cannot be looked up keeps the addresses that it has in `before`, those in force. Where it
+ * has none the upstream does without: a sidecar may well start before any name server answers.
+ */
+export async function resolveUpstreams(
+  { upstreams }: Pick<Config, "upstreams">,
+  echo: Address | undefined,
+  before: readonly UpstreamPlan[] = [],
   resolve: Resolve = resolveBySystem,
-): Promise<Resolved> {
-  const { addresses, failed } = await resolveAll(written, resolve);
-  return failed[0] === undefined ? { ok: true, addresses } : { ok: false, ...failed[0] };
+): Promise<{ upstreams: UpstreamPlan[]; unresolved: UnresolvedName[] }> {
+  const found = await Promise.all(
+    upstreams.map(async (upstream) => {
+      const { name, addresses } = upstream;
+      if (addresses === "echo") {
+        if (echo === undefined) throw new Error("the config has an echo upstream, and none runs");
+        return { plan: upstreamPlan(upstream, [echo]), unresolved: [] };
+      }
+      const had = before.find((one) => one.name === name)?.addresses ?? [];
+      const resolved = await resolveNames(addresses, had, inTime(resolve));
+      const unresolved = resolved.failed.map((failed) => ({ ...failed, upstream: name }));
+      return { plan: upstreamPlan(upstream, resolved.addresses), unresolved };
+    }),
+  );
+  return {
+    upstreams: found.map(({ plan }) => plan),
+    unresolved: found.flatMap(({ unresolved }) => unresolved),
+  };
+}
+
+/** A name without an address in words, for who reads a log. */
+export function unresolvedText({ upstream, host, code, keeps }: UnresolvedName): string {
+  return `upstream ${upstream}: the host name ${host} has no address (${code}); ${keeps ? "it keeps those that it had" : "it is left out until it has one"}`;
+}
+
+/** Gives up a lookup that takes too long: the system's own patience may be half a minute. */
+function inTime(resolve: Resolve): Resolve {
+  return async (host) => {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(Object.assign(new Error("no answer"), { code: "ETIMEOUT" })),
+        answerTimeoutMs,
+      );
+    });
+    try {
+      return await Promise.race([resolve(host), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
 }
 
 /** Whether an upstream has names whose addresses may change. */
@@ -77,30 +99,49 @@ export function hasNames({ addresses }: Pick<UpstreamConfig, "addresses">): bool
   return addresses !== "echo" && addresses.some(({ host }) => isIP(host) === 0);
 }
 
-async function resolveAll(
+/** What an upstream's written addresses are, names looked up. */
+export interface ResolvedNames {
+  readonly addresses: readonly UpstreamAddress[];
+  /** Names that could not be looked up. */
+  readonly failed: readonly FailedName[];
+}
+
+/** Looks an upstream's names up. One that fails keeps the addresses that `before` has of it. */
+export async function resolveNames(
   written: readonly HostPort[],
-  resolve: Resolve,
-): Promise<{ addresses: UpstreamAddress[]; failed: { host: string; code: string }[] }> {
-  const addresses = new Map<string, UpstreamAddress>();
-  const failed: { host: string; code: string }[] = [];
-  for (const { host, port } of written) {
-    let hosts: readonly string[] = [host];
-    const named = isIP(host) === 0;
-    if (named)
-      try {
-        hosts = await addressesOf(host, resolve);
-        if (hosts.length === 0) failed.push({ host, code: "ENODATA" });
-      } catch (error) {
-        hosts = [];
-        failed.push({ host, code: (error as NodeJS.ErrnoException).code ?? String(error) });
+  before: readonly UpstreamAddress[],
+  resolve: Resolve = resolveBySystem,
+): Promise<ResolvedNames> {
+  const looked = await Promise.all(
+    written.map(async ({ host, port }) => {
+      if (isIP(host) !== 0) return { addresses: [{ host, port }], failed: undefined };
+      const found = await lookUp(host, resolve);
+      if (found.code === undefined) {
+        const addresses = found.hosts.map((one) => ({ host: one, port, name: host }));
+        return { addresses, failed: undefined };
       }
-    // A name may have an address that is written too.
-    for (const one of hosts) {
-      const address = { host: one, port };
-      addresses.set(`${one} ${port}`, named ? { ...address, name: host } : address);
-    }
+      const addresses = before.filter((one) => one.name === host && one.port === port);
+      const keeps = addresses.length > 0;
+      return { addresses, failed: { host, port, code: found.code, keeps } };
+    }),
+  );
+  // A name may have an address that is written too.
+  const addresses = new Map<string, UpstreamAddress>();
+  for (const address of looked.flatMap((one) => one.addresses))
+    addresses.set(`${address.host} ${address.port}`, address);
+  return { addresses: [...addresses.values()], failed: looked.flatMap((one) => one.failed ?? []) };
+}
+
+async function lookUp(
+  host: string,
+  resolve: Resolve,
+): Promise<{ hosts: readonly string[]; code: string | undefined }> {
+  try {
+    const hosts = await addressesOf(host, resolve);
+    return { hosts, code: hosts.length === 0 ? "ENODATA" : undefined };
+  } catch (error) {
+    return { hosts: [], code: (error as NodeJS.ErrnoException).code ?? String(error) };
   }
-  return { addresses: [...addresses.values()], failed };
 }
 
 function upstreamPlan(

@@ -118,7 +118,7 @@ export const upstreamSchema = block({
   resolveInterval: durationOrOff
     .prefault("30s")
     .describe(
-      "Names are looked up again after this. Sessions to addresses that stay go on; where a lookup fails all stays as it was. off: at the start and at each reload only.",
+      "Names are looked up again after this. Sessions to addresses that stay go on; a name whose lookup fails keeps its addresses; one that has none yet is tried again after a second, then less and less often. off: at the start and at each reload only, and until there is an address.",
     ),
 });
 

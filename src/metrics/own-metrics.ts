@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly listeners: readonly string[];
   /** Addresses of all upstreams, by the index that counters use. */
   readonly addresses: readonly { readonly upstream: string; readonly address: string }[];
+  /** Names of upstreams that have no address yet, and their ports. Absent: none. */
+  readonly missing?: readonly { readonly upstream: string; readonly address: string }[];
   /** Peers and networks of all tunnels, by the index that counters use. Absent: no tunnels. */
   readonly lanes?: readonly {
     readonly listener: string;
@@ -262,24 +264,30 @@ function runTimeFamily({ filters, counters }: MetricSources): MetricFamily {
 }
 
 /** Whether each upstream answers: as health checks say, else as the worker that tried it last found. */
-function upstreamFamily({ addresses, counters }: MetricSources): MetricFamily {
+function upstreamFamily({ addresses, missing = [], counters }: MetricSources): MetricFamily {
+  const nothing = missing.map(({ upstream, address }) => ({
+    labels: renderLabels(["upstream", "address"], [upstream, address]),
+    read: () => 0,
+  }));
   return family(
     "weir_upstream_up",
-    "1 if an upstream's address is up by its health check, or without one took the last connection or answered; 0 if not; 1 before it is tried",
+    "1 if an upstream's address is up by its health check, or without one took the last connection or answered; 0 if not; 1 before it is tried; a name without an address is an address that is not",
     "gauge",
-    addresses.map(({ upstream, address }, index) => ({
-      labels: renderLabels(["upstream", "address"], [upstream, address]),
-      read: () => {
-        const checked = counters[0]?.readChecked(index);
-        if (checked === "up" || checked === "down") return checked === "up" ? 1 : 0;
-        let last = 0;
-        for (const worker of counters) {
-          const heard = worker.readUpstream(index);
-          if (Math.abs(heard) > Math.abs(last)) last = heard;
-        }
-        return last < 0 ? 0 : 1;
-      },
-    })),
+    addresses
+      .map(({ upstream, address }, index) => ({
+        labels: renderLabels(["upstream", "address"], [upstream, address]),
+        read: () => {
+          const checked = counters[0]?.readChecked(index);
+          if (checked === "up" || checked === "down") return checked === "up" ? 1 : 0;
+          let last = 0;
+          for (const worker of counters) {
+            const heard = worker.readUpstream(index);
+            if (Math.abs(heard) > Math.abs(last)) last = heard;
+          }
+          return last < 0 ? 0 : 1;
+        },
+      }))
+      .concat(nothing),
   );
 }
 

@@ -21,7 +21,8 @@ export const defaultConnectTimeoutMs = 10_000;
 
 /**
  * An upstream's addresses, each a destination, and which of them is next. Addresses that are out
- * (ejected, or down as health checks find) are not used; where all are out, all are used.
+ * (ejected, or down as health checks find) are not used; where all are out, all are used. One whose
+ * names nobody could look up yet has none.
  */
 export class Upstream {
   readonly name: string;
@@ -34,7 +35,6 @@ export class Upstream {
 
   /** `first` is the number of its first address among those of all upstreams. */
   constructor(plan: UpstreamPlan, first: number, states: AddressStates) {
-    if (plan.addresses.length === 0) throw new RangeError(`upstream ${plan.name} has no address`);
     this.name = plan.name;
     this.addresses = plan.addresses.map((address) => destinationOf(address, plan.name));
     this.connectTimeoutMs = plan.connectTimeoutMs ?? defaultConnectTimeoutMs;
@@ -42,9 +42,9 @@ export class Upstream {
     this.#isOut = (place) => states.isOut(first + place);
   }
 
-  /** The address for a new session of the client at this IP address. */
-  pick(client: string): Destination {
-    return this.inOrder(client)[0]!;
+  /** The address for a new session of the client at this IP address; undefined: there is none yet. */
+  pick(client: string): Destination | undefined {
+    return this.inOrder(client)[0];
   }
 
   /** The addresses that a new connection of this client may try, in this order. */

@@ -148,6 +148,11 @@ export class TcpConnection {
       this.#refuse();
       return;
     }
+    if (route.candidates.length === 0) {
+      received.dropped("upstream_no_address", frameBytes);
+      this.#refuse();
+      return;
+    }
     this.#route = route;
     this.#syn = { kind: verdict.kind, frameBytes };
     this.#state = "dialling";

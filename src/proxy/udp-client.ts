@@ -28,13 +28,14 @@ export class UdpClient<Session extends { readonly destination: Destination }> {
 
   /**
    * The address of an upstream for this client's datagrams: while it has sessions, the one that it
-   * got first, unless that is out or no more the upstream's.
+   * got first, unless that is out or no more the upstream's. Undefined: the upstream has none yet.
    */
-  route(upstream: Upstream): Destination {
+  route(upstream: Upstream): Destination | undefined {
     const before = this.#routes.get(upstream.name);
     const kept = before === undefined ? undefined : upstream.kept(before);
     const destination = kept ?? upstream.pick(this.address);
-    if (destination !== before) this.#routes.set(upstream.name, destination);
+    if (destination !== undefined && destination !== before)
+      this.#routes.set(upstream.name, destination);
     return destination;
   }
 

@@ -249,9 +249,8 @@ export class UdpListener implements Listener {
 
   #forward(client: Client, payload: Buffer, judgement: Judgement, kind: "pass" | "redirect"): void {
     const destination = this.#destination(client, judgement);
-    if (destination === undefined) {
-      const reason = kind === "redirect" ? "redirect_unknown_port" : "destination_not_allowed";
-      this.#dropped(client, reason, judgement.frameBytes);
+    if (typeof destination === "string") {
+      this.#dropped(client, destination, judgement.frameBytes);
       return;
     }
     const session = this.#session(client, destination);
@@ -267,7 +266,12 @@ export class UdpListener implements Listener {
   #sendCopy(client: Client, { ifindex, payload }: DatagramCopy, frameBytes: number): void {
     const upstream = this.#parts.destinations.port(ifindex);
     if (upstream === undefined) return;
-    const session = this.#session(client, client.route(upstream));
+    const destination = client.route(upstream);
+    if (destination === undefined) {
+      this.#dropped(client, "upstream_no_address", frameBytes);
+      return;
+    }
+    const session = this.#session(client, destination);
     if (session === undefined) {
       this.#dropped(client, "source_limit", frameBytes);
       return;
@@ -276,16 +280,16 @@ export class UdpListener implements Listener {
     session.send(payload, frameBytes, "redirect");
   }
 
-  /** Where a passed or redirected datagram goes; undefined where it may not go. */
-  #destination(client: Client, judgement: Judgement): Destination | undefined {
+  /** Where a passed or redirected datagram goes, or why it goes nowhere. */
+  #destination(client: Client, judgement: Judgement): Destination | DropReason {
     const { destinations } = this.#parts;
     const verdict = judgement.verdict;
-    if (verdict.kind === "redirect") {
-      const upstream = destinations.port(verdict.ifindex);
-      return upstream && client.route(upstream);
-    }
-    if (judgement.readdressed) return destinations.named(judgement.host, judgement.port);
-    return client.route(destinations.upstream);
+    if (verdict.kind !== "redirect" && judgement.readdressed)
+      return destinations.named(judgement.host, judgement.port) ?? "destination_not_allowed";
+    const upstream =
+      verdict.kind === "redirect" ? destinations.port(verdict.ifindex) : destinations.upstream;
+    if (upstream === undefined) return "redirect_unknown_port";
+    return client.route(upstream) ?? "upstream_no_address";
   }
 
   #onReplies(session: UdpSession, { count, payloads }: Arrivals<undefined>): void {

@@ -1,10 +1,12 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
+import { metricSources } from "../../src/cli/metric-sources.ts";
 import { parseConfig } from "../../src/config/load-config.ts";
 import { NameWatch } from "../../src/config/name-watch.ts";
 import { type PreparedProxy, preparePlan } from "../../src/config/prepare-plan.ts";
 import { LiveConfig } from "../../src/config/reload.ts";
-import type { Resolve } from "../../src/config/resolve-upstreams.ts";
+import { type Resolve, unresolvedText } from "../../src/config/resolve-upstreams.ts";
 import { Counters } from "../../src/filter/counters.ts";
+import { trafficFamilies } from "../../src/metrics/own-metrics.ts";
 import { startProxy } from "../../src/proxy/supervisor.ts";
 import {
   cleanUp,
@@ -54,17 +56,13 @@ interface Stage {
   readonly ports: readonly number[];
 }
 
-async function start(
-  answer: readonly string[],
-  upstream: string,
-  protocol = "udp",
-): Promise<Stage> {
+async function start(answer: Names["answer"], upstream: string, protocol = "udp"): Promise<Stage> {
   const names = new Names();
   names.answer = answer;
   const config = value(
     parseConfig(
       `version: 1
-upstreams: { app: { ${upstream}, resolveInterval: 5ms } }
+upstreams: { app: { resolveInterval: 5ms, ${upstream} } }
 listeners: [{ name: a, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: app }]
 `,
       "t.yaml",
@@ -83,9 +81,9 @@ listeners: [{ name: a, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: a
   const told: string[] = [];
   const watch = new NameWatch(
     {
-      onAddresses: async (of, upstream, addresses) => {
-        value(await live.readdress(of, upstream, addresses));
-        told.push(addresses.map(({ host }) => host).join(" "));
+      onAddresses: async (of, upstream, resolved) => {
+        value(await live.readdress(of, upstream, resolved));
+        told.push(resolved.addresses.map(({ host }) => host).join(" "));
       },
       onFailure: (_, host, code) => told.push(`${host} ${code}`),
     },
@@ -169,12 +167,118 @@ test("a name that stops resolving keeps its last addresses, and that is told onc
   await until(() => stage.told.length === 2);
 });
 
+test("a proxy starts before its upstream's name has an address, drops until then, and says so", async () => {
+  const port = await servers(["127.0.0.1"]);
+  const stage = await start("ENOTFOUND", `addresses: ["app.test:${port}"]`);
+  const { prepared } = stage.live.current;
+  expect(prepared.unresolved).toEqual([
+    { upstream: "app", host: "app.test", port, code: "ENOTFOUND", keeps: false },
+  ]);
+  expect(upstreamUp(prepared)).toEqual([[`upstream="app",address="app.test:${port}"`, 0]]);
+  const client = await udpSocket();
+  client.send("?", { host: "127.0.0.1", port: stage.ports[0]! });
+  await until(() => countersOf(prepared).readDrops(0, "ingress", "upstream_no_address") === 1);
+  await stage.names.nextAsked();
+  // Whoever prepared the plan has told.
+  expect(stage.told).toEqual([]);
+  stage.names.answer = ["127.0.0.1"];
+  await until(() => stage.told.length > 0);
+  expect(stage.told).toEqual(["127.0.0.1"]);
+  expect(await asked(client, stage.ports[0]!)).toBe("127.0.0.1");
+  const now = stage.live.current.prepared;
+  expect(now.unresolved).toEqual([]);
+  expect(upstreamUp(now)).toEqual([[`upstream="app",address="127.0.0.1:${port}"`, 1]]);
+});
+
+test("a TCP connection to an upstream without an address is reset", async () => {
+  const stage = await start("ENOTFOUND", 'addresses: ["app.test:9"]', "tcp");
+  const client = new TcpClient({ host: "127.0.0.1", port: stage.ports[0]! });
+  expect(await client.over).toBe("ECONNRESET");
+  const counters = countersOf(stage.live.current.prepared);
+  expect(counters.readDrops(0, "ingress", "upstream_no_address")).toBe(1);
+});
+
+test("a name that is not found takes nothing from its neighbours", async () => {
+  const port = await servers(["127.0.0.1", "127.0.0.2"]);
+  const stage = await start("ENOTFOUND", `addresses: ["app.test:${port}", "127.0.0.2:${port}"]`);
+  expect(await asked(await udpSocket(), stage.ports[0]!)).toBe("127.0.0.2");
+  stage.names.answer = ["127.0.0.1"];
+  await until(() => stage.told.length > 0);
+  expect(stage.told).toEqual(["127.0.0.1 127.0.0.2"]);
+});
+
+test("with resolveInterval: off a name is looked up until it has an address, and no more", async () => {
+  const names = new Names();
+  names.answer = "ENOTFOUND";
+  const config = value(
+    parseConfig(
+      `version: 1
+upstreams: { app: { addresses: ["app.test:9"], resolveInterval: off } }
+listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
+`,
+      "t.yaml",
+    ),
+  );
+  const without = value(await preparePlan(config, { resolve: names.resolve }));
+  names.answer = ["127.0.0.1"];
+  const withOne = value(await preparePlan(config, { before: without, resolve: names.resolve }));
+  const before = names.asked;
+  vi.useFakeTimers();
+  try {
+    const told: string[] = [];
+    const watch = new NameWatch(
+      {
+        onAddresses: async (_, upstream) => told.push(upstream),
+        onFailure: (_, host) => told.push(host),
+      },
+      names.resolve,
+    );
+    watch.follow({ config, prepared: without });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(told).toEqual(["app"]);
+    watch.follow({ config, prepared: withOne });
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(names.asked).toBe(before + 1);
+    watch.stop();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a reload while a name server is silent keeps what the name had, and takes seconds", async () => {
+  const stage = await start(["127.0.0.1"], 'addresses: ["app.test:9"]');
+  const { config, prepared } = stage.live.current;
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const next = preparePlan(config, { before: prepared, resolve: () => new Promise(() => {}) });
+    await vi.advanceTimersByTimeAsync(3_000);
+    const { plan, unresolved } = value(await next);
+    expect(plan.upstreams[0]!.addresses).toEqual(prepared.plan.upstreams[0]!.addresses);
+    expect(unresolved.map(unresolvedText)).toEqual([
+      "upstream app: the host name app.test has no address (ETIMEOUT); it keeps those that it had",
+    ]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("addresses found for a config that is not in force any more are not taken", async () => {
   const stage = await start(["127.0.0.1"], 'addresses: ["app.test:9"]');
   const { config, prepared } = stage.live.current;
-  value(await stage.live.readdress({ ...config }, "app", [{ host: "127.0.0.7", port: 9 }]));
+  const addresses = [{ host: "127.0.0.7", port: 9 }];
+  value(await stage.live.readdress({ ...config }, "app", { addresses, failed: [] }));
   expect(stage.live.current.prepared).toBe(prepared);
 });
+
+/** Labels and value of each series of `weir_upstream_up`. */
+function upstreamUp(prepared: PreparedProxy): (readonly [string, number])[] {
+  const found: (readonly [string, number])[] = [];
+  const families = trafficFamilies(metricSources(prepared, () => 0));
+  families
+    .find(({ name }) => name === "weir_upstream_up")!
+    .collect({ sample: (labels, sample) => found.push([labels, sample]), bounded: () => {} });
+  return found;
+}
 
 function countersOf({ plan }: PreparedProxy): Counters {
   return new Counters(plan.memory, plan.workers[0]!.counters);

@@ -146,12 +146,12 @@ test("a filter's fault and its trace lines reach the main thread", async () => {
 
 test("a worker that cannot start for a bug is an error, not a crash", async () => {
   const { plan } = await planOf({
-    upstreams: [{ name: "none", addresses: [] }],
+    upstreams: [{ name: "app", addresses: [{ host: "a-name", port: 1 }] }],
     listeners: [{}],
   });
   expect(await startProxy(plan, silent)).toMatchObject({
     ok: false,
-    error: { code: "WORKER_DIED", what: expect.stringContaining("upstream none has no address") },
+    error: { code: "WORKER_DIED", what: expect.stringContaining("a-name is no IP address") },
   });
 });
 

@@ -116,14 +116,14 @@ test("a worker that dies while it prepares a plan refuses it, and starts again w
   const plan = await bench.plan({ upstreams, listeners: [{}] });
   const { proxy, deaths } = await start(plan);
   const { address } = proxy.listeners[0]!;
-  // Stands in for a bug: an upstream without address, which loading never lets through.
+  // Stands in for a bug: a name for an address, which loading never lets through.
   const broken = await bench.plan({
-    upstreams: [{ name: "none", addresses: [] }],
+    upstreams: [{ name: "app", addresses: [{ host: "a-name", port: 1 }] }],
     listeners: [{}],
   });
   expect(await proxy.apply(broken, { drainTimeoutMs: 0 })).toMatchObject({
     ok: false,
-    error: [{ code: "WORKER_DIED", what: expect.stringContaining("upstream none has no address") }],
+    error: [{ code: "WORKER_DIED", what: expect.stringContaining("a-name is no IP address") }],
   });
   await echoed(address);
   expect(deaths).toMatchObject({ restarts: [{ worker: 0 }], given: [] });

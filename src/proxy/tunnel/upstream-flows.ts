@@ -93,7 +93,9 @@ export class UpstreamFlows {
     if (bad !== undefined) return bad;
     if (!frame.routable || frame.protocol !== ipProtocols.udp) return "not_routable";
     const client = this.#client(arrival, datagram);
-    const session = this.#session(client, client.udp.route(upstream));
+    const destination = client.udp.route(upstream);
+    if (destination === undefined) return "upstream_no_address";
+    const session = this.#session(client, destination);
     if (session === undefined) return "source_limit";
     this.#sessions.touch(session);
     // The kernel may take the bytes later than the datagram is ours.
