@@ -6,6 +6,14 @@ process.env.WEIR_TEST_IO = "mmsg";
 const problem = await socketCallsProblem();
 
 describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : ""}`, async () => {
-  for (const file of ["tunnel-listener", "tunnel-keys", "tunnel-reload", "source-ports"])
+  for (const file of [
+    "tunnel-listener",
+    "frames-in-slots",
+    "tunnel-bad-input",
+    "tunnel-modes",
+    "tunnel-keys",
+    "tunnel-reload",
+    "source-ports",
+  ])
     await import(`./${file}.test.ts`);
 });
