@@ -35,7 +35,10 @@ completion and help in editors: begin a file with
 - Addresses to listen on are an IP address and a port: \`127.0.0.1:5300\`, \`[::1]:5300\`. \`0.0.0.0\` is
   every IPv4 address, \`[::]\` every IPv6 and IPv4 address. \`:53\` is refused: write which is meant.
 - Addresses to send to may be host names: \`nginx:80\`. They are looked up at the start,
-  at each reload, and again every \`resolveInterval\`.
+  at each reload, and again every \`resolveInterval\`. A name without an address stops neither: the log
+  says so, what is for an upstream without any is dropped as \`upstream_no_address\` (a connection is
+  reset), \`weir_upstream_up\` has the name with 0, and it is looked up until it has an address. A sidecar
+  may start before DNS answers.
 - Paths are relative to the config file's folder.
 - In a value, \`\${NAME}\` is the environment variable NAME, \`\${NAME:-text}\` has a default for where it
   is not set or empty, \`\${file:PATH}\` is what a file holds, without its last line end; \`$\${\` is a
@@ -61,7 +64,9 @@ their frames. Reasons are \`closed\`, \`idle\`, \`client_reset\`, \`upstream_res
 [drop's](metrics.md). A TCP connection that reaches no upstream has an end only.
 \`via\` is the proxy whose PROXY header told the client's address. \`connection refused\`, logged with the
 drops, is a connection reset for its PROXY header: \`client\` is its peer, \`reason\` as in
-\`weir_receive_errors_total\`. Sessions of a worker that died have no end. \`packet dropped\` has
+\`weir_receive_errors_total\`, \`detail\` what was wrong. Where a worker dies its sessions end with reason
+\`worker_died\`, without packets and bytes: what they carried is not known, and lines of the last 100 ms
+are lost, so that some of its sessions have no start, or no end but this. \`packet dropped\` has
 direction and reason. What comes too fast (100 drops, 10,000 session lines a second and worker) is
 left out, and \`access log lines left out\` tells how many. A reload that turns drops on logs them of
 sessions that are open, too; starts and ends are logged of sessions that begin after it.

@@ -9,6 +9,7 @@ export function logAccess(lines: readonly AccessLine[], log: Log): void {
 const messages = {
   start: "session start",
   end: "session end",
+  lost: "session end",
   drop: "packet dropped",
   refused: "connection refused",
   left_out: "access log lines left out",

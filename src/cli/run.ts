@@ -61,7 +61,10 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   const stop = async (code: ExitCode, drainTimeoutMs = 0): Promise<ExitCode> => {
     watch.stop();
     upstreams.stop();
-    await proxy?.stop(drainTimeoutMs);
+    const startMs = performance.now();
+    const broken = (await proxy?.stop(drainTimeoutMs)) ?? 0;
+    if (stopping)
+      log.info({ reset: broken, durationMs: Math.round(performance.now() - startMs) }, "stopped");
     await admin?.stop();
     events?.stop();
     await keepPins?.stop();

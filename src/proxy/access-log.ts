@@ -33,6 +33,13 @@ export type AccessLine =
       readonly ingress: DirectionSum;
       readonly egress: DirectionSum;
     })
+  /** The end of a session whose worker died: nobody knows what it had carried. */
+  | (Parties & {
+      readonly kind: "lost";
+      readonly session: string;
+      readonly reason: "worker_died";
+      readonly durationMs: number;
+    })
   | (Parties & {
       readonly kind: "drop";
       readonly direction: Direction;
@@ -45,6 +52,8 @@ export type AccessLine =
       readonly protocol: ListenerPlan["protocol"];
       readonly client: string;
       readonly reason: "proxy_header" | "proxy_untrusted";
+      /** What was wrong with the header. */
+      readonly detail?: string;
     }
   /** Lines that were not told, because there were too many of them. */
   | { readonly kind: "left_out"; readonly of: "sessions" | "drops"; readonly lines: number };
@@ -116,9 +125,17 @@ export class AccessLog {
     { name, protocol }: Pick<ListenerPlan, "name" | "protocol">,
     peer: Client,
     reason: "proxy_header" | "proxy_untrusted",
+    detail?: string,
   ): void {
     if (!this.logsDrops) return;
-    this.tell({ kind: "refused", listener: name, protocol, client: clientText(peer), reason });
+    this.tell({
+      kind: "refused",
+      listener: name,
+      protocol,
+      client: clientText(peer),
+      reason,
+      ...(detail !== undefined && { detail }),
+    });
   }
 
   tell(line: AccessLine): void {

@@ -186,12 +186,16 @@ export class DataWorker {
     }
   }
 
-  /** Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. */
-  async stop(drainTimeoutMs: number): Promise<void> {
+  /**
+   * Takes nothing new, lets TCP connections end for at most `drainTimeoutMs`, closes everything. The
+   * number of connections that it broke off then.
+   */
+  async stop(drainTimeoutMs: number): Promise<number> {
     await this.abort();
     const all = [...this.#listeners, ...this.#closing];
-    await Promise.all(all.map(({ listener }) => listener.stop(drainTimeoutMs)));
+    const broken = await Promise.all(all.map(({ listener }) => listener.stop(drainTimeoutMs)));
     this.#accessLog.flush();
+    return broken.reduce((sum, one) => sum + one, 0);
   }
 
   /** Those in force, and those that are ending. */

@@ -76,7 +76,7 @@ export interface Listener {
   /**
    * Takes nothing new and closes what waits for nothing; lets streams end, and answers that are
    * awaited come, for at most `drainTimeoutMs`; then closes everything. A second call may shorten
-   * the wait.
+   * the wait. Resolves to the number of streams that this call broke off, their time being over.
    */
-  stop(drainTimeoutMs: number): Promise<void>;
+  stop(drainTimeoutMs: number): Promise<number>;
 }

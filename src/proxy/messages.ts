@@ -43,8 +43,8 @@ export type WorkerMessage =
   | { readonly kind: "access"; readonly lines: readonly AccessLine[] }
   /** The workers together have more sessions at a listener than they may. */
   | { readonly kind: "crowded"; readonly listener: string }
-  /** After `stop`: everything is closed. It ends by itself. */
-  | { readonly kind: "stopped" };
+  /** After `stop`: everything is closed, `broken` streams before they had ended. It ends by itself. */
+  | { readonly kind: "stopped"; readonly broken: number };
 
 /** From the main thread to a worker. One of the first three is under way at a time. */
 export type ControlMessage =

@@ -10,8 +10,8 @@ export interface ArrivalEvents {
    * a flow its real addresses hold.
    */
   readonly onReady: (arrival: ProxiedArrival, flow: ProxiedFlow | undefined) => void;
-  /** Its header is wrong, or missing where one is required; the client may be gone. */
-  readonly onRefused: (arrival: ProxiedArrival) => void;
+  /** Its header is wrong in this way, or missing where one is required; the client may be gone. */
+  readonly onRefused: (arrival: ProxiedArrival, wrong: string) => void;
   /** The client is gone, and had said nothing where it need not. */
   readonly onGone: (arrival: ProxiedArrival) => void;
 }
@@ -28,7 +28,8 @@ export class ProxiedArrival {
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
   readonly #onGone = (): void => {
     // A probe of the port, where nothing had to be said.
-    if (this.#required || this.#read.length > 0) this.#events.onRefused(this);
+    if (this.#required || this.#read.length > 0)
+      this.#events.onRefused(this, `${this.#soFar()} when the client ended`);
     else this.#events.onGone(this);
   };
 
@@ -49,7 +50,7 @@ export class ProxiedArrival {
     if (header.kind === "incomplete") return;
     this.release();
     if (header.kind === "malformed" || (header.kind === "absent" && this.#required)) {
-      this.#events.onRefused(this);
+      this.#events.onRefused(this, header.kind === "malformed" ? header.reason : "no header");
       return;
     }
     const rest = header.kind === "present" ? this.#read.subarray(header.bytes) : this.#read;
@@ -65,11 +66,15 @@ export class ProxiedArrival {
   giveUp(): void {
     this.release();
     if (this.#required || this.#read.length > 0) {
-      this.#events.onRefused(this);
+      this.#events.onRefused(this, `${this.#soFar()} in time`);
       return;
     }
     this.client.pause();
     this.#events.onReady(this, undefined);
+  }
+
+  #soFar(): string {
+    return this.#read.length === 0 ? "nothing" : `${this.#read.length} bytes of a header`;
   }
 
   /** Looks at the socket no more. */

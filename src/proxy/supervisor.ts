@@ -6,6 +6,7 @@ import { Counters } from "../filter/counters.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
+import { OpenSessions } from "./open-sessions.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
@@ -63,9 +64,10 @@ export interface RunningProxy {
   apply(plan: ProxyPlan, options: ApplyOptions): Promise<Result<Applied, readonly UserError[]>>;
   /**
    * Stops taking packets and connections, lets TCP connections end for at most `drainTimeoutMs`,
-   * then closes everything. Resolves when all workers have ended. Calling it again waits too.
+   * then closes everything. Resolves when all workers have ended, to the number of connections that
+   * were broken off for it. Calling it again waits too, and gives 0.
    */
-  stop(drainTimeoutMs: number): Promise<void>;
+  stop(drainTimeoutMs: number): Promise<number>;
 }
 
 /**
@@ -154,10 +156,11 @@ class Supervisor implements RunningProxy {
     return this.#enqueue(() => this.#apply(plan, options));
   }
 
-  stop(drainTimeoutMs: number): Promise<void> {
+  stop(drainTimeoutMs: number): Promise<number> {
     this.#isStopping = true;
     return this.#enqueue(async () => {
-      await Promise.all(this.#threads.map((thread) => thread?.stop(drainTimeoutMs)));
+      const stopped = this.#threads.map((thread) => thread?.stop(drainTimeoutMs) ?? 0);
+      return (await Promise.all(stopped)).reduce((sum, broken) => sum + broken, 0);
     });
   }
 
@@ -263,15 +266,23 @@ class Supervisor implements RunningProxy {
     plan: ProxyPlan,
     number: number,
   ): Promise<Result<readonly Address[], UserError>> {
+    const open = new OpenSessions();
     const events: ThreadEvents = {
       onFault: this.#options.onFault,
       onTrace: (line) => this.#options.onTrace?.(line),
-      onAccess: (lines) => this.#options.onAccess?.(lines),
+      onAccess: (lines) => {
+        open.follow(lines, performance.now());
+        this.#options.onAccess?.(lines);
+      },
       onCrowded: (listener) => {
         const crowded = crowdedWorker(this.#plan, listener, number);
         if (crowded !== undefined) this.#threads[crowded]?.makeRoom(listener);
       },
-      onDied: (cause) => this.#died(number, cause),
+      onDied: (cause) => {
+        const lost = open.died(performance.now());
+        if (lost.length > 0) this.#options.onAccess?.(lost);
+        this.#died(number, cause);
+      },
     };
     const captures = [...this.#captures.values()];
     const started = await WorkerThread.start({ plan, worker: number, captures }, events);

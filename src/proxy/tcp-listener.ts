@@ -61,7 +61,7 @@ export class TcpListener implements Listener {
       idleTimeoutMs: proxyHeaderTimeoutMs,
       nowMs: () => clock.nowMs(),
       onIdle: (arrival) => arrival.giveUp(),
-      onEvicted: (arrival) => this.#refuse(arrival),
+      onEvicted: (arrival) => this.#refuse(arrival, "too many connections wait with theirs"),
     });
     const judging = {
       arena: parts.arena,
@@ -155,7 +155,7 @@ export class TcpListener implements Listener {
       };
   }
 
-  async stop(drainTimeoutMs: number): Promise<void> {
+  async stop(drainTimeoutMs: number): Promise<number> {
     if (this.#server.listening) {
       this.#closing = once(this.#server, "close");
       this.#server.close();
@@ -164,8 +164,13 @@ export class TcpListener implements Listener {
     for (const connection of this.#connections.entries())
       if (connection.isHeld) this.#end(connection);
     await this.#drained(drainTimeoutMs);
-    for (const connection of this.#connections.entries()) this.#end(connection);
+    let broken = 0;
+    for (const connection of this.#connections.entries()) {
+      broken++;
+      this.#end(connection);
+    }
     await this.#closing;
+    return broken;
   }
 
   /** Waits until no connection is left, at most `timeoutMs`. */
@@ -210,7 +215,7 @@ export class TcpListener implements Listener {
             if (flow === undefined) this.#begin(client, own);
             else this.#begin(client, flow, from);
           },
-          onRefused: (arrival) => this.#refuse(arrival),
+          onRefused: (arrival, wrong) => this.#refuse(arrival, wrong),
           onGone: (arrival) => this.#dismiss(arrival),
         }),
       );
@@ -223,10 +228,10 @@ export class TcpListener implements Listener {
     }
   }
 
-  #refuse(arrival: ProxiedArrival): void {
+  #refuse(arrival: ProxiedArrival, wrong: string): void {
     const { accessLog, counters, index, plan } = this.#parts;
     counters.receiveError(index, "proxy_header");
-    accessLog.refused(plan, arrival.peer, "proxy_header");
+    accessLog.refused(plan, arrival.peer, "proxy_header", wrong);
     this.#dismiss(arrival);
   }
 

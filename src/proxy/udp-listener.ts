@@ -163,9 +163,9 @@ export class UdpListener implements Listener {
 
   /**
    * Datagrams have no end to wait for, but a request may have its answer under way: sessions whose
-   * last datagram came from the client, not long ago, are waited for.
+   * last datagram came from the client, not long ago, are waited for. None is broken off.
    */
-  async stop(drainTimeoutMs: number): Promise<void> {
+  async stop(drainTimeoutMs: number): Promise<number> {
     if (this.#state === "open") {
       this.#state = "draining";
       const fromMs = this.#parts.clock.nowMs() - answerTimeoutMs;
@@ -174,6 +174,7 @@ export class UdpListener implements Listener {
     }
     await this.#answered(Math.min(drainTimeoutMs, answerTimeoutMs));
     await this.#close();
+    return 0;
   }
 
   /** Waits until no answer is expected any more, at most `timeoutMs`. */

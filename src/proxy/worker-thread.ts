@@ -36,6 +36,8 @@ export class WorkerThread {
   readonly #thread: Worker;
   readonly #ended: Promise<void>;
   #hasEnded = false;
+  /** Streams that it broke off as it stopped, until someone has been told. */
+  #broken = 0;
   #isExpected = false;
   #cause = "it ended without a word";
   #onPrepared: ((prepared: Prepared) => void) | undefined;
@@ -123,11 +125,14 @@ export class WorkerThread {
     this.#order({ kind: "make_room", listener });
   }
 
-  /** Resolves when it has ended. */
-  async stop(drainTimeoutMs: number): Promise<void> {
+  /** Resolves when it has ended: to the streams that it broke off, or to 0 where it had ended before. */
+  async stop(drainTimeoutMs: number): Promise<number> {
     this.#isExpected = true;
     this.#order({ kind: "stop", drainTimeoutMs });
     await this.#ended;
+    const broken = this.#broken;
+    this.#broken = 0;
+    return broken;
   }
 
   #order(message: ControlMessage): void {
@@ -177,6 +182,7 @@ export class WorkerThread {
         events.onCrowded(message.listener);
         break;
       case "stopped":
+        this.#broken += message.broken;
         break;
     }
   }

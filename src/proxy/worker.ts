@@ -57,8 +57,7 @@ async function obey(message: ControlMessage): Promise<void> {
       data.makeRoom(message.listener);
       break;
     case "stop":
-      await data.stop(message.drainTimeoutMs);
-      send({ kind: "stopped" });
+      send({ kind: "stopped", broken: await data.stop(message.drainTimeoutMs) });
       // Nothing else is open: the thread ends.
       port?.close();
   }

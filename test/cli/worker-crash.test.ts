@@ -57,6 +57,26 @@ test("a data worker that dies is started again and counted; at the third death i
   );
 });
 
+test("sessions of a worker that died end in the access log, each once", async () => {
+  const [port, metrics] = [await freePort(), await freePort()];
+  const running = await startSabotaged(port, metrics, "accessLog: { sessions: all }\n");
+  const to = { host: "127.0.0.1", port };
+  const client = await udpSocket();
+  client.send("alive", to);
+  await client.text();
+  const [, session] = await running.printed(/"session":"([^"]+)".*"msg":"session start"/);
+  client.send("die", to);
+  await running.printed(/"msg":"worker died and is started again"/);
+  await running.stop();
+  const ends = running
+    .output()
+    .split("\n")
+    .filter((line) => line.includes(`"session":"${session}"`) && line.includes("session end"));
+  expect(ends.map((line) => JSON.parse(line))).toMatchObject([
+    { listener: "a", protocol: "udp", reason: "worker_died", durationMs: expect.any(Number) },
+  ]);
+});
+
 test("a capture goes on with a data worker that is started again", async () => {
   const [port, metrics] = [await freePort(), await freePort()];
   const folder = temporaryFolder();

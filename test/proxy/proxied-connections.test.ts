@@ -137,28 +137,33 @@ test("the proxy's own connection, LOCAL, has its real addresses", async () => {
   expect(rig.seen[0]).toMatch(/^127\.0\.0\.1:/);
 });
 
-const refused: readonly (readonly [what: string, data: string])[] = [
-  ["no header at all", "GET / HTTP/1.1\r\n"],
-  ["a malformed line", "PROXY TCP4 1 2 3 4\r\n"],
-  ["a line without an end", `PROXY ${"x".repeat(500)}`],
-  ["a header cut short by FIN", "PROXY TCP4 192.0.2.1"],
+const drops = { sessions: "off", sample: 0, drops: true } as const;
+
+const refused: readonly (readonly [what: string, data: string, detail: string])[] = [
+  ["no header at all", "GET / HTTP/1.1\r\n", "no header"],
+  ["a malformed line", "PROXY TCP4 1 2 3 4\r\n", "an unreadable address or port"],
+  ["a line without an end", `PROXY ${"x".repeat(500)}`, "a line without an end"],
+  [
+    "a header cut short by FIN",
+    "PROXY TCP4 192.0.2.1",
+    "20 bytes of a header when the client ended",
+  ],
 ];
 
-for (const [what, data] of refused)
-  test(`a trusted client is reset and counted for ${what}`, async () => {
-    const rig = await proxied({ accept: "required" });
+for (const [what, data, detail] of refused)
+  test(`a trusted client is reset, counted and told of for ${what}`, async () => {
+    const rig = await proxied({ accept: "required" }, undefined, drops);
     const client = new TcpClient(rig.address);
     client.socket.end(Buffer.from(data, "latin1"));
     expect(await client.over).toBe("ECONNRESET");
     expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(1);
     expect(rig.counters.readCell(0, "sessions_total")).toBe(0);
+    expect(await lines(rig, 1)).toMatchObject([{ reason: "proxy_header", detail }]);
   });
 
-const drops = { sessions: "off", sample: 0, drops: true } as const;
-
-for (const [reason, trust] of [
-  ["proxy_header", [loopback]],
-  ["proxy_untrusted", [elsewhere]],
+for (const { reason, trust, detail } of [
+  { reason: "proxy_header", trust: [loopback], detail: "an unreadable address or port" },
+  { reason: "proxy_untrusted", trust: [elsewhere], detail: undefined },
 ] as const)
   test(`a connection refused for ${reason} is logged with the drops, by its peer's address`, async () => {
     const rig = await proxied({ accept: "required", trust }, undefined, drops);
@@ -172,6 +177,7 @@ for (const [reason, trust] of [
         protocol: "tcp",
         client: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
         reason,
+        ...(detail && { detail }),
       },
     ]);
   });

@@ -107,6 +107,7 @@ test("drain: refuse with nothing open exits 0 at once", async () => {
   asked.send("answered", { host: "127.0.0.1", port: proxy.udp });
   await asked.text();
   expect(await proxy.running.stop()).toEqual({ code: 0, signal: null });
+  expect(proxy.running.output()).toMatch(/"reset":0,"durationMs":\d+,"msg":"stopped"/);
 });
 
 test("drain: refuse under load closes the listeners at once and cuts no running stream", {
@@ -159,9 +160,10 @@ test("drain: refuse waits for the answers to datagrams that were forwarded", asy
 test("drain: refuse resets what has not ended by drainTimeout, exit 0", async () => {
   const [udp, tcp] = [await udpUpstream(), await tcpEcho()];
   const proxy = await startProxy("drainTimeout: 200ms", udp.port, tcp.port);
-  const stream = await openStream(proxy.tcp);
+  const streams = [await openStream(proxy.tcp), await openStream(proxy.tcp)];
   expect(await proxy.running.stop()).toEqual({ code: 0, signal: null });
-  expect(await stream.over).toBe("ECONNRESET");
+  for (const stream of streams) expect(await stream.over).toBe("ECONNRESET");
+  expect(proxy.running.output()).toMatch(/"reset":2,"durationMs":\d+,"msg":"stopped"/);
 });
 
 test("drain: forward under load loses nothing and takes new sessions until drainTimeout, exit 0", {

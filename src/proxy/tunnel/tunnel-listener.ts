@@ -180,11 +180,12 @@ export class TunnelListener implements Listener {
   }
 
   /** Datagrams have no end to wait for: everything closes at once. */
-  async stop(): Promise<void> {
+  async stop(): Promise<number> {
     this.#isOpen = false;
     await this.#healthCheck?.close();
     this.#forwarder.close();
     await this.#socket.close();
+    return 0;
   }
 
   async #refused(error: UserError): Promise<Result<never, UserError>> {
