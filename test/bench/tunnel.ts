@@ -7,8 +7,12 @@
  * Weir's bridge, whose filter counts every frame, or straight on: the same VXLAN devices with each
  * other's address, their datagrams forwarded by the third host's kernel. Weir runs with both kinds of
  * io, each with the default MTU and with one that lets super-frames of the hosts' offloading through
- * whole. Then Weir's CPU time a frame, for UDP through the bridge, beside nginx's (stream module) a
- * datagram on the same cables. `BENCH_ROUNDS` and `BENCH_SECONDS` make it shorter. Rounds are taken in turn; medians. Needs Linux, root, cc, iperf3, nginx with its stream module.
+ * whole. So does the least that any bridge in user space does, in C (tunnel-relay.c): what is beyond
+ * Weir's reach. The CPU a KB is the bridge's own, with all that the kernel does in its system calls,
+ * which on one machine is much of the receiver's work. Then Weir's CPU time a frame, for UDP through the
+ * bridge, beside nginx's (stream module) a datagram on the same cables. `BENCH_ROUNDS` and
+ * `BENCH_SECONDS` make it shorter. Rounds are taken in turn; medians. Needs Linux, root, cc, iperf3,
+ * nginx with its stream module.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -30,15 +34,25 @@ const bridges = (["dgram", "mmsg"] as const).flatMap((io) =>
   [1500, 65_535].map((mtu) => ({ io, mtu, net: new TunnelNetwork(`${io}-${mtu}`) })),
 );
 type Bridge = (typeof bridges)[number];
+const relays = [1500, 65_535].map((mtu) => ({ mtu, net: new TunnelNetwork(`relay-${mtu}`) }));
 const direct = new TunnelNetwork("direct");
-const networks = [direct, ...bridges.map(({ net }) => net)];
+const networks = [direct, ...bridges.map(({ net }) => net), ...relays.map(({ net }) => net)];
 
 try {
-  const load = `${folder.path}/udp-load`;
-  const built = await command("cc", ["-O2", "-o", load, `${repository}test/bench/udp-load.c`]);
-  if (built.code !== 0) throw new Error(built.stderr);
+  const load = await compiled("udp-load");
+  const relay = await compiled("tunnel-relay");
   const started: StartedBridge[] = [];
   for (const bridge of bridges) started.push(await startBridge(bridge));
+  const ways: Way[] = [{ name: "the kernel's direct path, offloads on", net: direct }];
+  const what = (mtu: number): string =>
+    `mtu ${mtu}: super-frames ${mtu === 1500 ? "are segmented" : "pass whole"}`;
+  for (const { io, mtu, net, weir } of started)
+    ways.push({ name: `Weir, counting filter, io: ${io}, ${what(mtu)}`, net, process: weir });
+  for (const { mtu, net } of relays) {
+    const process = net.start("w", relay, [net.addHost("a"), net.addHost("b"), `${mtu}`]);
+    await process.printed(/up/);
+    ways.push({ name: `a relay in C without filter or checks, ${what(mtu)}`, net, process });
+  }
   connectDirectly();
   for (const net of networks) net.start("b", "iperf3", ["-s"]);
   for (const net of networks)
@@ -46,7 +60,7 @@ try {
       const { stdout } = await net.run("b", "ss", ["-Hltn", "sport = :5201"]);
       return stdout.includes("5201") ? true : undefined;
     }, "iperf3 listens");
-  await throughput();
+  await throughput(ways);
   await cpu(
     started.filter(({ mtu }) => mtu === 1500),
     load,
@@ -89,30 +103,51 @@ function connectDirectly(): void {
   }
 }
 
-async function throughput(): Promise<void> {
-  const samples = new Map<TunnelNetwork, number[]>(networks.map((net) => [net, []]));
+/** A program of this folder, built. */
+async function compiled(name: string): Promise<string> {
+  const program = `${folder.path}/${name}`;
+  const { code, stderr } = await command("cc", [
+    "-O3",
+    "-o",
+    program,
+    `${repository}test/bench/${name}.c`,
+  ]);
+  if (code !== 0) throw new Error(stderr);
+  return program;
+}
+
+/** A way between the hosts, and the process that carries frames on it. */
+interface Way {
+  readonly name: string;
+  readonly net: TunnelNetwork;
+  readonly process?: Running;
+}
+
+async function throughput(ways: readonly Way[]): Promise<void> {
+  const rates = ways.map((): number[] => []);
+  const costs = ways.map((): number[] => []);
   for (let round = 0; round < rounds; round++)
-    for (const [net, taken] of samples) {
+    for (const [i, { net, process }] of ways.entries()) {
+      const spent = (): number => (process ? cpuMicroseconds(process.child.pid!) : 0);
+      const before = spent();
       const args = ["-c", net.addressOf("b"), "-t", `${seconds}`, "-J"];
       const { code, stdout } = await net.run("a", "iperf3", args);
       if (code !== 0) throw new Error(stdout);
-      const { end } = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };
-      taken.push(end.sum_received.bits_per_second / 1e6);
+      const { end } = JSON.parse(stdout) as {
+        end: { sum_received: { bits_per_second: number; bytes: number } };
+      };
+      rates[i]!.push(end.sum_received.bits_per_second / 1e6);
+      costs[i]!.push(((spent() - before) * 1e6) / end.sum_received.bytes);
     }
-  const kernel = median(samples.get(direct)!);
-  const row = (name: string, net: TunnelNetwork): void => {
-    const rate = median(samples.get(net)!);
-    console.log(`| ${name} | ${rate.toFixed(0)} | ${(rate / kernel).toFixed(2)}× |`);
-  };
+  const kernel = median(rates[0]!);
   console.log(
-    `| TCP, one connection (medians of ${rounds}) | Mbit/s | of the direct path |\n|---|---|---|`,
+    `| TCP, one connection (medians of ${rounds}) | Mbit/s | of the direct path | CPU ns a KB |\n|---|---|---|---|`,
   );
-  row("the kernel's direct path, offloads on", direct);
-  for (const { io, mtu, net } of bridges)
-    row(
-      `Weir, counting filter, io: ${io}, mtu ${mtu}: super-frames ${mtu === 1500 ? "are segmented" : "pass whole"}`,
-      net,
-    );
+  for (const [i, { name, process }] of ways.entries()) {
+    const rate = median(rates[i]!);
+    const cost = process === undefined ? "-" : median(costs[i]!).toFixed(0);
+    console.log(`| ${name} | ${rate.toFixed(0)} | ${(rate / kernel).toFixed(2)}× | ${cost} |`);
+  }
   console.log("");
 }
 

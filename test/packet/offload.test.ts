@@ -129,6 +129,37 @@ for (const family of [4, 6] as const)
     expect(Uint8Array.from(payload)).toEqual(frame.slice(headers));
   });
 
+test("VLAN tags, IPv4 options and TCP options are every segment's", () => {
+  const plain = frameOf("tcp", 4, 5000);
+  // Two tags, four bytes of IPv4 options, eight of TCP's.
+  const frame = Uint8Array.from([
+    ...plain.subarray(0, 12),
+    ...parseHex("88a80007 81000008")!,
+    ...plain.subarray(12, 34),
+    ...parseHex("01010100")!,
+    ...plain.subarray(34, 54),
+    ...parseHex("0101080a 00000001")!,
+    ...plain.subarray(54),
+  ]);
+  frame[22] = 0x46;
+  putU16be(frame, 24, u16be(frame, 24) + 12);
+  frame[22 + 24 + 12] = 7 << 4;
+  const headers = 14 + 8 + 24 + 28;
+  const parts = segmentsOf(frame, 1464);
+  expect(parts.length).toBe(Math.ceil(5000 / (1464 - headers)));
+  for (const [i, part] of parts.entries()) {
+    const view = bound(part);
+    expect(toHex(part.subarray(0, 22))).toBe(toHex(frame.subarray(0, 22)));
+    expect(toHex(part.subarray(42, 46))).toBe("01010100");
+    expect(toHex(part.subarray(66, 74))).toBe("0101080a00000001");
+    expect(checksum(part, 22, 46)).toBe(0);
+    const length = view.payloadEnd - view.transportOffset;
+    const sum = pseudoHeaderSum(part, view.sourceAt, 4, 6, length);
+    expect(finishSum(partialSum(part, view.transportOffset, view.payloadEnd, sum))).toBe(0);
+    expect(u32be(part, view.transportOffset + 4)).toBe(1000 + i * (1464 - headers));
+  }
+});
+
 test("SYN, RST, URG, fragments, UDP and crumbs are not segmented", () => {
   for (const flags of [0x02, 0x12, 0x14, 0x30])
     expect(segmentsOf(frameOf("tcp", 4, 3000, flags), 1464)).toEqual([]);

@@ -41,13 +41,12 @@ async function sendFile(
   from: string,
   to: string,
   bytes: number,
-  port = 9000,
+  { port = 9000, address = net.addressOf(to) } = {},
 ): Promise<void> {
   const folder = temporaryFolder();
   cleanups.push(() => folder.remove());
   const content = randomBytes(bytes);
   writeFileSync(`${folder.path}/sent`, content);
-  const address = net.addressOf(to);
   const receiver = net.start(to, "sh", [
     "-c",
     `echo up; exec nc -n -l -N ${address} ${port} >${folder.path}/received </dev/null`,
@@ -109,7 +108,7 @@ test("a filter drops one port, and the rest flows", async () => {
   );
   const refused = await net.run("a", "nc", ["-n", "-z", "-w", "1", net.addressOf("b"), "9001"]);
   expect(refused.code).toBe(1);
-  await sendFile(net, "a", "b", 100_000, 9000);
+  await sendFile(net, "a", "b", 100_000);
   const drops = series(await net.scrape(), "weir_drops_total", { reason: "filter_drop" });
   expect(drops).toBeGreaterThan(0);
 });
@@ -190,6 +189,14 @@ test("the underlay can be IPv6", async () => {
   await net.startWeir(bridge({ left: `[${left}]`, right: `[${right}]` }));
   expect(await ping(net, "a", net.addressOf("b"))).toContain("2 received");
   await sendFile(net, "b", "a", 2_000_000);
+});
+
+test("IPv6 inside is cut and completed as well", async () => {
+  const net = network("inside");
+  const [left, right] = [net.addHost("a"), net.addHost("b")];
+  await net.startWeir(bridge({ left, right }));
+  await sendFile(net, "a", "b", 4_000_000, { address: net.address6Of("b") });
+  expect(series(await net.scrape(), "weir_drops_total", { listener: "dc" })).toBe(undefined);
 });
 
 test("a sender of packets that are too long is told, and sends shorter ones", async () => {
