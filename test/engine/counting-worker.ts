@@ -18,8 +18,8 @@ import { spec, unwrap } from "./engine-bench.ts";
 const xdpPass = 2;
 export const batchSlots = 16;
 
-/** Words of a worker's report. */
-export const counted = { done: 0, runs: 1, odd: 2 } as const;
+/** Words of a worker's report. It waits for `start`, so that all run at once. */
+export const counted = { done: 0, runs: 1, odd: 2, ready: 3, start: 4 } as const;
 
 /** What one worker has of the arena: its stack, its packet slots behind that, its report behind them. */
 export const workerBytes = stackBytes + batchSlots * SLOT_BYTES + 64;
@@ -61,6 +61,8 @@ function count(task: CountingTask): void {
   for (const slot of slots) unwrap(placeFrame(arena, slot, new Uint8Array(64), "xdp"));
   const random = seeded(cpu + 1);
   const report = reportOf(task) >> 2;
+  Atomics.store(arena.words, report + counted.ready, 1);
+  Atomics.wait(arena.words, report + counted.start, 0);
   for (let batch = 0; batch < task.batches; batch++) {
     for (const slot of slots) arena.bytes[slot + frameOffset] = random(task.keys);
     executable.runBatch!(first, SLOT_BYTES, batchSlots);

@@ -16,7 +16,7 @@ import {
 import { unwrap } from "./engine-bench.ts";
 
 const workers = 4;
-const batches = 1500;
+const batches = 15_000;
 const keys = 40;
 const lockedEntries = 4;
 
@@ -101,7 +101,7 @@ const host = (i: number): Uint8Array => new Uint8Array([32, 0, 0, 0, 10, i, 7, 9
 
 test("compiled programs on four workers count exactly on every kind of map while the main thread changes others of their entries", async () => {
   const scene = await prepare(batches);
-  const running = scene.tasks.map(start);
+  const running = await startAll(scene);
   let changes = 0;
   while (scene.tasks.some((task) => figure(scene, task, "done") === 0)) {
     changeOthers(scene, changes++);
@@ -119,7 +119,7 @@ test("compiled programs on four workers count exactly on every kind of map while
 
 test("workers that are killed while their compiled programs run go unnoticed by the others, and what they counted stays", async () => {
   const scene = await prepare(batches, 2);
-  const running = scene.tasks.map(start);
+  const running = await startAll(scene);
   const victims = scene.tasks.slice(0, 2);
   while (victims.some((task) => figure(scene, task, "runs") < 100 * batchSlots)) await turn();
   await Promise.all(running.slice(0, 2).map(({ worker }) => worker.terminate()));
@@ -184,6 +184,18 @@ async function prepare(rounds: number, endless = 0): Promise<Scene> {
 function start(task: CountingTask): { worker: Worker; exit: Promise<unknown> } {
   const worker = new Worker(new URL("./counting-worker.ts", import.meta.url), { workerData: task });
   return { worker, exit: once(worker, "exit") };
+}
+
+/** All workers, which begin to run their programs together. */
+async function startAll(scene: Scene): Promise<ReturnType<typeof start>[]> {
+  const running = scene.tasks.map(start);
+  while (scene.tasks.some((task) => figure(scene, task, "ready") === 0)) await turn();
+  const { words } = scene.maps.array.arena;
+  for (const task of scene.tasks) {
+    Atomics.store(words, (reportOf(task) >> 2) + counted.start, 1);
+    Atomics.notify(words, (reportOf(task) >> 2) + counted.start);
+  }
+  return running;
 }
 
 /** Entries that no program asks for come, change and go, among and around those that are counted on. */

@@ -1,6 +1,4 @@
-import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { compileRuntimeSources } from "../../scripts/build-runtime.ts";
 import { toHex } from "../../src/common/bytes.ts";
 import { errno } from "../../src/common/errno.ts";
 import { storageBytes } from "../../src/maps/create-map.ts";
@@ -9,30 +7,8 @@ import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiat
 import { MAP_FRESH_FORK, MAP_LOCK, MAP_SEQUENCE } from "../../src/runtime/wasm/layout.ts";
 import { bytesOf, seeded } from "../maps/numbers.ts";
 import { mapSpec, openArena, openMap, place } from "../maps/open-map.ts";
+import { budgetAt, dies, stopping } from "./stopping-runtime.ts";
 
-/**
- * A runtime that stops its thread before the nth write to the arena, n being the word at 1024 (in
- * the page that holds nothing else; 0: never). What it leaves is what a worker leaves that is
- * killed there.
- */
-const budgetAt = 1024;
-const memory = await readFile(new URL("../../src/runtime/wasm/memory.ts", import.meta.url), "utf8");
-const stopping = new WebAssembly.Module(
-  await compileRuntimeSources({
-    "memory.ts": `${memory
-      .replace(/export function copy[\s\S]*?\n}\n/, "")
-      .replace(/(?<=\{\n {2})((atomic\.)?store<|memory\.fill)/g, "spend(); $&")}
-export function copy(to: usize, from: usize, size: u32): void {
-  for (let i: u32 = 0; i < size; i++) putByte(to + i, load<u8>(from + i));
-}
-function spend(): void {
-  const left = load<u32>(${budgetAt});
-  if (left === 1) unreachable();
-  if (left !== 0) store<u32>(${budgetAt}, left - 1);
-}
-`,
-  }),
-);
 const sound = await compileRuntime();
 
 const maxEntries = 6;
@@ -141,16 +117,6 @@ function killEverywhere(
     }
     expect(arena.view.getUint32(descriptor + MAP_FRESH_FORK, true), where).toBeLessThan(maxEntries);
     expectSound(map, operate, keyOf, where);
-  }
-}
-
-function dies(operation: () => void): boolean {
-  try {
-    operation();
-    return false;
-  } catch (cause) {
-    expect(cause).toBeInstanceOf(WebAssembly.RuntimeError);
-    return true;
   }
 }
 
