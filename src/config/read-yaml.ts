@@ -1,4 +1,14 @@
-import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, Parser } from "yaml";
+import {
+  Composer,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  Parser,
+} from "yaml";
 import { err, ok, type Result } from "../common/result.ts";
 import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
 import type { FileText, Substitution } from "./substitution.ts";
@@ -84,9 +94,19 @@ export function readYaml(
   const composer = new Composer({ uniqueKeys: false, intAsBigInt: true, stringKeys: false });
   const documents = [...composer.compose(parser.parse(text), true, text.length)];
   const problems: ConfigProblem[] = [];
-  for (const document of documents)
-    for (const { message, pos } of [...document.errors, ...document.warnings])
-      problems.push(refused(position(pos[0]), `not valid YAML: ${oneSentence(message)}`));
+  const wrong = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
+  const bare = wrong.length === 0 ? undefined : bareSubstitution(text);
+  const first = bare === undefined ? undefined : wrong.find(({ pos }) => pos[0] >= bare);
+  for (const error of wrong)
+    problems.push(
+      refused(
+        position(error.pos[0]),
+        `not valid YAML: ${oneSentence(error.message)}`,
+        bare === undefined || error !== first
+          ? undefined
+          : `write "\${…}" with quotes where it stands between { } or [ ], as on line ${position(bare).line}`,
+      ),
+    );
   const [document, second] = documents;
   if (second !== undefined)
     problems.push(
@@ -206,6 +226,24 @@ function scalarValue(value: unknown): unknown {
 
 function pathKey(path: KeyPath): string {
   return path.join("\0");
+}
+
+/** What the lexer has between tokens: a document's begin, a flow's end, a scalar to come. */
+const marks: ReadonlySet<string> = new Set(["\x02", "\x18", "\x1f"]);
+
+/**
+ * Where the first `${` without quotes stands between `{ }` or `[ ]`: there YAML takes `{` for a block.
+ */
+function bareSubstitution(text: string): number | undefined {
+  let at = 0;
+  let before = "";
+  for (const token of new Lexer().lex(text)) {
+    if (marks.has(token)) continue;
+    if (token === "{" && before.endsWith("$")) return at - 1;
+    at += token.length;
+    before = token;
+  }
+  return undefined;
 }
 
 /** The library's messages may end in a colon and a drawing of the line; their first line is enough. */

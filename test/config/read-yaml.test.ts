@@ -126,3 +126,20 @@ test("as many keys as a config has bytes for take linear time", () => {
   const keys = Array.from({ length: 90_000 }, (_, i) => `k${i}: 1`).join("\n");
   expect(Object.keys(read(keys).value as object)).toHaveLength(90_000);
 });
+
+// biome-ignore-start lint/suspicious/noTemplateCurlyInString: it is what configs say
+for (const { text, hint } of [
+  { text: "a: { b: [${APP}:53] }\n", hint: "as on line 1" },
+  { text: "a: 1\nb: { c: ${X} }\n", hint: "as on line 2" },
+  { text: 'a: { b: "${X}", c: [x, ${Y:-1}] }\n', hint: "as on line 1" },
+  { text: 'a: "${X}"\nb: [1\n', hint: undefined },
+  { text: "a: ${X} # [${Y}]\nb: [1\n", hint: undefined },
+])
+  test(`a bare substitution between brackets is ${hint ? "told once" : "not suspected"}: ${JSON.stringify(text)}`, () => {
+    const hinted = problems(text).filter((problem) => problem.includes("with quotes"));
+    expect(problems(text).length).toBeGreaterThan(0);
+    if (hint === undefined) expect(hinted).toEqual([]);
+    else
+      expect(hinted).toEqual([expect.stringMatching(new RegExp(`write "\\$\\{…\\}" .*${hint}$`))]);
+  });
+// biome-ignore-end lint/suspicious/noTemplateCurlyInString: it is what configs say

@@ -73,7 +73,15 @@ needing("prometheus")(
     const folder = temporaryFolder();
     cleanups.push(() => folder.remove());
     const { text, port, metrics } = await defaultConfig();
-    stopping(await startWeir(folder, text));
+    const tunnel = await freePort();
+    // And what the default config has not: a shadow that would drop what its chain passes, and a tunnel.
+    const more = text
+      .replace("\nfilters:\n", '\nfilters:\n  tried: { expression: "tcp", shadow: true }\n')
+      .replace("ingress: [count, blocklist]", "ingress: [count, tried, blocklist]")
+      .concat(
+        `  - { name: mirrored, protocol: vxlan, mode: mirror, listen: "127.0.0.1:${tunnel}", ingress: [count] }\n`,
+      );
+    stopping(await startWeir(folder, more));
     const web = await freePort();
     folder.write(
       "prometheus.yml",
@@ -88,7 +96,7 @@ needing("prometheus")(
         `--web.listen-address=127.0.0.1:${web}`,
       ]),
     );
-    const traffic = await trafficTo(port);
+    const traffic = await trafficTo(port, tunnel);
     /** How many series an expression gives; an error where Prometheus refuses it. */
     const seriesOf = async (expression: string): Promise<number> => {
       const url = `http://127.0.0.1:${web}/api/v1/query?query=${encodeURIComponent(expression)}`;
@@ -141,8 +149,11 @@ function ruleMetrics(): string[] {
   );
 }
 
-/** Sends some packets at each call: to be passed over UDP and TCP, and to be dropped. */
-async function trafficTo(port: number): Promise<() => void> {
+/**
+ * Sends some packets at each call: to be passed over UDP and TCP, and to be dropped; and no frame to
+ * the tunnel.
+ */
+async function trafficTo(port: number, tunnel: number): Promise<() => void> {
   const friend = createSocket("udp4").bind(0, "127.0.0.1");
   const blocked = createSocket("udp4").bind(0, "127.0.0.66");
   const stream = connect(port, "127.0.0.1").on("error", () => {});
@@ -160,6 +171,7 @@ async function trafficTo(port: number): Promise<() => void> {
   return () => {
     for (let i = 0; i < 50; i++) friend.send("hello", port, "127.0.0.1");
     blocked.send("let me in", port, "127.0.0.1");
+    friend.send("junk", tunnel, "127.0.0.1");
     stream.write("hello");
   };
 }
