@@ -1,8 +1,9 @@
 import type { Instruction } from "../isa/instruction.ts";
 
 /**
- * Slots where paths meet, and states are worth keeping to compare with: targets of jumps, both ways
- * of branches, calls and where they return to.
+ * Slots where paths meet, and states are worth keeping to compare with: targets of jumps, branches,
+ * calls and where they return to. Not the slot behind a branch, to which one way alone leads: what
+ * comes there was compared at the branch. Kernel: mark_prune_point.
  */
 export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
   const meeting = new Uint8Array(instructions.length + 1);
@@ -10,7 +11,7 @@ export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
     const instruction = instructions[slot]!;
     switch (instruction.kind) {
       case "branch":
-        meeting[slot + 1] = 1;
+        meeting[slot] = 1;
         meeting[slot + 1 + instruction.offset] = 1;
         break;
       case "jump":
