@@ -16,6 +16,7 @@ import {
 } from "./register-state.ts";
 import { isNumber, sameRange } from "./scalar-range.ts";
 import { clobberStack, stackSpan, useStack } from "./stack-access.ts";
+import { checkChain } from "./stack-depth.ts";
 import { registerPlace, slotPlace } from "./trace.ts";
 
 /** Nested functions, the program itself among them. Kernel: MAX_CALL_FRAMES. */
@@ -33,6 +34,7 @@ export function enterFunction(a: Analysis, entry: number): number {
   }
   caller[0] = uninitialised;
   state.frames.push(frame);
+  checkChain(a);
   return entry;
 }
 

@@ -11,9 +11,11 @@ import {
 } from "./register-state.ts";
 import { signExtended, truncated } from "./scalar-alu.ts";
 import { isConstant, isNumber, signedRange, unsignedRange, zeroRange } from "./scalar-range.ts";
+import { checkChain } from "./stack-depth.ts";
 import {
   byteKind,
   byteOf,
+  frameBytes,
   misc,
   overwrite,
   type StackSlot,
@@ -25,9 +27,6 @@ import {
   zero,
 } from "./stack-state.ts";
 import { slotPlace } from "./trace.ts";
-
-/** Bytes of a frame. Kernel documentation, bpf/verifier.rst. */
-export const frameBytes = 512;
 
 /** Bytes: a pointer that may be as far off has no known distance. */
 const farAway = 1n << 29n;
@@ -71,7 +70,7 @@ export function stackSpan(
       [base],
     );
   const frame = a.state.frames[pointer.frame] as Frame;
-  a.facts.usesStack(frame.entry, -low);
+  if (a.facts.usesStack(frame.entry, -low)) checkChain(a);
   return { frame, number: pointer.frame, low, high };
 }
 

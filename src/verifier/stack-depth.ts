@@ -1,6 +1,8 @@
 import type { Instruction } from "../isa/instruction.ts";
+import type { Analysis } from "./analysis.ts";
 import type { HelperSignature } from "./helper-signature.ts";
-import { frameBytes } from "./stack-access.ts";
+import { Refusal } from "./refusal.ts";
+import { frameBytes } from "./stack-state.ts";
 import { functionStarts } from "./structure.ts";
 
 /** Bytes of stack that may be in use where a tail call keeps them: kernel, check_max_stack_depth. */
@@ -51,7 +53,7 @@ export function tooDeep(
         slot,
         cause: `the function called here makes tail calls, and runs with ${below} bytes of its callers' stack in use: ${tailCallBytes - 1} are the most`,
       };
-    const bytes = below + Math.ceil(Math.max(used.get(entry) ?? 0, 1) / 16) * 16;
+    const bytes = below + frameSize(used.get(entry) ?? 0);
     if (bytes > frameBytes)
       return {
         slot,
@@ -63,6 +65,26 @@ export function tooDeep(
       pending.push({ entry: call.target, below: bytes, depth: depth + 1, slot: call.slot });
   }
   return undefined;
+}
+
+export const stackDepthFix =
+  "use less stack in these functions, or keep the data in a per-CPU array map";
+
+/**
+ * Refuses at once what `tooDeep` would find at the end, where the functions of the path that is followed
+ * take too much: states with many full frames would take much memory.
+ */
+export function checkChain({ state, facts, instructions, helpers }: Analysis): void {
+  let bytes = 0;
+  for (const { entry } of state.frames) bytes += frameSize(facts.stackBytes.get(entry) ?? 0);
+  if (bytes <= frameBytes) return;
+  const deep = tooDeep(instructions, helpers, facts.stackBytes);
+  if (deep !== undefined)
+    throw new Refusal("STACK_DEPTH", deep.slot, deep.cause, stackDepthFix, []);
+}
+
+function frameSize(used: number): number {
+  return Math.ceil(Math.max(used, 1) / 16) * 16;
 }
 
 function callGraph(

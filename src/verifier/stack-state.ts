@@ -16,6 +16,9 @@ export interface StackSlot {
   readonly register: RegisterState | undefined;
 }
 
+/** Bytes of a frame. Kernel documentation, bpf/verifier.rst. */
+export const frameBytes = 512;
+
 /** Slot 0 is the one below the frame pointer: offsets -8 to -1. */
 export function slotOf(offset: number): number {
   return (-offset - 1) >> 3;

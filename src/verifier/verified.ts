@@ -96,7 +96,10 @@ export class Facts implements Verified {
     } else if (hasFlags || first !== callback) this.inlinedLoops[slot] = 0;
   }
 
-  usesStack(entry: number, bytes: number): void {
-    if (bytes > (this.stackBytes.get(entry) ?? 0)) this.stackBytes.set(entry, bytes);
+  /** Whether a function uses more than was known. */
+  usesStack(entry: number, bytes: number): boolean {
+    if (bytes <= (this.stackBytes.get(entry) ?? 0)) return false;
+    this.stackBytes.set(entry, bytes);
+    return true;
   }
 }

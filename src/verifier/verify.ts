@@ -18,7 +18,7 @@ import { Refusal } from "./refusal.ts";
 import { pointer, type RegisterState, scalar } from "./register-state.ts";
 import { type Rejection, rejection } from "./rejection.ts";
 import { constantRange } from "./scalar-range.ts";
-import { tooDeep } from "./stack-depth.ts";
+import { stackDepthFix, tooDeep } from "./stack-depth.ts";
 import { findStructureProblem } from "./structure.ts";
 import {
   noStep,
@@ -88,17 +88,7 @@ export function verify(
   if (!found.ok) return found;
   const deep = tooDeep(instructions, helpers, found.value.stackBytes);
   if (deep !== undefined)
-    return err(
-      reject(
-        program,
-        helpers,
-        deep.slot,
-        "STACK_DEPTH",
-        deep.cause,
-        "use less stack in these functions, or keep the data in a per-CPU array map",
-        [],
-      ),
-    );
+    return err(reject(program, helpers, deep.slot, "STACK_DEPTH", deep.cause, stackDepthFix, []));
   return found;
 }
 

@@ -100,3 +100,16 @@ test("100,000 instructions in a row, and a loop around 90,000, are within the li
   const verdict = verify({ ...programOf("exit"), instructions: assembled.value }, helpers);
   expect(verdict.ok ? verdict.value.visited : verdict.error.message).toBeGreaterThan(800_000);
 });
+
+test("functions whose frames are full are refused where they nest, not once all paths are followed", () => {
+  const fill = Array.from({ length: 64 }, (_, i) => `*(u64 *)(r10 - ${8 * i + 8}) = r1`).join("\n");
+  const endless = "r6 = 0\nl: r6 += 1\nif r6 < 900000000 goto l\nr0 = 0\nexit";
+  const verdict = verify(
+    programOf(`r1 = 1\n${fill}\ncall f\nr0 = 0\nexit\nf: ${fill}\n${endless}`),
+    helpers,
+  );
+  if (verdict.ok) return expect.fail("accepted");
+  expect(verdict.error.code).toBe("STACK_DEPTH");
+  expect(verdict.error.message).toMatch(/instruction 65 .*2 nested functions use 528 bytes/);
+  return undefined;
+});

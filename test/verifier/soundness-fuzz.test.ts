@@ -4,6 +4,7 @@ import { interpreter, observedInterpreter } from "../../src/engine/interpreter/i
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
+import { forbiddenInstruction } from "../../src/verifier/structure.ts";
 import { given } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { assembled, EngineBench } from "../engine/engine-bench.ts";
@@ -144,9 +145,7 @@ test(`no accepted program with callbacks breaks a rule when it runs (${programCo
 }, 3_600_000);
 
 function runsHere(program: readonly Instruction[], type: "xdp" | "socket"): boolean {
-  return program.every(
-    (one) => one.kind !== "call_helper" || helpers.get(one.id)?.types.includes(type) === true,
-  );
+  return program.every((one) => forbiddenInstruction(type, one, helpers) === undefined);
 }
 
 /** Maps hold anything; keys that programs ask for are mostly there. */
