@@ -228,9 +228,9 @@ const groups: readonly Group[] = [
       [201, "dynptr_read"],
       [202, "dynptr_write"],
       [203, "dynptr_data"],
-      [209, "user_ringbuf_drain"],
     ],
   ],
+  ["reads maps of type user_ringbuf, of which there are none", [[209, "user_ringbuf_drain"]]],
 ];
 
 /** Every helper of Linux that programs cannot call here, by id. */

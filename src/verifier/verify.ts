@@ -268,12 +268,15 @@ function reject(
   const instruction = instructions[slot];
   const helper = (id: number): string | undefined => helperName(helpers, id);
   const told = tellContextMismatch(program, { code, cause, fix });
+  // In its place is a call of no helper, which nobody wrote.
+  const isUnanswered = program.unanswered?.some((one) => one.slot === slot) === true;
+  const text = instruction === undefined ? "nothing" : disassemble(instruction, { helper });
   return rejection({
     code,
     object: program.object,
     program: program.name,
     slot,
-    instruction: instruction === undefined ? "nothing" : disassemble(instruction, { helper }),
+    instruction: isUnanswered ? "what only a kernel has" : text,
     source: lineAt(program.lines, slot),
     registers,
     ...told,
