@@ -42,6 +42,6 @@ for (const [number, title, mistake, code, line, said, mended] of mistakes)
     const { accepted, error } = await verdictOn(`mistake-${number}`, mistake);
     expect(accepted).toBe(false);
     expect({ code: error.code, line: error.source.text.trim() }).toEqual({ code, line });
-    expect(withoutNumbers(`${error.cause}; ${error.fix}`)).toBe(withoutNumbers(said));
+    expect(withoutNumbers(`${error.what}; ${error.fix}`)).toBe(withoutNumbers(said));
     expect(await verdictOn(`mended-${number}`, mended)).toMatchObject({ accepted: true });
   });
