@@ -4,23 +4,25 @@
  *     npm run bench
  *
  * Weir runs the counting filter on ingress. Each proxy forwards the same load from the same client
- * to the same upstream; what is counted is the CPU time of the proxy's own processes (utime and
- * stime in /proc), so that the load's own cost and idle waiting do not matter. Medians of several
+ * to the same upstream; what is counted is the CPU time of the proxy's own processes, so that the
+ * load's own cost and idle waiting do not matter. "bare Node" is a proxy of a few lines on the same
+ * modules of Node, without filters, sessions or counters: what Node alone costs. Medians of several
  * rounds, taken in turn. Needs Linux, cc, nginx (with its stream module), wrk and curl; haproxy is
  * left out where it is not installed.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
-import { command, freePort, type Running, start, temporaryFolder } from "../support/processes.ts";
+import { freePort, type Running } from "../support/processes.ts";
+import { BenchRun, countingFilter, cpuNanoseconds, median, must, shown } from "./bench-run.ts";
 
 const rounds = 3;
 const megabytes = 200;
-const repository = fileURLToPath(new URL("../../", import.meta.url));
-const folder = temporaryFolder();
-const running: Running[] = [];
+const run = new BenchRun();
 
 interface Proxy {
   readonly name: string;
+  readonly kind: "Weir" | "bare" | "other";
   readonly process: Running;
   readonly udp: number | undefined;
   readonly tcp: number | undefined;
@@ -38,22 +40,20 @@ interface Work {
 }
 
 try {
-  const load = `${folder.path}/udp-load`;
-  await must("cc", ["-O2", "-o", load, `${repository}test/bench/udp-load.c`]);
+  const load = await run.buildLoad();
   const [echoPort, webPort] = [await freePort(), await freePort()];
-  const echo = started(load, ["echo", `${echoPort}`]);
-  await echo.printed(/up/);
+  await run.startEcho(load, echoPort);
   await startWeb(webPort);
   const proxies = [
     ...(await weirProxies(echoPort, webPort)),
-    await twoWorkers(echoPort),
+    await bareProxy(echoPort, webPort),
     await nginxProxy(echoPort, webPort),
     ...(existsSync("/usr/sbin/haproxy") ? [await haproxyProxy(webPort)] : []),
   ];
   await report(proxies, works(load));
+  console.log(`Load average ${loadavg()[0]!.toFixed(1)} on ${cpus().length} CPUs at the end.`);
 } finally {
-  for (const process of running.reverse()) await process.stop("SIGTERM");
-  folder.remove();
+  await run.close();
 }
 
 function works(load: string): Work[] {
@@ -126,24 +126,22 @@ async function report(proxies: readonly Proxy[], all: readonly Work[]): Promise<
     const samples = new Map<Proxy, number[]>(taking.map((proxy) => [proxy, []]));
     for (let round = -1; round < rounds; round++)
       for (const proxy of taking) {
-        const before = cpuNanoseconds(proxy.process.child.pid!);
+        const before = cpuNanoseconds(proxy.process);
         const units = await work.run(proxy);
-        const spent = cpuNanoseconds(proxy.process.child.pid!) - before;
+        const spent = cpuNanoseconds(proxy.process) - before;
         // The first round warms up.
         if (round >= 0) samples.get(proxy)!.push(spent / units);
       }
     const medians = new Map(taking.map((proxy) => [proxy, median(samples.get(proxy)!)]));
-    const best = (isWeir: boolean): number =>
+    const best = (kind: "Weir" | "other"): number =>
       Math.min(
-        ...taking
-          .filter(({ name }) => name.startsWith("Weir") === isWeir)
-          .map((proxy) => medians.get(proxy)!),
+        ...taking.filter((proxy) => proxy.kind === kind).map((proxy) => medians.get(proxy)!),
       );
     const cells = proxies.map((proxy) => {
       const value = medians.get(proxy);
-      return value === undefined ? "-" : `${Number((value / work.scale).toPrecision(3))}`;
+      return value === undefined ? "-" : shown(value / work.scale);
     });
-    const ratio = (best(true) / best(false)).toFixed(2);
+    const ratio = (best("Weir") / best("other")).toFixed(2);
     console.log(`| ${work.title}, ${work.unit} | ${cells.join(" | ")} | ${ratio}× |`);
   }
 }
@@ -151,64 +149,53 @@ async function report(proxies: readonly Proxy[], all: readonly Work[]): Promise<
 /** One process: its UDP listeners take turns, one for each `io`. */
 async function weirProxies(echoPort: number, webPort: number): Promise<Proxy[]> {
   const [udp, batched, tcp] = [await freePort(), await freePort(), await freePort()];
-  const file = folder.write(
-    "weir.yaml",
+  const weir = await run.startWeir(
+    "weir",
     `version: 1
 metrics: { listen: off }
 upstreams:
   echo: { addresses: ["127.0.0.1:${echoPort}"] }
   web: { addresses: ["127.0.0.1:${webPort}"] }
-filters: { count: { object: ${repository}filters/count-by-protocol.o } }
+filters: { count: { object: ${countingFilter} } }
 listeners:
   - { name: udp, protocol: udp, io: dgram, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
   - { name: batched, protocol: udp, io: mmsg, listen: "127.0.0.1:${batched}", upstream: echo, ingress: [count] }
   - { name: tcp, protocol: tcp, listen: "127.0.0.1:${tcp}", upstream: web, ingress: [count] }
 `,
   );
-  const weir = started(process.execPath, [`${repository}bin/weir.js`, "run", "-c", file]);
-  await weir.printed(/"msg":"ready"/);
+  const kind = "Weir";
   return [
-    { name: "Weir", process: weir, udp, tcp },
-    { name: "Weir, io: mmsg", process: weir, udp: batched, tcp: undefined },
+    { name: "Weir", kind, process: weir, udp, tcp },
+    { name: "Weir, io: mmsg", kind, process: weir, udp: batched, tcp: undefined },
   ];
 }
 
-async function twoWorkers(echoPort: number): Promise<Proxy> {
-  const udp = await freePort();
-  const file = folder.write(
-    "two-workers.yaml",
-    `version: 1
-workers: 2
-metrics: { listen: off }
-upstreams: { echo: { addresses: ["127.0.0.1:${echoPort}"] } }
-filters: { count: { object: ${repository}filters/count-by-protocol.o } }
-listeners:
-  - { name: udp, protocol: udp, io: mmsg, listen: "127.0.0.1:${udp}", upstream: echo, ingress: [count] }
-`,
-  );
-  const weir = started(process.execPath, [`${repository}bin/weir.js`, "run", "-c", file]);
-  await weir.printed(/"msg":"ready"/);
-  return { name: "Weir, io: mmsg, workers: 2", process: weir, udp, tcp: undefined };
+/** What Node itself takes: Weir's floor, but where it does not use Node's part. */
+async function bareProxy(echoPort: number, webPort: number): Promise<Proxy> {
+  const [udp, tcp] = [await freePort(), await freePort()];
+  const file = fileURLToPath(new URL("bare-proxy.ts", import.meta.url));
+  const ports = [udp, echoPort, tcp, webPort].map(String);
+  const bare = run.start(process.execPath, [file, ...ports]);
+  await bare.printed(/up/);
+  return { name: "bare Node", kind: "bare", process: bare, udp, tcp };
 }
 
 async function nginxProxy(echoPort: number, webPort: number): Promise<Proxy> {
   const [udp, tcp] = [await freePort(), await freePort()];
-  const module = "/usr/lib/nginx/modules/ngx_stream_module.so";
-  const nginx = await startNginx(
+  const nginx = await run.startNginx(
     "stream",
-    `${existsSync(module) ? `load_module ${module};` : ""}
-worker_processes 1;
+    `worker_processes 1;
 stream {
   server { listen 127.0.0.1:${udp} udp; proxy_pass 127.0.0.1:${echoPort}; proxy_timeout 60s; }
   server { listen 127.0.0.1:${tcp}; proxy_pass 127.0.0.1:${webPort}; }
 }`,
   );
-  return { name: "nginx", process: nginx, udp, tcp };
+  return { name: "nginx", kind: "other", process: nginx, udp, tcp };
 }
 
 async function haproxyProxy(webPort: number): Promise<Proxy> {
   const tcp = await freePort();
-  const file = folder.write(
+  const file = run.folder.write(
     "haproxy.cfg",
     `global
   nbthread 1
@@ -222,64 +209,26 @@ listen web
   server web 127.0.0.1:${webPort}
 `,
   );
-  const haproxy = started("/usr/sbin/haproxy", ["-db", "-V", "-f", file]);
+  const haproxy = run.start("/usr/sbin/haproxy", ["-db", "-V", "-f", file]);
   await haproxy.printed(/Loading success|Using epoll/);
-  return { name: "haproxy", process: haproxy, udp: undefined, tcp };
+  return { name: "haproxy", kind: "other", process: haproxy, udp: undefined, tcp };
 }
 
 async function startWeb(port: number): Promise<void> {
-  mkdirSync(`${folder.path}/www`);
-  writeFileSync(`${folder.path}/www/small`, "x".repeat(100));
-  writeFileSync(`${folder.path}/www/big`, Buffer.alloc(megabytes * 1_000_000, "weir"));
-  await must("chmod", ["-R", "a+rX", folder.path]);
+  const { path } = run.folder;
+  mkdirSync(`${path}/www`);
+  writeFileSync(`${path}/www/small`, "x".repeat(100));
+  writeFileSync(`${path}/www/big`, Buffer.alloc(megabytes * 1_000_000, "weir"));
+  await must("chmod", ["-R", "a+rX", path]);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-    .map((name) => `${name}_temp_path ${folder.path}/${name};`)
+    .map((name) => `${name}_temp_path ${path}/${name};`)
     .join(" ");
-  await startNginx(
+  await run.startNginx(
     "web",
     `worker_processes 1;
 http {
   access_log off; keepalive_requests 1000000; sendfile on; ${temporary}
-  server { listen 127.0.0.1:${port}; root ${folder.path}/www; }
+  server { listen 127.0.0.1:${port}; root ${path}/www; }
 }`,
   );
-}
-
-async function startNginx(name: string, config: string): Promise<Running> {
-  const file = folder.write(
-    `nginx-${name}.conf`,
-    `daemon off; pid ${folder.path}/${name}.pid; error_log stderr notice; events { worker_connections 4096; }
-${config}`.replace(/^(daemon.*)\n(load_module[^\n]*)/, "$2\n$1"),
-  );
-  const nginx = started("/usr/sbin/nginx", ["-c", file, "-p", folder.path]);
-  await nginx.printed(/start worker process /);
-  return nginx;
-}
-
-function started(name: string, args: readonly string[]): Running {
-  const process = start(name, args);
-  running.push(process);
-  return process;
-}
-
-async function must(name: string, args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await command(name, args);
-  if (code !== 0) throw new Error(`${name} ${args.join(" ")}: ${stderr}`);
-  return stdout;
-}
-
-/** CPU time of a process and its children that live, from clock ticks of 10 ms. proc(5). */
-function cpuNanoseconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  let ticks = Number(fields[11]) + Number(fields[12]);
-  for (const task of readdirSync(`/proc/${pid}/task`))
-    for (const child of readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" "))
-      if (child !== "") ticks += cpuNanoseconds(Number(child)) / 1e7;
-  return ticks * 1e7;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

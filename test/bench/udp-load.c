@@ -34,6 +34,12 @@ static void die(const char *what) {
   exit(1);
 }
 
+static void die_of_error(int fd) {
+  socklen_t bytes = sizeof errno;
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &errno, &bytes);
+  die("the proxy is gone");
+}
+
 static void prepare(int with_names, size_t bytes) {
   memset(messages, 0, sizeof messages);
   for (int i = 0; i < BATCH; i++) {
@@ -108,6 +114,8 @@ static int ask(int port, size_t bytes, long count, int flows, int window) {
     int ready = poll(sockets, flows, 200);
     if (ready == 0) lost = sent - answered;  // a window that never comes back is lost
     for (int i = 0; i < flows; i++) {
+      // A port that nobody listens to. Left alone it would keep poll from ever waiting.
+      if (sockets[i].revents & POLLERR) die_of_error(sockets[i].fd);
       if (!(sockets[i].revents & POLLIN)) continue;
       prepare(0, MAX_BYTES);
       int n = recvmmsg(sockets[i].fd, messages, BATCH, MSG_DONTWAIT, NULL);
