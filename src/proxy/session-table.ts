@@ -6,7 +6,8 @@ export class SessionLink<Entry> {
   usedAtMs = 0;
   newer: SessionLink<Entry> | undefined;
   older: SessionLink<Entry> | undefined;
-  listed = false;
+  /** Its place among its table's entries; -1: it is in none. */
+  place = -1;
 
   constructor(entry: Entry) {
     this.entry = entry;
@@ -35,8 +36,13 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   #options: TableOptions<Entry>;
   #newest: SessionLink<Entry> | undefined;
   #oldest: SessionLink<Entry> | undefined;
-  /** In the order they came. Its iterators go on while entries come and go. */
-  readonly #all = new Set<Entry>();
+  /**
+   * Each at its link's place, and which places are free. No Set: V8 makes a Set anew as entries come and
+   * go, and what it was made of before holds its old entries, and the next one, until the whole heap is
+   * collected: no connection would die young, which is most of what collecting it costs.
+   */
+  readonly #all: (Entry | undefined)[] = [];
+  readonly #free: number[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: TableOptions<Entry>) {
@@ -44,14 +50,15 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
   }
 
   get size(): number {
-    return this.#all.size;
+    return this.#all.length - this.#free.length;
   }
 
   /** Adds `entry`, after making room for it. */
   add(entry: Entry): void {
-    if (this.#options.limit.makesRoom(this.#all.size)) this.#evict();
-    this.#all.add(entry);
-    entry.link.listed = true;
+    if (this.#options.limit.makesRoom(this.size)) this.#evict();
+    const place = this.#free.pop() ?? this.#all.length;
+    this.#all[place] = entry;
+    entry.link.place = place;
     this.#pushNewest(entry.link);
     this.#arm();
   }
@@ -69,13 +76,13 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
 
   /** Ends an entry if there are too many: of all tables that share the limit, this has the most. */
   makeRoom(): void {
-    if (this.#options.limit.isExceeded(this.#all.size)) this.#evict();
+    if (this.#options.limit.isExceeded(this.size)) this.#evict();
   }
 
   /** `entry` has been used now. */
   touch(entry: Entry): void {
     const link = entry.link;
-    if (!link.listed) return;
+    if (link.place < 0) return;
     if (link === this.#newest) link.usedAtMs = this.#options.nowMs();
     else {
       this.#unlink(link);
@@ -85,22 +92,24 @@ export class SessionTable<Entry extends { readonly link: SessionLink<Entry> }> {
 
   /** Takes `entry` out; no event. Nothing happens if it is not in the table. */
   remove(entry: Entry): void {
-    if (!entry.link.listed) return;
-    entry.link.listed = false;
-    this.#all.delete(entry);
+    const { place } = entry.link;
+    if (place < 0) return;
+    entry.link.place = -1;
+    this.#all[place] = undefined;
+    this.#free.push(place);
     this.#unlink(entry.link);
-    if (this.#all.size === 0) {
+    if (this.size === 0) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     }
   }
 
   /**
-   * All entries in the order they came, to be asked for over many turns: what is there from start to
-   * end comes once, what comes or goes meanwhile may.
+   * All entries in no order, to be asked for over many turns: what is there from start to end comes
+   * once, what comes or goes meanwhile may.
    */
-  walk(): IterableIterator<Entry> {
-    return this.#all.values();
+  *walk(): IterableIterator<Entry> {
+    for (const entry of this.#all) if (entry !== undefined) yield entry;
   }
 
   /** All entries, the least recently used first. */

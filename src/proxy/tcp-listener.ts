@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, isIPv4, type Server, type Socket } from "node:net";
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import type { Endpoint } from "../packet/flow.ts";
@@ -8,6 +8,7 @@ import { formatEndpoint } from "./endpoint.ts";
 import { FrameJudge } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
+import { isWildcard } from "./local-address.ts";
 import type { Address } from "./plan.ts";
 import { ProxiedArrival } from "./proxied-arrival.ts";
 import type { ProxiedFlow } from "./proxy-protocol.ts";
@@ -37,6 +38,8 @@ export class TcpListener implements Listener {
   #trusted: readonly AddressRange[];
   readonly #shared: ConnectionParts;
   #isOpen = false;
+  /** Where all connections arrive; undefined: each may arrive elsewhere, and the kernel is asked. */
+  #bound: Endpoint | undefined;
   /** Set by the first `stop`. */
   #closing: Promise<unknown> | undefined;
   readonly #onEmpty = new Set<() => void>();
@@ -104,6 +107,7 @@ export class TcpListener implements Listener {
         const bound = server.address();
         if (bound === null || typeof bound === "string")
           throw new Error("a TCP server without port");
+        if (isIPv4(bound.address) && !isWildcard(bound.address)) this.#bound = bound;
         resolve(ok({ host: bound.address, port: bound.port }));
       });
       server.listen({ ...plan.listen, backlog, reusePort, exclusive: true });
@@ -194,8 +198,9 @@ export class TcpListener implements Listener {
       return;
     }
     const { counters, index } = this.#parts;
-    const { remoteAddress, remotePort, localAddress, localPort } = client;
-    if (!remoteAddress || !remotePort || !localAddress || !localPort) {
+    const { remoteAddress, remotePort } = client;
+    const to = this.#bound ?? localEndpoint(client);
+    if (!remoteAddress || !remotePort || to === undefined) {
       // Gone again already: the kernel does not know any more who it was.
       counters.receiveError(index, "socket_error");
       client.on("error", () => {});
@@ -203,7 +208,6 @@ export class TcpListener implements Listener {
       return;
     }
     const from = { address: remoteAddress, port: remotePort };
-    const to = { address: localAddress, port: localPort };
     const accept = this.#parts.plan.proxyProtocol?.accept ?? "off";
     const own = { source: from, destination: to };
     if (accept === "off") this.#begin(client, own);
@@ -266,4 +270,9 @@ export class TcpListener implements Listener {
     this.#parts.counters.add(this.#parts.index, "sessions", -1);
     if (this.#connections.size === 0) for (const end of this.#onEmpty) end();
   }
+}
+
+/** Where a connection arrived; undefined where the kernel does not know any more. */
+function localEndpoint({ localAddress, localPort }: Socket): Endpoint | undefined {
+  return localAddress && localPort ? { address: localAddress, port: localPort } : undefined;
 }

@@ -13,6 +13,13 @@ const repository = fileURLToPath(new URL("../../", import.meta.url));
 /** An object that every benchmark of the proxy has on ingress: it counts, and lets everything pass. */
 export const countingFilter = `${repository}filters/count-by-protocol.o`;
 
+/** The flags that Node has in the image. */
+export const imageFlags = ((): readonly string[] => {
+  const { instructions } = readDockerfile().at(-1)!;
+  const { text } = instructions.find(({ name }) => name === "ENTRYPOINT")!;
+  return (JSON.parse(text) as string[]).filter((word) => word.startsWith("--"));
+})();
+
 /** The processes of a benchmark, and a folder for their files. */
 export class BenchRun {
   readonly folder = temporaryFolder();
@@ -24,10 +31,10 @@ export class BenchRun {
     return process;
   }
 
-  /** Weir, ready, with this config; `name` is the file's. */
+  /** Weir, ready, with this config and the image's flags; `name` is the file's. */
   async startWeir(name: string, config: string): Promise<Running> {
     const file = this.folder.write(`${name}.yaml`, config);
-    const weir = this.start(process.execPath, [weirCommand, "run", "-c", file]);
+    const weir = this.start(process.execPath, [...imageFlags, weirCommand, "run", "-c", file]);
     await weir.printed(/"msg":"ready"/);
     return weir;
   }

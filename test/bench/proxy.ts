@@ -3,7 +3,7 @@
  *
  *     npm run bench
  *
- * Weir runs the counting filter on ingress. Each proxy forwards the same load from the same client
+ * Weir runs the counting filter on ingress, with the flags of the image. Each proxy forwards the same load from the same client
  * to the same upstream; what is counted is the CPU time of the proxy's own processes, so that the
  * load's own cost and idle waiting do not matter. "bare Node" is a proxy of a few lines on the same
  * modules of Node, without filters, sessions or counters: what Node alone costs. Medians of several
@@ -14,7 +14,15 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { freePort, type Running } from "../support/processes.ts";
-import { BenchRun, countingFilter, cpuNanoseconds, median, must, shown } from "./bench-run.ts";
+import {
+  BenchRun,
+  countingFilter,
+  cpuNanoseconds,
+  imageFlags,
+  median,
+  must,
+  shown,
+} from "./bench-run.ts";
 
 const rounds = 3;
 const megabytes = 200;
@@ -175,7 +183,7 @@ async function bareProxy(echoPort: number, webPort: number): Promise<Proxy> {
   const [udp, tcp] = [await freePort(), await freePort()];
   const file = fileURLToPath(new URL("bare-proxy.ts", import.meta.url));
   const ports = [udp, echoPort, tcp, webPort].map(String);
-  const bare = run.start(process.execPath, [file, ...ports]);
+  const bare = run.start(process.execPath, [...imageFlags, file, ...ports]);
   await bare.printed(/up/);
   return { name: "bare Node", kind: "bare", process: bare, udp, tcp };
 }

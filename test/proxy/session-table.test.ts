@@ -103,3 +103,22 @@ test("a timeout beyond setTimeout's limit is waited for in steps", () => {
   vi.advanceTimersByTime(1);
   expect(events).toEqual(["idle a"]);
 });
+
+test("a walk meets once each entry that is there from its start to its end, whatever comes and goes", () => {
+  const { table, add } = setUp(100);
+  const [a, b, c] = [add("a"), add("b"), add("c")];
+  const walk = table.walk();
+  const met = [walk.next().value!.name];
+  table.remove(a);
+  table.remove(b);
+  add("d");
+  add("e");
+  add("f");
+  table.touch(c);
+  for (const { name } of walk) met.push(name);
+  expect(met.filter((name) => name === "c")).toEqual(["c"]);
+  expect(met).not.toContain("b");
+  expect(new Set(met).size).toBe(met.length);
+  expect(table.size).toBe(4);
+  expect([...table.walk()].map(({ name }) => name).sort()).toEqual(["c", "d", "e", "f"]);
+});
