@@ -7,6 +7,7 @@ import {
   temporaryFolder,
   weirCommand,
 } from "../support/processes.ts";
+import { readDockerfile } from "../system/rootfs.ts";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 
