@@ -380,7 +380,7 @@ workers: 4
 listeners: [{ name: dns, protocol: udp, listen: "127.0.0.1:5300", upstream: app }]
 `,
       problems: `
-3:9: memory: 8MiB is too little: 9MiB are needed, 9MiB of it for 4 workers; write at least memory: 9MiB
+3:9: memory: 8MiB is too little: 10MiB are needed, 10MiB of it for 4 workers; write at least memory: 10MiB
 `,
     },
   ],

@@ -72,7 +72,14 @@ MAP(by_index, PERCPU_ARRAY, 8, __u32, __u32);
 MAP(by_reason, ARRAY, 8, enum reason, __s64);
 MAP(by_reason_total, HASH, 8, enum reason, struct totals);
 MAP(flows, HASH, 8, struct flow, __u8);
-MAP(rules, LPM_TRIE, 8, struct prefix, __u32);
+/* As the kernel wants tries. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8);
+	__type(key, struct prefix);
+	__type(value, __u32);
+} rules SEC(".maps");
 MAP(bits, HASH, 8, struct packed, enum reason);
 MAP(queues, PERCPU_HASH, 8, struct on_cpu, __u64);
 MAP(too_wide, HASH, 8, struct wide, __u64);
