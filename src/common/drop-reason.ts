@@ -20,6 +20,8 @@ export const dropReasons = [
   "frame_too_large",
   // More VLAN tags (8) or IPv6 extension headers (16) than Weir walks.
   "frame_too_deep",
+  // A TCP super-frame that is to be cut, of which no segment may have a right checksum.
+  "frame_bad_checksum",
   // Longer than the way to its receiver takes.
   "mtu_exceeded",
   // What came to a tunnel, and what its mode does not do.

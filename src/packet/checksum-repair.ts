@@ -1,7 +1,8 @@
-import { putU16be, u16be } from "../common/bytes.ts";
-import { finishSum, type PartialSum, partialSum, pseudoHeaderSum } from "./checksum.ts";
+import { putU16be, u8, u16be } from "../common/bytes.ts";
+import { checksum, finishSum, type PartialSum, partialSum, pseudoHeaderSum } from "./checksum.ts";
 import type { FrameView } from "./frame-view.ts";
 import { ipProtocols } from "./ip-protocol.ts";
+import { ipv4 } from "./ipv4.ts";
 import { tcp } from "./tcp.ts";
 import { udp } from "./udp.ts";
 
@@ -24,16 +25,40 @@ export function repairPartialChecksum(
   if (protocol === ipProtocols.tcp) field = transportOffset + tcp.checksum;
   else if (protocol === ipProtocols.udp) field = transportOffset + udp.checksum;
   else return false;
-  const pseudoSum = pseudoHeaderSum(
-    bytes,
-    frame.sourceAt,
-    frame.version,
-    protocol,
-    payloadEnd - transportOffset,
-  );
+  const pseudoSum = pseudoSumOf(bytes, frame, frame.version);
   if (u16be(bytes, field) !== (~finishSum(pseudoSum) & 0xffff)) return false;
   putU16be(bytes, field, 0);
-  const checksum = finishSum(sum(bytes, transportOffset, payloadEnd, pseudoSum));
-  putU16be(bytes, field, checksum === 0 && protocol === ipProtocols.udp ? 0xffff : checksum);
+  const whole = finishSum(sum(bytes, transportOffset, payloadEnd, pseudoSum));
+  putU16be(bytes, field, whole === 0 && protocol === ipProtocols.udp ? 0xffff : whole);
   return true;
+}
+
+/**
+ * Whether the TCP segment that `frame` is bound to has nothing to hide: its checksum is right or was
+ * left to a network card, and so is IPv4's right. Who cuts a segment anew gives each piece right ones,
+ * and must not do that to damaged data. The payload is summed only where the checksum is a whole one.
+ */
+export function isSoundSegment(
+  bytes: Uint8Array,
+  frame: FrameView,
+  sum: PartialSum = partialSum,
+): boolean {
+  const { version, transportOffset, payloadEnd, networkOffset } = frame;
+  if (version === 0 || frame.isFragment || frame.protocol !== ipProtocols.tcp) return false;
+  if (version === 4) {
+    const headerBytes = (u8(bytes, networkOffset + ipv4.versionAndLength) & 15) * 4;
+    if (checksum(bytes, networkOffset, networkOffset + headerBytes) !== 0) return false;
+  }
+  const pseudoSum = pseudoSumOf(bytes, frame, version);
+  if (u16be(bytes, transportOffset + tcp.checksum) === (~finishSum(pseudoSum) & 0xffff))
+    return true;
+  return finishSum(sum(bytes, transportOffset, payloadEnd, pseudoSum)) === 0;
+}
+
+function pseudoSumOf(
+  bytes: Uint8Array,
+  { sourceAt, protocol, payloadEnd, transportOffset }: FrameView,
+  version: 4 | 6,
+): number {
+  return pseudoHeaderSum(bytes, sourceAt, version, protocol, payloadEnd - transportOffset);
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseHex, putU16be, toHex, u16be, u32be } from "../../src/common/bytes.ts";
 import { checksum, finishSum, partialSum, pseudoHeaderSum } from "../../src/packet/checksum.ts";
-import { repairPartialChecksum } from "../../src/packet/checksum-repair.ts";
+import { isSoundSegment, repairPartialChecksum } from "../../src/packet/checksum-repair.ts";
 import { Flow } from "../../src/packet/flow.ts";
 import { flowHash } from "../../src/packet/flow-hash.ts";
 import { FrameView } from "../../src/packet/frame-view.ts";
@@ -79,6 +79,24 @@ test("a wrong checksum stays wrong, and UDP without one stays without", () => {
     expect(frame).toEqual(before);
   }
 });
+
+for (const family of [4, 6] as const)
+  test(`a TCP segment over IPv${family} is sound with a right or a partial checksum, with no other`, () => {
+    const right = frameOf("tcp", family, 3000);
+    const { at, value } = partial(right);
+    const soundWith = (change: (frame: Uint8Array) => void): boolean => {
+      const frame = right.slice();
+      change(frame);
+      return isSoundSegment(frame, bound(frame));
+    };
+    expect(soundWith(() => {})).toBe(true);
+    expect(soundWith((frame) => putU16be(frame, at, value))).toBe(true);
+    expect(soundWith((frame) => putU16be(frame, at, u16be(frame, at) ^ 1))).toBe(false);
+    expect(soundWith((frame) => putU16be(frame, at, 0))).toBe(false);
+    expect(soundWith((frame) => frame.set([frame[2000]! ^ 0x40], 2000))).toBe(false);
+    // The time to live or the hop limit, which only IPv4's own checksum covers.
+    expect(soundWith((frame) => frame.set([9], family === 4 ? 22 : 21))).toBe(family === 6);
+  });
 
 /** IPv4 header and TCP checksums are right, and lengths fit. */
 function expectSound(frame: Uint8Array): FrameView {
@@ -266,12 +284,13 @@ test("mutated frames are repaired, cut and answered without a throw, within thei
   const out = new Uint8Array(4000);
   const segments = new TcpSegments();
   const view = new FrameView();
-  let [cut, answered] = [0, 0];
+  let [sound, cut, answered] = [0, 0, 0];
   for (let i = 0; i < 60_000; i++) {
     const frame = seeds[i % seeds.length]!.slice();
     for (let changes = random.below(4); changes > 0; changes--)
       frame[12 + random.below(62)] = random.below(256);
     if (view.bind(frame, 0, frame.length) !== undefined) continue;
+    if (isSoundSegment(frame, view)) sound++;
     repairPartialChecksum(frame, view);
     flowHash(frame, 0, view);
     if (segments.bind(frame, 0, view, 200 + random.below(1300))) {
@@ -281,6 +300,7 @@ test("mutated frames are repaired, cut and answered without a throw, within thei
     }
     if (writePacketTooBig(frame, 0, view, 1400, out, 0) > 0) answered++;
   }
+  expect(sound).toBeGreaterThan(5000);
   expect(cut).toBeGreaterThan(5000);
   expect(answered).toBeGreaterThan(5000);
 });

@@ -4,7 +4,7 @@ import { err, type Result } from "../../common/result.ts";
 import { UserError } from "../../common/user-error.ts";
 import { frameOffset } from "../../engine/packet-slot.ts";
 import type { PartialSum } from "../../packet/checksum.ts";
-import { repairPartialChecksum } from "../../packet/checksum-repair.ts";
+import { isSoundSegment, repairPartialChecksum } from "../../packet/checksum-repair.ts";
 import { ethernet } from "../../packet/ethernet.ts";
 import { flowHash } from "../../packet/flow-hash.ts";
 import { SLOT_BYTES } from "../../runtime/wasm/layout.ts";
@@ -270,7 +270,11 @@ export class TunnelListener implements Listener {
 
   /** Cuts what a network card should have cut, and carries each segment as if it had come alone. */
   #carrySegments(arrival: Arrival): void {
-    const { frameBytes } = arrival;
+    const { datagram, frame, frameBytes } = arrival;
+    if (!isSoundSegment(datagram, frame, this.#sum)) {
+      this.#forwarder.drop(arrival, "frame_bad_checksum", frameBytes);
+      return;
+    }
     const hasRoom = this.#superFrames.carry(arrival, this.#ingress, () => this.#carry(arrival));
     if (!hasRoom) this.#forwarder.drop(arrival, "no_packet_slot", frameBytes);
   }

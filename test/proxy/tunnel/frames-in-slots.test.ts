@@ -92,6 +92,19 @@ test("more segments than a turn has room for arrive whole and in order", async (
   }
 });
 
+test("a super-frame with a wrong checksum is dropped, and a frame that need not be cut keeps its own", async () => {
+  const { rig, left, right } = await startBridge({ ingress: [pass] });
+  const damaged = tcpFrame(0, 9000);
+  damaged[5000]! ^= 1;
+  const small = tcpFrame(0, 900);
+  small[500]! ^= 1;
+  left.send(under(vxlan, damaged), rig.address);
+  left.send(under(vxlan, small), rig.address);
+  expect(toHex((await right.next()).payload)).toBe(toHex(under(vxlan, small)));
+  expect(rig.drops("ingress")).toEqual({ frame_bad_checksum: 1 });
+  expect(rig.packets("ingress")).toEqual({ drop: 1, pass: 1 });
+});
+
 /** bpf_xdp_adjust_meta, and ones written to the metadata: they lie where the tunnel's header did. */
 const notes: TestFilter = {
   type: "xdp",
