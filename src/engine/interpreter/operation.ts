@@ -3,7 +3,8 @@
  * V8 makes one jump table of the switch over them. An immediate is a register of the constant pool,
  * so an operation has no register and immediate forms, and a jump holds its target.
  *
- * The position in this list is the number in that switch (execute.ts), which spells it as a literal:
+ * The position in this list is the number in that switch (execute.ts), or in that of operations that
+ * programs hold few of (rare-operation.ts), which spell it as a literal:
  * V8 builds a jump table only of literals.
  */
 const operations = [
