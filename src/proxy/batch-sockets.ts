@@ -72,8 +72,6 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     );
     this.queue = new SendQueue(arena, calls, spares, SLOT_BYTES - frameOffset);
     this.#views = new SlotViews(arena);
-    // koffi aborts the process where it calls back into a thread that may run no JavaScript any more.
-    process.once("exit", () => this.#readiness?.close());
   }
 
   /** Takes `batchSlots` of the worker's slots; or says why there is no such thing here. */
@@ -149,8 +147,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     if (failed !== undefined) return failed;
     socket.id = id;
     this.#sockets.set(id, socket);
-    // It keeps the event loop alive, so it is there only while a socket is.
-    this.#readiness ??= this.calls.notify(this.#epoll, () => this.#onReady());
+    this.#notify();
     return undefined;
   }
 
@@ -159,9 +156,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     this.queue.flush();
     this.#sockets.delete(socket.id);
     this.calls.close(socket.fd);
-    if (this.#sockets.size > 0) return;
-    this.#readiness?.close();
-    this.#readiness = undefined;
+    if (this.#sockets.size === 0) this.#unnotify();
   }
 
   /**
@@ -191,6 +186,20 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     return this.#nextSlot - count;
   }
 
+  /** A notice keeps the event loop alive, so it is there only while a socket is. */
+  #notify(): void {
+    if (this.#readiness !== undefined) return;
+    this.#readiness = this.calls.notify(this.#epoll, () => this.#onReady());
+    // koffi aborts the process where it calls back into a thread that may run no JavaScript any more.
+    process.once("exit", this.#unnotify);
+  }
+
+  readonly #unnotify = (): void => {
+    process.off("exit", this.#unnotify);
+    this.#readiness?.close();
+    this.#readiness = undefined;
+  };
+
   #onReady(): void {
     this.#isInTurn = true;
     try {
@@ -199,7 +208,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
       this.#flush();
     } catch (bug) {
       // Out of koffi's call nothing may be thrown: the worker dies of it in a moment.
-      this.#readiness?.close();
+      this.#unnotify();
       setImmediate(() => {
         throw bug;
       });

@@ -44,4 +44,18 @@ describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : 
     clearInterval(timer);
     for (const cause of causes) expect(cause).toContain("RangeError: no such memory");
   });
+
+  test("sockets that are closed leave nobody behind who waits for the thread's end", async () => {
+    const { cleanUp, startRig, udpSocket, udpUpstream } = await import("./rig.ts");
+    onTestFinished(cleanUp);
+    const waiting = process.listenerCount("exit");
+    const { address } = await udpUpstream();
+    const { address: listen, listener } = await startRig("udp", { upstreams: [address] });
+    const client = await udpSocket();
+    client.send("x", listen);
+    expect(await client.text()).toBe("x");
+    expect(process.listenerCount("exit")).toBe(waiting + 1);
+    await listener.stop(0);
+    expect(process.listenerCount("exit")).toBe(waiting);
+  });
 });
