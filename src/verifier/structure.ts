@@ -1,4 +1,5 @@
 import type { Instruction } from "../isa/instruction.ts";
+import { writtenRegister } from "../isa/written-register.ts";
 import type { MapType, ProgramType } from "../object/object-spec.ts";
 import { unavailableHelpers } from "./unavailable-helpers.ts";
 
@@ -267,25 +268,4 @@ function checkHelper(type: ProgramType, id: number, helpers: HelperRules): Probl
     what: `calls helper ${id}, and Linux has no helper of that number`,
     fix: "build the program against the linux/bpf.h of Linux 6.18 or older",
   };
-}
-
-/** The register an instruction writes, apart from r0 to r5 by calls. */
-function writtenRegister(instruction: Instruction): number | undefined {
-  switch (instruction.kind) {
-    case "alu":
-    case "move_signed":
-    case "negate":
-    case "byte_order":
-    case "load_immediate":
-    case "load_map":
-    case "load_map_value":
-    case "load_variable":
-    case "load_function":
-    case "load":
-      return instruction.dst;
-    case "atomic":
-      return instruction.fetch && instruction.op !== "cmpxchg" ? instruction.src : undefined;
-    default:
-      return undefined;
-  }
 }

@@ -25,6 +25,11 @@ export class ByteWriter {
 
   /** Unsigned LEB128 of 0 to 2³² - 1. */
   unsigned(value: number): void {
+    // Most are of one byte.
+    if ((value & 0x7f) === value) {
+      this.byte(value);
+      return;
+    }
     if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
       throw new RangeError(`${value} is not an unsigned 32-bit integer`);
     let rest = value >>> 0;
@@ -37,6 +42,10 @@ export class ByteWriter {
 
   /** Signed LEB128 of a 32-bit integer. */
   signed(value: number): void {
+    if ((value << 25) >> 25 === value) {
+      this.byte(value & 0x7f);
+      return;
+    }
     if ((value | 0) !== value) throw new RangeError(`${value} is not a signed 32-bit integer`);
     let rest = value;
     while (rest < -64 || rest > 63) {

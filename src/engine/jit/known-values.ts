@@ -131,17 +131,22 @@ export function knownAtBlocks(
   const states: (KnownValues | undefined)[] = new Array(blocks.count);
   states[0] = atEntry(hasContext);
   const current = new Int32Array(11);
+  const stale = new Uint8Array(blocks.count);
+  stale[0] = 1;
   for (let changed = true; changed; ) {
     changed = false;
     for (const block of order) {
-      const state = states[block];
       // Dispatchers hold no instructions; blocks behind them are reached by their jumps.
-      if (state === undefined) continue;
-      current.set(state);
+      if (block >= blocks.count || stale[block] === 0) continue;
+      stale[block] = 0;
+      current.set(states[block]!);
       for (let slot = blocks.starts[block]!; slot < blocks.ends[block]!; slot++)
         step(current, instructions[slot]!, slot);
       for (const successor of [blocks.next[block]!, blocks.taken[block]!])
-        if (successor >= 0 && meet(states, successor, current)) changed = true;
+        if (successor >= 0 && meet(states, successor, current)) {
+          stale[successor] = 1;
+          changed = true;
+        }
     }
   }
   return states;

@@ -20,6 +20,9 @@ export interface Signature {
   readonly live: Int32Array;
 }
 
+/** In place of a set: a block that has not been walked. */
+const never = -1;
+
 interface Body {
   readonly range: FunctionRange;
   readonly blocks: Blocks;
@@ -44,21 +47,26 @@ export function signatures(
   for (const [i, { range }] of bodies.entries())
     if (i === 0 || callbacks.has(range.start)) gives[i] = 1;
   const liveIn = bodies.map(({ blocks }) => new Int32Array(blocks.count));
+  // What was live behind a block as it was walked last: no other is walked again.
+  const walkedFor = bodies.map(({ blocks }) => new Int32Array(blocks.count).fill(never));
+  const callers = bodies.map(() => new Set<number>());
   // Sets only grow, and there are few bits: this ends after a few rounds.
   for (let changed = true; changed; ) {
     changed = false;
     for (const [i, { blocks }] of bodies.entries()) {
       const live = liveIn[i]!;
-      const walk = (block: number): RegisterSet => {
-        let set = liveOut(blocks, live, block);
+      const walk = (block: number, out: RegisterSet): RegisterSet => {
+        let set = out;
         for (let slot = blocks.ends[block]! - 1; slot >= blocks.starts[block]!; slot--) {
           const instruction = instructions[slot]!;
           if (instruction.kind === "exit") set = gives[i]!;
           else if (instruction.kind === "call_local") {
             const callee = functionAt.get(slot + 1 + instruction.offset)!;
+            callers[callee]!.add(i);
             const wanted = gives[callee]! | (set & callerSaved);
             if (wanted !== gives[callee]) {
               gives[callee] = wanted;
+              walkedFor[callee]!.fill(never);
               changed = true;
             }
             set = (set & ~callerSaved) | needs[callee]!;
@@ -70,9 +78,10 @@ export function signatures(
         }
         return set & allWritable;
       };
-      while (updateAll(blocks, live, walk)) changed = true;
+      while (updateAll(blocks, live, walkedFor[i]!, walk)) changed = true;
       if (needs[i] !== live[0]) {
         needs[i] = live[0]!;
+        for (const caller of callers[i]!) walkedFor[caller]!.fill(never);
         changed = true;
       }
     }
@@ -95,11 +104,15 @@ function liveOut(blocks: Blocks, live: Int32Array, block: number): RegisterSet {
 function updateAll(
   blocks: Blocks,
   live: Int32Array,
-  walk: (block: number) => RegisterSet,
+  walkedFor: Int32Array,
+  walk: (block: number, out: RegisterSet) => RegisterSet,
 ): boolean {
   let changed = false;
   for (let block = blocks.count - 1; block >= 0; block--) {
-    const set = walk(block);
+    const out = liveOut(blocks, live, block);
+    if (out === walkedFor[block]) continue;
+    walkedFor[block] = out;
+    const set = walk(block, out);
     if (set === live[block]) continue;
     live[block] = set;
     changed = true;

@@ -1,4 +1,5 @@
 import type { Instruction, Operand } from "../../isa/instruction.ts";
+import { writtenRegister } from "../../isa/written-register.ts";
 import type { ProgramType } from "../../object/object-spec.ts";
 import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
 import { tailCall } from "../helpers/tail-call.ts";
@@ -63,29 +64,16 @@ function helperArguments(id: number, type: ProgramType): RegisterSet {
 /** Registers whose old value an instruction replaces. */
 export function registersWritten(instruction: Instruction): RegisterSet {
   switch (instruction.kind) {
-    case "alu":
-    case "move_signed":
-    case "negate":
-    case "byte_order":
-    case "load_immediate":
-    case "load_map":
-    case "load_map_value":
-    case "load_variable":
-    case "load_function":
-    case "load":
-      return 1 << instruction.dst;
-    case "atomic":
-      if (!instruction.fetch) return 0;
-      return instruction.op === "cmpxchg" ? r0 : 1 << instruction.src;
     case "call_helper":
       // A tail call that finds nothing leaves all as it was.
       return instruction.id === tailCall.id ? 0 : r0;
-    case "load_packet":
     case "call_register":
       return r0;
     case "call_local":
       return callerSaved;
-    default:
-      return 0;
+    default: {
+      const register = writtenRegister(instruction);
+      return register === undefined ? 0 : 1 << register;
+    }
   }
 }

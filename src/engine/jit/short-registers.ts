@@ -114,17 +114,20 @@ export function shortAtBlocks(
   // Sets only shrink, from all that may be: a loop's registers are short until something shows else.
   const states = new Int32Array(blocks.count).fill(allRegisters);
   states[0] = first;
+  const stale = new Uint8Array(blocks.count).fill(1);
   for (let changed = true; changed; ) {
     changed = false;
     for (const block of order) {
       // Dispatchers hold no instructions; blocks behind them are reached by their jumps.
-      if (block >= blocks.count) continue;
+      if (block >= blocks.count || stale[block] === 0) continue;
+      stale[block] = 0;
       let short = states[block]!;
       for (let slot = blocks.starts[block]!; slot < blocks.ends[block]!; slot++)
         short = shortAfter(short, instructions[slot]!, slot, proof);
       for (const successor of [blocks.next[block]!, blocks.taken[block]!])
         if (successor >= 0 && (states[successor]! & ~short) !== 0) {
           states[successor]! &= short;
+          stale[successor] = 1;
           changed = true;
         }
     }
