@@ -9,18 +9,22 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import {
   type CapturedFrame,
+  type CapturedTunnel,
   CaptureReader,
   type CaptureRecord,
   captureRingMemory,
 } from "../filter/capture-ring.ts";
 import type { CaptureOrder } from "../filter/capture-tap.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
+import { readTunnelHeader } from "../packet/tunnel-header.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import type { Control } from "./control.ts";
 import { filterOf, filterState } from "./filter-routes.ts";
 import type { Inventory } from "./inventory.ts";
 import { type CaptureRow, captureRow } from "./replies.ts";
 import { type AnyRoute, streaming } from "./route.ts";
+
+type TunnelRow = NonNullable<Exclude<CaptureRow, { lost: number }>["tunnel"]>;
 
 /** Captures at a time: each costs every packet its questions, and memory for its rings. */
 const maxCaptures = 4;
@@ -59,7 +63,12 @@ export const captureRoutes: readonly AnyRoute[] = [
       listener: z.string().optional(),
       filter: z.string().optional().describe("Only packets that this filter was asked about."),
       direction: z.enum(directions).optional(),
-      verdict: z.enum(verdictKinds).optional(),
+      verdict: z
+        .enum(verdictKinds)
+        .optional()
+        .describe(
+          "As metrics count it: a frame that a tunnel dropped after its filters is a drop.",
+        ),
       shadow: z
         .string()
         .optional()
@@ -213,17 +222,34 @@ function rowOf(worker: number, record: CaptureRecord): CaptureRow {
             ...(shadow.ifindex === undefined ? {} : { ifindex: shadow.ifindex }),
           },
         }),
-    ...(tunnel === undefined
-      ? {}
-      : {
-          tunnel: {
-            peer: tunnel.peer.name,
-            vni: tunnel.vni,
-            outer: formatEndpoint(tunnel.address, tunnel.port),
-          },
-        }),
+    ...(tunnel === undefined ? {} : { tunnel: tunnelRow(tunnel) }),
     entry: frameOf(record.entry),
     ...(exit === undefined ? {} : { exit: frameOf(exit) }),
+  };
+}
+
+function tunnelRow(tunnel: CapturedTunnel): TunnelRow {
+  const { protocol, peer, vni, far, own, header } = tunnel;
+  const { flags, etherType, options } = readTunnelHeader(protocol, header);
+  return {
+    protocol,
+    ...(peer === undefined ? {} : { peer }),
+    vni,
+    outer: formatEndpoint(far.address, far.port),
+    own: formatEndpoint(own.address, own.port),
+    flags,
+    ether_type: etherType,
+    ...(protocol === "vxlan"
+      ? {}
+      : {
+          options: options.map(({ optionClass, type, name, data }) => ({
+            class: optionClass,
+            type,
+            ...(name === undefined ? {} : { name }),
+            data: toHex(data),
+          })),
+        }),
+    header: toHex(header),
   };
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { dropReasons } from "../common/drop-reason.ts";
+import { capturedTunnelProtocols } from "../filter/capture-ring.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import { logLevels } from "./control.ts";
 
@@ -212,23 +213,48 @@ export const captureRow = z.union([
     listener: z.string(),
     direction,
     verdict,
-    reason: reason.optional(),
+    reason: reason
+      .optional()
+      .describe("Why it was dropped. Where the verdict is no drop: after it, on its way out."),
     ifindex: z.int().optional().describe("Where a redirect leads."),
-    filter: z.string().optional().describe("The filter that decided: the last one asked."),
+    filter: z
+      .string()
+      .optional()
+      .describe("The filter that decided: the last one asked. Absent: none was."),
     shadow: z
       .strictObject({ filter: z.string(), verdict, ifindex: z.int().optional() })
       .optional()
       .describe("A shadow that would have had it otherwise."),
     tunnel: z
       .strictObject({
-        peer: z.string(),
+        protocol: z.enum(capturedTunnelProtocols),
+        peer: z.string().optional().describe("Absent: a stranger."),
         vni: z.int(),
         outer: z
           .string()
           .describe("Outer address and port: where it came from, or where an answer goes."),
+        own: z
+          .string()
+          .describe(
+            "Weir's own address and port. Port 0: one of those that a bridge sends from. Address 0.0.0.0 or [::]: the listener's, to whichever it came.",
+          ),
+        flags: z.int().describe("VXLAN's first byte, GENEVE's second."),
+        ether_type: z.int().describe("Of what the header says that follows; 25944: Ethernet."),
+        options: z
+          .array(
+            z.strictObject({
+              class: z.int(),
+              type: z.int().describe("From 128 on: critical."),
+              name: z.string().optional().describe("Of AWS's options."),
+              data: z.string().describe("In hex."),
+            }),
+          )
+          .optional()
+          .describe("GENEVE's."),
+        header: z.string().describe("The whole header as it came, in hex."),
       })
       .optional()
-      .describe("The far end of the tunnel that the frame was in."),
+      .describe("What was around the frame."),
     entry: frame.describe("As it came to the chain."),
     exit: frame.optional().describe("As the filters left it, where they changed it."),
   }),

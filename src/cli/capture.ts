@@ -8,6 +8,7 @@ import { type ByteSink, FileSink, StreamSink } from "./byte-sink.ts";
 import { captureComment } from "./capture-comment.ts";
 import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
+import { outerPacket } from "./outer-packet.ts";
 import { processStreams } from "./process-streams.ts";
 import { type ExitCode, jsonText, type Terminal } from "./terminal.ts";
 
@@ -26,6 +27,8 @@ export interface CaptureOptions extends ControlOptions {
   readonly snapLength?: string;
   /** A pcapng file to write, - for standard output. */
   readonly write?: string;
+  /** Tunnels' frames go into the file with what was around them. */
+  readonly outer?: boolean;
 }
 
 type PacketRow = Exclude<CaptureRow, { lost: number }>;
@@ -36,6 +39,17 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
     return reportError(
       "capture",
       new UserError("USAGE_COUNT", `--count ${options.count}`, "expected a whole number above 0"),
+      terminal,
+    );
+  if (options.outer === true && options.write === undefined)
+    return reportError(
+      "capture",
+      new UserError(
+        "USAGE_OUTER",
+        "--outer",
+        "is about what -w writes; lines tell of both packets as they are",
+        "name a file: -w FILE",
+      ),
       terminal,
     );
   const query = new URLSearchParams();
@@ -95,7 +109,8 @@ async function take(
     }
     packets++;
     if (sink !== undefined) {
-      for (const record of recordsOf(row)) sink.write(writer.record(record));
+      for (const record of recordsOf(row, options.outer === true))
+        sink.write(writer.record(record));
       sink.flush();
       await sink.ready();
       if (sink.error !== undefined) break;
@@ -128,37 +143,57 @@ function openSink(name: string): Result<ByteSink, UserError> {
 }
 
 /** What a row is in a capture file: the packet as it came, then as filters left it, if they changed it. */
-function recordsOf(row: PacketRow) {
+function recordsOf(row: PacketRow, withOuter: boolean) {
   const base = {
     seconds: row.seconds,
     nanoseconds: row.nanoseconds,
     interfaceId: 0,
   };
-  const record = ({ length, data }: PacketRow["entry"], comment: string) => ({
-    ...base,
-    originalLength: length,
-    data: parseHex(data)!,
-    comments: [comment],
-  });
-  const tunnel = tunnelText(row);
+  const { tunnel, direction } = row;
+  const isOuter = withOuter && tunnel !== undefined;
+  const record = ({ length, data }: PacketRow["entry"], comment: string) => {
+    const frame = { originalLength: length, data: parseHex(data)! };
+    const packet = isOuter ? outerPacket(tunnel, direction, frame) : frame;
+    return { ...base, ...packet, comments: [comment] };
+  };
+  const at = { ...row, isOuter };
+  const around = tunnelText(row);
   return [
-    record(row.entry, captureComment(row, tunnel, verdictText(row))),
-    ...(row.exit === undefined ? [] : [record(row.exit, captureComment(row, tunnel))]),
+    record(row.entry, captureComment(at, around, verdictText(row))),
+    ...(row.exit === undefined ? [] : [record(row.exit, captureComment(at, around))]),
   ];
 }
 
+/** `pass by fw, then dropped: mtu_exceeded`. */
 function verdictText({ verdict, reason, filter, ifindex, shadow }: PacketRow): string {
   const by = filter === undefined ? "" : ` by ${filter}`;
   const to = (port: number | undefined): string => (port === undefined ? "" : ` to ${port}`);
-  const why = reason === undefined ? "" : ` (${reason})`;
+  const isDrop = verdict === "drop" || verdict === "aborted";
+  const why = reason === undefined ? "" : isDrop ? ` (${reason})` : `, then dropped: ${reason}`;
   const instead =
     shadow === undefined ? "" : `; ${shadow.filter} says ${shadow.verdict}${to(shadow.ifindex)}`;
   return `${verdict}${to(ifindex)}${by}${why}${instead}`;
 }
 
-/** What a frame was in: ` [vni 42, east, 192.0.2.1:51234]`. */
-function tunnelText({ tunnel }: PacketRow): string {
-  return tunnel === undefined ? "" : ` [vni ${tunnel.vni}, ${tunnel.peer}, ${tunnel.outer}]`;
+/**
+ * What a frame was in: ` [vxlan vni 42 flags 0x08, east, 192.0.2.1:51234 > 192.0.2.9:4789]`; of GENEVE
+ * what follows the header instead of its flags, and its options.
+ */
+function tunnelText({ tunnel, direction }: PacketRow): string {
+  if (tunnel === undefined) return "";
+  const { protocol, vni, peer = "a stranger", outer, own, options = [] } = tunnel;
+  const hex = (value: number, digits: number): string =>
+    `0x${value.toString(16).padStart(digits, "0")}`;
+  const says =
+    protocol === "vxlan"
+      ? `flags ${hex(tunnel.flags, 2)}`
+      : `protocol ${hex(tunnel.ether_type, 4)}`;
+  const ends = direction === "ingress" ? `${outer} > ${own}` : `${own} > ${outer}`;
+  const texts = options.map(
+    ({ class: optionClass, type, name, data }) =>
+      `${name ?? `option ${hex(optionClass, 4)}/${hex(type, 2)}`} ${data === "" ? "empty" : data}`,
+  );
+  return ` [${[`${protocol} vni ${vni} ${says}`, peer, ends, ...texts].join(", ")}]`;
 }
 
 function rowText(row: PacketRow): string {

@@ -93,6 +93,7 @@ export function addControlCommands(
       .addOption(new Option("--direction <direction>", "only this direction's").choices(directions))
       .option("-c, --count <n>", "end after this many")
       .option("-w, --write <file>", "write pcapng instead of lines; - for standard output")
+      .option("--outer", "with -w: tunnels' frames within their outer packets")
       .option("--rate <n>", "at most this many a second and worker; others are counted as lost")
       .option("--snap-length <bytes>", "bytes of a packet that are kept"),
   ).action(async (options) => {

@@ -113,8 +113,17 @@ async function packetOf(given: string, index: string): Promise<Result<GivenPacke
   try {
     for await (const packet of readCapture(createReadStream(given), given)) {
       if (count++ !== Number(index)) continue;
-      if (packet.linkType === 1)
-        return ok({ bytes: packet.data, at: parseCaptureComment(packet.comments) });
+      const at = parseCaptureComment(packet.comments);
+      if (at?.isOuter === true)
+        return err(
+          new UserError(
+            "CAPTURE_OUTER",
+            `${given}, packet ${index}`,
+            "stands there with its tunnel's headers, which no filter sees",
+            "capture it without --outer",
+          ),
+        );
+      if (packet.linkType === 1) return ok({ bytes: packet.data, at });
       return err(
         new UserError(
           "CAPTURE_LINK_TYPE",

@@ -2,19 +2,32 @@ import type { DropReason } from "../common/drop-reason.ts";
 import { dropReasons } from "../common/drop-reason.ts";
 import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
 
-/** Where a chain stands, and which end of a tunnel its frame belongs to. */
+/** Where a chain stands, and what its frame was in. */
 export interface CapturePlace {
   /** The listener's name. */
   readonly listener: string;
   readonly direction: Direction;
   /** Undefined where the listener is no tunnel. */
-  readonly tunnel?: TunnelEnd | undefined;
+  readonly tunnel?: CapturedTunnel | undefined;
 }
 
-/** The far end of a tunnel: outer source of what came in, outer destination of what goes out. */
-export interface TunnelEnd {
-  readonly peer: { readonly name: string };
+export const capturedTunnelProtocols = ["vxlan", "geneve"] as const;
+
+/** What was around a tunnel's frame. */
+export interface CapturedTunnel {
+  readonly protocol: (typeof capturedTunnelProtocols)[number];
+  /** Its name; undefined for a stranger. */
+  readonly peer: string | undefined;
   readonly vni: number;
+  /** The far end: outer source of what came in, outer destination of what goes out. */
+  readonly far: CapturedEnd;
+  /** Weir's end, of the same family. Port 0: one of those that a bridge sends from. */
+  readonly own: CapturedEnd;
+  /** The tunnel's header as it came, options and all: at most 260 bytes. */
+  readonly header: Uint8Array;
+}
+
+export interface CapturedEnd {
   readonly address: string;
   readonly port: number;
 }
@@ -22,6 +35,7 @@ export interface TunnelEnd {
 /** What became of a packet at a chain. */
 export interface CaptureOutcome {
   readonly verdict: VerdictKind;
+  /** Why it was dropped: where the verdict is no drop, after it. */
   readonly reason: DropReason | undefined;
   /** Where a redirect leads; undefined for any other verdict. */
   readonly ifindex: number | undefined;
@@ -75,15 +89,21 @@ const entryLengthWord = 7;
 const entryBytesWord = 8;
 const exitLengthWord = 9;
 const exitBytesWord = 10;
-const portWord = 11;
+/** The far port, and above it our own. */
+const portsWord = 11;
 const shadowIfindexWord = 12;
+/** Bytes of the tunnel's header, and above them its protocol. */
+const headerWord = 13;
 const recordHeadBytes = 56;
 
+/** Longest header of a tunnel: GENEVE's with 63 words of options (RFC 8926 §3.4), padded. */
+const maxHeaderBytes = 264;
 /**
- * Bytes of a record's names, at its end: listener, peer, outer address, shadow, filter, a line each. Those
+ * Bytes of a record's names, at its end: listener, peer, outer addresses, shadow, filter, a line each. Those
  * of a config take less; only a program's name, which is last, can be so long that it is cut.
  */
-const maxLabelBytes = 320;
+const maxLabelBytes = 384;
+const noHeader = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -131,9 +151,9 @@ class Ring {
 }
 
 /**
- * The worker's end. A record is begun with the frame as it came, before filters can change it, and
- * becomes visible with `end`; beginning another instead forgets it. Never waits: a packet for which
- * there is no room is counted as lost.
+ * The worker's end. A record is begun with the frame as it came, before filters can change it, filled
+ * once they have judged it, and becomes visible with `commit`; beginning another instead forgets it.
+ * Never waits: a packet for which there is no room is counted as lost.
  */
 export class CaptureWriter {
   readonly #ring: Ring;
@@ -141,6 +161,8 @@ export class CaptureWriter {
   readonly #labels = new Uint8Array(maxLabelBytes);
   #entryLength = 0;
   #entryBytes = 0;
+  /** Of the record that was filled. */
+  #size = 0;
 
   /** `snapLength`: bytes of a frame that are kept. */
   constructor(memory: SharedArrayBuffer, snapLength: number) {
@@ -158,7 +180,8 @@ export class CaptureWriter {
     const ring = this.#ring;
     const kept = Math.min(end - start, this.#snapLength);
     // The frame may come out of the chain as long as the longest one kept.
-    const most = recordHeadBytes + padded(kept) + padded(this.#snapLength) + maxLabelBytes;
+    const frames = padded(kept) + padded(this.#snapLength);
+    const most = recordHeadBytes + frames + maxHeaderBytes + maxLabelBytes;
     if (this.#free() < most) {
       this.lose();
       return false;
@@ -170,10 +193,10 @@ export class CaptureWriter {
   }
 
   /**
-   * Ends the record that was begun. `exit` is the frame as the filters left it, undefined where it
+   * Fills the record that was begun. `exit` is the frame as the filters left it, undefined where it
    * is as it came.
    */
-  end(
+  fill(
     { listener, direction, tunnel }: CapturePlace,
     { verdict, reason, ifindex, filter, shadow }: CaptureOutcome,
     exit: { readonly bytes: Uint8Array; readonly start: number; readonly end: number } | undefined,
@@ -184,11 +207,14 @@ export class CaptureWriter {
     const exitLength = exit === undefined ? 0 : exit.end - exit.start;
     const exitBytes = Math.min(exitLength, this.#snapLength);
     const exitAt = recordHeadBytes + padded(this.#entryBytes);
-    const labelsAt = exitAt + padded(exitBytes);
+    const headerAt = exitAt + padded(exitBytes);
+    const header = tunnel?.header ?? noHeader;
+    const labelsAt = headerAt + padded(header.length);
     const labels = [
       listener,
-      tunnel?.peer.name ?? "",
-      tunnel?.address ?? "",
+      tunnel?.peer ?? "",
+      tunnel?.far.address ?? "",
+      tunnel?.own.address ?? "",
       shadow?.filter ?? "",
       filter ?? "",
     ];
@@ -208,7 +234,13 @@ export class CaptureWriter {
         ((shadow === undefined ? 0 : verdictKinds.indexOf(shadow.verdict) + 1) << 24),
     );
     put(vniWord, tunnel?.vni ?? -1);
-    put(portWord, tunnel?.port ?? 0);
+    put(portsWord, tunnel === undefined ? 0 : tunnel.far.port | (tunnel.own.port << 16));
+    put(
+      headerWord,
+      tunnel === undefined
+        ? 0
+        : header.length | (capturedTunnelProtocols.indexOf(tunnel.protocol) << 16),
+    );
     put(ifindexWord, ifindex ?? 0);
     put(shadowIfindexWord, shadow?.ifindex ?? 0);
     put(secondsWord, Math.floor(nowMs / 1000));
@@ -219,8 +251,20 @@ export class CaptureWriter {
     put(exitBytesWord, exitBytes);
     if (exit !== undefined)
       ring.put(position + exitAt, exit.bytes, exit.start, exit.start + exitBytes);
+    ring.put(position + headerAt, header, 0, header.length);
     ring.put(position + labelsAt, this.#labels, 0, labelBytes);
-    Atomics.store(ring.head, writtenAt, (position + size) | 0);
+    this.#size = size;
+  }
+
+  /** Shows the record that was filled. `dropped`: its packet went no further, whatever its verdict. */
+  commit(dropped?: DropReason): void {
+    const { head, words } = this.#ring;
+    const position = Atomics.load(head, writtenAt);
+    if (dropped !== undefined) {
+      const at = this.#ring.word(position, verdictWord);
+      words[at] = (words[at]! & ~(0xff << 16)) | ((dropReasons.indexOf(dropped) + 1) << 16);
+    }
+    Atomics.store(head, writtenAt, (position + this.#size) | 0);
   }
 
   #free(): number {
@@ -254,16 +298,29 @@ export class CaptureReader {
     const exitAt = position + recordHeadBytes + padded(entryBytes);
     const verdict = verdictKinds[(kinds >> 8) & 0xff]!;
     const exitBytes = word(exitBytesWord);
-    const labels = ring.take(exitAt + padded(exitBytes), word(labelBytesWord));
-    const [listener = "", peer = "", address = "", shadow = "", ...rest] = decoder
+    const headerAt = exitAt + padded(exitBytes);
+    const headerBytes = word(headerWord) & 0xffff;
+    const labels = ring.take(headerAt + padded(headerBytes), word(labelBytesWord));
+    const [listener = "", peer = "", far = "", own = "", shadow = "", ...rest] = decoder
       .decode(labels)
       .split("\n");
+    const ports = word(portsWord);
     const shadowVerdict = verdictKinds[(kinds >> 24) - 1];
     const filter = rest.join("\n");
     const vni = word(vniWord);
     const record: CaptureRecord = {
       listener,
-      tunnel: vni < 0 ? undefined : { peer: { name: peer }, vni, address, port: word(portWord) },
+      tunnel:
+        vni < 0
+          ? undefined
+          : {
+              protocol: capturedTunnelProtocols[word(headerWord) >>> 16]!,
+              peer: peer === "" ? undefined : peer,
+              vni,
+              far: { address: far, port: ports & 0xffff },
+              own: { address: own, port: ports >>> 16 },
+              header: ring.take(headerAt, headerBytes),
+            },
       direction: directions[kinds & 0xff]!,
       verdict,
       reason: dropReasons[((kinds >> 16) & 0xff) - 1],

@@ -1,6 +1,7 @@
 import { ancillary } from "../cbpf/ancillary.ts";
 import type { ClassicProgram } from "../cbpf/instruction.ts";
 import { runClassic } from "../cbpf/interpreter.ts";
+import type { DropReason } from "../common/drop-reason.ts";
 import type { Arena } from "../runtime/arena.ts";
 import {
   SLOT_DATA,
@@ -31,6 +32,7 @@ export interface CaptureOrder {
   readonly perSecond: number;
   /** Each undefined: any. By name: a reload may give others the same numbers. */
   readonly listener: string | undefined;
+  /** As metrics count it: a packet that was dropped after its chain is a drop. */
   readonly verdict: VerdictKind | undefined;
   readonly direction: Direction | undefined;
   /** The chain must have asked it: any program of `filter`, or that of `filter:program`. */
@@ -75,7 +77,7 @@ export class CaptureTap {
     this.isActive = this.#sinks.length > 0;
   }
 
-  /** The frame in `slot` is about to be judged. Followed by `end` if true. */
+  /** The frame in `slot` is about to be judged. Followed by `end`, or `judged` and `settled`, if true. */
   begin(slot: number, place: CapturePlace): boolean {
     const { bytes, words } = this.#arena;
     const start = words[(slot + SLOT_DATA) >> 2]!;
@@ -87,8 +89,14 @@ export class CaptureTap {
     return wanted;
   }
 
-  /** What became of the frame in `slot` that was begun last. */
+  /** What became of the frame in `slot` that was begun last, where nobody tells what comes after. */
   end(slot: number, place: CapturePlace, chain: Chain, verdict: Verdict): void {
+    this.judged(slot, place, chain, verdict);
+    this.settled(undefined);
+  }
+
+  /** The verdict on the frame in `slot` that was begun last. */
+  judged(slot: number, place: CapturePlace, chain: Chain, verdict: Verdict): void {
     const { bytes, words } = this.#arena;
     const changed = (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_WROTE) !== 0;
     const exit = changed
@@ -98,7 +106,19 @@ export class CaptureTap {
           end: words[(slot + SLOT_DATA_END) >> 2]!,
         }
       : undefined;
-    for (const sink of this.#sinks) sink.end(place, chain, verdict, exit);
+    for (const sink of this.#sinks) sink.judged(place, chain, verdict, exit);
+  }
+
+  /** What has been judged went its way, or for this reason nowhere. */
+  settled(dropped: DropReason | undefined): void {
+    for (const sink of this.#sinks) sink.settled(dropped);
+  }
+
+  /** A frame that was dropped before any filter saw it. */
+  refused(frame: Uint8Array, ifindex: number, place: CapturePlace, reason: DropReason): void {
+    for (const sink of this.#sinks)
+      if (sink.begin(frame, 0, frame.length, ifindex, place, this.#nowMs()))
+        sink.refused(place, reason);
   }
 }
 
@@ -110,6 +130,8 @@ class CaptureSink {
   #window = Number.NEGATIVE_INFINITY;
   #left = 0;
   #begun = false;
+  /** Of the record that waits for `settled`. */
+  #verdict: VerdictKind | undefined;
   /** What expressions may ask beside the frame's bytes. Tags are in the frame, and not beside it. */
   readonly #metadata = new Map<number, number>([
     [ancillary.vlanTag, 0],
@@ -131,6 +153,7 @@ class CaptureSink {
     nowMs: number,
   ): boolean {
     this.#begun = false;
+    this.#verdict = undefined;
     const { order } = this;
     if (order.listener !== undefined && order.listener !== listener) return false;
     if (order.direction !== undefined && order.direction !== direction) return false;
@@ -155,7 +178,7 @@ class CaptureSink {
     return this.#begun;
   }
 
-  end(
+  judged(
     place: CapturePlace,
     chain: Chain,
     verdict: Verdict,
@@ -163,11 +186,12 @@ class CaptureSink {
   ): void {
     if (!this.#begun) return;
     const { order } = this;
-    if (order.verdict !== undefined && order.verdict !== verdict.kind) return;
+    // It may yet become a drop.
+    if (order.verdict !== undefined && order.verdict !== verdict.kind && order.verdict !== "drop")
+      return;
     if (order.filter !== undefined && !chain.hasAsked(order.filter)) return;
     const differing = chain.differing(order.shadow === "" ? undefined : order.shadow);
     if (order.shadow !== undefined && differing === undefined) return;
-    this.#left--;
     const outcome: CaptureOutcome = {
       verdict: verdict.kind,
       reason: "reason" in verdict ? verdict.reason : undefined,
@@ -175,7 +199,30 @@ class CaptureSink {
       filter: chain.lastAsked?.name,
       shadow: differing && shadowOutcome(differing),
     };
-    this.#writer.end(place, outcome, exit);
+    this.#writer.fill(place, outcome, exit);
+    this.#verdict = verdict.kind;
+  }
+
+  settled(dropped: DropReason | undefined): void {
+    const verdict = this.#verdict;
+    this.#verdict = undefined;
+    if (verdict === undefined) return;
+    const { order } = this;
+    const fate = dropped === undefined ? verdict : "drop";
+    if (order.verdict !== undefined && order.verdict !== fate) return;
+    this.#left--;
+    this.#writer.commit(dropped);
+  }
+
+  refused(place: CapturePlace, reason: DropReason): void {
+    const { order } = this;
+    if (order.verdict !== undefined && order.verdict !== "drop") return;
+    // Who asks for what a filter saw does not mean this.
+    if (order.filter !== undefined || order.shadow !== undefined) return;
+    this.#left--;
+    const outcome = { verdict: "drop", reason, ifindex: undefined, filter: undefined } as const;
+    this.#writer.fill(place, outcome, undefined);
+    this.#writer.commit();
   }
 }
 

@@ -299,7 +299,10 @@ listeners:
   client.send(Buffer.from(`0800000000002a00${frame}`, "hex"), wire, "127.0.0.1");
   expect(await capture.ended).toEqual({ code: 0, signal: null });
   expect(capture.output()).toMatch(
-    /^\S+ wire > \[vni 42, any, 127\.0\.0\.1:\d+\] .* pass by count$/m,
+    new RegExp(
+      `^\\S+ wire > \\[vxlan vni 42 flags 0x08, any, 127\\.0\\.0\\.1:\\d+ > 127\\.0\\.0\\.1:${wire}\\] .* pass by count$`,
+      "m",
+    ),
   );
   client.close();
   await second.stop();

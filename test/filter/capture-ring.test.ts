@@ -8,20 +8,29 @@ function pattern(length: number, seed: number): Uint8Array {
 }
 
 test("records come out as they went in, round the ring's end many times", () => {
-  const memory = captureRingMemory(1024);
+  const memory = captureRingMemory(2048);
   const writer = new CaptureWriter(memory, 200);
   const reader = new CaptureReader(memory);
-  const tunnel = { peer: { name: "east" }, vni: 0xffffff, address: "2001:db8::1", port: 65535 };
+  const tunnel = {
+    protocol: "geneve",
+    peer: "east",
+    vni: 0xffffff,
+    far: { address: "2001:db8::1", port: 65535 },
+    own: { address: "2001:db8::2", port: 6081 },
+    header: pattern(260, 3),
+  } as const;
   const shadow = { filter: "next", verdict: "redirect", ifindex: 7 } as const;
+  const tunnelOf = (i: number) =>
+    i % 3 === 1 ? { ...tunnel, peer: i % 2 === 0 ? "east" : undefined } : undefined;
   for (let i = 0; i < 500; i++) {
     const entry = pattern(1 + ((i * 13) % 300), i);
     const exit = i % 3 === 0 ? pattern(1 + ((i * 29) % 250), i + 1) : undefined;
     expect(writer.begin(entry, 0, entry.length)).toBe(true);
-    writer.end(
+    writer.fill(
       {
         listener: `listener-${i % 5}`,
         direction: i % 2 === 0 ? "ingress" : "egress",
-        tunnel: i % 3 === 1 ? tunnel : undefined,
+        tunnel: tunnelOf(i),
       },
       {
         verdict: "drop",
@@ -32,12 +41,13 @@ test("records come out as they went in, round the ring's end many times", () => 
       },
       exit && { bytes: exit, start: 0, end: exit.length },
     );
+    writer.commit(i % 7 === 0 ? "mtu_exceeded" : undefined);
     expect(reader.next()).toMatchObject({
       listener: `listener-${i % 5}`,
       direction: i % 2 === 0 ? "ingress" : "egress",
-      tunnel: i % 3 === 1 ? tunnel : undefined,
+      tunnel: tunnelOf(i),
       verdict: "drop",
-      reason: "filter_drop",
+      reason: i % 7 === 0 ? "mtu_exceeded" : "filter_drop",
       ifindex: undefined,
       filter: i % 4 === 0 ? undefined : `filter:${"é".repeat(i % 7)}`,
       shadow: i % 5 === 2 ? shadow : undefined,
@@ -50,7 +60,7 @@ test("records come out as they went in, round the ring's end many times", () => 
 });
 
 test("what finds no room is counted as lost, and what is there stays whole", () => {
-  const memory = captureRingMemory(2048);
+  const memory = captureRingMemory(4096);
   const writer = new CaptureWriter(memory, 100);
   const reader = new CaptureReader(memory);
   const frame = pattern(100, 1);
@@ -58,11 +68,12 @@ test("what finds no room is counted as lost, and what is there stays whole", () 
   for (let i = 0; i < 20; i++) {
     if (!writer.begin(frame, 0, 100)) continue;
     const place = { listener: `listener-${written++}`, direction: "ingress" } as const;
-    writer.end(
+    writer.fill(
       place,
       { verdict: "redirect", reason: undefined, ifindex: 7, filter: "filter" },
       undefined,
     );
+    writer.commit();
   }
   expect(written).toBeGreaterThan(3);
   expect(reader.lost).toBe(20 - written);
@@ -76,7 +87,7 @@ test("what finds no room is counted as lost, and what is there stays whole", () 
   expect(writer.begin(frame, 0, 100)).toBe(true);
 });
 
-test("a record that was begun and not ended is never seen", () => {
+test("a record that was begun and not committed is never seen", () => {
   const memory = captureRingMemory(1024);
   const writer = new CaptureWriter(memory, 100);
   const reader = new CaptureReader(memory);
@@ -85,7 +96,9 @@ test("a record that was begun and not ended is never seen", () => {
   const kept = pattern(60, 9);
   const place = { listener: "udp", direction: "egress" } as const;
   writer.begin(kept, 0, 60);
-  writer.end(place, { ...passed, filter: undefined }, undefined);
+  writer.fill(place, { ...passed, filter: undefined }, undefined);
+  expect(reader.next()).toBe(undefined);
+  writer.commit();
   expect(reader.next()?.entry.data).toEqual(kept);
 });
 
@@ -97,9 +110,10 @@ test("a name that is too long for a record is cut, and the rest of the record is
   const place = { listener: "udp", direction: "ingress" } as const;
   for (let i = 0; i < 10; i++) {
     expect(writer.begin(frame, 0, 60)).toBe(true);
-    writer.end(place, { ...passed, filter: `\n${"x".repeat(5000)}` }, undefined);
+    writer.fill(place, { ...passed, filter: `\n${"x".repeat(5000)}` }, undefined);
+    writer.commit();
     const record = reader.next();
     expect(record).toMatchObject({ listener: "udp", entry: { data: frame } });
-    expect(record?.filter).toMatch(/^\nx{300,319}$/);
+    expect(record?.filter).toMatch(/^\nx{360,383}$/);
   }
 });

@@ -146,6 +146,7 @@ export interface Rig {
   readonly faults: readonly FaultReport[];
   readonly listener: Listener;
   readonly clock: TurnClock;
+  readonly captures: CaptureTap;
   /** All that the access log was told so far. */
   accessLines(): readonly AccessLine[];
   /** Frames whose counters say they went in: by verdict. */
@@ -238,6 +239,7 @@ export async function startRig(
   );
   accessLog.follow(options.accessLog);
   const slots = new PacketSlots(slotsAt, reserved + (options.slots ?? slotCount));
+  const captures = new CaptureTap(arena, 0, () => clock.nowMs());
   const parts: ListenerParts = {
     plan,
     index: 0,
@@ -248,7 +250,7 @@ export async function startRig(
     counters,
     arena,
     sums: context.runtime,
-    captures: new CaptureTap(arena, 0, () => clock.nowMs()),
+    captures,
     slots,
     batches: isBatched
       ? value(await BatchSockets.create(arena, slots, new DescriptorSet()))
@@ -278,6 +280,7 @@ export async function startRig(
     faults,
     listener,
     clock,
+    captures,
     accessLines: () => {
       accessLog.flush();
       return accessLines;

@@ -14,7 +14,7 @@ import { TunnelLanes } from "./lanes.ts";
 import type { Peer, PeerTable } from "./peers.ts";
 import { SourcePorts } from "./source-ports.ts";
 import { TooBigReplies } from "./too-big-replies.ts";
-import { TunnelEgress } from "./tunnel-egress.ts";
+import { type Delivered, TunnelEgress } from "./tunnel-egress.ts";
 import type { TunnelJudge, TunnelJudgement } from "./tunnel-judge.ts";
 import { replyBytes, replyDatagram, type TunnelClient, UpstreamFlows } from "./upstream-flows.ts";
 
@@ -122,60 +122,58 @@ export class TunnelForwarder {
     return this.#bridge.room - this.#grownBytes;
   }
 
-  /** A frame that ends here. `from` is its outer source. */
-  drop(from: Client, reason: DropReason, frameBytes: number): void {
+  /** A frame that ends here, for the reason that is returned. `from` is its outer source. */
+  drop(from: Client, reason: DropReason, frameBytes: number): DropReason {
     this.#logDrop(from, reason);
     this.#received.dropped(reason, frameBytes);
+    return reason;
   }
 
-  /** Does with a frame what its judgement says. */
-  forward(arrival: Arrival, judgement: TunnelJudgement): void {
+  /** Does with a frame what its judgement says; the reason where that came to nothing. */
+  forward(arrival: Arrival, judgement: TunnelJudgement): Delivered {
     const { verdict, frameBytes } = judgement;
     switch (verdict.kind) {
       case "drop":
       case "aborted":
         this.#logDrop(arrival, verdict.reason);
         this.#received.ended(verdict, frameBytes);
-        return;
+        return undefined;
       case "pass":
-        this.#pass(arrival, judgement);
-        return;
+        return this.#pass(arrival, judgement);
       case "tx":
-        if (this.#plan.mode === "bridge")
-          this.#toPeer(arrival, judgement, "tx", this.#bridge, arrival.peer.index);
-        else this.#return(arrival, judgement, "tx");
-        return;
+        return this.#plan.mode === "bridge"
+          ? this.#toPeer(arrival, judgement, "tx", this.#bridge, arrival.peer.index)
+          : this.#return(arrival, judgement, "tx");
       case "redirect":
-        this.#redirect(arrival, judgement, verdict.ifindex);
+        return this.#redirect(arrival, judgement, verdict.ifindex);
     }
   }
 
-  #pass(arrival: Arrival, judgement: TunnelJudgement): void {
-    if (this.#plan.mode === "mirror") this.#received.forwarded("pass", judgement.frameBytes);
-    else if (this.#plan.mode === "gwlb") this.#return(arrival, judgement, "pass");
-    else if (this.#peers.all.length === 2)
-      this.#toPeer(arrival, judgement, "pass", this.#bridge, 1 - arrival.peer.index);
+  #pass(arrival: Arrival, judgement: TunnelJudgement): Delivered {
+    const { mode } = this.#plan;
+    if (mode === "mirror") {
+      this.#received.forwarded("pass", judgement.frameBytes);
+      return undefined;
+    }
+    if (mode === "gwlb") return this.#return(arrival, judgement, "pass");
+    if (this.#peers.all.length === 2)
+      return this.#toPeer(arrival, judgement, "pass", this.#bridge, 1 - arrival.peer.index);
     // Among more peers only a filter knows where a frame belongs.
-    else this.drop(arrival, "tunnel_no_destination", judgement.frameBytes);
+    return this.drop(arrival, "tunnel_no_destination", judgement.frameBytes);
   }
 
-  #redirect(arrival: Arrival, judgement: TunnelJudgement, ifindex: number): void {
+  #redirect(arrival: Arrival, judgement: TunnelJudgement, ifindex: number): Delivered {
     const { frameBytes, datagram } = judgement;
-    if (this.#plan.mode === "mirror") {
-      this.drop(arrival, "tunnel_mirror_only", frameBytes);
-      return;
-    }
+    if (this.#plan.mode === "mirror") return this.drop(arrival, "tunnel_mirror_only", frameBytes);
     const port = this.#parts.peerPorts.find(ifindex);
-    if (port !== undefined) {
-      this.#toPeer(arrival, judgement, "redirect", port.egress, port.peer);
-      return;
-    }
+    if (port !== undefined)
+      return this.#toPeer(arrival, judgement, "redirect", port.egress, port.peer);
     const upstream = this.#parts.destinations.port(ifindex);
     const reason =
       upstream === undefined
         ? "redirect_unknown_port"
         : this.#upstreams.send(arrival, datagram, upstream);
-    if (reason !== undefined) this.drop(arrival, reason, frameBytes);
+    return reason === undefined ? undefined : this.drop(arrival, reason, frameBytes);
   }
 
   #toPeer(
@@ -184,7 +182,7 @@ export class TunnelForwarder {
     kind: Forwarded,
     egress: TunnelEgress,
     peer: number,
-  ): void {
+  ): Delivered {
     const { datagram, frameBytes, route } = judgement;
     this.#learnGrowth(arrival, datagram);
     const dropped = egress.deliver(peer, datagram, arrival, route);
@@ -193,6 +191,7 @@ export class TunnelForwarder {
       this.drop(arrival, dropped, frameBytes);
       if (dropped === "mtu_exceeded") this.#tellTooBig(arrival, judgement, egress.excess);
     }
+    return dropped;
   }
 
   #learnGrowth(arrival: Arrival, datagram: Uint8Array): void {
@@ -217,23 +216,21 @@ export class TunnelForwarder {
   }
 
   /** Where there is no bridge, what goes out goes back to where it came from. */
-  #return(arrival: Arrival, judgement: TunnelJudgement, kind: "pass" | "tx"): void {
+  #return(arrival: Arrival, judgement: TunnelJudgement, kind: "pass" | "tx"): Delivered {
     const { datagram, frameBytes } = judgement;
-    if (this.#plan.mode === "mirror") {
-      this.drop(arrival, "tunnel_mirror_only", frameBytes);
-      return;
-    }
+    if (this.#plan.mode === "mirror") return this.drop(arrival, "tunnel_mirror_only", frameBytes);
     this.#learnGrowth(arrival, datagram);
     // What came the way may go it; a filter may have made it longer.
     const excess = datagram.length - Math.max(arrival.datagram.length, this.#bridge.room);
     if (excess > 0) {
       this.drop(arrival, "mtu_exceeded", frameBytes);
       this.#tellTooBig(arrival, judgement, excess);
-      return;
+      return "mtu_exceeded";
     }
     const dropped = this.#sendBack(arrival, datagram);
     if (dropped === undefined) this.#received.forwarded(kind, frameBytes);
     else this.drop(arrival, dropped, frameBytes);
+    return dropped;
   }
 
   /** Outer addresses swapped, both UDP ports kept: from the port it came from, to our own number. */
@@ -260,6 +257,7 @@ export class TunnelForwarder {
     reply.hash = client.hash;
     const { verdict, datagram, frameBytes } = this.#egress.judge(reply);
     if (verdict.kind === "drop" || verdict.kind === "aborted") {
+      this.#egress.settled(undefined);
       tally.ended(verdict, frameBytes);
       return;
     }
@@ -270,6 +268,7 @@ export class TunnelForwarder {
         : this.#plan.mode === "bridge"
           ? this.#bridge.deliver(client.peer.index, datagram, reply)
           : this.#sendBack(reply, datagram);
+    this.#egress.settled(dropped);
     if (dropped === undefined) tally.forwarded("pass", frameBytes);
     else tally.dropped(dropped, frameBytes);
   }

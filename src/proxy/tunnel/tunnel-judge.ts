@@ -8,15 +8,12 @@ import {
   type TunnelRoute,
   tunnelRoute,
 } from "../../engine/tunnel-info.ts";
-import type { CapturePlace } from "../../filter/capture-ring.ts";
 import type { Chain } from "../../filter/chain.ts";
 import type { Verdict } from "../../filter/verdict.ts";
 import { dropFor, passed } from "../../filter/verdict-of.ts";
-import { deriveMac, parseAddress, unmapAddress } from "../../packet/address.ts";
-import { ethernet, etherTypes } from "../../packet/ethernet.ts";
+import { parseAddress, unmapAddress } from "../../packet/address.ts";
+import { ethernet } from "../../packet/ethernet.ts";
 import { geneveHeaderBytes } from "../../packet/geneve.ts";
-import { ipv4 } from "../../packet/ipv4.ts";
-import { ipv6 } from "../../packet/ipv6.ts";
 import {
   FRAME_CAPACITY,
   SLOT_BYTES,
@@ -30,6 +27,8 @@ import {
 import type { JudgeParts } from "../frame-judge.ts";
 import type { Arrival } from "./arrival.ts";
 import { type Encapsulation, isIp } from "./encapsulation.ts";
+import { writeEthernet } from "./missing-ethernet.ts";
+import type { TunnelCapture } from "./tunnel-capture.ts";
 
 /** What a chain made of a tunnel's frame. Valid until the next is judged: one object serves all. */
 export interface TunnelJudgement {
@@ -45,10 +44,7 @@ export interface TunnelJudgement {
   route: TunnelRoute | undefined;
 }
 
-type TunnelJudgeParts = Pick<
-  JudgeParts,
-  "arena" | "slots" | "cpu" | "captures" | "refreshClock"
-> & {
+type TunnelJudgeParts = Pick<JudgeParts, "arena" | "slots" | "cpu" | "refreshClock"> & {
   /** The address that the tunnel listens on. */
   readonly host: string;
 };
@@ -56,8 +52,6 @@ type TunnelJudgeParts = Pick<
 const anyAddress = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
 /** Outer addresses remembered. What a stranger sends is not to fill memory. */
 const maxRemembered = 1024;
-
-type MutablePlace = { -readonly [Key in keyof CapturePlace]: CapturePlace[Key] };
 
 /**
  * Runs a chain over true frames. Nothing in them is Weir's own, so nothing that a filter writes is
@@ -70,7 +64,7 @@ type MutablePlace = { -readonly [Key in keyof CapturePlace]: CapturePlace[Key] }
 export class TunnelJudge {
   #chain: Chain;
   readonly #parts: TunnelJudgeParts;
-  readonly #place: MutablePlace;
+  readonly #capture: TunnelCapture;
   readonly #encapsulation: Encapsulation;
   readonly #origin: { -readonly [Key in keyof TunnelOrigin]: TunnelOrigin[Key] } = {
     vni: 0,
@@ -99,27 +93,32 @@ export class TunnelJudge {
   /** Outer addresses as bytes, by their text. */
   readonly #outer = new Map<string, Uint8Array>();
 
-  constructor(chain: Chain, encapsulation: Encapsulation, parts: TunnelJudgeParts & CapturePlace) {
+  constructor(
+    chain: Chain,
+    encapsulation: Encapsulation,
+    capture: TunnelCapture,
+    parts: TunnelJudgeParts,
+  ) {
     this.#chain = chain;
     this.#encapsulation = encapsulation;
+    this.#capture = capture;
     this.#parts = parts;
-    this.#place = { listener: parts.listener, direction: parts.direction, tunnel: undefined };
   }
 
   /** Asks another chain from the next frame on, for a listener that may have another name. */
   follow(chain: Chain, listener: string): void {
     this.#chain = chain;
-    this.#place.listener = listener;
+    this.#capture.listener = listener;
   }
 
   /** Nothing looks at frames of this direction: all pass. */
   get isBlind(): boolean {
-    return this.#chain.isEmpty && !this.#parts.captures.isActive;
+    return this.#chain.isEmpty && !this.#capture.isActive;
   }
 
   /** A capture wants each frame as it was before, and who decided. */
   get canBatch(): boolean {
-    return !this.#chain.isEmpty && !this.#parts.captures.isActive && this.#chain.canBatch;
+    return !this.#chain.isEmpty && !this.#capture.isActive && this.#chain.canBatch;
   }
 
   /** Makes `arrival`, which lies in a slot, ready to be judged there by `together`. */
@@ -159,7 +158,7 @@ export class TunnelJudge {
       return judgement;
     }
     if (this.isBlind) return judgement;
-    if (judgement.frameBytes > FRAME_CAPACITY) return this.#drop("frame_too_large");
+    if (judgement.frameBytes > FRAME_CAPACITY) return this.#refuse(arrival, "frame_too_large");
     const { arena, slots } = this.#parts;
     if (slot >= 0) {
       this.prepare(arrival);
@@ -167,7 +166,7 @@ export class TunnelJudge {
       return judgement;
     }
     const own = slots.acquire();
-    if (own === undefined) return this.#drop("no_packet_slot");
+    if (own === undefined) return this.#refuse(arrival, "no_packet_slot");
     const { datagram, payloadAt, missingBytes } = arrival;
     const at = own + frameOffset + missingBytes;
     arena.copyIn(datagram, at, payloadAt);
@@ -177,6 +176,11 @@ export class TunnelJudge {
     return judgement;
   }
 
+  /** What `judge` told of last went its way, or for this reason nowhere: for captures. */
+  settled(dropped: DropReason | undefined): void {
+    if (this.#capture.isActive) this.#capture.settled(dropped);
+  }
+
   /** `at`: where the datagram lies, or would if its header had been copied too. */
   #describe(slot: number, arrival: Arrival, at: number): void {
     const { arena, cpu } = this.#parts;
@@ -184,20 +188,18 @@ export class TunnelJudge {
     const start = at + arrival.payloadAt - missingBytes;
     if (missingBytes > 0) writeEthernet(arena.bytes, start, etherType);
     describeFrame(arena, slot, arrival.frameBytes, arrival.peer.ifindex, cpu, start);
-    if (this.#place.direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
+    if (this.#capture.direction === "egress") arena.words[(slot + SLOT_FLAGS) >> 2] = SLOT_OUTGOING;
     else describeTunnel(arena, slot, this.#originOf(arrival));
   }
 
   #ask(slot: number, arrival: Arrival): void {
-    const { captures, refreshClock } = this.#parts;
     const judgement = this.#judgement;
-    refreshClock();
-    const place = this.#place;
-    place.tunnel = arrival;
-    const isCaptured = captures.isActive && captures.begin(slot, place);
+    const capture = this.#capture;
+    this.#parts.refreshClock();
+    if (capture.isActive) capture.begin(slot, arrival);
     judgement.verdict = this.#chain.judge(slot);
     this.#settle(slot, arrival);
-    if (isCaptured) captures.end(slot, place, this.#chain, judgement.verdict);
+    if (capture.isActive) capture.judged(slot, this.#chain, judgement.verdict);
     this.#wrap(slot, arrival);
   }
 
@@ -225,6 +227,13 @@ export class TunnelJudge {
       this.#outer.set(text, bytes);
     }
     return bytes;
+  }
+
+  /** Drops what no filter sees. */
+  #refuse(arrival: Arrival, reason: DropReason): TunnelJudgement {
+    const { peer } = arrival;
+    if (this.#capture.isActive) this.#capture.refused(arrival, peer, peer.ifindex, reason);
+    return this.#drop(reason);
   }
 
   #drop(reason: DropReason): TunnelJudgement {
@@ -287,18 +296,4 @@ export class TunnelJudge {
     if (this.#etherType !== arrival.etherType)
       this.#encapsulation.setEtherType(judgement.datagram, this.#etherType);
   }
-}
-
-/** Writes an Ethernet header at `at`, in front of an IP packet whose headers have been checked. */
-function writeEthernet(bytes: Uint8Array, at: number, etherType: number): void {
-  const packet = at + ethernet.headerBytes;
-  const isIpv4 = etherType === etherTypes.ipv4;
-  const { source, destination } = isIpv4 ? ipv4 : ipv6;
-  const length = isIpv4 ? 4 : 16;
-  const mac = (from: number): Uint8Array =>
-    deriveMac(bytes.subarray(packet + from, packet + from + length));
-  bytes.set(mac(destination), at + ethernet.destination);
-  bytes.set(mac(source), at + ethernet.source);
-  bytes[at + ethernet.etherType] = etherType >>> 8;
-  bytes[at + ethernet.etherType + 1] = etherType;
 }

@@ -3,6 +3,7 @@ import type { DropReason } from "../../common/drop-reason.ts";
 import { err, type Result } from "../../common/result.ts";
 import { UserError } from "../../common/user-error.ts";
 import { frameOffset } from "../../engine/packet-slot.ts";
+import type { Direction } from "../../filter/verdict.ts";
 import type { PartialSum } from "../../packet/checksum.ts";
 import { isSoundSegment, repairPartialChecksum } from "../../packet/checksum-repair.ts";
 import { ethernet } from "../../packet/ethernet.ts";
@@ -20,6 +21,7 @@ import { type Encapsulation, encapsulationOf } from "./encapsulation.ts";
 import type { HealthCheck } from "./health-check.ts";
 import { type Peer, PeerTable } from "./peers.ts";
 import { SuperFrames } from "./super-frames.ts";
+import { type OuterEnds, TunnelCapture } from "./tunnel-capture.ts";
 import { TunnelForwarder } from "./tunnel-forwarder.ts";
 import { TunnelJudge } from "./tunnel-judge.ts";
 
@@ -41,6 +43,7 @@ export class TunnelListener implements Listener {
   readonly #encapsulation: Encapsulation;
   readonly #ingress: TunnelJudge;
   readonly #egress: TunnelJudge;
+  readonly #capture: TunnelCapture;
   readonly #forwarder: TunnelForwarder;
   readonly #protocol: TunnelProtocol;
   /** Of what came together, by its place. */
@@ -64,19 +67,16 @@ export class TunnelListener implements Listener {
       arena: parts.arena,
       slots: parts.slots,
       cpu: parts.cpu,
-      captures: parts.captures,
       refreshClock: () => clock.refresh(),
-      listener: parts.plan.name,
       host: parts.plan.listen.host,
     };
-    this.#ingress = new TunnelJudge(parts.ingress, this.#encapsulation, {
-      ...judging,
-      direction: "ingress",
-    });
-    this.#egress = new TunnelJudge(parts.egress, this.#encapsulation, {
-      ...judging,
-      direction: "egress",
-    });
+    const captureOf = (direction: Direction, endsOf: (arrival: Arrival) => OuterEnds) =>
+      new TunnelCapture(parts.captures, { listener: parts.plan.name, direction }, endsOf);
+    this.#capture = captureOf("ingress", (arrival) => this.#endsOf(arrival));
+    const replies = captureOf("egress", (reply) => this.#replyEndsOf(reply));
+    const encapsulation = this.#encapsulation;
+    this.#ingress = new TunnelJudge(parts.ingress, encapsulation, this.#capture, judging);
+    this.#egress = new TunnelJudge(parts.egress, encapsulation, replies, judging);
     this.#forwarder = new TunnelForwarder(parts, protocol, plan, this.#peers, this.#egress);
     const { batches, sums } = parts;
     this.#superFrames = new SuperFrames(parts);
@@ -221,7 +221,10 @@ export class TunnelListener implements Listener {
       this.#carryAll(first, i);
       first = i + 1;
       if (problem === undefined) this.#carrySegments(arrival);
-      else this.#forwarder.drop(peers[i]!, problem, datagram.length);
+      else {
+        this.#forwarder.drop(peers[i]!, problem, datagram.length);
+        if (this.#capture.isActive) this.#showRefused(arrival, datagram, peers[i]!, problem);
+      }
     }
     this.#carryAll(first, count);
   }
@@ -237,11 +240,8 @@ export class TunnelListener implements Listener {
     const { vni } = header;
     if (!takes(this.#plan, vni)) return "tunnel_unknown_vni";
     peer.heard = true;
-    arrival.take(datagram, header.payloadAt);
-    arrival.vni = vni;
-    arrival.etherType = header.etherType;
+    this.#take(arrival, datagram, from);
     arrival.peer = peer;
-    arrival.outer = from;
     arrival.slot = this.#slotOf(datagram);
     this.#forwarder.heard(peer, vni, datagram.length - arrival.payloadAt);
     const problem = arrival.bindFrame();
@@ -250,6 +250,38 @@ export class TunnelListener implements Listener {
       return problem;
     if (mode === "bridge") arrival.hash = flowHash(datagram, arrival.payloadAt, arrival.frame);
     return undefined;
+  }
+
+  /** Takes a datagram whose header has been read. */
+  #take(arrival: Arrival, datagram: Buffer, from: Source): void {
+    const header = this.#encapsulation;
+    arrival.take(datagram, header.payloadAt);
+    arrival.vni = header.vni;
+    arrival.etherType = header.etherType;
+    arrival.outer = from;
+  }
+
+  /** Shows captures a datagram that was refused, where its header tells of a frame. */
+  #showRefused(arrival: Arrival, datagram: Buffer, from: Source, reason: DropReason): void {
+    const { peer } = from;
+    if (this.#encapsulation.bind(datagram, datagram.length) !== undefined) return;
+    this.#take(arrival, datagram, from);
+    this.#capture.refused(arrival, peer, peer?.ifindex ?? this.#parts.plan.ifindex, reason);
+  }
+
+  #endsOf({ outer }: Arrival): OuterEnds {
+    return { far: outer, own: { address: this.#parts.plan.listen.host, port: this.#port } };
+  }
+
+  /** Of an answer: to a peer from any of a bridge's source ports, or the way that a packet came, back. */
+  #replyEndsOf({ outer, peer }: Arrival): OuterEnds {
+    const { host } = this.#parts.plan.listen;
+    return this.#plan.mode === "bridge"
+      ? { far: peer, own: { address: host, port: 0 } }
+      : {
+          far: { address: outer.address, port: this.#port },
+          own: { address: host, port: outer.port },
+        };
   }
 
   /** The packet slot that a datagram came into; -1: none. */
@@ -271,12 +303,17 @@ export class TunnelListener implements Listener {
   /** Cuts what a network card should have cut, and carries each segment as if it had come alone. */
   #carrySegments(arrival: Arrival): void {
     const { datagram, frame, frameBytes } = arrival;
-    if (!isSoundSegment(datagram, frame, this.#sum)) {
-      this.#forwarder.drop(arrival, "frame_bad_checksum", frameBytes);
-      return;
-    }
-    const hasRoom = this.#superFrames.carry(arrival, this.#ingress, () => this.#carry(arrival));
-    if (!hasRoom) this.#forwarder.drop(arrival, "no_packet_slot", frameBytes);
+    const reason = !isSoundSegment(datagram, frame, this.#sum)
+      ? "frame_bad_checksum"
+      : this.#superFrames.carry(arrival, this.#ingress, () => this.#carry(arrival))
+        ? undefined
+        : "no_packet_slot";
+    if (reason === undefined) return;
+    this.#forwarder.drop(arrival, reason, frameBytes);
+    if (!this.#capture.isActive) return;
+    const { peer } = arrival;
+    arrival.datagram = datagram;
+    this.#capture.refused(arrival, peer, peer.ifindex, reason);
   }
 
   /** Carries the frames from number `first` up to `end` of those that came together. */
@@ -299,7 +336,8 @@ export class TunnelListener implements Listener {
   }
 
   #carry(arrival: Arrival): void {
-    this.#forwarder.forward(arrival, this.#ingress.judge(arrival));
+    const judge = this.#ingress;
+    judge.settled(this.#forwarder.forward(arrival, judge.judge(arrival)));
   }
 }
 

@@ -10,6 +10,7 @@ describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : 
     "tunnel-listener",
     "frames-in-slots",
     "tunnel-bad-input",
+    "tunnel-capture",
     "tunnel-modes",
     "tunnel-keys",
     "tunnel-reload",
