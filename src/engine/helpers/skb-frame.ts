@@ -3,10 +3,12 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_DATA_META,
+  SLOT_ENCAPSULATED,
   SLOT_FLAGS,
   SLOT_HEADER_BYTES,
   SLOT_NETWORK,
   SLOT_SKB,
+  SLOT_TRANSPORT,
 } from "../../runtime/wasm/layout.ts";
 import { refreshSocketContext, skb } from "../socket-context.ts";
 import type { HelperRun } from "./helper.ts";
@@ -41,6 +43,30 @@ export function networkOffset(run: HelperRun): number {
 /** `offset` from the frame's start. */
 export function setNetworkOffset(run: HelperRun, offset: number): void {
   put(run, SLOT_NETWORK, frameStart(run) + offset);
+}
+
+/**
+ * Bytes between the frame's start and its transport header, where that is known: nothing looks for it
+ * before a program says that it puts one there. Kernel: skb_transport_header_was_set.
+ */
+export function transportOffset(run: HelperRun): number | undefined {
+  if (!hasFlags(run, SLOT_ENCAPSULATED)) return undefined;
+  const offset = run.context.arena.view.getInt32(run.memory.slot + SLOT_TRANSPORT, true);
+  return offset === noTransport ? undefined : offset;
+}
+
+/** `offset` from the frame's start, of a packet that has been encapsulated. */
+export function setTransportOffset(run: HelperRun, offset: number | undefined): void {
+  put(run, SLOT_TRANSPORT, offset ?? noTransport);
+}
+
+/** Stands for none: no frame is that long. */
+const noTransport = -0x8000_0000;
+
+/** The transport header stays the bytes it was when `count` more (negative: fewer) are before it. */
+function moveTransport(run: HelperRun, count: number): void {
+  const offset = transportOffset(run);
+  if (offset !== undefined) setTransportOffset(run, offset + count);
 }
 
 /** `skb->protocol`: an EtherType, in the host's order. */
@@ -96,6 +122,7 @@ export function insertBytes(run: HelperRun, offset: number, count: number): void
   bytes.fill(0, moved + offset, moved + offset + count);
   setEnds(run, moved, moved + length + count);
   setNetworkOffset(run, network);
+  moveTransport(run, count);
 }
 
 /**
@@ -108,6 +135,7 @@ export function removeBytes(run: HelperRun, offset: number, count: number): void
   run.context.arena.bytes.copyWithin(start + count, start, start + offset);
   setEnds(run, start + count, word(run, SLOT_DATA_END));
   setNetworkOffset(run, network);
+  moveTransport(run, -count);
 }
 
 /** Cuts the frame, or makes it longer by zero bytes, to at most `maxFrameBytes`. */

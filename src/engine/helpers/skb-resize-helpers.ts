@@ -17,6 +17,8 @@ import {
   setFlags,
   setNetworkOffset,
   setProtocol,
+  setTransportOffset,
+  transportOffset,
 } from "./skb-frame.ts";
 
 /** enum bpf_adj_room_mode. */
@@ -62,11 +64,12 @@ export const skbResizeHelpers: readonly Helper[] = [
     arguments: ["context", "anything", "anything"],
     types: tcTypes,
     movesPacket: true,
-    /** To a length of at least all headers up to the network's; what is gained is zeroed. */
+    /** To a length of at least all headers that are known; what is gained is zeroed. */
     call(run) {
       const length = run.registers[R2]! >>> 0;
-      if (!isZero(run, R3) || length > maxFrameBytes || length < networkOffset(run))
+      if (!isZero(run, R3) || length > maxFrameBytes || length < leastLength(run))
         return -errno.EINVAL;
+      if (hasFlags(run, SLOT_ENCAPSULATED)) return -errno.ENOTSUPP;
       resizeFrame(run, length);
       frameChanged(run);
       return 0;
@@ -103,6 +106,21 @@ function isZero({ registers }: HelperRun, register: number): boolean {
   return (registers[register]! | registers[register + 1]!) === 0;
 }
 
+/** Kernel: __bpf_skb_min_len. */
+function leastLength(run: HelperRun): number {
+  const transport = transportOffset(run) ?? 0;
+  return transport > 0 ? transport : networkOffset(run);
+}
+
+/** Kernel: bpf_skb_net_hdr_push, and bpf_skb_net_hdr_pop where `count` is negative. */
+function changeRoom(run: HelperRun, at: number, count: number): void {
+  const isSame = transportOffset(run) === networkOffset(run);
+  if (count < 0) removeBytes(run, at, -count);
+  else insertBytes(run, at, count);
+  // A transport header that is the network header goes with it.
+  if (isSame) setTransportOffset(run, networkOffset(run));
+}
+
 /** From IPv4 to IPv6 or back: room for the other header, and nothing written into it. */
 function changeProtocol(run: HelperRun): number {
   if (!isZero(run, R3)) return -errno.EINVAL;
@@ -111,10 +129,10 @@ function changeProtocol(run: HelperRun): number {
   const to = ((written & 0xff) << 8) | ((written >>> 8) & 0xff);
   const from = protocolOf(run);
   const at = networkOffset(run);
-  if (from === ETH_P_IP && to === ETH_P_IPV6) insertBytes(run, at, headerDifference);
+  if (from === ETH_P_IP && to === ETH_P_IPV6) changeRoom(run, at, headerDifference);
   else if (from === ETH_P_IPV6 && to === ETH_P_IP) {
     if (frameLength(run) < at + headerDifference) return -errno.ENOMEM;
-    removeBytes(run, at, headerDifference);
+    changeRoom(run, at, -headerDifference);
   } else return -errno.ENOTSUPP;
   setProtocol(run, to);
   forgetHash(run);
@@ -173,9 +191,12 @@ function grow(
     if (innerLinkBytes > count) return -errno.EINVAL;
   }
   if (at > frameLength(run)) return -errno.ENOMEM;
-  insertBytes(run, at, count);
+  changeRoom(run, at, count);
   if (encapsulates) {
     setFlags(run, SLOT_ENCAPSULATED, true);
+    const outerBytes = (flags & ENCAP_L3_IPV4) !== 0 ? ipv4HeaderBytes : ipv6HeaderBytes;
+    const hasTransport = (flags & ENCAP_L4) !== 0;
+    setTransportOffset(run, hasTransport ? networkOffset(run) + outerBytes : undefined);
     setProtocol(run, (flags & ENCAP_L3_IPV4) !== 0 ? ETH_P_IP : ETH_P_IPV6);
   }
   return 0;
@@ -190,7 +211,7 @@ function shrink(
 ): number {
   if ((flags & ~shrinkFlags) !== 0 || highFlags !== 0) return -errno.EINVAL;
   if (at + count > frameLength(run)) return -errno.ENOMEM;
-  removeBytes(run, at, count);
+  changeRoom(run, at, -count);
   if ((flags & DECAP_L3) !== 0)
     setProtocol(run, (flags & DECAP_L3_IPV4) !== 0 ? ETH_P_IP : ETH_P_IPV6);
   return 0;

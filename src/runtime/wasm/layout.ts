@@ -159,7 +159,9 @@ export const SLOT_SKB = 64;
 export const SLOT_SKB_BYTES = 192;
 /** What the kernel's struct ip_tunnel_info holds; engine/tunnel-info.ts says where. */
 export const SLOT_TUNNEL = 256;
-export const SLOT_TUNNEL_BYTES = 320;
+export const SLOT_TUNNEL_BYTES = 312;
+/** Of a packet with SLOT_ENCAPSULATED: signed distance of its transport header from the frame's start. */
+export const SLOT_TRANSPORT = 568;
 export const SLOT_HEADER_BYTES = 576;
 
 /** Bytes between the slot's header and a frame placed by a listener: XDP_PACKET_HEADROOM. */

@@ -167,6 +167,24 @@ SEC("tc") int tc_room_twice(struct __sk_buff *skb) {
   return see(skb, all);
 }
 
+// What an encapsulated packet lets do with it, after the room behind its link header has changed again.
+SEC("tc") int tc_encapsulated(struct __sk_buff *skb) {
+  __s64 all = bpf_skb_adjust_room(skb, io.arg[0], 1, io.arg[1]);
+  all = all * 257 + bpf_skb_adjust_room(skb, io.arg[2], 1, 0);
+  if (io.arg[3] == 0) all = all * 257 + bpf_skb_change_tail(skb, io.arg[4], 0);
+  if (io.arg[3] == 1) all = all * 257 + bpf_skb_change_head(skb, io.arg[4], 0);
+  if (io.arg[3] == 2) all = all * 257 + bpf_skb_change_proto(skb, io.arg[4], 0);
+  if (io.arg[3] == 3) all = all * 257 + bpf_skb_vlan_push(skb, io.arg[4], 5);
+  if (io.arg[3] == 4) all = all * 257 + bpf_skb_change_type(skb, io.arg[4]);
+  if (io.arg[3] == 5) all = all * 257 + bpf_l3_csum_replace(skb, io.arg[4], 1, 2, 2);
+  if (io.arg[3] == 6) all = all * 257 + bpf_l4_csum_replace(skb, io.arg[4], 1, 2, 0x12);
+  if (io.arg[3] == 7) all = all * 257 + bpf_csum_level(skb, io.arg[4]);
+  all = all * 257 + bpf_skb_vlan_pop(skb);
+  all = all * 257 + bpf_skb_change_tail(skb, 58, 0);
+  all = all * 257 + bpf_skb_pull_data(skb, 0);
+  return see(skb, all);
+}
+
 SEC("tc") int tc_head_then_tail(struct __sk_buff *skb) {
   __s64 all = bpf_skb_change_head(skb, io.arg[0], 0);
   all = all * 257 + bpf_skb_change_tail(skb, io.arg[1], 0);
