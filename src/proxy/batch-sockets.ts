@@ -38,13 +38,15 @@ const leastSlots = 8;
 const spareSlots = 2;
 /** Slots that frames are written to, to be judged and sent there: segments. */
 const segmentSlots = 4;
+/** A turn that has taken as long leaves the sockets that are left to the next: messages come between. */
+const longestTurnMs = 2;
 /** Packet slots that batches take of a worker's. */
 export const batchSlots = receiveSlots + spareSlots + segmentSlots;
 
 /**
  * `io: mmsg`: UDP sockets that receive many datagrams a system call, straight into packet slots, and
  * send many out of them. One for all sockets of a worker. Node's event loop waits for one descriptor
- * that stands for all of them; in a turn, what all ready sockets have goes through, and out together.
+ * that stands for all of them; in a turn, what ready sockets have goes through, and out together.
  */
 export class BatchSockets implements DatagramSockets, SendingSockets {
   readonly calls: SocketCalls;
@@ -52,7 +54,10 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
   readonly #firstSlot: number;
   readonly #epoll: number;
   readonly #sockets = new Map<number, WatchedSocket>();
+  /** Sockets that were said to be ready: how many, and of how many the turn has come. */
   readonly #ready = new Uint32Array(64);
+  #readyCount = 0;
+  #served = 0;
   readonly #lengths = new Uint32Array(receiveSlots);
   readonly #views: SlotViews;
   #nextSlot = 0;
@@ -203,8 +208,15 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
   #onReady(): void {
     this.#isInTurn = true;
     try {
-      const count = this.calls.ready(this.#epoll, this.#ready);
-      for (let i = 0; i < count; i++) this.#sockets.get(this.#ready[i]!)?.onReady();
+      if (this.#served === this.#readyCount) {
+        this.#readyCount = this.calls.ready(this.#epoll, this.#ready);
+        this.#served = 0;
+      }
+      const endMs = performance.now() + longestTurnMs;
+      while (this.#served < this.#readyCount) {
+        this.#sockets.get(this.#ready[this.#served++]!)?.onReady();
+        if (performance.now() >= endMs) break;
+      }
       this.#flush();
     } catch (bug) {
       // Out of koffi's call nothing may be thrown: the worker dies of it in a moment.

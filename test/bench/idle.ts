@@ -2,13 +2,15 @@
  * What Weir costs while it has little to do, with the default config and one worker: time to ready,
  * CPU a datagram, resident memory after some traffic, CPU while idle, and how long nobody is served
  * after a data worker has died. `npm run bench:idle [-- NODE_FLAG…]`, once as the image runs it
- * (compiled, with the Dockerfile's flags and environment) and once from source, as a checkout does.
+ * (compiled, with the Dockerfile's flags and environment), once so with `io: mmsg`, and once from source,
+ * as a checkout does.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { DatagramIo } from "../../src/proxy/plan.ts";
 import { defaultConfig, scrape, temporaryFolder, weirCommand } from "../support/processes.ts";
 import { saboteur } from "../support/saboteur.ts";
 import { readDockerfile } from "../system/rootfs.ts";
@@ -35,15 +37,17 @@ interface Figures {
 /** What is started: words after Node's, and what its environment has more. */
 interface Command {
   readonly words: readonly string[];
+  readonly io: DatagramIo;
   readonly environment: Readonly<Record<string, string>>;
 }
 
 const folder = temporaryFolder();
 const preload = folder.write("saboteur.mjs", saboteur);
 
-async function measure({ words, environment }: Command): Promise<Figures> {
+async function measure({ words, io, environment }: Command): Promise<Figures> {
   const { text, port, metrics } = await defaultConfig();
-  const file = folder.write("weir.yaml", text);
+  const config = text.replaceAll("protocol: udp", `protocol: udp\n    io: ${io}`);
+  const file = folder.write("weir.yaml", config);
   const startMs = performance.now();
   const child = spawn(process.execPath, [`--import=${preload}`, ...words, "run", "-c", file], {
     stdio: ["ignore", "ignore", "pipe"],
@@ -144,6 +148,7 @@ function asInImage(): Command {
     instructions.filter(({ name }) => name === "ENV").map(({ text }) => text.split("=")),
   ) as Record<string, string>;
   return {
+    io: "dgram",
     words: words.map((word) => (word === "bin/weir.js" ? `${place}/${word}` : word)),
     environment,
   };
@@ -151,17 +156,19 @@ function asInImage(): Command {
 
 const flags = process.argv.slice(2);
 const imageName = "as in the image";
+const image = asInImage();
 const commands: Readonly<Record<string, Command>> = {
-  [imageName]: asInImage(),
-  "from source": { words: [weirCommand], environment: {} },
+  [imageName]: image,
+  "as in the image, io: mmsg": { ...image, io: "mmsg" },
+  "from source": { words: [weirCommand], io: "dgram", environment: {} },
 };
 try {
   console.log(`Node ${process.version} ${flags.join(" ")}`);
   let slowestMs = 0;
   let largestImageBytes = 0;
-  for (const [name, { words, environment }] of Object.entries(commands))
+  for (const [name, command] of Object.entries(commands))
     for (let run = 0; run < runs; run++) {
-      const figures = await measure({ words: [...flags, ...words], environment });
+      const figures = await measure({ ...command, words: [...flags, ...command.words] });
       const { readyMs, carryUs, residentBytes, idleCpu, restartMs } = figures;
       slowestMs = Math.max(slowestMs, restartMs);
       if (name === imageName) largestImageBytes = Math.max(largestImageBytes, residentBytes);

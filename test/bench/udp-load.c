@@ -7,17 +7,22 @@
  *                                               WINDOW unanswered; prints "answered lost"
  *   udp-load flood PORT BYTES COUNT             COUNT datagrams as fast as they go, answered or not;
  *                                               prints "answered sent"
+ *   udp-load pace PORT BYTES RATE MS            RATE datagrams a second for MS milliseconds, at most
+ *                                               as many as go; prints "sent"
+ *   udp-load sink PORT                          has PORT and reads nothing, until killed
  *
  * `ask` is a closed loop: what is measured is the cost of a datagram, not how many get lost.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BATCH 32
@@ -65,13 +70,22 @@ static void large_buffers(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
-static int echo(int port) {
+static int bound(int port) {
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in address = loopback(port);
   if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die("bind");
-  large_buffers(fd);
+  return fd;
+}
+
+static void say_up(void) {
   puts("up");
   fflush(stdout);
+}
+
+static int echo(int port) {
+  int fd = bound(port);
+  large_buffers(fd);
+  say_up();
   for (;;) {
     prepare(1, MAX_BYTES);
     int n = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
@@ -155,6 +169,45 @@ static int flood(int port, size_t bytes, long count) {
   return 0;
 }
 
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* Many at a time, which the kernel cuts: a sender that is faster than what it loads. */
+static int pace(int port, size_t bytes, double rate, double forSeconds) {
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  int piece = bytes;
+  struct sockaddr_in address = loopback(port);
+  large_buffers(fd);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) die("connect");
+  if (setsockopt(fd, SOL_UDP, UDP_SEGMENT, &piece, sizeof piece) < 0) die("UDP_SEGMENT");
+  long sent = 0;
+  double start = seconds();
+  for (double spent = 0; spent < forSeconds; spent = seconds() - start) {
+    long due = rate * spent;
+    if (due <= sent) {
+      usleep(100);
+      continue;
+    }
+    long most = sizeof buffers / bytes < BATCH ? sizeof buffers / bytes : BATCH;
+    long count = due - sent < most ? due - sent : most;
+    if (send(fd, buffers, count * bytes, 0) < 0) {
+      if (errno == ECONNREFUSED) die("the proxy is gone");
+      if (errno != ENOBUFS) die("send");
+    } else sent += count;
+  }
+  printf("%ld\n", sent);
+  return 0;
+}
+
+static int sink(int port) {
+  bound(port);
+  say_up();
+  return pause();
+}
+
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "echo") == 0) return echo(atoi(argv[2]));
   if (argc == 7 && strcmp(argv[1], "ask") == 0) {
@@ -165,7 +218,13 @@ int main(int argc, char **argv) {
   }
   if (argc == 5 && strcmp(argv[1], "flood") == 0 && strtoul(argv[3], NULL, 10) <= MAX_BYTES)
     return flood(atoi(argv[2]), strtoul(argv[3], NULL, 10), atol(argv[4]));
+  if (argc == 6 && strcmp(argv[1], "pace") == 0) {
+    size_t bytes = strtoul(argv[3], NULL, 10);
+    if (bytes < 1 || bytes > MAX_BYTES) return 2;
+    return pace(atoi(argv[2]), bytes, atof(argv[4]), atof(argv[5]) / 1000);
+  }
+  if (argc == 3 && strcmp(argv[1], "sink") == 0) return sink(atoi(argv[2]));
   fprintf(stderr, "usage: udp-load echo PORT | ask PORT BYTES COUNT FLOWS WINDOW |"
-                  " flood PORT BYTES COUNT\n");
+                  " flood PORT BYTES COUNT | pace PORT BYTES RATE MS | sink PORT\n");
   return 2;
 }

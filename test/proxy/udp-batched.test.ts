@@ -45,6 +45,50 @@ describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : 
     for (const cause of causes) expect(cause).toContain("RangeError: no such memory");
   });
 
+  test("where filters are slow, sockets that are ready together have a turn each, and none a second before all had one", async () => {
+    const { cleanUp, startRig, udpSocket, until, xdp } = await import("./rig.ts");
+    onTestFinished(cleanUp);
+    const upstream = await udpSocket();
+    const sockets = 6;
+    const asked: Awaited<ReturnType<typeof upstream.next>>[] = [];
+    const answer = (number: number): void => {
+      const { payload, from } = asked[number]!;
+      upstream.send(payload, { host: from.address, port: from.port });
+    };
+    const judged: { turn: number; from: number }[] = [];
+    let turn = 0;
+    const { address } = await startRig("udp", {
+      upstreams: [{ host: "127.0.0.1", port: upstream.port }],
+      egress: [
+        xdp((frame) => {
+          const from = frame.bytes[42]!;
+          judged.push({ turn, from });
+          // One socket that always has more.
+          if (from === 0 && judged.length < 2 * sockets) answer(0);
+          const endMs = performance.now() + 3;
+          while (performance.now() < endMs);
+          return 2;
+        }),
+      ],
+    });
+    for (let i = 0; i < sockets; i++) {
+      const client = await udpSocket();
+      client.send(Buffer.of(i), address);
+      asked.push(await upstream.next());
+    }
+    const countTurns = (): void => {
+      turn++;
+      if (judged.length < sockets + 1) setImmediate(countTurns);
+    };
+    setImmediate(countTurns);
+    for (let i = 0; i < sockets; i++) answer(i);
+    await until(() => judged.length > sockets);
+    const first = judged.slice(0, sockets);
+    expect(first.map(({ from }) => from).sort()).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(new Set(first.map((one) => one.turn)).size).toBe(sockets);
+    expect(judged[sockets]!.from).toBe(0);
+  });
+
   test("sockets that are closed leave nobody behind who waits for the thread's end", async () => {
     const { cleanUp, startRig, udpSocket, udpUpstream } = await import("./rig.ts");
     onTestFinished(cleanUp);
