@@ -69,12 +69,12 @@ export const listenerSchema = block({
   peers: blockOf(name, peerAddress)
     .optional()
     .describe(
-      "vxlan and geneve only: who may send frames, by name, and where frames to them go: address or address:port. A bridge needs two or more; without it mirror and gwlb take frames from anyone.",
+      "vxlan and geneve only: who may send frames, by name, and where frames to them go: address or address:port (IPv6 with a port in brackets). A bridge needs two or more; without it mirror and gwlb take frames from anyone.",
     ),
   mtu: wholeNumber(576, 65_535)
     .optional()
     .describe(
-      "vxlan and geneve only: the longest IP packet on the way to peers, outer headers included. TCP frames that are longer are segmented; of others the sender is told. Without it: 1500.",
+      "vxlan and geneve only: the longest IP packet on the way to peers, outer headers included. TCP frames that are longer are segmented; of others the sender is told. Without it: 1500, in mode gwlb 8568.",
     ),
   healthCheck: listenAddress
     .optional()

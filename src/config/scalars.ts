@@ -159,10 +159,14 @@ export interface PeerAddress {
   readonly port: number | undefined;
 }
 
-/** A tunnel's peer: an IP address, IPv6 in brackets, and a port from 1 up if it is an unusual one. */
+/**
+ * A tunnel's peer: an IP address, and a port from 1 up if it is an unusual one. IPv6 goes without
+ * brackets where no port can be meant.
+ */
 export function parsePeerAddress(text: string): Result<PeerAddress, Wrong> {
-  const bare = bareAddress.test(text);
-  const address = parseUpstreamAddress(bare ? `${text}:1` : text);
+  const given = isBareIpv6(text) ? `[${text}]` : text;
+  const bare = bareAddress.test(given);
+  const address = parseUpstreamAddress(bare ? `${given}:1` : given);
   if (address.ok && isIP(address.value.host) !== 0)
     return ok(bare ? { host: address.value.host, port: undefined } : address.value);
   return err({
@@ -214,6 +218,17 @@ function splitHostPort(
   if (match === null) return undefined;
   const bracketed = match[1] !== undefined;
   return { host: match[1] ?? match[2]!, port: Number(match[3]), bracketed };
+}
+
+/**
+ * An IPv6 address whose last number can be no port, since what is before it is no address: `fd01::2`, not
+ * `fd01::1:4789`.
+ */
+function isBareIpv6(text: string): boolean {
+  const colon = text.lastIndexOf(":");
+  return (
+    isIP(text) === 6 && (isIP(text.slice(0, colon)) === 0 || !/^\d+$/.test(text.slice(colon + 1)))
+  );
 }
 
 /** What has no port: no colon but those of an IPv6 address in brackets. */

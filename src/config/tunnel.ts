@@ -9,6 +9,8 @@ export const defaultPorts = { vxlan: 4789, geneve: 6081 } as const;
 
 /** What Ethernet carries. */
 const defaultMtu = 1500;
+/** What AWS sends to a target: 8,500 bytes from a host, and 68 of outer headers with its options. */
+const gatewayMtu = 8568;
 
 export function isTunnel(protocol: string | undefined): protocol is TunnelProtocol {
   return protocol === "vxlan" || protocol === "geneve";
@@ -36,7 +38,7 @@ export function tunnelConfig(
       name,
       address: { host, port: port ?? defaultPorts[protocol] },
     })),
-    mtu: mtu ?? defaultMtu,
+    mtu: mtu ?? (mode === "gwlb" ? gatewayMtu : defaultMtu),
     healthCheck,
   };
 }
