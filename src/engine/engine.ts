@@ -9,12 +9,10 @@ import type { Verified } from "../verifier/verified.ts";
 import type { EngineKind } from "./engine-kind.ts";
 import type { Network } from "./network.ts";
 
-/** A program bound to its maps and accepted for running: all an engine needs, and serialisable. */
-export interface LinkedProgram {
+/** What is known of a program without a look at its instructions. */
+export interface ProgramInfo {
   readonly name: string;
   readonly type: ProgramType;
-  /** By slot. Map operands index `maps`. */
-  readonly instructions: readonly Instruction[];
   readonly maps: readonly MapHandle[];
   /**
    * The verifier has proven every access, argument, call depth and loop: an engine may leave its own
@@ -22,14 +20,20 @@ export interface LinkedProgram {
    * checks everything.
    */
   readonly verified?: boolean;
+  /** Of a `raw` program: the only length of data that it was proven for. */
+  readonly dataBytes?: number;
+}
+
+/** A program bound to its maps and accepted for running: all an engine needs to make code of it. */
+export interface LinkedProgram extends ProgramInfo {
+  /** By slot. Map operands index `maps`. */
+  readonly instructions: readonly Instruction[];
   /**
-   * What it proved of each slot. Where `readsUnwritten` is set, an engine has zeroed the frame since
+   * What the verifier proved of each slot. Where `readsUnwritten` is set, an engine has zeroed the frame since
    * its function began: no run may see what another left on the stack. Slots that are not `reached`
    * (and are no second half of `lddw`) never run, and an engine must trap there or check.
    */
   readonly proof?: Verified;
-  /** Of a `raw` program: the only length of data that it was proven for. */
-  readonly dataBytes?: number;
 }
 
 /** What a worker lends to all programs it runs. One a thread. */
@@ -55,6 +59,9 @@ export interface EngineContext {
    */
   readonly programs?: readonly Executable[];
 }
+
+/** What code is made for: a worker's places in the arena are constants in it. */
+export type CodePlace = Pick<EngineContext, "arena" | "cpu" | "stack">;
 
 /** Monotonic time in two words, so that a 64-bit value crosses without a BigInt. */
 export interface Clock {
@@ -90,7 +97,7 @@ export const maxSteps = 10_000_000;
  */
 export const maxProvenSteps = 2 ** 28;
 
-export function stepLimit(program: LinkedProgram): number {
+export function stepLimit(program: ProgramInfo): number {
   return program.verified === true ? maxProvenSteps : maxSteps;
 }
 
@@ -129,7 +136,7 @@ export interface Fault {
  * its length in r2.
  */
 export interface Executable {
-  readonly program: LinkedProgram;
+  readonly program: ProgramInfo;
   readonly engine: EngineKind;
   run(slot: number): number;
   readonly fault: Fault | undefined;

@@ -19,13 +19,13 @@ import {
   type Fault,
   frameBytes,
   framesBytes,
-  type LinkedProgram,
   maxFrames,
   walkBytes,
   walksOffset,
 } from "./engine.ts";
 import { Holdings } from "./holdings.ts";
 import { walk as walkRecord } from "./map-walk.ts";
+import type { RunnableProgram } from "./runnable-program.ts";
 import { hasSocketContext, hiddenBytes } from "./socket-context.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
@@ -96,8 +96,8 @@ export class ProgramMemory {
   #dataMeta = 0;
   #packetBound = 0;
 
-  constructor(program: LinkedProgram, context: EngineContext) {
-    this.maps = referencedMaps(program);
+  constructor(program: RunnableProgram, context: EngineContext) {
+    this.maps = program.namedMaps;
     this.#context = context;
     this.#type = program.type;
     this.#contextRules = contextAccessOf(program.type);
@@ -445,14 +445,6 @@ function hex(address: number): string {
 function name(access: Access, size: number): string {
   const what = access === WRITE ? "write" : access === ATOMIC ? "atomic operation" : "read";
   return `${what} of ${size} ${size === 1 ? "byte" : "bytes"}`;
-}
-
-function referencedMaps(program: LinkedProgram): MapHandle[] {
-  const indexes = new Set<number>();
-  for (const instruction of program.instructions)
-    if (instruction.kind === "load_map" || instruction.kind === "load_map_value")
-      indexes.add(instruction.map);
-  return [...indexes].sort((a, b) => a - b).map((index) => program.maps[index]!);
 }
 
 /** Maps whose values are no program's to see. */

@@ -110,6 +110,7 @@ const defaultMaxSteps = 100_000;
 
 interface Loaded {
   readonly filter: TracedFilter;
+  readonly program: LinkedProgram;
   readonly executable: Executable;
   readonly maps: readonly MapHandle[];
 }
@@ -176,7 +177,7 @@ export class TraceBench {
       const maps = handles.get(filter.object)!;
       const one = load(filter, maps, context, recorder, programs);
       if (!one.ok) return one;
-      loaded.push({ filter, executable: one.value, maps });
+      loaded.push({ filter, ...one.value, maps });
     }
     return ok(new TraceBench(context, recorder, loaded, slot.value));
   }
@@ -217,7 +218,7 @@ export class TraceBench {
     return ok({ runs, verdict, data });
   }
 
-  #run({ filter, executable, maps }: Loaded): TracedRun {
+  #run({ filter, program, executable, maps }: Loaded): TracedRun {
     const { arena, stack } = this.#context;
     const { words, view } = arena;
     const slot = this.#slot;
@@ -230,7 +231,7 @@ export class TraceBench {
     executable.run(slot);
     const returned = view.getBigUint64(slot + SLOT_RETURN_LOW, true);
     const { steps, count } = this.#recorder.end(returned);
-    const { fault, program } = executable;
+    const { fault } = executable;
     const [data, end] = ends();
     const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
     return {
@@ -279,7 +280,7 @@ function load(
   context: EngineContext,
   recorder: TraceRecorder,
   programs: Executable[],
-): Result<Executable, UserError> {
+): Result<Pick<Loaded, "program" | "executable">, UserError> {
   const { object, type } = filter;
   const spec = object.programs.find(({ name }) => name === filter.program);
   if (spec === undefined)
@@ -313,5 +314,5 @@ function load(
       if (result !== 0) throw new Error(`map ${maps[i]!.name}[${index}]: error ${-result}`);
     }
   }
-  return own;
+  return ok({ program: linked.value, executable: own.value });
 }

@@ -80,6 +80,8 @@ export class Workbench {
   readonly #slot: number;
   readonly #cpus: number;
   readonly #nowNs: () => bigint;
+  /** What `prepare` made executables of. */
+  readonly #linked = new WeakMap<Executable, LinkedProgram>();
 
   private constructor(
     context: EngineContext,
@@ -170,13 +172,11 @@ export class Workbench {
     engine: EngineKind = "interpreter",
     source?: LinkSource,
   ): Result<Executable, UserError> {
-    const linked: Result<LinkedProgram, UserError> = linkProgram(
-      spec,
-      maps,
-      type ?? spec.type,
-      source,
-    );
-    return linked.ok ? engines[engine](linked.value, this.#context) : linked;
+    const linked = linkProgram(spec, maps, type ?? spec.type, source);
+    if (!linked.ok) return linked;
+    const executable = engines[engine](linked.value, this.#context);
+    if (executable.ok) this.#linked.set(executable.value, linked.value);
+    return executable;
   }
 
   /** The WebAssembly that the JIT makes of a program bound to these maps, as text. */
@@ -202,12 +202,14 @@ export class Workbench {
     chosen: readonly ProgramSlot[] = [],
     type?: ProgramType,
   ): Result<undefined, UserError> {
-    const calls = resolveTailCalls(object, [root.program], maps, chosen, type);
+    const rootProgram = this.#linked.get(root);
+    if (rootProgram === undefined) throw new Error(`${root.program.name} was prepared elsewhere`);
+    const calls = resolveTailCalls(object, [rootProgram], maps, chosen, type);
     if (!calls.ok) return err(calls.error[0]!.error);
     const executables: Executable[] = [];
     for (const program of calls.value.programs) {
       const executable =
-        program === root.program ? ok(root) : engines[root.engine](program, this.#context);
+        program === rootProgram ? ok(root) : engines[root.engine](program, this.#context);
       if (!executable.ok) return executable;
       executables.push(executable.value);
     }

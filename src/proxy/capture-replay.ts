@@ -19,6 +19,7 @@ import {
 } from "../runtime/wasm/layout.ts";
 import { AddressStates } from "./address-states.ts";
 import { CaptureClock } from "./capture-clock.ts";
+import { compilePlan } from "./compile-plan.ts";
 import { Destinations, upstreamsOf } from "./destinations.ts";
 import { loadChains, type WorkerEvents, workerParts, workerPlan } from "./load-chains.ts";
 import type { ListenerPlan, ProxyPlan } from "./plan.ts";
@@ -106,7 +107,9 @@ export class CaptureReplay {
   ): Promise<Result<CaptureReplay, UserError>> {
     const clock = new CaptureClock();
     const parts = workerParts(plan, 0, events, clock, seededRandom());
-    const loaded = await loadChains(plan, parts);
+    const compiled = await compilePlan(plan, 0);
+    if (!compiled.ok) return compiled;
+    const loaded = await loadChains(compiled.value, parts);
     if (!loaded.ok) return loaded;
     const { counters, chain } = loaded.value;
     const { arena } = parts.context;

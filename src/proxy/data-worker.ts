@@ -10,7 +10,7 @@ import { Generation } from "./generation.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
 import { type WorkerEvents, type WorkerParts, workerParts, workerPlan } from "./load-chains.ts";
 import { PacketSlots } from "./packet-slots.ts";
-import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { Address, CompiledPlan, ListenerPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
@@ -70,7 +70,7 @@ export class DataWorker {
    * opens besides Node's sockets is in `descriptors`.
    */
   constructor(
-    plan: ProxyPlan,
+    plan: CompiledPlan,
     worker: number,
     events: DataWorkerEvents,
     descriptors = new DescriptorSet(),
@@ -92,7 +92,7 @@ export class DataWorker {
    * Makes a plan ready beside the one in force: programs compiled, new listeners bound. Returns the
    * addresses of all listeners, in the plan's order. Where it fails nothing of it is left.
    */
-  async prepare(plan: ProxyPlan): Promise<Result<readonly Address[], UserError>> {
+  async prepare(plan: CompiledPlan): Promise<Result<readonly Address[], UserError>> {
     // The main thread may have grown the arena for it.
     this.#arena.renew();
     const batches = await this.#batchSockets(plan);
@@ -117,7 +117,7 @@ export class DataWorker {
   }
 
   /** What carries datagrams in batches, from the first plan on that has a listener that wants them so. */
-  async #batchSockets(plan: ProxyPlan): Promise<Result<undefined, UserError>> {
+  async #batchSockets(plan: CompiledPlan): Promise<Result<undefined, UserError>> {
     const asking = plan.listeners.find(({ io }) => io === "mmsg");
     if (asking === undefined || this.#batches !== undefined) return ok(undefined);
     const made = await BatchSockets.create(this.#arena, this.#slots, this.#descriptors);
@@ -206,7 +206,7 @@ export class DataWorker {
   /** The listener that is bound to this address already, else a new one, which is in `opened` too. */
   async #bind(
     settings: ListenerSettings,
-    plan: ProxyPlan,
+    plan: CompiledPlan,
     opened: Listener[],
   ): Promise<Result<BoundListener, UserError>> {
     const { protocol, listen } = settings.plan;

@@ -5,7 +5,7 @@ import { AddressStates } from "./address-states.ts";
 import { type Destination, Destinations, upstreamsOf } from "./destinations.ts";
 import type { ListenerSettings } from "./listener.ts";
 import { type LoadedChains, loadChains, type WorkerParts } from "./load-chains.ts";
-import type { ProxyPlan } from "./plan.ts";
+import type { CompiledPlan } from "./plan.ts";
 import { SessionLimit } from "./session-limit.ts";
 import { SourceTable } from "./source-table.ts";
 import { PeerPorts } from "./tunnel/peer-ports.ts";
@@ -15,7 +15,7 @@ import { PeerPorts } from "./tunnel/peer-ports.ts";
  * of its listeners is to do. A reload makes the next one beside it; nothing of it is shared but maps.
  */
 export class Generation {
-  readonly plan: ProxyPlan;
+  readonly plan: CompiledPlan;
   readonly counters: Counters;
   /** By the plan's numbers. */
   readonly settings: readonly ListenerSettings[];
@@ -24,7 +24,7 @@ export class Generation {
   readonly #states: AddressStates;
 
   private constructor(
-    plan: ProxyPlan,
+    plan: CompiledPlan,
     loaded: LoadedChains,
     { worker, nowMs }: WorkerParts,
     onCrowded: (listener: string) => void,
@@ -57,7 +57,7 @@ export class Generation {
    * force go on meanwhile. `onCrowded`: the workers have more sessions at a listener than they may.
    */
   static async create(
-    plan: ProxyPlan,
+    plan: CompiledPlan,
     parts: WorkerParts,
     onCrowded: (listener: string) => void,
   ): Promise<Result<Generation, UserError>> {

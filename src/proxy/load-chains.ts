@@ -1,16 +1,17 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
-import type { EngineContext, Executable, LinkedProgram } from "../engine/engine.ts";
+import type { EngineContext, Executable } from "../engine/engine.ts";
 import { Chain } from "../filter/chain.ts";
 import { Counters } from "../filter/counters.ts";
-import { engines } from "../filter/engines.ts";
+import { load, type ProgramCode } from "../filter/engines.ts";
 import { type FaultReport, FaultReporter } from "../filter/fault-reporter.ts";
 import { LoadedFilter } from "../filter/loaded-filter.ts";
 import { ShadowStage } from "../filter/shadow-stage.ts";
+import type { JudgingType } from "../filter/verdict-of.ts";
 import { warmUp } from "../filter/warm-up.ts";
 import { Arena } from "../runtime/arena.ts";
 import { instantiateRuntime } from "../runtime/instantiate.ts";
-import type { ProgramPlan, ProxyPlan, WorkerPlan } from "./plan.ts";
+import type { CompiledPlan, FilterPlan, ProxyPlan, WorkerPlan } from "./plan.ts";
 import { limitTrace } from "./trace-limit.ts";
 import type { TurnClock } from "./turn-clock.ts";
 import { WorkerNetwork } from "./worker-network.ts";
@@ -34,7 +35,7 @@ export interface WorkerParts {
 
 /** The parts of worker number `worker`. `random` gives 32 random bits, unsigned. */
 export function workerParts(
-  plan: ProxyPlan,
+  plan: ProxyPlan<unknown>,
   worker: number,
   events: WorkerEvents,
   clock: TurnClock,
@@ -55,7 +56,7 @@ export function workerParts(
 }
 
 /** The pieces of the arena that worker number `worker` has. */
-export function workerPlan(plan: ProxyPlan, worker: number): WorkerPlan {
+export function workerPlan(plan: ProxyPlan<unknown>, worker: number): WorkerPlan {
   const own = plan.workers[worker];
   if (own === undefined) throw new RangeError(`a plan without worker ${worker}`);
   return own;
@@ -72,11 +73,11 @@ export interface LoadedChains {
 }
 
 /**
- * Loads what a plan says that packets are judged with; no listener is made. Compiling goes on over
- * many turns: packets of a plan in force wait for one program at most.
+ * Loads what a plan says that packets are judged with; no listener is made. It goes on over many
+ * turns: packets of a plan in force wait for one program at most, whose code is there already.
  */
 export async function loadChains(
-  plan: ProxyPlan,
+  plan: CompiledPlan,
   { worker, context: common, faults }: WorkerParts,
 ): Promise<Result<LoadedChains, UserError>> {
   const own = workerPlan(plan, worker);
@@ -84,17 +85,16 @@ export async function loadChains(
   const network = new WorkerNetwork(plan, common.arena);
   const context: EngineContext = { ...common, programs, network };
   const loader = new ProgramLoader(context);
-  for (const called of plan.tailCalled ?? []) {
-    const executable = await loader.load(called);
-    if (!executable.ok) return executable;
-    programs.push(executable.value);
-  }
+  for (const { program } of plan.tailCalled ?? []) programs.push(await loader.load(program));
   const counters = new Counters(plan.memory, own.counters);
   const filters: LoadedFilter[] = [];
-  for (let index = 0; index < plan.filters.length; index++) {
-    const filter = await loadFilter(plan, index, loader, counters, faults);
-    if (!filter.ok) return filter;
-    filters.push(filter.value);
+  for (const [index, filter] of plan.filters.entries()) {
+    const type = judgingType(filter);
+    if (!type.ok) return type;
+    const executable = await loader.load(filter.program);
+    const { name, match, shadow } = filter;
+    const parts = { name, index, type: type.value, match, shadow, executable };
+    filters.push(new LoadedFilter(parts, common.arena, counters, faults));
   }
   const stage = new ShadowStage(common.arena, network);
   const chain = (indexes: readonly number[]): Chain =>
@@ -109,41 +109,26 @@ export async function loadChains(
   return ok({ counters, network, chain, warmUp: warm });
 }
 
-async function loadFilter(
-  plan: ProxyPlan,
-  index: number,
-  loader: ProgramLoader,
-  counters: Counters,
-  faults: FaultReporter,
-): Promise<Result<LoadedFilter, UserError>> {
-  const { name, program, match, shadow } = plan.filters[index]!;
-  const type = program.type;
-  if (type === "raw")
-    return err(
-      new UserError(
-        "FILTER_RAW",
-        `filter ${name}`,
-        `program ${program.name} is of type raw, whose result is no verdict`,
-        "name a program of section xdp, tc, socket or cgroup_skb",
-      ),
-    );
-  const executable = await loader.load(plan.filters[index]!);
-  if (!executable.ok) return executable;
-  const parts = { name, index, type, match, shadow, executable: executable.value };
-  return ok(new LoadedFilter(parts, loader.arena, counters, faults));
+function judgingType({ name, program }: FilterPlan<ProgramCode>): Result<JudgingType, UserError> {
+  const { type } = program.program;
+  if (type !== "raw") return ok(type);
+  return err(
+    new UserError(
+      "FILTER_RAW",
+      `filter ${name}`,
+      `program ${program.program.name} is of type raw, whose result is no verdict`,
+      "name a program of section xdp, tc, socket or cgroup_skb",
+    ),
+  );
 }
 
 /** Makes programs ready to run, each once, however many plans name it. */
 class ProgramLoader {
   readonly #context: EngineContext;
-  readonly #loaded = new Map<LinkedProgram, Executable>();
+  readonly #loaded = new Map<ProgramCode, Executable>();
 
   constructor(context: EngineContext) {
     this.#context = context;
-  }
-
-  get arena(): Arena {
-    return this.#context.arena;
   }
 
   executables(): Iterable<Executable> {
@@ -151,12 +136,12 @@ class ProgramLoader {
   }
 
   /** Takes a turn of its own for each program: what came in meanwhile is carried first. */
-  async load({ program, engine }: ProgramPlan): Promise<Result<Executable, UserError>> {
-    const known = this.#loaded.get(program);
-    if (known !== undefined) return ok(known);
+  async load(code: ProgramCode): Promise<Executable> {
+    const known = this.#loaded.get(code);
+    if (known !== undefined) return known;
     await new Promise<void>((resolve) => setImmediate(resolve));
-    const executable = engines[engine](program, this.#context);
-    if (executable.ok) this.#loaded.set(program, executable.value);
+    const executable = load(code, this.#context);
+    this.#loaded.set(code, executable);
     return executable;
   }
 }

@@ -1,12 +1,12 @@
 import type { CaptureOrder } from "../filter/capture-tap.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
-import type { Address, ProxyPlan } from "./plan.ts";
+import type { Address, CompiledPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 
 /** What a worker is started with. */
 export interface WorkerStart {
-  readonly plan: ProxyPlan;
+  readonly plan: CompiledPlan;
   /** Its place in `plan.workers`. */
   readonly worker: number;
   /** Captures that are under way: it takes part from its first packet on. */
@@ -48,7 +48,7 @@ export type WorkerMessage =
 
 /** From the main thread to a worker. One of the first three is under way at a time. */
 export type ControlMessage =
-  | { readonly kind: "prepare"; readonly plan: ProxyPlan }
+  | { readonly kind: "prepare"; readonly plan: CompiledPlan }
   | { readonly kind: "abort" }
   /** `commit` is its number. Listeners that are gone let connections end for `drainTimeoutMs`. */
   | { readonly kind: "commit"; readonly commit: number; readonly drainTimeoutMs: number }

@@ -1,21 +1,22 @@
 import type { EngineKind, LinkedProgram } from "../engine/engine.ts";
 import type { Route } from "../engine/network.ts";
 import type { CounterPlaces } from "../filter/counters.ts";
+import type { ProgramCode } from "../filter/engines.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
 
 /**
  * What the data workers are to do: the config resolved to loaded objects, arena offsets and
- * addresses. Made by the main thread, sent whole to each worker (everything in it survives
- * structured cloning).
+ * addresses. Made by the main thread and sent to each worker with `Program`s that are code for it
+ * (`compile-plan.ts`); then everything in it survives structured cloning.
  */
-export interface ProxyPlan {
+export interface ProxyPlan<Program = LinkedProgram> {
   readonly memory: WebAssembly.Memory;
   readonly runtime: WebAssembly.Module;
   readonly workers: readonly WorkerPlan[];
   /** Indexed by the number chains use. */
-  readonly filters: readonly FilterPlan[];
+  readonly filters: readonly FilterPlan<Program>[];
   /** Value n of the filters' prog_arrays names `tailCalled[n - 1]`. Absent: they are empty. */
-  readonly tailCalled?: readonly ProgramPlan[];
+  readonly tailCalled?: readonly ProgramPlan<Program>[];
   readonly listeners: readonly ListenerPlan[];
   readonly upstreams: readonly UpstreamPlan[];
   /** ifindex → what it stands for. */
@@ -25,6 +26,12 @@ export interface ProxyPlan {
   /** Absent: nothing. */
   readonly accessLog?: AccessLogPlan;
 }
+
+/**
+ * A plan as one worker takes it: its programs are code that was made for that worker. No work is left
+ * that grows with the length of a program, and nothing that is long is copied on the way there.
+ */
+export type CompiledPlan = ProxyPlan<ProgramCode>;
 
 /** What of sessions and drops is logged. */
 export interface AccessLogPlan {
@@ -44,15 +51,15 @@ export interface WorkerPlan {
 }
 
 /** A program and what runs it. One that several plans name is one object in all of them. */
-export interface ProgramPlan {
+export interface ProgramPlan<Program = LinkedProgram> {
   /** As metrics label it: the filter's name, or `filter:program` where the config says so. */
   readonly name: string;
-  readonly program: LinkedProgram;
+  readonly program: Program;
   readonly engine: EngineKind;
 }
 
 /** One program of a filter: what a chain item names. */
-export interface FilterPlan extends ProgramPlan {
+export interface FilterPlan<Program = LinkedProgram> extends ProgramPlan<Program> {
   /** Verdicts after which the chain goes on. Default: `pass`. */
   readonly continueOn?: readonly VerdictKind[];
   /** Asked without effect, unless it has been promoted. Absent: live. */

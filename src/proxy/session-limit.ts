@@ -37,7 +37,7 @@ export class SessionLimit {
 
   /** Of a plan's listener number `index`, on worker number `worker`. */
   static of(
-    plan: ProxyPlan,
+    plan: ProxyPlan<unknown>,
     index: number,
     worker: number,
     onCrowded: (listener: string) => void,
@@ -78,7 +78,7 @@ export class SessionLimit {
  * as many sessions: the newest are not what has to go. Undefined where there is room.
  */
 export function crowdedWorker(
-  plan: ProxyPlan,
+  plan: ProxyPlan<unknown>,
   listener: ListenerPlan["name"],
   asking: number,
 ): number | undefined {

@@ -51,7 +51,11 @@ export class SourceTable {
   }
 
   /** Worker number `worker`'s, of a plan's listener; undefined where there is nothing to share. */
-  static of(plan: ProxyPlan, listener: ListenerPlan, worker: number): SourceTable | undefined {
+  static of(
+    plan: ProxyPlan<unknown>,
+    listener: ListenerPlan,
+    worker: number,
+  ): SourceTable | undefined {
     if (listener.sources === undefined) return undefined;
     return new SourceTable(listener.sources, { workers: plan.workers.length, worker });
   }

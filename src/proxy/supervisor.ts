@@ -5,6 +5,7 @@ import type { CaptureOrder } from "../filter/capture-tap.ts";
 import { Counters } from "../filter/counters.ts";
 import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
+import { compilePlan } from "./compile-plan.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
 import { OpenSessions } from "./open-sessions.ts";
 import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
@@ -180,10 +181,10 @@ class Supervisor implements RunningProxy {
       return err(errors);
     };
 
-    const bound = await first!.prepare(plan);
+    const bound = await prepare(first!, plan, 0);
     if (!bound.ok) return abort([bound.error]);
     const shared = withPorts(plan, bound.value);
-    const prepared = await Promise.all(others.map((thread) => thread.prepare(shared)));
+    const prepared = await Promise.all(others.map((thread, i) => prepare(thread, shared, i + 1)));
     const failed = prepared.find((result) => !result.ok);
     if (failed !== undefined) return abort([failed.error]);
     const settled = (await beforeCommit?.()) ?? ok(undefined);
@@ -284,8 +285,11 @@ class Supervisor implements RunningProxy {
         this.#died(number, cause);
       },
     };
+    const compiled = await compilePlan(plan, number);
+    if (!compiled.ok) return compiled;
     const captures = [...this.#captures.values()];
-    const started = await WorkerThread.start({ plan, worker: number, captures }, events);
+    const start = { plan: compiled.value, worker: number, captures };
+    const started = await WorkerThread.start(start, events);
     if (!started.ok) return started;
     this.#threads[number] = started.value.thread;
     return ok(started.value.bound);
@@ -325,6 +329,16 @@ class Supervisor implements RunningProxy {
       SourceTable.of(this.#plan, listener, number)?.clear();
     }
   }
+}
+
+/** Has worker number `number` make a plan ready, whose programs are compiled here. */
+async function prepare(
+  thread: WorkerThread,
+  plan: ProxyPlan,
+  number: number,
+): Promise<Result<readonly Address[], UserError>> {
+  const compiled = await compilePlan(plan, number);
+  return compiled.ok ? thread.prepare(compiled.value) : compiled;
 }
 
 /** The plan with the ports that the system chose. */

@@ -6,7 +6,7 @@ import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
 import { DescriptorSet } from "./descriptor-set.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
-import type { Address, ProxyPlan } from "./plan.ts";
+import type { Address, CompiledPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { closeAll } from "./socket-calls.ts";
 
@@ -88,7 +88,7 @@ export class WorkerThread {
   }
 
   /** Has the worker make a plan ready beside the one in force: all listeners' addresses. */
-  prepare(plan: ProxyPlan): Promise<Prepared> {
+  prepare(plan: CompiledPlan): Promise<Prepared> {
     if (this.#hasEnded) return Promise.resolve(err(this.#died("is gone")));
     return new Promise((resolve) => {
       this.#onPrepared = resolve;

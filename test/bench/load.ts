@@ -18,6 +18,7 @@ import { Host } from "../../src/engine/jit/host.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
 import { verifiableProgram } from "../../src/engine/link.ts";
 import { placeFrame } from "../../src/engine/packet-slot.ts";
+import { runnableProgram } from "../../src/engine/runnable-program.ts";
 import { encodeProgram } from "../../src/isa/codec.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { assembled, EngineBench, frame, spec, unwrap } from "../engine/engine-bench.ts";
@@ -115,7 +116,7 @@ function load({ context, slot }: EngineBench, bytes: Uint8Array): Times {
   const { run } = timed("instantiate", () => {
     const { exports } = new WebAssembly.Instance(module, {
       env: { memory: context.arena.memory },
-      host: new Host(linked, context).imports,
+      host: new Host(runnableProgram(linked), false, context).imports,
       runtime: context.runtime as unknown as Record<string, unknown>,
     });
     return exports as { run(slot: number): number };

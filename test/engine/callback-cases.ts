@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { maxCallbacks } from "../../src/engine/engine.ts";
 import type { MapType } from "../../src/object/object-spec.ts";
 import { type EngineCase, runCases } from "./case-table.ts";
-import { type EngineBench, frame } from "./engine-bench.ts";
+import { type EngineBench, frame, spec, unwrap } from "./engine-bench.ts";
+import { linkUnverified } from "./unverified.ts";
 
 /** bpf_loop with this many turns over `body:`, whose context is r10 - 8. */
 const loop = (turns: number | string): string => `r1 = ${turns} ll
@@ -256,7 +257,7 @@ export function callbackCases(label: string, bench: EngineBench): void {
   });
   test(`${label}: callbacks have one budget in a run, over all its loops`, () => {
     const over = `${loop(1)}${loop(2 ** 23)}r0 = 1\nexit\nbody:\nr0 = 0\nexit`;
-    const linked = bench.prepare(over, "raw").program;
+    const linked = unwrap(linkUnverified(spec(over), [], "raw"));
     const run = bench.run(bench.prepareLinked({ ...linked, verified: true }), frame(1));
     expect(run.fault).toMatchObject({ code: "budget_exceeded" });
     if (run.fault!.slot === 15) expect(run.fault!.message).toContain(`${maxCallbacks}`);

@@ -43,7 +43,7 @@ function setUp(steps: readonly Step[]) {
   const chain = new Chain(
     steps.map(({ type = "xdp", returns, fault, continueOn }, index) => {
       const executable: Executable = {
-        program: { name: `program${index}`, type, instructions: [], maps: [] },
+        program: { name: `program${index}`, type, maps: [] },
         engine: "interpreter",
         fault: fault && { code: fault, slot: 7, message: "outside" },
         run: () => {
@@ -174,7 +174,7 @@ function batchChain(returns: readonly number[], faults: readonly number[], goesO
   const reports: FaultReport[] = [];
   const { words } = arena.value;
   const executable: Executable = {
-    program: { name: "program", type: "xdp", instructions: [], maps: [] },
+    program: { name: "program", type: "xdp", maps: [] },
     engine: "jit",
     fault: undefined,
     run: () => {

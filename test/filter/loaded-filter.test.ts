@@ -37,7 +37,7 @@ for (const { title, of, program } of [
       () => 0,
     );
     const executable: Executable = {
-      program: { name: "entry", type: "xdp", instructions: [], maps: [] },
+      program: { name: "entry", type: "xdp", maps: [] },
       engine: "interpreter",
       fault: of,
       run: () => 0,

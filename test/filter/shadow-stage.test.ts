@@ -48,7 +48,7 @@ function setUp(steps: readonly Step[]) {
   const chain = new Chain(
     steps.map(({ shadow, returns, ifindex = 0, fault, continueOn }, index) => {
       const executable: Executable = {
-        program: { name: `program${index}`, type: "xdp", instructions: [], maps: [] },
+        program: { name: `program${index}`, type: "xdp", maps: [] },
         engine: "interpreter",
         fault: fault && { code: fault, slot: 7, message: "outside" },
         run: () => {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import { UserError } from "../../src/common/user-error.ts";
+import { compilePlan } from "../../src/proxy/compile-plan.ts";
 import { DataWorker } from "../../src/proxy/data-worker.ts";
 import type { ProxyPlan } from "../../src/proxy/plan.ts";
 import { needing } from "../support/needing.ts";
@@ -346,14 +347,15 @@ test("what comes to a listener of a plan that is not in force yet meets nobody",
   const bench = new PlanBench();
   const upstreams = [await echoUpstream()];
   const plan = await bench.plan({ upstreams, listeners: [{}, { protocol: "tcp" }] });
-  const worker = new DataWorker(plan, 0, {
+  const compiled = value(await compilePlan(plan, 0));
+  const worker = new DataWorker(compiled, 0, {
     ...silent,
     onAccess: () => {},
     onCrowded: () => {},
     onTrace: () => {},
   });
   onCleanUp(() => worker.stop(0));
-  const [udp, tcp] = value(await worker.prepare(plan));
+  const [udp, tcp] = value(await worker.prepare(compiled));
   const client = await udpSocket();
   client.send("too early", udp!);
   expect(await new TcpClient(tcp!).over).toBe("ECONNRESET");

@@ -319,7 +319,7 @@ function executableOf(filter: TestFilter, context: EngineContext): Executable {
   }
   const run = (slot: number): number => filter.run(new SlotFrame(context.arena, slot)) >>> 0;
   return {
-    program: { name: "test_hook", type: filter.type, instructions: [], maps: [] },
+    program: { name: "test_hook", type: filter.type, maps: [] },
     engine: "interpreter",
     fault: undefined,
     run,

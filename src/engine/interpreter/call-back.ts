@@ -5,7 +5,7 @@ import { maxLoops, tooManyLoops } from "../helpers/callback-helpers.ts";
 import { type Helper, R1, R2, R3, R4 } from "../helpers/helper.ts";
 import { beginWalk, endWalk, walk, walkAt } from "../map-walk.ts";
 import { callerRegisters, type Machine } from "./machine.ts";
-import { slotWords } from "./translate.ts";
+import { isInlinedLoop, slotWords } from "./translate.ts";
 
 /** execute.ts, which asks for this: runs a machine from where it stands. */
 type Execute = (machine: Machine) => number;
@@ -37,7 +37,7 @@ export function callBack(
   machine.calledBack++;
   const hasFlags = (registers[R4]! | registers[R4 + 1]!) !== 0;
   const call = (): boolean => callOnce(machine, saved, depth, pc, execute);
-  const isInlined = machine.program.proof?.inlinedLoops[pc / slotWords - 1] === 1;
+  const isInlined = isInlinedLoop(machine.translation, pc);
   const result = hasFlags
     ? BigInt(-errno.EINVAL)
     : helper.callback === "loop"

@@ -23,7 +23,8 @@ import { multiply64, shiftLeft64, shiftRight64, shiftRightSigned64, swap32 } fro
 export function execute(machine: Machine): number {
   const { memory, registers: r, registers64: r64, arena64, observer } = machine;
   const { view, bytes, words } = machine.context.arena;
-  const { code, helpers, lastExit } = machine.translation;
+  const { helpers } = machine;
+  const { code, lastExit } = machine.translation;
   // Where each step is observed the count is kept at 0, so that without one it costs nothing.
   let steps = observer === undefined ? machine.steps : 0;
   let observedSteps = machine.steps;

@@ -1,5 +1,6 @@
 import { ok } from "../../common/result.ts";
 import type {
+  CodePlace,
   Engine,
   EngineContext,
   EngineKind,
@@ -7,16 +8,41 @@ import type {
   Fault,
   LinkedProgram,
 } from "../engine.ts";
+import { type RunnableProgram, runnableProgram } from "../runnable-program.ts";
 import { execute } from "./execute.ts";
 import { Machine, type Observer } from "./machine.ts";
+import { type Translation, translate } from "./translate.ts";
+
+/** A program made ready for the interpreter of any worker over one arena. Survives structured cloning. */
+export interface InterpreterCode {
+  readonly engine: "interpreter";
+  readonly program: RunnableProgram;
+  readonly translation: Translation;
+}
+
+/** The part of the work that grows with the program: it can be done on another thread. */
+export function translateProgram(program: LinkedProgram, { arena }: CodePlace): InterpreterCode {
+  const translation = translate(program, arena.view);
+  return { engine: "interpreter", program: runnableProgram(program), translation };
+}
+
+/** The other part, on the thread that runs it. */
+export function loadTranslation(
+  { program, translation }: InterpreterCode,
+  context: EngineContext,
+  observer?: Observer,
+): Executable {
+  return new Interpreted(new Machine(program, translation, context, observer));
+}
 
 /** The engine that checks every access as it happens: the oracle, and the debugger. */
 export const interpreter: Engine = (program, context) =>
-  ok(new Interpreted(program, context, undefined));
+  ok(loadTranslation(translateProgram(program, context), context));
 
 /** The same, showing each instruction to an observer before it is done. */
 export function observedInterpreter(observer: Observer): Engine {
-  return (program, context) => ok(new Interpreted(program, context, observer));
+  return (program, context) =>
+    ok(loadTranslation(translateProgram(program, context), context, observer));
 }
 
 /** A machine whose function waits for one that a tail call has replaced; its part's lowest depth. */
@@ -27,13 +53,13 @@ interface Caller {
 
 class Interpreted implements Executable {
   readonly engine: EngineKind = "interpreter";
-  readonly program: LinkedProgram;
+  readonly program: RunnableProgram;
   readonly #machine: Machine;
   #fault: Fault | undefined;
 
-  constructor(program: LinkedProgram, context: EngineContext, observer: Observer | undefined) {
-    this.program = program;
-    this.#machine = new Machine(program, context, observer);
+  constructor(machine: Machine) {
+    this.program = machine.program;
+    this.#machine = machine;
   }
 
   get fault(): Fault | undefined {

@@ -7,12 +7,10 @@ import {
   SLOT_RETURN_HIGH,
   SLOT_RETURN_LOW,
 } from "../../runtime/wasm/layout.ts";
-import { addressedFunctions } from "../callbacks.ts";
 import {
   type EngineContext,
   type Executable,
   type Fault,
-  type LinkedProgram,
   maxCallbacks,
   maxFrames,
   maxTailCalls,
@@ -20,13 +18,14 @@ import {
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
 import { callbacksExceeded } from "../helpers/callback-helpers.ts";
-import type { HelperRun } from "../helpers/helper.ts";
+import type { Helper, HelperRun } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
 import { tailCall, tailCallInCallback, tailCallTarget } from "../helpers/tail-call.ts";
 import { endAllWalks } from "../map-walk.ts";
 import { ProgramMemory } from "../program-memory.ts";
+import type { RunnableProgram } from "../runnable-program.ts";
 import { fillSocketContext, hasSocketContext } from "../socket-context.ts";
-import { firstConstant, slotWords, type Translation, translate } from "./translate.ts";
+import { firstConstant, slotWords, type Translation } from "./translate.ts";
 
 /**
  * Sees each instruction before it is done: its slot, and the registers as word pairs (r0's low word
@@ -49,10 +48,12 @@ const r10 = 20;
  * that called; where that function had a caller, its machine `resume`s when the other has ended.
  */
 export class Machine implements HelperRun {
-  readonly program: LinkedProgram;
+  readonly program: RunnableProgram;
   readonly context: EngineContext;
   readonly memory: ProgramMemory;
   readonly translation: Translation;
+  /** What `call_helper` operations name, by their second word. */
+  readonly helpers: readonly Helper[];
   /** r0 to r10 as word pairs, then the constant pool; and the same in 64-bit words. */
   readonly registers: Int32Array;
   readonly registers64: BigInt64Array;
@@ -83,14 +84,21 @@ export class Machine implements HelperRun {
   readonly #callers = Array.from({ length: maxFrames }, () => new BigInt64Array(callerRegisters));
   #arenaBytes: Uint8Array;
 
-  constructor(program: LinkedProgram, context: EngineContext, observer: Observer | undefined) {
+  constructor(
+    program: RunnableProgram,
+    translation: Translation,
+    context: EngineContext,
+    observer: Observer | undefined,
+  ) {
     this.program = program;
     this.context = context;
     this.observer = observer;
     this.memory = new ProgramMemory(program, context);
-    this.callbacks = addressedFunctions(program.instructions);
-    this.translation = translate(program, context.arena.view);
-    const { constants } = this.translation;
+    this.callbacks = program.callbacks;
+    this.translation = translation;
+    const { constants, helperIds } = translation;
+    // The linker has checked that this type may call them.
+    this.helpers = helperIds.map((id) => helperFor(id, program.type)!);
     this.registers = new Int32Array(firstConstant * 2 + constants.length);
     this.registers.set(constants, firstConstant * 2);
     this.registers64 = new BigInt64Array(this.registers.buffer);

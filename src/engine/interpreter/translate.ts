@@ -2,25 +2,24 @@ import type { Instruction, Operand } from "../../isa/instruction.ts";
 import { MAP_VALUES } from "../../runtime/wasm/layout.ts";
 import { callsBack } from "../callbacks.ts";
 import type { LinkedProgram } from "../engine.ts";
-import type { Helper } from "../helpers/helper.ts";
-import { helperFor } from "../helpers/helper-table.ts";
 import { tailCall } from "../helpers/tail-call.ts";
 import { atomicNumber } from "./atomic.ts";
 import { type Operation, operationNumber } from "./operation.ts";
 
 /**
- * A program as the interpreter's loop reads it.
+ * A program as the interpreter's loop reads it. It is the same for all workers, and what is long of
+ * it lies in shared memory: to hand it to a worker takes no longer for a long program.
  *
  * `code` has two words a slot: bits 0 to 7 of the first are the operation, 8 to 11 the destination
- * register, 12 to 31 the source register, which may be one of the constant pool; the second is an
+ * register (of `call_back` whether it is an inlined loop), 12 to 31 the source register, which may be one of the constant pool; the second is an
  * offset, or a jump's target (an index into `code`).
  */
 export interface Translation {
   readonly code: Int32Array;
   /** Word pairs that follow r0 to r10 in the register file: immediates and addresses. */
   readonly constants: Int32Array;
-  /** What `call_helper` operations name, by their second word. */
-  readonly helpers: readonly Helper[];
+  /** Ids of the helpers that `call_helper` operations name by their second word. */
+  readonly helperIds: readonly number[];
   /** Index of an `exit` behind the program, for a packet load that ends its function. */
   readonly lastExit: number;
 }
@@ -42,14 +41,12 @@ interface Fields {
 /** Translates a linked program; addresses of map values are read from the maps' descriptors. */
 export function translate(program: LinkedProgram, arena: DataView): Translation {
   const { instructions } = program;
-  const code = new Int32Array((instructions.length + 1) * slotWords);
+  const code = sharedWords((instructions.length + 1) * slotWords);
   const pool = new ConstantPool();
-  const helpers: Helper[] = [];
+  const helperIds: number[] = [];
   const addHelper = (id: number): number => {
-    // The linker has checked that this type may call it.
-    const helper = helperFor(id, program.type)!;
-    const known = helpers.indexOf(helper);
-    return known >= 0 ? known : helpers.push(helper) - 1;
+    const known = helperIds.indexOf(id);
+    return known >= 0 ? known : helperIds.push(id) - 1;
   };
   for (let slot = 0; slot < instructions.length; slot++) {
     const fields = translateOne(instructions[slot]!, slot, program, arena, pool, addHelper);
@@ -59,7 +56,16 @@ export function translate(program: LinkedProgram, arena: DataView): Translation 
   }
   const lastExit = instructions.length * slotWords;
   code[lastExit] = operationNumber("exit");
-  return { code, constants: pool.words(), helpers, lastExit };
+  return { code, constants: pool.words(), helperIds, lastExit };
+}
+
+/** Whether the `call_back` before `pc` is a loop that the kernel would put in the call's place. */
+export function isInlinedLoop({ code }: Translation, pc: number): boolean {
+  return ((code[pc - slotWords]! >> 8) & 15) === 1;
+}
+
+function sharedWords(count: number): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT));
 }
 
 function translateOne(
@@ -147,6 +153,7 @@ function translateOne(
       if (instruction.id === tailCall.id) return { operation: "tail_call" };
       return {
         operation: callsBack(instruction) ? "call_back" : "call_helper",
+        dst: program.proof?.inlinedLoops[slot] ?? 0,
         extra: addHelper(instruction.id),
       };
     case "call_local":
@@ -186,6 +193,8 @@ class ConstantPool {
   }
 
   words(): Int32Array {
-    return Int32Array.from(this.#words);
+    const words = sharedWords(this.#words.length);
+    words.set(this.#words);
+    return words;
   }
 }

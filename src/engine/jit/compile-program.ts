@@ -1,6 +1,6 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { addressedFunctions, callsBack } from "../callbacks.ts";
-import type { EngineContext, LinkedProgram } from "../engine.ts";
+import type { CodePlace, LinkedProgram } from "../engine.ts";
 import { tailCall } from "../helpers/tail-call.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { CallbackLoops } from "./callbacks.ts";
@@ -32,7 +32,7 @@ export interface CompiledProgram {
 }
 
 /** Compiles a linked program. Time and size grow with its length alone. */
-export function compileProgram(program: LinkedProgram, context: EngineContext): CompiledProgram {
+export function compileProgram(program: LinkedProgram, context: CodePlace): CompiledProgram {
   const { instructions, type } = program;
   const module = new ModuleBuilder();
   const { imports, ...uses } = declareImports(module, program);

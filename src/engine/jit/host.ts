@@ -1,11 +1,9 @@
 import type { MapHandle } from "../../maps/map-handle.ts";
-import { addressedFunctions } from "../callbacks.ts";
 import {
   type EngineContext,
   type Fault,
   frameBytes,
   framesBytes,
-  type LinkedProgram,
   maxFrames,
   stepLimit,
 } from "../engine.ts";
@@ -16,6 +14,7 @@ import { helperFor } from "../helpers/helper-table.ts";
 import { tailCall, tailCallInCallback, tailCallNumber } from "../helpers/tail-call.ts";
 import { endAllWalks } from "../map-walk.ts";
 import { ATOMIC, ProgramMemory } from "../program-memory.ts";
+import type { RunnableProgram } from "../runnable-program.ts";
 import { fillSocketContext } from "../socket-context.ts";
 import { unpackAccess } from "./memory-access.ts";
 import { type ProgramTable, programTable } from "./program-table.ts";
@@ -56,7 +55,7 @@ export class Host implements HelperRun {
   map: MapHandle | undefined;
   work = 0;
   readonly callbacks: ReadonlySet<number>;
-  readonly #program: LinkedProgram;
+  readonly #program: RunnableProgram;
   readonly #checks: boolean;
   /** The scratch in words. It lies in memory that was there from the start: growth leaves it valid. */
   readonly #words: Int32Array;
@@ -66,17 +65,15 @@ export class Host implements HelperRun {
   /** The frame that ProgramMemory was last told of; 0: none in this run. */
   #frame = 0;
 
-  constructor(program: LinkedProgram, context: EngineContext) {
+  constructor(program: RunnableProgram, makesTailCalls: boolean, context: EngineContext) {
     this.context = context;
     this.memory = new ProgramMemory(program, context);
     this.#program = program;
     this.#checks = needsCheck(program);
     this.#end = new RunEnd(program.name);
     this.#table = programTable(context.programs);
-    this.#makesTailCalls = program.instructions.some(
-      (one) => one.kind === "call_helper" && one.id === tailCall.id,
-    );
-    this.callbacks = addressedFunctions(program.instructions);
+    this.#makesTailCalls = makesTailCalls;
+    this.callbacks = program.callbacks;
     const { buffer } = context.arena.memory;
     const at = scratchAddress(context.stack);
     this.#words = new Int32Array(buffer, at, scratchWords);

@@ -1,8 +1,9 @@
-import { err, ok } from "../../common/result.ts";
+import { err, ok, type Result } from "../../common/result.ts";
 import { UserError } from "../../common/user-error.ts";
 import { SLOT_RETURN_HIGH, SLOT_RETURN_LOW } from "../../runtime/wasm/layout.ts";
 import type {
   BatchFault,
+  CodePlace,
   Engine,
   EngineContext,
   EngineKind,
@@ -10,22 +11,39 @@ import type {
   Fault,
   LinkedProgram,
 } from "../engine.ts";
+import { tailCall } from "../helpers/tail-call.ts";
+import { type RunnableProgram, runnableProgram } from "../runnable-program.ts";
 import { compileProgram } from "./compile-program.ts";
 import { Host } from "./host.ts";
 import { maxFunctionBytes } from "./module-builder.ts";
 import { addEntry, type Enter } from "./program-table.ts";
 import { scratch } from "./scratch.ts";
 
-/** The code of the one error that `jit` gives. */
+/** The code of the one error that the JIT gives. */
 export const jitTooLarge = "JIT_PROGRAM_TOO_LARGE";
 
 /**
- * The engine that compiles programs to WebAssembly, which V8 compiles to machine code. Refuses what
- * is too large for V8 with JIT_PROGRAM_TOO_LARGE: the interpreter runs that.
+ * A program compiled for one worker: the worker's places in the arena are constants in it. Survives
+ * structured cloning, and threads share its machine code.
  */
-export const jit: Engine = (program, context) => {
+export interface JitCode {
+  readonly engine: "jit";
+  readonly program: RunnableProgram;
+  readonly module: WebAssembly.Module;
+  readonly usesClock: boolean;
+  readonly makesTailCalls: boolean;
+  /** Of the largest function as WebAssembly: V8 compiles a function when it is first called. */
+  readonly largestBody: number;
+}
+
+/**
+ * Compiles a program to WebAssembly, which V8 compiles to machine code. Refuses what is too large for
+ * V8 with JIT_PROGRAM_TOO_LARGE: the interpreter runs that. The part of the work that grows with the
+ * program: it can be done on another thread.
+ */
+export function compile(program: LinkedProgram, place: CodePlace): Result<JitCode, UserError> {
   const where = `program ${program.name}`;
-  const { bytes, largestBody, usesClock } = compileProgram(program, context);
+  const { bytes, largestBody, usesClock } = compileProgram(program, place);
   const tooLarge = (what: string) =>
     err(
       new UserError(
@@ -46,9 +64,23 @@ export const jit: Engine = (program, context) => {
     // The emitter has checked every instruction: what is left are limits.
     return tooLarge(`V8 refuses it (${(cause as Error).message})`);
   }
-  const code: Code = { program, module, usesClock };
-  const { host, exports } = instantiate(code, context);
-  return ok(new Compiled(code, context, host, exports));
+  const makesTailCalls = program.instructions.some(
+    (one) => one.kind === "call_helper" && one.id === tailCall.id,
+  );
+  const runnable = runnableProgram(program);
+  return ok({ engine: "jit", program: runnable, module, usesClock, makesTailCalls, largestBody });
+}
+
+/** The other part, on the thread that runs it. */
+export function instantiate(code: JitCode, context: EngineContext): Executable {
+  const { host, exports } = newInstance(code, context);
+  return new Compiled(code, context, host, exports);
+}
+
+/** The engine that compiles: the default. */
+export const jit: Engine = (program, context) => {
+  const code = compile(program, context);
+  return code.ok ? ok(instantiate(code.value, context)) : code;
 };
 
 /**
@@ -57,7 +89,7 @@ export const jit: Engine = (program, context) => {
  */
 export function twin(executable: Executable, context: EngineContext): Twin {
   if (!(executable instanceof Compiled)) throw new Error("only a compiled program has a twin");
-  const { host, exports } = instantiate(executable.code, context);
+  const { host, exports } = newInstance(executable.code, context);
   const instance = new Compiled(executable.code, context, host, exports);
   // A call of its own: V8 compiles `Compiled.run` for the instances it has seen there.
   const run = (slot: number): void => {
@@ -76,15 +108,8 @@ export interface Twin {
   readonly run: (slot: number) => void;
 }
 
-/** What instances of one program share. */
-interface Code {
-  readonly program: LinkedProgram;
-  readonly module: WebAssembly.Module;
-  readonly usesClock: boolean;
-}
-
-function instantiate(code: Code, context: EngineContext): { host: Host; exports: Exports } {
-  const host = new Host(code.program, context);
+function newInstance(code: JitCode, context: EngineContext): { host: Host; exports: Exports } {
+  const host = new Host(code.program, code.makesTailCalls, context);
   const { exports } = new WebAssembly.Instance(code.module, {
     env: { memory: context.arena.memory, programs: host.table },
     host: host.imports,
@@ -104,17 +129,17 @@ const noFaults: readonly BatchFault[] = [];
 
 class Compiled implements Executable {
   readonly engine: EngineKind = "jit";
-  readonly program: LinkedProgram;
+  readonly program: RunnableProgram;
   fault: Fault | undefined;
   readonly #context: EngineContext;
   readonly #host: Host;
-  readonly code: Code;
+  readonly code: JitCode;
   readonly #batch: Exports["batch"];
   /** Of its own, not looked up in the exports: that takes longer than a small program. */
   readonly #run: Exports["run"];
   readonly #usesClock: boolean;
 
-  constructor(code: Code, context: EngineContext, host: Host, exports: Exports) {
+  constructor(code: JitCode, context: EngineContext, host: Host, exports: Exports) {
     this.program = code.program;
     this.code = code;
     this.#context = context;

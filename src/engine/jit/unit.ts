@@ -1,5 +1,5 @@
 import type { Verified } from "../../verifier/verified.ts";
-import type { EngineContext, LinkedProgram } from "../engine.ts";
+import type { CodePlace, LinkedProgram, ProgramInfo } from "../engine.ts";
 import type { Helper } from "../helpers/helper.ts";
 import type { FunctionReference, FunctionType } from "./function-builder.ts";
 
@@ -36,7 +36,7 @@ export const STOP_UNREACHED = 5;
 /** What all functions of one program are compiled with. */
 export interface Unit {
   readonly program: LinkedProgram;
-  readonly context: EngineContext;
+  readonly context: CodePlace;
   /** Address of the worker's scratch. */
   readonly scratch: number;
   readonly imports: Imports;
@@ -66,7 +66,7 @@ export interface CompiledFunction {
 }
 
 /** Whether accesses, calls and jumps are checked: the verifier accepts programs as a whole. */
-export function needsCheck(program: LinkedProgram): boolean {
+export function needsCheck(program: ProgramInfo): boolean {
   return program.verified !== true;
 }
 
