@@ -1,4 +1,4 @@
-import { stackBytes } from "../../src/engine/engine.ts";
+import { type EngineKind, stackBytes } from "../../src/engine/engine.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
@@ -20,6 +20,7 @@ interface PlanOptions {
     readonly assembly: string;
     readonly type?: ProgramType;
     readonly maps?: readonly MapHandle[];
+    readonly engine?: EngineKind;
   }[];
   readonly ports?: readonly PortPlan[];
   readonly workers?: number;
@@ -48,9 +49,9 @@ export class PlanBench {
   }
 
   async plan(options: PlanOptions): Promise<ProxyPlan> {
-    const filters = (options.filters ?? []).map(({ assembly, type, maps }, i) => ({
+    const filters = (options.filters ?? []).map(({ assembly, type, maps, engine }, i) => ({
       name: `filter${i}`,
-      engine: "interpreter" as const,
+      engine: engine ?? ("interpreter" as const),
       program: {
         name: `program${i}`,
         type: type ?? ("xdp" as const),
