@@ -24,6 +24,17 @@ export interface ProgramInfo {
   readonly dataBytes?: number;
 }
 
+/**
+ * What an engine still needs of a program once it has made code of it: no instruction, and as little
+ * for a long program as for a short one. Survives structured cloning.
+ */
+export interface RunnableProgram extends ProgramInfo {
+  /** Maps that instructions of the program name, and no others. */
+  readonly namedMaps: readonly MapHandle[];
+  /** First slots of the functions whose addresses instructions take. */
+  readonly callbacks: ReadonlySet<number>;
+}
+
 /** A program bound to its maps and accepted for running: all an engine needs to make code of it. */
 export interface LinkedProgram extends ProgramInfo {
   /** By slot. Map operands index `maps`. */

@@ -20,12 +20,12 @@ import {
   frameBytes,
   framesBytes,
   maxFrames,
+  type RunnableProgram,
   walkBytes,
   walksOffset,
 } from "./engine.ts";
 import { Holdings } from "./holdings.ts";
 import { walk as walkRecord } from "./map-walk.ts";
-import type { RunnableProgram } from "./runnable-program.ts";
 import { hasSocketContext, hiddenBytes } from "./socket-context.ts";
 
 /** How a program touches memory; what an object allows differs between them. */

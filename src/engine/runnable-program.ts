@@ -1,18 +1,8 @@
 import type { MapHandle } from "../maps/map-handle.ts";
 import { addressedFunctions } from "./callbacks.ts";
-import type { LinkedProgram, ProgramInfo } from "./engine.ts";
+import type { LinkedProgram, RunnableProgram } from "./engine.ts";
 
-/**
- * What an engine still needs of a program once it has made code of it: no instruction, and as little
- * for a long program as for a short one. Survives structured cloning.
- */
-export interface RunnableProgram extends ProgramInfo {
-  /** Maps that instructions of the program name, and no others. */
-  readonly namedMaps: readonly MapHandle[];
-  /** First slots of the functions whose addresses instructions take. */
-  readonly callbacks: ReadonlySet<number>;
-}
-
+/** What is left of a program to run it, beside its code. */
 export function runnableProgram(program: LinkedProgram): RunnableProgram {
   const { name, type, maps, verified, dataBytes, instructions } = program;
   return {

@@ -7,8 +7,9 @@ import type {
   Executable,
   Fault,
   LinkedProgram,
+  RunnableProgram,
 } from "../engine.ts";
-import { type RunnableProgram, runnableProgram } from "../runnable-program.ts";
+import { runnableProgram } from "../runnable-program.ts";
 import { execute } from "./execute.ts";
 import { Machine, type Observer } from "./machine.ts";
 import { type Translation, translate } from "./translate.ts";

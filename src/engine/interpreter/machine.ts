@@ -14,6 +14,7 @@ import {
   maxCallbacks,
   maxFrames,
   maxTailCalls,
+  type RunnableProgram,
   stepLimit,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
@@ -23,7 +24,6 @@ import { helperFor } from "../helpers/helper-table.ts";
 import { tailCall, tailCallInCallback, tailCallTarget } from "../helpers/tail-call.ts";
 import { endAllWalks } from "../map-walk.ts";
 import { ProgramMemory } from "../program-memory.ts";
-import type { RunnableProgram } from "../runnable-program.ts";
 import { fillSocketContext, hasSocketContext } from "../socket-context.ts";
 import { firstConstant, slotWords, type Translation } from "./translate.ts";
 

@@ -5,6 +5,7 @@ import {
   frameBytes,
   framesBytes,
   maxFrames,
+  type RunnableProgram,
   stepLimit,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
@@ -14,7 +15,6 @@ import { helperFor } from "../helpers/helper-table.ts";
 import { tailCall, tailCallInCallback, tailCallNumber } from "../helpers/tail-call.ts";
 import { endAllWalks } from "../map-walk.ts";
 import { ATOMIC, ProgramMemory } from "../program-memory.ts";
-import type { RunnableProgram } from "../runnable-program.ts";
 import { fillSocketContext } from "../socket-context.ts";
 import { unpackAccess } from "./memory-access.ts";
 import { type ProgramTable, programTable } from "./program-table.ts";

@@ -10,9 +10,10 @@ import type {
   Executable,
   Fault,
   LinkedProgram,
+  RunnableProgram,
 } from "../engine.ts";
 import { tailCall } from "../helpers/tail-call.ts";
-import { type RunnableProgram, runnableProgram } from "../runnable-program.ts";
+import { runnableProgram } from "../runnable-program.ts";
 import { compileProgram } from "./compile-program.ts";
 import { Host } from "./host.ts";
 import { maxFunctionBytes } from "./module-builder.ts";
