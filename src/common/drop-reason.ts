@@ -7,6 +7,7 @@ export const dropReasons = [
   "filter_drop",
   "filter_aborted",
   "budget_exceeded",
+  "misaligned_atomic",
   // What a filter asked for and the proxy does not do.
   "redirect_unknown_port",
   "redirect_midstream",

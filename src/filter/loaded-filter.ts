@@ -10,12 +10,11 @@ import type { Counters } from "./counters.ts";
 import type { FaultReporter } from "./fault-reporter.ts";
 import type { MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
 import {
-  budgetExceeded,
-  filterAborted,
   type JudgingType,
   matchVerdictOf,
   type VerdictOf,
   verdictOf,
+  verdictOfFault,
 } from "./verdict-of.ts";
 
 /** What a filter of one worker is made of. */
@@ -129,7 +128,7 @@ export class LoadedFilter {
 
   #faulted(fault: Fault): Verdict {
     this.#faults.faulted(this.name, fault.program ?? this.#executable.program.name, fault);
-    return fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
+    return verdictOfFault(fault);
   }
 
   /** Times a batch: the sample is one run's share of it. */

@@ -32,14 +32,7 @@ import { type ProgramSlot, resolveTailCalls, slotEntry } from "./program-arrays.
 import { decisionOf, type TraceDecision } from "./trace-decision.ts";
 import { bytesOfMaps, makeMaps, type NestedMap } from "./trace-maps.ts";
 import type { Direction, MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
-import {
-  budgetExceeded,
-  cutTo,
-  filterAborted,
-  matchVerdictOf,
-  passed,
-  verdictOf,
-} from "./verdict-of.ts";
+import { cutTo, matchVerdictOf, passed, verdictOf, verdictOfFault } from "./verdict-of.ts";
 
 /** A filter of a chain to be traced, and what its maps held. */
 export interface TracedFilter {
@@ -269,7 +262,7 @@ function verdictOfRun(
   frameBytes: number,
 ): Verdict | undefined {
   if (type === "raw") return undefined;
-  if (fault !== undefined) return fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
+  if (fault !== undefined) return verdictOfFault(fault);
   const judge = filter.match === undefined ? verdictOf[type] : matchVerdictOf(filter.match);
   return judge(Number(returned & 0xffff_ffffn), ifindex, frameBytes);
 }

@@ -1,4 +1,5 @@
 import { type DropReason, dropReasons } from "../common/drop-reason.ts";
+import type { Fault } from "../engine/engine.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { REDIRECT_TO_WORKER } from "../runtime/wasm/layout.ts";
 import type { MatchVerdicts, Verdict } from "./verdict.ts";
@@ -6,8 +7,9 @@ import type { MatchVerdicts, Verdict } from "./verdict.ts";
 /** Passed whole. */
 export const passed: Verdict = { kind: "pass" };
 export const filterDropped: Verdict = { kind: "drop", reason: "filter_drop" };
-export const filterAborted: Verdict = { kind: "aborted", reason: "filter_aborted" };
-export const budgetExceeded: Verdict = { kind: "aborted", reason: "budget_exceeded" };
+const filterAborted: Verdict = { kind: "aborted", reason: "filter_aborted" };
+const budgetExceeded: Verdict = { kind: "aborted", reason: "budget_exceeded" };
+const misalignedAtomic: Verdict = { kind: "aborted", reason: "misaligned_atomic" };
 const answered: Verdict = { kind: "tx" };
 
 /**
@@ -102,6 +104,15 @@ export const cutTo = keeping((bytes) => ({ kind: "pass", cutTo: bytes }));
 const drops = new Map<DropReason, Verdict & { kind: "drop" }>(
   dropReasons.map((reason) => [reason, { kind: "drop", reason }]),
 );
+
+/**
+ * Of a run that ended before its program's `exit`. Of a verified program these two causes are all
+ * there are; others are faults of the engine's checks, and counted as what the program returned, 0.
+ */
+export function verdictOfFault({ code }: Fault): Verdict {
+  if (code === "budget_exceeded") return budgetExceeded;
+  return code === "misaligned_atomic" ? misalignedAtomic : filterAborted;
+}
 
 /** What the proxy itself makes of a packet that it cannot carry on. */
 export function dropFor(reason: DropReason): Verdict & { kind: "drop" } {

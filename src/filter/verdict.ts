@@ -8,6 +8,9 @@ export type VerdictKind = (typeof verdictKinds)[number];
 export const directions = ["ingress", "egress"] as const;
 export type Direction = (typeof directions)[number];
 
+/** `filter_aborted` is the program's own, the others are why its run ended before it came to that. */
+export type AbortReason = "filter_aborted" | "budget_exceeded" | "misaligned_atomic";
+
 /**
  * What is to become of a packet. Verdicts are data, made once and shared: judging a packet
  * allocates nothing. `aborted` is a drop counted apart.
@@ -18,7 +21,7 @@ export type Verdict =
       readonly cutTo?: number;
     }
   | { readonly kind: "drop"; readonly reason: DropReason }
-  | { readonly kind: "aborted"; readonly reason: "filter_aborted" | "budget_exceeded" }
+  | { readonly kind: "aborted"; readonly reason: AbortReason }
   | { readonly kind: "tx" }
   | { readonly kind: "redirect"; readonly ifindex: number };
 

@@ -40,7 +40,7 @@ import {
   type TailCallObject,
 } from "./program-arrays.ts";
 import type { Verdict } from "./verdict.ts";
-import { budgetExceeded, filterAborted, verdictOf } from "./verdict-of.ts";
+import { verdictOf, verdictOfFault } from "./verdict-of.ts";
 
 /** What came of running a program on a packet. */
 export interface Outcome {
@@ -269,7 +269,7 @@ export class Workbench {
     if (type !== "raw") {
       if (fault === undefined)
         verdict = verdictOf[type](Number(returned & 0xffff_ffffn), ifindex, end - data);
-      else verdict = fault.code === "budget_exceeded" ? budgetExceeded : filterAborted;
+      else verdict = verdictOfFault(fault);
     }
     const start = type === "xdp" ? words[(slot + SLOT_DATA_META) >> 2]! : data;
     const context = hasSocketContext(type) ? readContext(this.#context.arena, slot) : undefined;

@@ -1,7 +1,13 @@
 import { expect, test } from "vitest";
 import { dropReasons } from "../../src/common/drop-reason.ts";
 import type { Verdict } from "../../src/filter/verdict.ts";
-import { cutTo, dropFor, type JudgingType, verdictOf } from "../../src/filter/verdict-of.ts";
+import {
+  cutTo,
+  dropFor,
+  type JudgingType,
+  verdictOf,
+  verdictOfFault,
+} from "../../src/filter/verdict-of.ts";
 
 const drop: Verdict = { kind: "drop", reason: "filter_drop" };
 const aborted: Verdict = { kind: "aborted", reason: "filter_aborted" };
@@ -97,3 +103,12 @@ test("there is one drop verdict for each reason", () => {
     expect(dropFor(reason)).toBe(dropFor(reason));
   }
 });
+
+for (const [code, reason] of [
+  ["budget_exceeded", "budget_exceeded"],
+  ["misaligned_atomic", "misaligned_atomic"],
+  ["bad_access", "filter_aborted"],
+] as const)
+  test(`a run that ends by ${code} is aborted as ${reason}`, () => {
+    expect(verdictOfFault({ code, slot: 3, message: "" })).toEqual({ kind: "aborted", reason });
+  });

@@ -86,7 +86,7 @@ export function emitAtomic(
   const { code } = to;
   noteWrite(to, base, offset, slot);
   let at = pushAddress(to, base, offset, size, ATOMIC, slot);
-  if (to.checks && !alignedInFrame(to.known[base]!, offset, size))
+  if (mayBeMisaligned(to, slot) && !alignedInFrame(to.known[base]!, offset, size))
     at = checkAlignment(to, at, size, slot);
   const push = (register: number): void => (size === 8 ? to.get(register) : to.getLow(register));
   if (op === "cmpxchg") push(0);
@@ -99,6 +99,15 @@ export function emitAtomic(
 
 function atomicOperation(op: AtomicOp, size: 4 | 8): MemoryOperation {
   return (size === 8 ? i64 : i32).rmw[op];
+}
+
+/**
+ * The verifier proves alignment but of what a global function is given as memory: as in the kernel,
+ * that is of a size, and anywhere.
+ */
+function mayBeMisaligned(to: FunctionEmitter, slot: number): boolean {
+  const reached = proofOf(to.unit.program)?.regionsOf[slot] ?? anywhere;
+  return (reached & regions.memory) !== 0;
 }
 
 /** Frames are aligned: their offsets tell. */
