@@ -165,14 +165,19 @@ export function* copyEntries(
     const result = to.initialize(key, values);
     if (result === 0 || (hasArray && values.every((value) => value.every((byte) => byte === 0))))
       continue;
-    return new UserError(
-      "MAP_SCHEMA_CHANGED",
-      `map ${to.handle.name}`,
-      `cannot keep its contents: its max_entries ${from.handle.maxEntries} became ${to.handle.maxEntries}, and it holds more`,
-      "remove entries first, or write onSchemaChange: reset to let it start empty",
-    );
+    return tooFull(from, to);
   }
   return undefined;
+}
+
+/** That a map has too little room for what the one before it holds. */
+export function tooFull(from: MapAccess, to: MapAccess): UserError {
+  return new UserError(
+    "MAP_SCHEMA_CHANGED",
+    `map ${to.handle.name}`,
+    `cannot keep its contents: its max_entries ${from.handle.maxEntries} became ${to.handle.maxEntries}, and it holds more`,
+    "remove entries first, or write onSchemaChange: reset to let it start empty",
+  );
 }
 
 function isArray(type: MapType): boolean {

@@ -1,16 +1,14 @@
 import { err, ok, type Result } from "../common/result.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
+import { holdsMaps } from "../object/map-rules.ts";
 import type { MapSpec, MapType } from "../object/object-spec.ts";
 
 /**
  * What becomes of a filter's map in the next plan: `kept` is the same memory; `grown` a larger map with
- * its contents, `moved` one as large or smaller; `fresh` a new one that starts from the object and the
- * config.
+ * its contents, `moved` one as large or smaller; `carried` a new map of maps that names the next plan's
+ * maps where it named those before them; `fresh` a new one that starts from the object and the config.
  */
-export type Succession = "kept" | "grown" | "moved" | "fresh";
-
-/** Types whose values name what each plan makes anew, programs or other maps. */
-const naming: readonly MapType[] = ["prog_array", "array_of_maps", "hash_of_maps"];
+export type Succession = "kept" | "grown" | "moved" | "carried" | "fresh";
 
 /** Types whose entries can be read and written by key. */
 const keyed: readonly MapType[] = [
@@ -34,8 +32,9 @@ export function successionOf(
   next: MapSpec,
   before: MapHandle | undefined,
 ): Result<Succession, string> {
-  if (before === undefined || next.dataSection !== undefined || naming.includes(next.type))
-    return ok("fresh");
+  if (before === undefined || next.dataSection !== undefined) return ok("fresh");
+  // Its values name programs, which each plan makes anew.
+  if (next.type === "prog_array") return ok("fresh");
   if (next.type !== before.type) return err(`its type ${before.type} became ${next.type}`);
   for (const { key, name } of [
     { key: "keySize", name: "key size" },
@@ -45,6 +44,7 @@ export function successionOf(
     if (next[key] !== before[key]) return err(`its ${name} ${before[key]} became ${next[key]}`);
   if ((next.extra ?? 0) !== (before.extra ?? 0)) return err("its map_extra has changed");
   if (next.spinLock !== before.spinLock) return err("its bpf_spin_lock has moved");
+  if (holdsMaps(next.type)) return ok("carried");
   // Left open, it is an entry for each worker, whose number stays.
   if (next.maxEntries === before.maxEntries || next.maxEntries === 0) return ok("kept");
   if (!keyed.includes(next.type))

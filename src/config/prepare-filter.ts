@@ -100,7 +100,9 @@ export function* prepareFilter(
   const placed = found.flatMap((map) => (map.ok ? [map.value] : []));
   if (errors.length > 0) return err(errors);
   const handles = placed.map(({ handle }) => handle);
-  const misplaced = placeInnerMaps(object.maps, handles, arena, runtime);
+  // As libbpf, which fills the maps that it makes, and not one that it finds pinned.
+  const begun = object.maps.map((spec, i) => (placed[i]!.isBegun ? spec : { ...spec, slots: [] }));
+  const misplaced = placeInnerMaps(begun, handles, arena, runtime);
   if (misplaced !== undefined) refuse(misplaced);
 
   const maps: PreparedMap[] = [];
@@ -185,6 +187,8 @@ interface PlacedMap {
   readonly handle: MapHandle;
   readonly succession: Succession;
   readonly before: Predecessor | undefined;
+  /** It is made here, and starts from what the object and the config put into it. */
+  readonly isBegun: boolean;
 }
 
 /**
@@ -201,8 +205,9 @@ function* placeMap(
     const problem = sharingProblem(spec, known);
     if (problem !== undefined) return err(problem);
     const { handle, succession } = known;
-    const before = succession === "kept" ? predecessor(spec, filter, bench) : undefined;
-    return ok({ handle, succession, before });
+    const goesOn = succession === "kept" || succession === "carried";
+    const before = goesOn ? predecessor(spec, filter, bench) : undefined;
+    return ok({ handle, succession, before, isBegun: false });
   }
   const before = predecessor(spec, filter, bench);
   const placed = yield* succeed(spec, filter, before, declared, bench);
@@ -261,14 +266,19 @@ function* succeed(
     const refusal = keylessChange(spec, declared, before.declared);
     if (refusal !== undefined) return err(refusal);
     if (spec.keySize === 0 || (yield* hasRoom(before.source, before.declared, declared)))
-      return ok({ handle: before.handle, succession: "kept", before });
+      return ok({ handle: before.handle, succession: "kept", before, isBegun: false });
     succession = ok("moved");
   }
   const handle = createMap(spec, arena, runtime, cpus);
   if (!handle.ok) return handle;
   created.push(handle.value);
-  const heritage = succession.value === "fresh" ? undefined : before;
-  return ok({ handle: handle.value, succession: succession.value, before: heritage });
+  const isBegun = succession.value === "fresh";
+  return ok({
+    handle: handle.value,
+    succession: succession.value,
+    before: isBegun ? undefined : before,
+    isBegun,
+  });
 }
 
 /** Entries without a key cannot be found again, to be replaced: those of a map in use stay. */

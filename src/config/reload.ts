@@ -184,7 +184,7 @@ export class LiveConfig {
     let settled: SettledMaps | undefined;
     const enforced = await this.#enforce(next, async () => {
       extendPromotions(next.prepared);
-      const maps = await settleMaps(next.prepared);
+      const maps = await settleMaps(next.prepared, before.prepared);
       if (maps.ok) settled = maps.value;
       return maps;
     });
@@ -193,6 +193,7 @@ export class LiveConfig {
     const notCleared = (await settled?.clear()) ?? [];
     const warnings = [
       ...enforced.value,
+      ...(settled?.warnings ?? []),
       ...next.prepared.unresolved.map(unresolvedText),
       ...notCleared.map(({ message }) => `entries that the config has no longer stay: ${message}`),
     ];
@@ -304,7 +305,11 @@ function outcomeOf(
       opened: is.filter((name) => !was.has(name)),
       closed: [...was].filter((name) => !is.includes(name)),
     },
-    maps: { kept: namesOf("kept", "moved"), grown: namesOf("grown"), fresh: namesOf("fresh") },
+    maps: {
+      kept: namesOf("kept", "moved", "carried"),
+      grown: namesOf("grown"),
+      fresh: namesOf("fresh"),
+    },
     promoted,
     swapped: [...next.config.swaps.keys()],
     warnings,

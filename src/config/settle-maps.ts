@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { err, ok, type Result } from "../common/result.ts";
 import { inTurns } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
+import { carryInnerMaps, describedEntries, Heirs } from "./carry-inner-maps.ts";
 import { copyEntries, MapEdits } from "./map-edits.ts";
 import type { PreparedMap } from "./prepare-filter.ts";
 import type { PreparedProxy } from "./prepare-plan.ts";
@@ -13,6 +14,8 @@ export interface SettledMaps {
    * told.
    */
   clear(): Promise<UserError[]>;
+  /** What could not go on. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -20,25 +23,46 @@ export interface SettledMaps {
  * those before them have. In maps that are kept, what is new is written beside what is old, for
  * programs of the plan in force see it at once. Where a map refuses an entry, all is taken back.
  */
-export async function settleMaps({
-  filters,
-}: PreparedProxy): Promise<Result<SettledMaps, readonly UserError[]>> {
+export async function settleMaps(
+  { filters }: PreparedProxy,
+  { filters: filtersBefore }: PreparedProxy,
+): Promise<Result<SettledMaps, readonly UserError[]>> {
   const settled: MapEdits[] = [];
   const errors: UserError[] = [];
+  const warnings: string[] = [];
+  const heirs = new Heirs(filtersBefore, filters);
+  const carried = new Set<number>();
   try {
     for (const { name, maps } of filters)
       for (const map of maps) {
         if (map.before === undefined) continue;
-        const edits = new MapEdits(map.source, map.before.declared, map.declared);
+        const { before, succession, source, handle } = map;
+        const where = `filter ${name}`;
+        if (succession !== "carried") {
+          const edits = new MapEdits(source, before.declared, map.declared);
+          settled.push(edits);
+          errors.push(...(await settle(map, where, before, edits)));
+          continue;
+        }
+        const was = describedEntries(before.declared, (place) => heirs.at(name, place));
+        const is = describedEntries(map.declared, (place) => maps[place]?.handle);
+        const edits = new MapEdits(source, was, is);
         settled.push(edits);
-        errors.push(...(await settle(map, `filter ${name}`, map.before, edits)));
+        const told: string[] = [];
+        // Filters may share it.
+        const error = carried.has(handle.descriptor)
+          ? undefined
+          : await inTurns(carryInnerMaps(map, before.source, was, is, heirs, told));
+        carried.add(handle.descriptor);
+        warnings.push(...told.map((text) => `${where}: ${text}`));
+        errors.push(...(error ? [within(where, error)] : await inTurns(edits.write())));
       }
   } catch (error) {
     // A map whose lock is held: the worker that holds it has died, and is about to be started again.
     if (!(error instanceof UserError)) throw error;
     errors.push(error);
   }
-  if (errors.length === 0) return ok({ clear: () => cleared(settled) });
+  if (errors.length === 0) return ok({ clear: () => cleared(settled), warnings });
   for (const edits of settled.reverse()) await inTurns(edits.undo());
   return err(errors);
 }
@@ -53,10 +77,13 @@ async function settle(
     const error = await inTurns(
       copyEntries(before.source, map.source, before.declared, map.declared),
     );
-    if (error !== undefined)
-      return [new UserError(error.code, `${filter}: ${error.where}`, error.what, error.fix)];
+    if (error !== undefined) return [within(filter, error)];
   }
   return inTurns(edits.write());
+}
+
+function within(filter: string, { code, where, what, fix }: UserError): UserError {
+  return new UserError(code, `${filter}: ${where}`, what, fix);
 }
 
 /** A worker that died with a map's lock is known to be dead long before. */

@@ -1,4 +1,5 @@
 import { UserError } from "../common/user-error.ts";
+import type { Succession } from "./map-succession.ts";
 import type { PreparedFilter, PreparedMap } from "./prepare-filter.ts";
 
 /** A filter's use of a shared map. */
@@ -23,7 +24,7 @@ export function sharedMapChanges(
     if (old === undefined) continue;
     const filters = new Set([...old, ...uses].map(({ filter }) => filter.name));
     if (filters.size < 2) continue;
-    const isKept = uses.every(({ map }) => map.succession === "kept");
+    const isKept = uses.every(({ map }) => goesOn.includes(map.succession));
     if (isKept && declareAlike(old, uses)) continue;
     errors.push(
       new UserError(
@@ -36,6 +37,9 @@ export function sharedMapChanges(
   }
   return errors;
 }
+
+/** Successions in which a map holds what it held, in whatever memory. */
+const goesOn: readonly Succession[] = ["kept", "carried"];
 
 function usesOf(filters: readonly PreparedFilter[]): Map<string, Use[]> {
   const shared = filters.flatMap((filter) =>

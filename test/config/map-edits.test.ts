@@ -247,6 +247,12 @@ for (const { name, next, before, result } of [
     result: "fresh",
   },
   {
+    name: "a map of maps, even a larger one,",
+    next: mapSpec("hash_of_maps", 4, 4, 9),
+    before: mapSpec("hash_of_maps", 4, 4, 1),
+    result: "carried",
+  },
+  {
     name: "another type",
     next: mapSpec("lru_hash", 4, 8, 10),
     before: hash,
