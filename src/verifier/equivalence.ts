@@ -42,6 +42,10 @@ export class Equivalence {
       const b = state.frames[i]!;
       if (a.entry !== b.entry || a.callSite !== b.callSite || a.callback !== b.callback)
         return false;
+      // Only as many rounds were followed from the checkpoint as its frame had left. Kernel:
+      // func_states_equal. A state with fewer left can do nothing that the checkpoint could not:
+      // a loop may end before any round.
+      if (a.callbackDepth > b.callbackDepth) return false;
       if (demand === "exact" && a.callbackDepth !== b.callbackDepth) return false;
       const live = i === depth ? this.#live(slot) : this.#liveInCaller(old.frames[i + 1]!);
       const failed = this.#uncovered(a, b, live, demand);

@@ -281,7 +281,10 @@ export class Explorer {
     const checkpoint: Checkpoint = { slot, state: kept, open: 1, hits: 0, misses: 0, mismatch: -1 };
     state.parent = checkpoint;
     for (const frame of state.frames) frame.forgetWritten();
-    known.push(checkpoint);
+    // Of a callback's loop the one of the most rounds is the first to be compared: it is that which
+    // covers what leaves the callback early, and the others would be given up as never of use.
+    if (this.#shape.callbackCalls[slot] === 1) known.unshift(checkpoint);
+    else known.push(checkpoint);
     facts.checkpoints++;
   }
 }

@@ -3,8 +3,6 @@ export interface CProgram {
   readonly name: string;
   readonly accepted: boolean;
   readonly code: string;
-  /** The kernel refuses it with this in its log, and why that is no danger here. */
-  readonly onlyHere?: { readonly log: RegExp; readonly reason: string };
   /** The kernel accepts it, and why it is refused here. */
   readonly onlyKernel?: string;
 }
@@ -36,6 +34,81 @@ const walk = (times: number): string => `
     bpf_loop(${times}, step, &p, 0);
     return p.at & 1;
   }`;
+
+/** Callbacks that count in a number on the stack, which is then the place in a value of 56 bytes. */
+const counting = (body: string): string => `
+  struct place { __u8 bytes[56]; };
+  struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct place); } places SEC(".maps");
+  struct count { __u64 pad, n; };
+  static __attribute__((noinline)) int one(__u32 i, struct count *c) { c->n++; return 0; }
+  static __attribute__((noinline)) int some(__u32 i, struct count *c) { if (bpf_get_prandom_u32() & 1) c->n++; return 0; }
+  static __attribute__((noinline)) int stop(__u32 i, struct count *c) { c->n++; return bpf_get_prandom_u32() & 1; }
+  static __attribute__((noinline)) int fifty(__u32 i, struct count *c) { bpf_loop(50, one, c, 0); return 0; }
+  static __attribute__((noinline)) void thirty(struct count *c) { bpf_loop(30, one, c, 0); }
+  SEC("xdp") int p(struct xdp_md *ctx) {
+    struct count c = {};
+    __u32 key = 0;
+    struct place *place = bpf_map_lookup_elem(&places, &key);
+    if (!place) return 1;
+    ${body}
+    return place->bytes[c.n];
+  }`;
+
+const times = (calls: number, rounds: number, callback = "one"): string =>
+  `bpf_loop(${rounds}, ${callback}, &c, 0); `.repeat(calls);
+
+/** What callbacks count in more than one loop: each place that the count names is out of reach, or within. */
+const countedTwice: readonly CProgram[] = [
+  { name: "one loop after another", within: times(1, 25) + times(1, 30), beyond: times(2, 30) },
+  {
+    name: "a write behind many loops",
+    within: times(2, 20),
+    beyond: `${times(6, 55)}place->bytes[c.n] = 1;`,
+  },
+  {
+    name: "a mask between two loops",
+    within: `${times(1, 30)}c.n &= 15; ${times(1, 30)}`,
+    beyond: `${times(1, 30)}c.n &= 63; ${times(1, 30)}`,
+  },
+  {
+    name: "loops whose callback counts by chance",
+    within: times(2, 20, "some"),
+    beyond: times(2, 30, "some"),
+  },
+  {
+    name: "loops whose callback ends by chance",
+    within: times(2, 20, "stop"),
+    beyond: times(2, 30, "stop"),
+  },
+  {
+    name: "a callback's loop in a loop",
+    within: `for (int i = 0; i < 3; i++) ${times(1, 5)}`,
+    beyond: `for (int i = 0; i < 3; i++) ${times(1, 20)}`,
+  },
+  {
+    name: "a loop in a function that is called twice",
+    within: `thirty(&c); ${times(1, 20)}`,
+    beyond: "thirty(&c); thirty(&c);",
+  },
+  {
+    name: "a loop of many rounds in each of many",
+    within: times(1, 1, "fifty"),
+    beyond: times(1, 20_000, "fifty"),
+  },
+  {
+    name: "a number of rounds that one path knows to be fewer",
+    within: "__u32 n = ctx->rx_queue_index ? 20 : 55; barrier_var(n); bpf_loop(n, one, &c, 0);",
+    beyond: "__u32 n = ctx->rx_queue_index ? 20 : 60; barrier_var(n); bpf_loop(n, one, &c, 0);",
+  },
+  {
+    name: "a walk over a map's entries behind a loop",
+    within: times(1, 50),
+    beyond: `${times(1, 50)}bpf_for_each_map_elem(&places, one, &c, 0);`,
+  },
+].flatMap(({ name, within, beyond }) => [
+  { name: `a place within reach, counted by ${name}`, accepted: true, code: counting(within) },
+  { name: `a place out of reach, counted by ${name}`, accepted: false, code: counting(beyond) },
+]);
 
 const tagged =
   '__attribute__((noinline)) int get(struct sum *s __attribute__((btf_decl_tag("arg:nonnull")))) { return s->value; }';
@@ -261,21 +334,25 @@ export const cPrograms: readonly CProgram[] = [
     accepted: false,
     code: walk(300),
   },
+  ...countedTwice,
   {
-    name: "callbacks within callbacks that count on and on",
-    accepted: true,
-    onlyHere: {
-      log: /The sequence of 8193 jumps is too complex/,
-      reason: "numbers that change in each round are taken as any number here, and the search ends",
-    },
-    code: `static long inner(__u32 i, __u64 *c) {
-        struct sum *s = bpf_map_lookup_elem(&sums, &i);
-        if (s) s->value += *c;
-        (*c)++;
-        return 0;
-      }
-      static long outer(void *m, __u32 *k, struct sum *v, __u64 *c) { bpf_loop(8, inner, c, 0); v->value = *c; return *c > 1000; }
-      SEC("xdp") int p(struct xdp_md *ctx) { __u64 c = 0; bpf_for_each_map_elem(&sums, outer, &c, 0); return c & 1; }`,
+    name: "a byte of the packet that two loops count up to",
+    accepted: false,
+    code: counting(`__u8 *d = (void *)(long)ctx->data, *e = (void *)(long)ctx->data_end;
+      if (d + 56 > e) return 1;
+      ${times(2, 30)} return d[c.n];`),
+  },
+  {
+    name: "a byte of the stack that three loops count up to",
+    accepted: false,
+    code: counting(`struct { __u64 pad, n; __u8 bytes[56]; } big = {};
+      barrier_var(key);
+      ${times(3, 30).replaceAll("&c", "(struct count *)&big")} return big.bytes[big.n];`),
+  },
+  {
+    name: "a loop that never ends once two others have counted far enough",
+    accepted: false,
+    code: counting(`${times(2, 30)} while (c.n > 40) barrier(); return 2;`),
   },
 ];
 
@@ -284,6 +361,7 @@ export const preamble = `
   #include <linux/bpf.h>
   #include <bpf/bpf_helpers.h>
   #define barrier() asm volatile("" ::: "memory")
+  #define barrier_var(x) asm volatile("" : "+r"(x))
   struct sum { __u64 value; __u8 bytes[8]; };
   struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4); __type(key, __u32); __type(value, struct sum); } sums SEC(".maps");
   char _license[] SEC("license") = "GPL";

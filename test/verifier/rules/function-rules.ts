@@ -97,6 +97,21 @@ export const functionRules: readonly RuleCase[] = [
     notInKernel: callbacksNeedBtf,
   },
   {
+    rule: "rounds of one loop come on top of those of another",
+    accepted: countedTwice(25, 30),
+    refused: countedTwice(30, 30),
+    code: "STACK_BOUNDS",
+    says: /.+/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "rounds of a loop come on top of those that another one left off",
+    accepted: countedTwice(30, 30, 15),
+    refused: countedTwice(30, 30, 31),
+    code: "STACK_BOUNDS",
+    notInKernel: callbacksNeedBtf,
+  },
+  {
     rule: "a callback returns 0 or 1",
     accepted: loopProgram("r0 = 1\nexit"),
     refused: loopProgram("r0 = 2\nexit"),
@@ -163,6 +178,34 @@ function countedThenUsed(before: string): string {
     r4 += r3
     *(u8 *)(r4 + 0) = 1
     goto end`;
+}
+
+/** Two loops count a number at -8, masked in between, that is then a place among the 56 bytes below it. */
+function countedTwice(first: number, second: number, mask = -1): string {
+  const loop = (rounds: number): string => `r1 = ${rounds}
+    r2 = code_addr(f) ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call 181`;
+  return `*(u64 *)(r10 - 8) = 0
+    ${loop(first)}
+    r1 = *(u64 *)(r10 - 8)
+    r1 &= ${mask}
+    *(u64 *)(r10 - 8) = r1
+    ${loop(second)}
+    r1 = *(u64 *)(r10 - 8)
+    r2 = r10
+    r2 += -64
+    r2 += r1
+    *(u8 *)(r2 + 8) = 0
+    r0 = 0
+    exit
+    f: r3 = *(u64 *)(r2 + 0)
+    r3 += 1
+    *(u64 *)(r2 + 0) = r3
+    r0 = 0
+    exit`;
 }
 
 function loopProgram(body: string): string {
