@@ -101,7 +101,7 @@ export const functionRules: readonly RuleCase[] = [
     accepted: countedTwice(25, 30),
     refused: countedTwice(30, 30),
     code: "STACK_BOUNDS",
-    says: /.+/,
+    says: /1 byte at stack offset \d+ is outside of the frame/,
     notInKernel: callbacksNeedBtf,
   },
   {
@@ -109,6 +109,7 @@ export const functionRules: readonly RuleCase[] = [
     accepted: countedTwice(30, 30, 15),
     refused: countedTwice(30, 30, 31),
     code: "STACK_BOUNDS",
+    says: /1 byte at stack offset \d+ is outside of the frame/,
     notInKernel: callbacksNeedBtf,
   },
   {
