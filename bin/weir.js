@@ -11,8 +11,26 @@ if (major < 24) {
   process.exit(1);
 }
 
+const words = process.argv.slice(2);
+const isServer = words[0] === "run";
+
+// The first process of a container would lose a signal that nobody listens for, and another would die
+// of it: a server listens before it loads what it is made of, which takes longer than anything here.
+const signals = ["SIGTERM", "SIGINT", "SIGHUP"];
+const came = [];
+const listen = (signal) => came.push(signal);
+if (isServer) for (const signal of signals) process.on(signal, listen);
+const early = {
+  take() {
+    for (const signal of signals) process.off(signal, listen);
+    return came;
+  },
+};
+
 const source = new URL("../src/cli/main.ts", import.meta.url);
 const { main } = await import(
   existsSync(source) ? source.href : new URL("../dist/cli/main.js", import.meta.url).href
 );
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(words, early);
+// A server that has said that it stopped waits for nothing more, such as a name server's answer.
+if (isServer) process.exit();

@@ -1,15 +1,15 @@
 import { fileURLToPath } from "node:url";
 import { CommanderError } from "commander";
 import { commands } from "./commands.ts";
-import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { type EarlySignals, type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
 /**
  * The `weir` command: parses `argv` (without node and script), runs, and gives the exit code.
  * Whatever goes wrong, a user gets a sentence and not a stack trace; a bug in Weir says so and
  * prints its stack only where WEIR_DEBUG is set.
  */
-export async function main(argv: readonly string[]): Promise<ExitCode> {
-  const terminal = processTerminal(argv[0] === "run");
+export async function main(argv: readonly string[], early?: EarlySignals): Promise<ExitCode> {
+  const terminal = { ...processTerminal(argv[0] === "run"), early };
   let code: ExitCode = exitCodes.done;
   const program = commands(terminal, (result) => {
     code = result;

@@ -33,6 +33,9 @@ export interface RunOptions {
   readonly hints?: boolean;
 }
 
+/** A second signal leaves this much to break off what is open, and to log it. */
+const lastWordsMs = 1_000;
+
 /** `weir run`: the proxy, from its config to the signal that ends it. */
 export async function run(options: RunOptions, terminal: Terminal): Promise<ExitCode> {
   const config = loadConfig(options.config, terminal.environment);
@@ -46,7 +49,12 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     // A bug, if it throws: what is in force works on.
     live?.reload().catch((error: Error) => log.error({ error: error.stack }, "reload failed"));
   };
-  const ending = waitForEnding(reload);
+  const ending = waitForEnding({
+    onReload: reload,
+    // Before it drains there is nothing to tell.
+    lastWordsMs: () => (stoppingSinceMs === undefined ? 0 : lastWordsMs),
+    early: terminal.early,
+  });
   const watch = new FileWatch(reload);
   const upstreams = new UpstreamWatch(log, () => live);
   if (config.value.watch) watch.follow(config.value.files);
@@ -57,21 +65,27 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let kernelDrops: KernelDrops | undefined;
   let events: EventPump | undefined;
   let keepPins: Keeping | undefined;
-  let stopping = false;
+  let stoppingSinceMs: number | undefined;
   const stop = async (code: ExitCode, drainTimeoutMs = 0): Promise<ExitCode> => {
     watch.stop();
     upstreams.stop();
-    const startMs = performance.now();
+    let ended: ExitCode = code;
+    void ending.again.then(({ text }) => {
+      log.info({ cause: text }, "stopping now");
+      ended = exitCodes.failed;
+      return proxy?.stop(0);
+    });
     const broken = (await proxy?.stop(drainTimeoutMs)) ?? 0;
-    if (stopping)
-      log.info({ reset: broken, durationMs: Math.round(performance.now() - startMs) }, "stopped");
+    if (stoppingSinceMs !== undefined) {
+      const durationMs = Math.round(performance.now() - stoppingSinceMs);
+      log.info({ reset: broken, durationMs }, "stopped");
+    }
     await admin?.stop();
     events?.stop();
     await keepPins?.stop();
     await server?.stop();
     await echo?.stop();
-    ending.release();
-    return code;
+    return ended;
   };
   const refuse = (message: string): Promise<ExitCode> => {
     terminal.error(`weir run: ${message}\n`);
@@ -129,7 +143,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   kernelDrops = new KernelDrops(proxy.listeners);
   const serving = await FollowingServer.start(config.value.metricsListen, {
     metrics: metrics.value,
-    notReady: () => (stopping ? "shutting down" : undefined),
+    notReady: () => (stoppingSinceMs === undefined ? undefined : "shutting down"),
     onError: (error) => log.error({ error: String(error) }, "metrics server"),
   });
   if (!serving.ok) return refuse(serving.error.message);
@@ -196,7 +210,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   if (isReloadAsked) reload();
 
   const cause = await ending.cause;
-  stopping = true;
+  stoppingSinceMs = performance.now();
   const { drain, drainTimeoutMs } = live.current.config;
   if (cause.code !== exitCodes.done) {
     log.fatal({ cause: cause.text }, "stopping");
@@ -204,9 +218,9 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   }
   log.info({ cause: cause.text, drain }, "stopping");
   if (drain === "refuse") return stop(exitCodes.done, drainTimeoutMs);
-  const failure = await within(drainTimeoutMs, ending.failure);
-  if (failure !== undefined) log.fatal({ cause: failure.text }, "stopping");
-  return stop(failure?.code ?? exitCodes.done);
+  void ending.failure.then(({ text }) => log.fatal({ cause: text }, "stopping"));
+  const sooner = await within(drainTimeoutMs, Promise.race([ending.failure, ending.again]));
+  return stop(sooner?.code ?? exitCodes.done);
 }
 
 /** What `promise` gives within that time, else undefined. */

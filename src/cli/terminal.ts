@@ -10,6 +10,14 @@ export interface Terminal {
   readonly input: () => AsyncIterable<string>;
   /** Environment variables, for configs. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Absent: none was listened for. */
+  readonly early?: EarlySignals | undefined;
+}
+
+/** Signals that came while the command was still being loaded: bin/weir.js listens for those to `weir run`. */
+export interface EarlySignals {
+  /** What came, in order. From now on nobody listens here. */
+  take(): readonly ("SIGTERM" | "SIGINT" | "SIGHUP")[];
 }
 
 /** 0 done, 1 refused or failed, 2 wrong usage or config. */

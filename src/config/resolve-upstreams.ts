@@ -1,8 +1,8 @@
-import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Address, UpstreamAddress, UpstreamPlan } from "../proxy/plan.ts";
 import type { Config, UpstreamConfig } from "./config.ts";
 import type { HostPort } from "./scalars.ts";
+import { lookUpName } from "./system-names.ts";
 
 /** IP addresses of a host name; rejects where there are none. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
@@ -11,15 +11,6 @@ export type Resolve = (host: string) => Promise<readonly string[]>;
 const maxAddresses = 64;
 /** A proxy that starts, or reads its config again, waits for a name server no longer than this. */
 const answerTimeoutMs = 3_000;
-
-/**
- * As the system resolves names (hosts file, DNS). IPv6 addresses count where there are no IPv4 ones:
- * most services bind those, and a datagram to a family that nobody listens on is lost in silence.
- */
-async function resolveBySystem(host: string): Promise<readonly string[]> {
-  const found = await lookup(host, { all: true, order: "ipv4first" });
-  return found.filter(({ family }) => family === found[0]?.family).map(({ address }) => address);
-}
 
 /** A name's addresses, each once, in an order that does not depend on the answer's. */
 async function addressesOf(host: string, resolve: Resolve): Promise<readonly string[]> {
@@ -50,7 +41,7 @@ export async function resolveUpstreams(
   { upstreams }: Pick<Config, "upstreams">,
   echo: Address | undefined,
   before: readonly UpstreamPlan[] = [],
-  resolve: Resolve = resolveBySystem,
+  resolve: Resolve = lookUpName,
 ): Promise<{ upstreams: UpstreamPlan[]; unresolved: UnresolvedName[] }> {
   const found = await Promise.all(
     upstreams.map(async (upstream) => {
@@ -110,7 +101,7 @@ export interface ResolvedNames {
 export async function resolveNames(
   written: readonly HostPort[],
   before: readonly UpstreamAddress[],
-  resolve: Resolve = resolveBySystem,
+  resolve: Resolve = lookUpName,
 ): Promise<ResolvedNames> {
   const looked = await Promise.all(
     written.map(async ({ host, port }) => {

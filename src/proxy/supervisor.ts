@@ -66,7 +66,7 @@ export interface RunningProxy {
   /**
    * Stops taking packets and connections, lets TCP connections end for at most `drainTimeoutMs`,
    * then closes everything. Resolves when all workers have ended, to the number of connections that
-   * were broken off for it. Calling it again waits too, and gives 0.
+   * were broken off for it. Calling it again may shorten the wait: it waits too, and gives 0.
    */
   stop(drainTimeoutMs: number): Promise<number>;
 }
@@ -107,6 +107,10 @@ class Supervisor implements RunningProxy {
   /** The largest `maxSessions` of any plan yet. */
   #mostSessions = 0;
   #isStopping = false;
+  /** The shortest that it was told to stop within. */
+  #drainTimeoutMs = Number.POSITIVE_INFINITY;
+  /** Its workers are stopping. */
+  #isDraining = false;
   /** What was warned of last: the same again is no news. */
   #warned: string | undefined;
 
@@ -159,10 +163,16 @@ class Supervisor implements RunningProxy {
 
   stop(drainTimeoutMs: number): Promise<number> {
     this.#isStopping = true;
-    return this.#enqueue(async () => {
-      const stopped = this.#threads.map((thread) => thread?.stop(drainTimeoutMs) ?? 0);
-      return (await Promise.all(stopped)).reduce((sum, broken) => sum + broken, 0);
-    });
+    this.#drainTimeoutMs = Math.min(this.#drainTimeoutMs, drainTimeoutMs);
+    // The workers that drain are told at once; else what is under way comes first.
+    if (this.#isDraining) return this.#stopThreads();
+    return this.#enqueue(() => this.#stopThreads());
+  }
+
+  async #stopThreads(): Promise<number> {
+    this.#isDraining = true;
+    const stopped = this.#threads.map((thread) => thread?.stop(this.#drainTimeoutMs) ?? 0);
+    return (await Promise.all(stopped)).reduce((sum, broken) => sum + broken, 0);
   }
 
   async #apply(

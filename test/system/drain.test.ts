@@ -9,7 +9,14 @@ import {
   udpUpstream,
   until,
 } from "../proxy/rig.ts";
-import { freePort, type Running, startWeir, temporaryFolder } from "../support/processes.ts";
+import {
+  freePort,
+  type Running,
+  start,
+  startWeir,
+  temporaryFolder,
+  weirCommand,
+} from "../support/processes.ts";
 
 afterEach(cleanUp);
 
@@ -189,17 +196,61 @@ test("drain: forward under load loses nothing and takes new sessions until drain
   }
   expect(proxy.running.child.exitCode).toBeNull();
   expect(await proxy.running.ended).toEqual({ code: 0, signal: null });
+  // The time that everything went on is part of it.
+  const [, durationMs] = /"durationMs":(\d+),"msg":"stopped"/.exec(proxy.running.output())!;
+  expect(Number(durationMs)).toBeGreaterThanOrEqual(5_000);
 });
 
-test("a second signal ends a drain now, exit 1", async () => {
+test("a second signal ends a drain now, exit 1, and what it broke off is logged", async () => {
   const [udp, tcp] = [await udpUpstream(), await tcpEcho()];
   const both = ["drain: refuse", "drain: forward"].map(async (mode) => {
-    const proxy = await startProxy(`${mode}\ndrainTimeout: 10m`, udp.port, tcp.port);
+    const top = `${mode}\ndrainTimeout: 10m\naccessLog: { sessions: all }`;
+    const proxy = await startProxy(top, udp.port, tcp.port);
     const stream = await openStream(proxy.tcp);
     await terminate(proxy);
     proxy.running.child.kill("SIGTERM");
     expect(await proxy.running.ended).toEqual({ code: 1, signal: null });
     expect(await stream.over).toMatch(/ECONNRESET|end/);
+    expect(proxy.running.output()).toMatch(
+      /"listener":"tcp"[^\n]*"reason":"shutting_down"[^\n]*"msg":"session end"/,
+    );
+    expect(proxy.running.output()).toMatch(/"reset":1,"durationMs":\d+,"msg":"stopped"/);
   });
   await Promise.all(both);
 });
+
+/** Has a process get a signal as soon as it begins to load what it is made of. */
+const signalledAtStart = (signal: NodeJS.Signals): string => `
+import { registerHooks } from "node:module";
+registerHooks({
+  resolve(specifier, context, next) {
+    if (/\\bmain\\.[jt]s$/.test(specifier)) process.kill(process.pid, "${signal}");
+    return next(specifier, context);
+  },
+});
+`;
+
+for (const { signal, does, message } of [
+  { signal: "SIGTERM", does: "ends it with exit 0 once it stands", message: "stopped" },
+  { signal: "SIGHUP", does: "has it read its config again", message: "config reloaded" },
+] as const)
+  test(`${signal} before the program is loaded ${does}`, async () => {
+    const folder = temporaryFolder();
+    onCleanUp(() => folder.remove());
+    const config = folder.write(
+      "weir.yaml",
+      `version: 1
+metrics: { listen: off }
+admin: { listen: off }
+upstreams: { app: { echo: true } }
+listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
+`,
+    );
+    const preload = folder.write("signal.mjs", signalledAtStart(signal));
+    const running = start(process.execPath, [weirCommand, "run", "-c", config], {
+      env: { ...process.env, NODE_OPTIONS: `--import=${preload}` },
+    });
+    onCleanUp(() => running.stop("SIGKILL"));
+    await running.printed(new RegExp(`"msg":"${message}"`));
+    expect(await running.stop()).toEqual({ code: 0, signal: null });
+  });
