@@ -105,7 +105,14 @@ export class LoadedMap<Key = unknown, Value = unknown> {
   }
 
   /** Puts in an entry, or replaces the value of one. */
-  set(key: Key | Uint8Array, value: Value | Uint8Array): this {
+  set(key: Key | Uint8Array, value: Value | Uint8Array, ...surplus: never[]): this {
+    if (surplus.length > 0)
+      throw new UserError(
+        "ARGUMENT_UNKNOWN",
+        `map ${this.name}, set`,
+        `was given ${2 + surplus.length} arguments`,
+        "give a key and a value; there are no flags",
+      );
     if (key === undefined && this.keySize === 0) {
       this.push(value);
       return this;

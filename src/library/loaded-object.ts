@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { fileURLToPath } from "node:url";
 import { u32le } from "../common/bytes.ts";
-import { errno } from "../common/errno.ts";
-import type { Result } from "../common/result.ts";
+import { orList, suggestion } from "../common/closest.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { readBounded } from "../config/read-file.ts";
 import type { Executable } from "../engine/engine.ts";
@@ -10,6 +10,7 @@ import type { EngineKind } from "../engine/engine-kind.ts";
 import { jitTooLarge } from "../engine/jit/jit.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { Workbench } from "../filter/workbench.ts";
+import type { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
 import { type InnerMap, withInnerMap } from "../maps/with-inner-map.ts";
@@ -73,7 +74,9 @@ export async function loadObject(
   for (const [name, given] of Object.entries(options.globals ?? {}))
     object = value(setGlobal(object, name, asWritten(given)));
   for (const [name, inner] of Object.entries(options.innerMaps ?? {})) {
-    checkOptions(`loadObject, options.innerMaps.${name}`, inner, innerMapOptions);
+    const where = `loadObject, options.innerMaps.${name}`;
+    checkOptions(where, inner, innerMapOptions);
+    checkArgument(`${where}.outer`, inner.outer, text);
     object = value(withInnerMap(object, { ...inner, name }));
   }
   const trace: string[] = [];
@@ -317,10 +320,8 @@ export class LoadedObject {
         return isFound;
       },
       putMap: (key, name) => {
-        const inner = object.maps.findIndex((candidate) => candidate.name === name);
-        if (inner < 0) return -errno.EBADF;
         const access = this.#alive().bench.access(maps[map]!);
-        return access.takes(maps[inner]!) ? access.putMap(key, maps[inner]!) : -errno.EINVAL;
+        return access.putMap(key, value(this.#innerMap(access, name)));
       },
       nameOf: (key, stored) => {
         if (type === "prog_array") return this.#slotName(map, u32le(key, 0));
@@ -328,6 +329,40 @@ export class LoadedObject {
         return maps.find(({ descriptor }) => descriptor === u32le(stored, 0))?.name;
       },
     };
+  }
+
+  /** The map of this name, where the map of maps takes it. */
+  #innerMap(outer: MapAccess, name: unknown): Result<MapHandle, UserError> {
+    const { object, maps } = this.#alive();
+    const where = `map ${outer.handle.name}, value`;
+    const refuse = (code: string, what: string, fix: string | undefined) =>
+      err(new UserError(code, where, what, fix));
+    const fitting = maps
+      .filter((map) => this.maps.includes(map.name) && outer.takes(map))
+      .map((map) => map.name);
+    if (typeof name !== "string")
+      return refuse(
+        "MAP_INNER",
+        "the value of a map of maps is a map",
+        fitting.length === 0 ? "the object has none that fits" : `give ${orList(fitting)}`,
+      );
+    const refused = object.refusedMaps?.find((map) => map.name === name);
+    if (refused !== undefined)
+      return refuse(refused.code, `map ${name}: ${refused.what}`, refused.fix);
+    const inner = maps.find((map) => map.name === name);
+    if (inner === undefined)
+      return refuse(
+        "MAP_UNKNOWN",
+        `${object.file} has no map ${JSON.stringify(name)}`,
+        suggestion(name, fitting, "the object has none that fits"),
+      );
+    if (!outer.takes(inner))
+      return refuse(
+        "MAP_INNER",
+        `map ${name} is not like those that it holds`,
+        "give one of the type, sizes and flags that its object declares",
+      );
+    return ok(inner);
   }
 
   /** The program in a slot of a prog_array: what a caller put there, else what the object did. */

@@ -25,7 +25,9 @@ export function withInnerMap(
   const where = `map ${name}`;
   const refuse = (what: string, fix: string) =>
     err(new UserError("INNER_MAP_TEMPLATE", where, what, fix));
-  if (object.maps.some((map) => map.name === name))
+  if (name === "") return refuse("its name is empty", "choose a name");
+  const taken = [...object.maps, ...(object.refusedMaps ?? [])];
+  if (taken.some((map) => map.name === name))
     return refuse(`${object.file} has a map of that name`, "choose another name");
   const holders = object.maps.filter(({ type }) => holdsMaps(type)).map((map) => map.name);
   const template = object.maps.find((map) => map.name === outer)?.inner;

@@ -57,8 +57,8 @@ export class Arena {
         new UserError(
           "ARENA_SIZE",
           "memory",
-          `${maximumBytes} bytes is outside 128 KiB to ${maxArenaBytes} bytes`,
-          "set memory between 1MiB and 2047MiB",
+          `${maximumBytes} bytes is ${maximum < 2 ? "too little" : "too much"} for an arena`,
+          `set ${2 * pageBytes} to ${maxArenaBytes} bytes`,
         ),
       );
     const memory = new WebAssembly.Memory({ initial: 2, maximum, shared: true });

@@ -239,6 +239,22 @@ needing("clang")("a map that only a kernel has is told of who asks for it", asyn
   const refusal = expect.objectContaining({ name: "UserError", code: "MAP_TYPE_UNSUPPORTED" });
   expect(() => object.map("peers")).toThrow(refusal);
   expect(() => object.program("in_sockmap")).toThrow(refusal);
+  // Else the program would run on another map than the one that it names.
+  await expect(
+    loadObject(build("parted.c"), { innerMaps: { peers: { outer: "any" } } }),
+  ).rejects.toMatchObject({
+    code: "INNER_MAP_TEMPLATE",
+    what: expect.stringContaining("has a map of that name"),
+  });
+});
+
+test("surplus arguments of a map's set are told of", async () => {
+  const map = (await loadObject(filter("blocklist"))).map("blocked");
+  const set = map.set.bind(map) as (...given: unknown[]) => unknown;
+  expect(() => set("203.0.113.0/24", 7, 1)).toThrow(
+    "map blocked, set: was given 3 arguments; give a key and a value; there are no flags",
+  );
+  expect(map.size).toBe(0);
 });
 
 for (const { name, options, code, says } of [
@@ -270,7 +286,25 @@ for (const { name, options, code, says } of [
     name: "no memory at all",
     options: { memoryBytes: 0 },
     code: "ARENA_SIZE",
-    says: "0 bytes is outside",
+    says: "0 bytes is too little for an arena; set 131072 to 2147418112 bytes",
+  },
+  {
+    name: "more memory than there can be",
+    options: { memoryBytes: 2 ** 31 },
+    code: "ARENA_SIZE",
+    says: "2147483648 bytes is too much for an arena; set 131072 to 2147418112 bytes",
+  },
+  {
+    name: "an inner map without its outer map",
+    options: { innerMaps: { one: {} } },
+    code: "ARGUMENT_TYPE",
+    says: "options.innerMaps.one.outer: was given undefined; give text",
+  },
+  {
+    name: "an inner map without a name",
+    options: { innerMaps: { "": { outer: "tenants" } } },
+    code: "INNER_MAP_TEMPLATE",
+    says: "its name is empty; choose a name",
   },
   {
     name: "options that are null",
@@ -279,7 +313,7 @@ for (const { name, options, code, says } of [
     says: "loadObject, options: was given null",
   },
   {
-    name: "an inner map without its outer map's name",
+    name: "an inner map that is no block",
     options: { innerMaps: { one: 5 } },
     code: "ARGUMENT_TYPE",
     says: "options.innerMaps.one: was given 5",
@@ -356,7 +390,7 @@ needing("clang")("events, queues and maps of maps are read and filled", async ()
   expect(object.map("events").maxEntries).toBe(1);
   const tenants = object.map<number, string>("tenants").set(5, "ports");
   expect([...tenants]).toEqual([[5, "ports"]]);
-  expect(() => tenants.set(6, "seen")).toThrow(expect.objectContaining({ code: "MAP_REFUSED" }));
+  expect(() => tenants.set(6, "seen")).toThrow(expect.objectContaining({ code: "MAP_INNER" }));
 });
 
 needing("clang")(

@@ -60,9 +60,23 @@ describe("maps made as a map of maps declares those it holds", () => {
       innerMaps: { longer: { outer: "tables", maxEntries: 4 } },
     });
     expect(() => object.map<number, string>("tables").set(1, "longer")).toThrow(
-      expect.objectContaining({ code: "MAP_REFUSED" }),
+      expect.objectContaining({ code: "MAP_INNER" }),
     );
   });
+
+  for (const { given, says } of [
+    { given: "larg", says: /\.o has no map "larg"; did you mean large\?/ },
+    { given: "tables", says: /map tables is not like those that it holds; give one of the type/ },
+    { given: 5, says: /the value of a map of maps is a map; give (small|large)/ },
+  ])
+    needing("clang")(`a map of maps is told what of ${given}`, async () => {
+      using object = await loadObject(buildProgram("inner-templates"), {
+        innerMaps: Object.fromEntries(made.map(({ name, ...rest }) => [name, rest])),
+      });
+      const tenants = object.map<number, unknown>("tenants");
+      expect(() => tenants.set(1, given)).toThrow(says);
+      expect(tenants.size).toBe(0);
+    });
 
   for (const [name, outer, says] of [
     ["tables", "tenants", "has a map of that name"],
