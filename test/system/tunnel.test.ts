@@ -183,10 +183,126 @@ test("among three peers a filter redirects one flow to a third host, over severa
   expect(series(text, "weir_packets_total", { direction: "ingress", verdict: "pass" })).toBe(0);
 });
 
+/**
+ * UDP to port 7 goes back with its MAC addresses swapped (the kernel's device ignores what it sent
+ * itself), UDP to 5300 to port 9, all else on.
+ */
+const returning = `r7 = *(u32 *)(r1 + 0)
+      r8 = *(u32 *)(r1 + 4)
+      r0 = 2
+      r2 = r7
+      r2 += 38
+      if r2 > r8 goto out
+      r3 = *(u16 *)(r7 + 12)
+      r3 = be16 r3
+      if r3 != 0x800 goto out
+      r3 = *(u8 *)(r7 + 23)
+      if r3 != 17 goto out
+      r3 = *(u16 *)(r7 + 36)
+      r3 = be16 r3
+      if r3 == 7 goto back
+      r0 = 2
+      if r3 != 5300 goto out
+      r1 = 9
+      r2 = 0
+      call 23
+      goto out
+      back:
+      r1 = *(u32 *)(r7 + 0)
+      r2 = *(u16 *)(r7 + 4)
+      r3 = *(u32 *)(r7 + 6)
+      r4 = *(u16 *)(r7 + 10)
+      *(u32 *)(r7 + 0) = r3
+      *(u16 *)(r7 + 4) = r4
+      *(u32 *)(r7 + 6) = r1
+      *(u16 *)(r7 + 10) = r2
+      r0 = 3
+      out:
+      exit`;
+
+needing(...namespaceNeeds, "tcpdump")(
+  "TX comes back to its sender, and an upstream answers what is redirected to it",
+  async () => {
+    const net = network("back");
+    const [left, right] = [net.addHost("a"), net.addHost("b")];
+    await net.startWeir(
+      `upstreams: { app: { echo: true } }\n${bridge(
+        { left, right },
+        {
+          ports: "9: app",
+          filters: `  returning:\n    bytecode: |\n      ${returning}`,
+          listener: "ingress: [returning]",
+        },
+      )}`,
+    );
+    expect(await ping(net, "a", net.addressOf("b"))).toContain("2 received");
+    const seen = net.start("a", "tcpdump", [
+      ...["-n", "-l", "-c", "1", "-Q", "in", "-i", "vx0", "-A", "udp", "dst", "port", "7"],
+    ]);
+    await seen.printed(/listening on/);
+    await net.run("a", "nc", ["-n", "-u", "-w", "1", net.addressOf("b"), "7"], "to and fro");
+    await seen.printed(
+      new RegExp(`> ${net.addressOf("b").replaceAll(".", "\\.")}\\.7:[^]*to and fro`),
+    );
+    // nc takes answers from where it sent to, and from nowhere else.
+    const asked = await net.run(
+      "a",
+      "nc",
+      ["-n", "-u", "-w", "1", net.addressOf("b"), "5300"],
+      "is anyone there?",
+    );
+    expect(asked.stdout).toBe("is anyone there?");
+    const text = await net.scrape();
+    const packets = (verdict: string, direction: string) =>
+      series(text, "weir_packets_total", { listener: "dc", verdict, direction });
+    expect([
+      packets("tx", "ingress"),
+      packets("redirect", "ingress"),
+      packets("pass", "egress"),
+    ]).toEqual([1, 1, 1]);
+  },
+);
+
+/** bpf_skb_get_tunnel_key: only network 42, and outer addresses of these tests, may pass. */
+const keyed = `r6 = r1
+      r2 = r10
+      r2 += -48
+      r3 = 44
+      r4 = 0
+      call 20
+      r1 = r0
+      r0 = 2
+      if r1 != 0 goto out
+      r1 = *(u32 *)(r10 - 48)
+      if r1 != 42 goto out
+      r1 = *(u32 *)(r10 - 44)
+      r1 >>= 16
+      if r1 != 0x0a4d goto out
+      r0 = 0
+      out:
+      exit`;
+
+test("a tc program reads the tunnel's key of frames from the kernel's device", async () => {
+  const net = network("keyed");
+  const [left, right] = [net.addHost("a"), net.addHost("b")];
+  await net.startWeir(
+    bridge(
+      { left, right },
+      {
+        filters: `  keyed:\n    section: tc\n    bytecode: |\n      ${keyed}`,
+        listener: "ingress: [keyed]",
+      },
+    ),
+  );
+  expect(await ping(net, "a", net.addressOf("b"))).toContain("2 received");
+  await sendFile(net, "a", "b", 300_000);
+  expect(series(await net.scrape(), "weir_drops_total", { listener: "dc" })).toBe(undefined);
+});
+
 test("the underlay can be IPv6", async () => {
   const net = network("six", 6);
   const [left, right] = [net.addHost("a"), net.addHost("b")];
-  await net.startWeir(bridge({ left: `[${left}]`, right: `[${right}]` }));
+  await net.startWeir(bridge({ left, right: `[${right}]` }));
   expect(await ping(net, "a", net.addressOf("b"))).toContain("2 received");
   await sendFile(net, "b", "a", 2_000_000);
 });
