@@ -38,6 +38,7 @@ function faultOf(outcome: Outcome): { code: string; message: string } | undefine
   };
 }
 
+/** A run that was ended is told by its cause, one that ended by what it returned. */
 export function textLine(i: number, packet: Uint8Array, outcome: Outcome): string {
   const { verdict } = outcome;
   const fault = faultOf(outcome);
@@ -50,7 +51,8 @@ export function textLine(i: number, packet: Uint8Array, outcome: Outcome): strin
       ? `${packet.length} bytes`
       : `${packet.length} → ${outcome.data.length} bytes`;
   const changed = Buffer.compare(packet, outcome.data) === 0 ? "unchanged" : toHex(outcome.data);
-  return `packet ${i}: ${verdict.kind}${target} (${returnedOf(outcome)}), ${length}, ${changed}${ended}`;
+  const how = fault === undefined ? ` (${returnedOf(outcome)})` : `: ${fault.code}`;
+  return `packet ${i}: ${verdict.kind}${target}${how}, ${length}, ${changed}${ended}`;
 }
 
 /** What programs have written into rings, a line an event. */

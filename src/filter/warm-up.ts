@@ -32,6 +32,40 @@ export async function warmUp(
 ): Promise<void> {
   const compiled = [...new Set(executables)].filter(({ engine }) => engine === "jit");
   if (compiled.length === 0) return;
+  const { twins, arena } = await twinsOf(compiled, context, runtime);
+  const each = Math.min(programMs, allMs / compiled.length);
+  for (const one of twins.values()) await warmOne(one, arena, slot, each);
+}
+
+/**
+ * Calls twins of those of `compiled` programs that are in `called`, once a kind of packet: V8 compiles
+ * a function when it is first called, in any thread, and all threads that have the module find that
+ * done. Takes a turn for each; `slot` and `runtime` as above.
+ */
+export async function callOnce(
+  called: ReadonlySet<Executable>,
+  compiled: readonly Executable[],
+  context: EngineContext,
+  slot: number,
+  runtime: WebAssembly.Module,
+): Promise<void> {
+  const { twins, arena } = await twinsOf(compiled, context, runtime);
+  for (const one of called) {
+    const { executable, run } = twins.get(one)!;
+    for (const packet of packets) {
+      placeFrame(arena, slot, packet, executable.program.type);
+      run(slot);
+    }
+    await setImmediate();
+  }
+}
+
+/** The twins, in a memory of their own. A map takes a turn: a large one is a millisecond's work. */
+async function twinsOf(
+  compiled: readonly Executable[],
+  context: EngineContext,
+  runtime: WebAssembly.Module,
+): Promise<{ twins: ReadonlyMap<Executable, Twin>; arena: Arena }> {
   const scratch = scratchContext(context, runtime);
   const mirrored = new Set<MapHandle>();
   for (const { program } of compiled)
@@ -39,12 +73,12 @@ export async function warmUp(
       if (mirrored.has(map)) continue;
       mirrored.add(map);
       mirrorMap(map, context.arena, scratch.arena, scratch.runtime);
+      await setImmediate();
     }
   const twins = new Map(compiled.map((one) => [one, twin(one, scratch)]));
   for (const called of context.programs ?? [])
     scratch.programs.push(twins.get(called)?.executable ?? called);
-  const each = Math.min(programMs, allMs / compiled.length);
-  for (const one of twins.values()) await warmOne(one, scratch.arena, slot, each);
+  return { twins, arena: scratch.arena };
 }
 
 interface ScratchContext extends EngineContext {

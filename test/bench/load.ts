@@ -44,31 +44,36 @@ const [asked] = process.argv.slice(2);
 if (asked === undefined) main();
 else console.log(JSON.stringify(measure(Number(asked))));
 
+/** Rows as they are measured; what is being measured is on the other stream. */
 function main(): void {
-  const all = lengths.map((length) => Array.from({ length: processes }, () => inProcess(length)));
-  for (const kind of ["cold", "warm"] as const) {
-    console.log(kind);
-    console.table(
-      lengths.map((length, i) =>
+  console.log(line(["instructions", "", ...parts, "total", "µs each"]));
+  for (const length of lengths) {
+    const all: Measured[] = [];
+    for (let i = 1; i <= processes; i++) {
+      console.error(`${length.toLocaleString("en")} instructions: process ${i} of ${processes}`);
+      all.push(inProcess(length));
+    }
+    for (const kind of ["cold", "warm"] as const)
+      console.log(
         row(
           length,
-          all[i]!.flatMap((one) => one[kind]),
+          kind,
+          all.flatMap((one) => one[kind]),
         ),
-      ),
-    );
+      );
   }
 }
 
-function row(length: number, samples: readonly Times[]): Record<string, string> {
+function row(length: number, kind: string, samples: readonly Times[]): string {
   const medians = parts.map((part) => median(samples.map((one) => one[part])));
   const total = median(samples.map((one) => parts.reduce((sum, part) => sum + one[part], 0)));
   const cell = (milliseconds: number): string => milliseconds.toFixed(milliseconds < 10 ? 2 : 0);
-  return {
-    instructions: length.toLocaleString("en"),
-    ...Object.fromEntries(parts.map((part, i) => [part, cell(medians[i]!)])),
-    total: cell(total),
-    "µs an instruction": ((total * 1000) / length).toFixed(2),
-  };
+  const each = ((total * 1000) / length).toFixed(2);
+  return line([length.toLocaleString("en"), kind, ...medians.map(cell), cell(total), each]);
+}
+
+function line(cells: readonly string[]): string {
+  return cells.map((cell) => cell.padStart(12)).join("");
 }
 
 function inProcess(length: number): Measured {

@@ -117,8 +117,18 @@ needing("clang")(
     const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
     expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BUDGET_EXCEEDED" } });
     expect(line.fault.message).toMatch(/^instruction \d+: .*268435456/);
+    const { stdout } = await weir(run.slice(0, -1));
+    expect(stdout).toMatch(
+      /^packet 0: aborted: BUDGET_EXCEEDED, 43 bytes, unchanged\n {2}instruction \d+: .*268435456/,
+    );
   },
 );
+
+test("prog run shows the value of a run that is ABORTED for what it returned", async () => {
+  const run = ["prog", "run", "--asm", "-", "--type", "xdp", "--data", ethernet];
+  const { stdout } = await weir(run, "r0 = 7\nexit\n");
+  expect(stdout).toBe("packet 0: aborted (7), 14 bytes, unchanged\n");
+});
 
 test("prog run refuses a program that cannot be proven safe, with all that mends it", async () => {
   // r0 = *(u32 *)(r1 + 0); r0 = *(u8 *)(r0 + 14); exit: one byte beyond the frame.

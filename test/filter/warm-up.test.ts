@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { putU32le, u32le } from "../../src/common/bytes.ts";
 import type { Executable } from "../../src/engine/engine.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
-import { warmUp } from "../../src/filter/warm-up.ts";
+import { callOnce, warmUp } from "../../src/filter/warm-up.ts";
 import { compileRuntime } from "../../src/runtime/instantiate.ts";
 import { EngineBench, frame } from "../engine/engine-bench.ts";
 
@@ -69,6 +69,18 @@ test("a program that faults or never ends is warmed up and does no harm", async 
   const endless = bench.prepare("again:\nr1 += 1\nif r1 != 0 goto again\nr0 = 2\nexit", "raw");
   await warmUp([faulting, endless], bench.context, bench.slot, runtime);
   expect(bench.run(faulting, frame(64)).fault?.code).toBe("bad_access");
+});
+
+test("programs are called once a kind of packet: those that are asked for, where nobody sees it", async () => {
+  const bench = new EngineBench(jit, 1 << 20);
+  let runs = 0;
+  Object.assign(bench.context, { random: () => ++runs });
+  const noting = "call 7\n*(u32 *)(r10 - 4) = r0\nr0 = 2\nexit";
+  const [asked, other] = [bench.prepare(noting, "xdp"), bench.prepare(noting, "xdp")];
+  const before = bench.arena.bytes.slice();
+  await callOnce(new Set([asked]), [asked, other], bench.context, bench.slot, runtime);
+  expect(runs).toBe(2);
+  expect(Buffer.compare(before, bench.arena.bytes)).toBe(0);
 });
 
 test("there is nothing to warm up in the interpreter", async () => {

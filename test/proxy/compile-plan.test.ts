@@ -98,6 +98,15 @@ test("others have a turn between the programs of a plan that is compiled", async
   expect(turns).toBeGreaterThanOrEqual(filters.length);
 });
 
+test("a large program that is called to be compiled leaves nothing in the arena", async () => {
+  const { assembly, engine } = long(20_000, "jit");
+  const filters = [{ assembly: `*(u64 *)(r10 - 8) = 7\n${assembly}`, engine }];
+  const { plan, arena } = await planOf({ upstreams: [], listeners, filters });
+  const before = arena.bytes.slice();
+  value(await compilePlan(plan, 0));
+  expect(Buffer.compare(before, arena.bytes)).toBe(0);
+});
+
 test("code is made once: the interpreter's for all workers, the JIT's for each", async () => {
   const filters = [long(10, "jit"), long(10, "interpreter")];
   const { plan } = await planOf({ upstreams: [], listeners, filters, workers: 2 });
