@@ -59,8 +59,8 @@ test("2,000 programs do the same with what the verifier has proven of them", () 
   }));
 }, 240_000);
 
-test("3,000 programs that jump anywhere go the same way in both engines", () => {
-  const seen = compareEngines(3000, 2_000_000, "none", (random, seed) => ({
+test("5,000 programs that jump anywhere go the same way in both engines", () => {
+  const seen = compareEngines(5000, 2_000_000, "none", (random, seed) => ({
     program: flowProgram(random),
     type: "raw",
     packet: random.bytes(16),
