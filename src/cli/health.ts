@@ -23,29 +23,46 @@ export async function health(
   { environment, error }: Pick<Terminal, "environment" | "error">,
   uid = process.getuid?.() ?? 0,
 ): Promise<ExitCode> {
+  const targets = targetsOf(environment, uid);
   const asked: string[] = [];
-  for (const target of targetsOf(environment, uid)) {
-    const failure = await failureOf(target);
+  for (const target of targets) {
+    const failure = typeof target === "string" ? target : await failureOf(target);
     if (failure === undefined) return exitCodes.done;
-    asked.push(`${target.text}: ${failure}`);
+    asked.push(typeof target === "string" ? target : `${target.text}: ${failure}`);
   }
   error(
-    `weir health: no proxy lives here (${asked.join("; ")}); where admin.listen and metrics.listen are other addresses, set WEIR_ADMIN_LISTEN or WEIR_METRICS_LISTEN for both\n`,
+    targets.length === 0
+      ? "weir health: WEIR_ADMIN_LISTEN and WEIR_METRICS_LISTEN leave nothing to ask; set one of them to unix:PATH or HOST:PORT, or do without this check\n"
+      : `weir health: no proxy lives here (${asked.join("; ")}); where admin.listen and metrics.listen are other addresses, set WEIR_ADMIN_LISTEN or WEIR_METRICS_LISTEN for both\n`,
   );
   return exitCodes.failed;
 }
 
-function targetsOf(environment: Terminal["environment"], uid: number): Target[] {
-  const { WEIR_ADMIN_LISTEN: admin, WEIR_METRICS_LISTEN: metrics = "127.0.0.1:9464" } = environment;
-  const path =
-    admin === undefined ? defaultSocketPath(environment, uid) : /^unix:(.+)$/s.exec(admin)?.[1];
-  const [, host, port] = /^(.+):(\d+)$/.exec(metrics) ?? [];
-  return [
-    ...(path === undefined ? [] : [{ text: `unix:${path}`, at: { path }, path: "/v1/status" }]),
-    ...(host === undefined
-      ? []
-      : [{ text: metrics, at: { host: reachable(host), port: Number(port) }, path: "/live" }]),
-  ];
+/** Whom to ask, in order; a text says why there is nobody. */
+function targetsOf(environment: Terminal["environment"], uid: number): (Target | string)[] {
+  // An empty variable counts as not set, as in a config.
+  const admin = environment.WEIR_ADMIN_LISTEN || `unix:${defaultSocketPath(environment, uid)}`;
+  const metrics = environment.WEIR_METRICS_LISTEN || "127.0.0.1:9464";
+  const targets: (Target | string)[] = [];
+  const [, path] = /^unix:(.+)$/s.exec(admin) ?? [];
+  // An address and port of the control API want a token, which this command has not.
+  if (path !== undefined) targets.push({ text: admin, at: { path }, path: "/v1/status" });
+  else if (admin !== "off" && portOf(admin) === undefined)
+    targets.push(`WEIR_ADMIN_LISTEN is ${JSON.stringify(admin)}: not unix:PATH, HOST:PORT or off`);
+  const [, host] = /^(.+):\d+$/.exec(metrics) ?? [];
+  const port = portOf(metrics);
+  if (host !== undefined && port !== undefined)
+    targets.push({ text: metrics, at: { host: reachable(host), port }, path: "/live" });
+  else if (metrics !== "off")
+    targets.push(`WEIR_METRICS_LISTEN is ${JSON.stringify(metrics)}: not HOST:PORT or off`);
+  return targets;
+}
+
+/** The port of `HOST:PORT`; undefined: it is none. */
+function portOf(address: string): number | undefined {
+  const [, digits] = /^.+:(\d{1,5})$/.exec(address) ?? [];
+  const port = Number(digits);
+  return port <= 65_535 ? port : undefined;
 }
 
 /** An address to ask what listens on `host`: all addresses are loopback's too. */

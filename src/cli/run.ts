@@ -6,6 +6,7 @@ import { loadConfig } from "../config/load-config.ts";
 import { type Keeping, PinKeeper, pinsOf, startKeeping } from "../config/pinned-maps.ts";
 import { needsEcho, type PreparedProxy, preparePlan } from "../config/prepare-plan.ts";
 import { type Follower, LiveConfig, type ReloadResult } from "../config/reload.ts";
+import { failedNameText } from "../config/resolve-upstreams.ts";
 import { FileWatch } from "../config/watch-files.ts";
 import { ProcessMetrics } from "../metrics/process-metrics.ts";
 import { createMetrics, type Metrics } from "../metrics/registry.ts";
@@ -107,8 +108,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     if (log.isLevelEnabled("debug")) log.debug({ filter, map, cpu, data: toHex(bytes) }, "event");
   });
   logFallbacks(prepared.value, log);
-  for (const { upstream, host, code } of prepared.value.unresolved)
-    log.warn({ upstream, host, code }, "name not found: left out until it has an address");
+  for (const { upstream, host, code, keeps } of prepared.value.unresolved)
+    log.warn({ upstream, host, code }, failedNameText(keeps));
   const sourcesOf = (of: PreparedProxy, sources: readonly EventSource[]) =>
     // No listener has lost anything before it is bound.
     metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0, { pump: eventPump, sources });

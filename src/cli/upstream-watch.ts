@@ -1,5 +1,6 @@
 import { NameWatch } from "../config/name-watch.ts";
 import type { LiveConfig, LoadedConfig } from "../config/reload.ts";
+import { failedNameText } from "../config/resolve-upstreams.ts";
 import { Counters } from "../filter/counters.ts";
 import { HealthChecks } from "../proxy/health-checks.ts";
 import { hostPort } from "./host-port.ts";
@@ -24,13 +25,13 @@ export class UpstreamWatch {
           upstream,
           addresses: resolved.addresses.map(({ host, port }) => hostPort(host, port)),
         };
-        if (done?.ok === true) log.info(told, "upstream has other addresses");
+        if (done?.ok === true) log.info(told, "upstream's names have other addresses");
         else
           for (const { message } of done?.error ?? [])
             log.error({ ...told, error: message }, "upstream's other addresses not taken");
       },
-      onFailure: (upstream, host, code) =>
-        log.warn({ upstream, host, code }, "name not found: it keeps its addresses"),
+      onFailure: (upstream, { host, code, keeps }) =>
+        log.warn({ upstream, host, code }, failedNameText(keeps)),
     });
   }
 

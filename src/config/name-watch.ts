@@ -1,4 +1,4 @@
-import type { Address, UpstreamPlan } from "../proxy/plan.ts";
+import type { UpstreamAddress, UpstreamPlan } from "../proxy/plan.ts";
 import type { Config } from "./config.ts";
 import type { LoadedConfig } from "./reload.ts";
 import {
@@ -18,10 +18,10 @@ const firstRetryMs = 1_000;
 const lastRetryMs = 30_000;
 
 export interface NameEvents {
-  /** An upstream's names have other addresses now. The next lookup waits for it. */
+  /** Names of an upstream have other addresses now, or none. The next lookup waits for it. */
   readonly onAddresses: (of: Config, upstream: string, resolved: ResolvedNames) => Promise<unknown>;
-  /** A name could not be looked up, and keeps what it had. Told once, until it can be again. */
-  readonly onFailure: (upstream: string, host: string, code: string) => void;
+  /** A name could not be looked up. Told once, until it can be again. */
+  readonly onFailure: (upstream: string, failed: FailedName) => void;
 }
 
 /** Looks the names of upstreams up again and again, and tells where their addresses are others. */
@@ -69,8 +69,8 @@ export class NameWatch {
     const resolved = await resolveNames(written, plan.addresses, this.#resolve);
     if (!this.#running.has(names)) return;
     const told = this.#failing.get(name);
-    for (const { host, code } of resolved.failed)
-      if (told?.has(host) !== true) this.#events.onFailure(name, host, code);
+    for (const failed of resolved.failed)
+      if (told?.has(failed.host) !== true) this.#events.onFailure(name, failed);
     this.#failing.set(name, new Set(resolved.failed.map(({ host }) => host)));
     const lacking = missingOf(resolved.failed);
     const isSame =
@@ -120,9 +120,9 @@ function missingOf(failed: readonly FailedName[]): ReadonlySet<string> {
   return new Set(failed.filter(({ keeps }) => !keeps).map(({ host }) => host));
 }
 
-function areSame(one: readonly Address[], other: readonly Address[]): boolean {
-  return (
-    one.length === other.length &&
-    one.every(({ host, port }, i) => host === other[i]!.host && port === other[i]!.port)
-  );
+/** Also in whose they are: of an address that two names have, one may lose it. */
+function areSame(one: readonly UpstreamAddress[], other: readonly UpstreamAddress[]): boolean {
+  const textOf = ({ host, port, names = [] }: UpstreamAddress): string =>
+    [host, port, ...names].join(" ");
+  return one.length === other.length && one.every((each, i) => textOf(each) === textOf(other[i]!));
 }

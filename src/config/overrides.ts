@@ -6,7 +6,7 @@ import type { Environment } from "./substitution.ts";
 
 /**
  * Environment variables that stand in for one value of any config, whatever the file says: every key
- * that is neither named by its user nor in a list. Others that begin with WEIR_ mean nothing:
+ * that is neither named by its user nor in a list. An empty one counts as not set. Others that begin with WEIR_ mean nothing:
  * Kubernetes sets some for a service of that name.
  */
 export const overrides: Readonly<Record<string, KeyPath>> = {
@@ -39,7 +39,7 @@ export function withOverrides(
   const problems: ConfigProblem[] = [];
   for (const [name, path] of Object.entries(overrides)) {
     const text = environment[name];
-    if (text === undefined) continue;
+    if (text === undefined || text === "") continue;
     const override = plainScalar(text);
     const wrong = problemsOf(name, path, override);
     problems.push(...wrong);

@@ -97,7 +97,9 @@ export function readYaml(
   const wrong = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
   const bare = wrong.length === 0 ? undefined : bareSubstitution(text);
   const first = bare === undefined ? undefined : wrong.find(({ pos }) => pos[0] >= bare);
-  for (const error of wrong)
+  // What follows the first mistake of that kind is guesswork.
+  const told = first === undefined ? wrong : wrong.slice(0, wrong.indexOf(first) + 1);
+  for (const error of told)
     problems.push(
       refused(
         position(error.pos[0]),

@@ -62,7 +62,12 @@ export async function resolveUpstreams(
   };
 }
 
-/** A name without an address in words, for who reads a log. */
+/** What becomes of a name without an answer, for a log whose fields have the rest. */
+export function failedNameText(keeps: boolean): string {
+  return `name not found: ${keeps ? "it keeps its addresses" : "left out until it has an address"}`;
+}
+
+/** The same in one line, for who reads an answer. */
 export function unresolvedText({ upstream, host, code, keeps }: UnresolvedName): string {
   return `upstream ${upstream}: the host name ${host} has no address (${code}); ${keeps ? "it keeps those that it had" : "it is left out until it has one"}`;
 }
@@ -105,22 +110,36 @@ export async function resolveNames(
 ): Promise<ResolvedNames> {
   const looked = await Promise.all(
     written.map(async ({ host, port }) => {
-      if (isIP(host) !== 0) return { addresses: [{ host, port }], failed: undefined };
+      if (isIP(host) !== 0)
+        return { addresses: [{ host, port }] satisfies UpstreamAddress[], failed: undefined };
       const found = await lookUp(host, resolve);
       if (found.code === undefined) {
-        const addresses = found.hosts.map((one) => ({ host: one, port, name: host }));
+        const addresses = found.hosts.map((one) => ({ host: one, port, names: [host] }));
         return { addresses, failed: undefined };
       }
-      const addresses = before.filter((one) => one.name === host && one.port === port);
+      const addresses = before
+        .filter((one) => one.port === port && one.names?.includes(host))
+        .map((one) => ({ host: one.host, port, names: [host] }));
       const keeps = addresses.length > 0;
       return { addresses, failed: { host, port, code: found.code, keeps } };
     }),
   );
-  // A name may have an address that is written too.
+  return {
+    addresses: eachOnce(looked.flatMap((one) => one.addresses)),
+    failed: looked.flatMap((one) => one.failed ?? []),
+  };
+}
+
+/** A name may have an address that is written too, or another name's: then it is of all of them. */
+function eachOnce(found: readonly UpstreamAddress[]): UpstreamAddress[] {
   const addresses = new Map<string, UpstreamAddress>();
-  for (const address of looked.flatMap((one) => one.addresses))
-    addresses.set(`${address.host} ${address.port}`, address);
-  return { addresses: [...addresses.values()], failed: looked.flatMap((one) => one.failed ?? []) };
+  for (const address of found) {
+    const key = `${address.host} ${address.port}`;
+    const names = [...(addresses.get(key)?.names ?? []), ...(address.names ?? [])];
+    const { host, port } = address;
+    addresses.set(key, names.length === 0 ? { host, port } : { host, port, names });
+  }
+  return [...addresses.values()];
 }
 
 async function lookUp(

@@ -9,10 +9,13 @@ import { type Direction, directions, type VerdictKind, verdictKinds } from "./ve
 export const listenerCells = ["sessions", "sessions_total", "sessions_evicted_total"] as const;
 export type ListenerCell = (typeof listenerCells)[number];
 
-/** Label values of `weir_receive_errors_total{reason}`. What the kernel dropped it counts itself. */
+/**
+ * Label values of `weir_receive_errors_total{reason}`. What the kernel dropped it counts itself.
+ * `client_reset`: a client had broken its connection off before it was taken, as a probe may.
+ */
 export const receiveErrors = [
   "socket_error",
-  "truncated",
+  "client_reset",
   "kernel_dropped",
   "proxy_header",
   "proxy_untrusted",

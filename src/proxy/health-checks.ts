@@ -161,7 +161,8 @@ class AddressCheck {
 }
 
 /** The Host header that a client of the address would send. RFC 9110 section 7.2. */
-function hostOf({ host, port, name }: UpstreamAddress, check: HealthCheckPlan): string {
+function hostOf({ host, port, names }: UpstreamAddress, check: HealthCheckPlan): string {
+  const name = names?.[0];
   const asked = check.port ?? port;
   if (name !== undefined) return asked === 80 ? name : `${name}:${asked}`;
   if (asked !== 80) return formatEndpoint(host, asked);

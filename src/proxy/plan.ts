@@ -74,8 +74,8 @@ export interface Address {
 }
 
 export interface UpstreamAddress extends Address {
-  /** The host name that it was looked up for. Absent: the config has the address itself. */
-  readonly name?: string;
+  /** The host names that have it, in the config's order. Absent: the config has the address itself alone. */
+  readonly names?: readonly string[];
 }
 
 export interface UpstreamPlan {

@@ -202,7 +202,7 @@ export class TcpListener implements Listener {
     const to = this.#bound ?? localEndpoint(client);
     if (!remoteAddress || !remotePort || to === undefined) {
       // Gone again already: the kernel does not know any more who it was.
-      counters.receiveError(index, "socket_error");
+      counters.receiveError(index, "client_reset");
       client.on("error", () => {});
       client.destroy();
       return;

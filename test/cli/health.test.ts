@@ -72,6 +72,39 @@ for (const { name, text, failure } of [
     expect(error).toContain("admin.sock: ENOENT");
   });
 
+for (const { name, environment, told } of [
+  {
+    name: "a value that is no address",
+    environment: { WEIR_ADMIN_LISTEN: "off", WEIR_METRICS_LISTEN: "junk" },
+    told: 'WEIR_METRICS_LISTEN is "junk": not HOST:PORT or off',
+  },
+  {
+    name: "a port that there is not",
+    environment: { WEIR_ADMIN_LISTEN: "/run/x", WEIR_METRICS_LISTEN: "127.0.0.1:65536" },
+    told: 'WEIR_ADMIN_LISTEN is "/run/x": not unix:PATH, HOST:PORT or off; WEIR_METRICS_LISTEN is "127.0.0.1:65536": not HOST:PORT or off',
+  },
+  {
+    name: "that nothing is left to ask",
+    environment: { WEIR_ADMIN_LISTEN: "off", WEIR_METRICS_LISTEN: "off" },
+    told: "leave nothing to ask; set one of them to unix:PATH or HOST:PORT, or do without this check",
+  },
+  {
+    name: "the default control socket where the variable is empty",
+    environment: { WEIR_ADMIN_LISTEN: "", WEIR_METRICS_LISTEN: "off" },
+    told: "admin.sock: ENOENT)",
+  },
+  {
+    name: "the default address of metrics where the variable is empty",
+    environment: { WEIR_ADMIN_LISTEN: "off", WEIR_METRICS_LISTEN: "" },
+    told: "(127.0.0.1:9464: ",
+  },
+])
+  test(`the command says ${name}`, async () => {
+    const { code, error } = await asked(environment);
+    expect(code).toBe(1);
+    expect(error).toContain(told);
+  });
+
 test("the command finds a proxy that runs, and none where none does", async () => {
   const config = `version: 1
 metrics: { listen: off }

@@ -21,14 +21,18 @@ import {
 
 afterEach(cleanUp);
 
-/** A name server of one name, whose answer is another at any time. */
+type Answer = readonly string[] | "ENOTFOUND";
+
+/** A name server whose answer is another at any time, and may be another for some names. */
 class Names {
-  answer: readonly string[] | "ENOTFOUND" = [];
+  answer: Answer = [];
+  readonly answers = new Map<string, Answer>();
   asked = 0;
-  readonly resolve: Resolve = async () => {
+  readonly resolve: Resolve = async (host) => {
     this.asked++;
-    if (this.answer === "ENOTFOUND") throw Object.assign(new Error("gone"), { code: "ENOTFOUND" });
-    return this.answer;
+    const answer = this.answers.get(host) ?? this.answer;
+    if (answer === "ENOTFOUND") throw Object.assign(new Error("gone"), { code: "ENOTFOUND" });
+    return answer;
   };
 
   /** Waits until it was asked again, and the answer has been taken. */
@@ -56,7 +60,7 @@ interface Stage {
   readonly ports: readonly number[];
 }
 
-async function start(answer: Names["answer"], upstream: string, protocol = "udp"): Promise<Stage> {
+async function start(answer: Answer, upstream: string, protocol = "udp"): Promise<Stage> {
   const names = new Names();
   names.answer = answer;
   const config = value(
@@ -85,7 +89,8 @@ listeners: [{ name: a, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: a
         value(await live.readdress(of, upstream, resolved));
         told.push(resolved.addresses.map(({ host }) => host).join(" "));
       },
-      onFailure: (_, host, code) => told.push(`${host} ${code}`),
+      onFailure: (_, { host, code, keeps }) =>
+        told.push(`${host} ${code}${keeps ? "" : ", no address"}`),
     },
     names.resolve,
   );
@@ -167,6 +172,51 @@ test("a name that stops resolving keeps its last addresses, and that is told onc
   await until(() => stage.told.length === 2);
 });
 
+test("a name that fails keeps an address that another name has too, and loses none when that moves", async () => {
+  const stage = await start(["127.0.0.1"], 'addresses: ["a.test:9", "b.test:9"]');
+  const { names, told } = stage;
+  names.answers.set("a.test", "ENOTFOUND");
+  await until(() => told.length === 1);
+  expect(told).toEqual(["a.test ENOTFOUND"]);
+  await names.nextAsked();
+  expect(upstreamUp(stage.live.current.prepared)).toEqual([
+    ['upstream="app",address="127.0.0.1:9"', 1],
+  ]);
+  names.answers.set("b.test", ["127.0.0.2"]);
+  await until(() => told.length === 2);
+  expect(told[1]).toBe("127.0.0.1 127.0.0.2");
+});
+
+test("a name that fails keeps an address that is written beside it", async () => {
+  const stage = await start(["127.0.0.1"], 'addresses: ["app.test:9", "127.0.0.1:9"]');
+  stage.names.answer = "ENOTFOUND";
+  await until(() => stage.told.length > 0);
+  expect(stage.told).toEqual(["app.test ENOTFOUND"]);
+  await stage.names.nextAsked();
+  expect(upstreamUp(stage.live.current.prepared)).toEqual([
+    ['upstream="app",address="127.0.0.1:9"', 1],
+  ]);
+});
+
+test("a name that fails keeps no address that it had lost to another name", async () => {
+  const stage = await start(["127.0.0.1"], 'addresses: ["a.test:9", "b.test:9"]');
+  const { names, told } = stage;
+  names.answers.set("b.test", ["127.0.0.1", "127.0.0.2"]);
+  await until(() => told.length === 1);
+  names.answers.set("b.test", ["127.0.0.2"]);
+  await until(() => told.length === 2);
+  names.answers.set("b.test", "ENOTFOUND");
+  await until(() => told.length === 3);
+  names.answer = ["127.0.0.3"];
+  await until(() => told.length === 4);
+  expect(told).toEqual([
+    "127.0.0.1 127.0.0.2",
+    "127.0.0.1 127.0.0.2",
+    "b.test ENOTFOUND",
+    "127.0.0.3 127.0.0.2",
+  ]);
+});
+
 test("a proxy starts before its upstream's name has an address, drops until then, and says so", async () => {
   const port = await servers(["127.0.0.1"]);
   const stage = await start("ENOTFOUND", `addresses: ["app.test:${port}"]`);
@@ -229,7 +279,7 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
     const watch = new NameWatch(
       {
         onAddresses: async (_, upstream) => told.push(upstream),
-        onFailure: (_, host) => told.push(host),
+        onFailure: (_, { host }) => told.push(host),
       },
       names.resolve,
     );

@@ -123,6 +123,7 @@ test("a config takes its values from the environment", () => {
     WEIR_LOG_LEVEL: "debug",
     WEIR_METRICS_LISTEN: "off",
     WEIR_SERVICE_HOST: "10.0.0.1",
+    WEIR_MEMORY: "",
   });
   if (!config.ok) throw new Error(config.error.map(String).join("\n"));
   expect(config.value).toMatchObject({
@@ -133,6 +134,19 @@ test("a config takes its values from the environment", () => {
     metricsListen: undefined,
     listeners: [{ listen: { host: "127.0.0.1", port: 5300 } }],
   });
+});
+
+test("quotes that lack around ${ are told once, and nothing that follows from it", () => {
+  const config = parseConfig(
+    small.replace('"127.0.0.1:${PORT}"', "127.0.0.1:${PORT}").concat("log: { level: ] }\n"),
+    "t.yaml",
+    { PORT: "5300" },
+  );
+  expect(config.ok ? [] : config.error.map((problem) => problem.message)).toEqual([
+    expect.stringMatching(
+      /^t\.yaml:4:\d+: not valid YAML: .*; write "\$\{…\}" with quotes .* as on line 4$/,
+    ),
+  ]);
 });
 
 test("a wrong value in the environment is told by its variable, beside what else is wrong", () => {

@@ -28,7 +28,7 @@ function workers(): Counters[] {
     own.filterVerdict(0, "drop");
     own.add(0, "sessions", worker + 1);
     own.add(0, "sessions_total", 5);
-    own.receiveError(1, "truncated");
+    own.receiveError(1, "client_reset");
   }
   return counters;
 }
@@ -163,7 +163,7 @@ test("Weir's own metrics add up what all workers counted", async () => {
     "weir_filter_info{filter=blocklist,engine=interpreter,type=xdp,tag=0123456789abcdef}": 1,
     "weir_sessions{listener=dns}": 3,
     "weir_sessions_total{listener=dns}": 10,
-    "weir_receive_errors_total{listener=web,reason=truncated}": 2,
+    "weir_receive_errors_total{listener=web,reason=client_reset}": 2,
     "weir_receive_errors_total{listener=dns,reason=socket_error}": 0,
     "weir_map_entries{filter=blocklist,map=blocked}": 1,
     "weir_map_capacity{filter=blocklist,map=blocked}": 50,

@@ -164,13 +164,13 @@ for (const { title, address, check, host } of [
   { title: "its address", address: {}, check: {}, host: /^127\.0\.0\.1:\d+$/ },
   {
     title: "the name it was looked up for",
-    address: { name: "a.test" },
+    address: { names: ["a.test"] },
     check: {},
     host: /^a\.test:\d+$/,
   },
   {
     title: "what the check says",
-    address: { name: "a.test" },
+    address: { names: ["a.test", "b.test"] },
     check: { host: "b.test" },
     host: /^b\.test$/,
   },

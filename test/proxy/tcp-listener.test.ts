@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
@@ -286,6 +287,21 @@ test("stop resets what has not ended when its time is over, and held connections
   expect(await running.over).toBe("ECONNRESET");
   await stopped;
   expect(rig.counters.readCell(0, "sessions")).toBe(0);
+});
+
+test("a client that resets before it is taken is no session, and counted by that", async () => {
+  const rig = await startRig("tcp", { upstreams: [await tcpEcho()] });
+  const { host, port } = rig.address;
+  const probes = `
+    const { connect } = require("node:net");
+    for (let i = 0; i < 20; i++) {
+      const socket = connect(${port}, "${host}", () => socket.resetAndDestroy());
+    }`;
+  // The listener is of this thread, which takes no connection until the other process is over.
+  expect(spawnSync(process.execPath, ["-e", probes]).status).toBe(0);
+  await until(() => rig.counters.readReceiveErrors(0, "client_reset") === 20);
+  expect(rig.counters.readReceiveErrors(0, "socket_error")).toBe(0);
+  expect(rig.counters.readCell(0, "sessions_total")).toBe(0);
 });
 
 test("an address in use is a named error with a remedy", async () => {
