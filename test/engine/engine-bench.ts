@@ -52,7 +52,7 @@ export class EngineBench {
   readonly traced: string[] = [];
   readonly #engine: Engine;
 
-  constructor(engine: Engine, arenaBytes = 8 << 20) {
+  constructor(engine: Engine, arenaBytes = 8 << 20, random = (): number => 0xdeadbeef) {
     this.#engine = engine;
     this.arena = unwrap(Arena.create(arenaBytes));
     this.slot = unwrap(this.arena.allocate(SLOT_BYTES, "slot"));
@@ -62,7 +62,7 @@ export class EngineBench {
       cpu: 0,
       stack: unwrap(this.arena.allocate(stackBytes, "stack")),
       clock: { low: -2, high: 7 },
-      random: () => 0xdeadbeef,
+      random,
       trace: (line) => this.traced.push(line),
     };
   }
