@@ -119,6 +119,11 @@ export type AdminListen = { readonly path: string } | HostPort;
 /** `unix:/run/weir/admin.sock`, an address and port as `parseListenAddress` takes them, or `off`. */
 export function parseAdminListen(text: string): Result<AdminListen | "off", Wrong> {
   if (text === "off") return ok("off");
+  if (text.startsWith("/"))
+    return err({
+      what: `${quote(text)} is no address`,
+      fix: `write unix:${text} for a socket there`,
+    });
   if (!text.startsWith("unix:")) return parseListenAddress(text);
   const path = text.slice("unix:".length);
   if (isAbsolute(path) && !path.includes("\0")) return ok({ path });

@@ -20,6 +20,8 @@ export interface ProgramInfo {
    * checks everything.
    */
   readonly verified?: boolean;
+  /** An XDP program for packets that leave through a devmap's entry: it may ask for `egress_ifindex`. */
+  readonly onDevmap?: boolean;
   /** Of a `raw` program: the only length of data that it was proven for. */
   readonly dataBytes?: number;
 }

@@ -4,7 +4,7 @@ import { decodeProgram } from "../isa/codec.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { MapSpec, ObjectSpec, ProgramSpec, ProgramType } from "../object/object-spec.ts";
-import { belongsElsewhere, isCgroupEgress } from "../object/section-type.ts";
+import { belongsElsewhere, isCgroupEgress, isOnDevmap } from "../object/section-type.ts";
 import type { VerifiableProgram, VerifiedMap } from "../verifier/program.ts";
 import { rejectionError } from "../verifier/rejection.ts";
 import { forbiddenInstruction } from "../verifier/structure.ts";
@@ -43,6 +43,7 @@ export function linkProgram(
     maps,
     verified: true,
     proof: proof.value,
+    ...(program.onDevmap === true && { onDevmap: true }),
   };
   return ok(program.type === "raw" ? { ...linked, dataBytes: program.dataBytes ?? 0 } : linked);
 }
@@ -55,20 +56,20 @@ export function verifiableProgram(
   { object, dataBytes }: LinkSource = {},
 ): Result<VerifiableProgram, UserError> {
   if (spec.fault !== undefined) return err(spec.fault);
-  // A program that came alone has no other name.
-  const where =
-    object === undefined || object.file === spec.name
-      ? `program ${spec.name}`
-      : `${object.file}, program ${spec.name}`;
+  // A program that came alone has no other name, and no section that somebody wrote.
+  const isAlone = object === undefined || object.file === spec.name;
+  const { section } = spec;
+  const named = isAlone ? `program ${spec.name}` : `${object.file}, program ${spec.name}`;
+  const where = isAlone ? named : `${named}, section ${JSON.stringify(section)}`;
   if (type === undefined)
     return err(
       new UserError(
         "PROGRAM_TYPE_UNKNOWN",
-        where,
-        belongsElsewhere(spec.section)
-          ? `programs of section "${spec.section}" attach to the kernel, and see no packets of a proxy`
-          : `section "${spec.section}" does not tell the program's type`,
-        belongsElsewhere(spec.section)
+        named,
+        belongsElsewhere(section)
+          ? `programs of section "${section}" attach to the kernel, and see no packets of a proxy`
+          : `section "${section}" does not tell the program's type`,
+        belongsElsewhere(section)
           ? "programs of types xdp, tc, socket and cgroup_skb run here: name another program"
           : 'use a section such as "xdp", "tc" or "socket"; weir verify and weir prog run also take --type',
       ),
@@ -82,8 +83,10 @@ export function verifiableProgram(
   return ok({
     object: object?.file ?? name,
     name,
+    ...(isAlone ? {} : { section }),
     type,
-    egress: type === "cgroup_skb" && isCgroupEgress(spec.section),
+    egress: type === "cgroup_skb" && isCgroupEgress(section),
+    onDevmap: type === "xdp" && isOnDevmap(section),
     instructions: decoded.value,
     maps: maps.map((map, i) => withFrozenValue(map, object?.maps[i])),
     functions,

@@ -100,7 +100,7 @@ export class ProgramMemory {
     this.maps = program.namedMaps;
     this.#context = context;
     this.#type = program.type;
-    this.#contextRules = contextAccessOf(program.type);
+    this.#contextRules = contextAccessOf(program.type, program.onDevmap);
     this.#contextBytes = this.#contextRules?.bytes ?? 0;
     this.#contextOffset = hasSocketContext(program.type) ? SLOT_SKB : 0;
     this.#hidden = hiddenBytes(program.type);

@@ -4,12 +4,13 @@ import type { LinkedProgram, RunnableProgram } from "./engine.ts";
 
 /** What is left of a program to run it, beside its code. */
 export function runnableProgram(program: LinkedProgram): RunnableProgram {
-  const { name, type, maps, verified, dataBytes, instructions } = program;
+  const { name, type, maps, verified, onDevmap, dataBytes, instructions } = program;
   return {
     name,
     type,
     maps,
     ...(verified === undefined ? {} : { verified }),
+    ...(onDevmap === undefined ? {} : { onDevmap }),
     ...(dataBytes === undefined ? {} : { dataBytes }),
     namedMaps: namedMaps(program),
     callbacks: addressedFunctions(instructions),

@@ -43,6 +43,11 @@ export function isCgroupEgress(section: string): boolean {
   return /^\??cgroup_skb\/egress$/.test(section);
 }
 
+/** Whether a section's name says that its programs run on packets that leave through a devmap's entry. */
+export function isOnDevmap(section: string): boolean {
+  return /^\??xdp(\.frags)?\/devmap$/.test(section);
+}
+
 /** Map id and index of an iproute2 tail-call section, or undefined for any other name. */
 export function tailCallSlot(section: string): { mapId: number; index: number } | undefined {
   const match = tailCallSection.exec(section);

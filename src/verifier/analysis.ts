@@ -55,7 +55,7 @@ export class Analysis {
     this.program = program;
     this.instructions = program.instructions;
     this.helpers = helpers;
-    this.context = contextAccessOf(program.type);
+    this.context = contextAccessOf(program.type, program.onDevmap);
     this.facts = facts;
     this.patience = patience;
     this.precision = new Precision(program.instructions, this.trace);

@@ -1,3 +1,4 @@
+import type { ProgramType } from "../object/object-spec.ts";
 import type { Analysis } from "./analysis.ts";
 import { type ContextAccess, contextAccessOf, fieldAt } from "./context-rules.ts";
 import { bytesText } from "./describe-place.ts";
@@ -75,9 +76,7 @@ function refuseContext(
     a.refuse(
       "CONTEXT_ACCESS",
       `${field} (${bytesText(size)} at offset ${offset}) cannot be ${verb} by programs of type ${a.program.type}`,
-      a.program.type === "socket" && /data(_end|_meta)?$/.test(field)
-        ? "read the packet with bpf_skb_load_bytes, or make it a tc program"
-        : allowedFields(rules, table, how),
+      otherWay(a.program.type, field) ?? allowedFields(rules, table, how),
       [base],
     );
   const signed = verb === "read" && here.includes(size);
@@ -94,6 +93,15 @@ function refuseContext(
     `${how} ${sizesText(here)} there${signed ? ", into an unsigned type" : ""}`,
     [base],
   );
+}
+
+/** How a program comes to what the field would tell it, where there is a way. */
+function otherWay(type: ProgramType, field: string): string | undefined {
+  if (type === "socket" && /data(_end|_meta)?$/.test(field))
+    return "read the packet with bpf_skb_load_bytes, or make it a tc program";
+  if (field === "xdp_md.egress_ifindex")
+    return 'only programs that a devmap\'s entry names leave through a device: put it into SEC("xdp/devmap")';
+  return undefined;
 }
 
 /** Fields of the other context lie further out: most often that is what was meant. */

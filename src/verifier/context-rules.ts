@@ -29,12 +29,18 @@ const narrow = 1 | 2 | 4;
 const double = 8;
 const any = 1 | 2 | 4 | 8;
 
-/** struct xdp_md, linux/bpf.h. `egress_ifindex` exists only for programs attached to a devmap. */
+/** struct xdp_md, linux/bpf.h. Refused by absence: egress_ifindex. */
 const xdpFields: readonly FieldRule[] = [
   [0, 4, word, 0], // data
   [4, 4, word, 0], // data_end
   [8, 4, word, 0], // data_meta
   [12, 8, word, word], // ingress_ifindex, rx_queue_index
+];
+
+/** Of programs that a devmap's entry names: `xdp_is_valid_access`. */
+const devmapFields: readonly FieldRule[] = [
+  ...xdpFields,
+  [20, 4, word, word], // egress_ifindex
 ];
 
 /**
@@ -147,11 +153,13 @@ const skbPacket: readonly (readonly [number, ContextPointer])[] = [
   [80, "packet_end"],
 ];
 
-const xdp = contextAccess("xdp_md", 24, xdpFields, [], xdpNames, [
+const xdpPointers: readonly (readonly [number, ContextPointer])[] = [
   [0, "packet"],
   [4, "packet_end"],
   [8, "packet_meta"],
-]);
+];
+const xdp = contextAccess("xdp_md", 24, xdpFields, [], xdpNames, xdpPointers);
+const xdpOnDevmap = contextAccess("xdp_md", 24, devmapFields, [], xdpNames, xdpPointers);
 const socket = contextAccess("__sk_buff", 192, socketFields, socketWrites, skbNames, [skbSocket]);
 const tc = contextAccess("__sk_buff", 192, tcFields, tcWrites, skbNames, [
   ...skbPacket,
@@ -163,11 +171,14 @@ const cgroup = contextAccess("__sk_buff", 192, cgroupFields, cgroupWrites, skbNa
   skbSocket,
 ]);
 
-/** The rules of a type, or undefined where it has no context (raw). */
-export function contextAccessOf(type: ProgramType): ContextAccess | undefined {
+/**
+ * The rules of a type, or undefined where it has no context (raw). `onDevmap`: of programs for packets
+ * that leave through a devmap's entry.
+ */
+export function contextAccessOf(type: ProgramType, onDevmap = false): ContextAccess | undefined {
   switch (type) {
     case "xdp":
-      return xdp;
+      return onDevmap ? xdpOnDevmap : xdp;
     case "socket":
       return socket;
     case "tc":

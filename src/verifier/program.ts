@@ -58,9 +58,13 @@ export interface VerifiableProgram {
   /** The file it came from, for messages. */
   readonly object: string;
   readonly name: string;
+  /** The object's section that it is in, for messages. */
+  readonly section?: string;
   readonly type: ProgramType;
   /** A cgroup_skb program for packets on their way out, which may return 2 and 3 too. */
   readonly egress?: boolean;
+  /** An XDP program for packets that leave through a devmap's entry: it may ask for `egress_ifindex`. */
+  readonly onDevmap?: boolean;
   /** By slot. Map operands index `maps`. */
   readonly instructions: readonly Instruction[];
   readonly maps: readonly VerifiedMap[];

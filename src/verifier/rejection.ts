@@ -8,6 +8,8 @@ export interface Rejection {
   /** The object file, and the program in it. */
   readonly object: string;
   readonly program: string;
+  /** The section that the program is in, where the object is one. */
+  readonly section: string | undefined;
   /** Number of the instruction, and its text. */
   readonly slot: number;
   readonly instruction: string;
@@ -25,27 +27,39 @@ export interface Rejection {
 
 /** A rejection without its `message`, which follows from the rest. */
 export function rejection(parts: Omit<Rejection, "message">): Rejection {
-  const { object, program, slot, instruction, source, cause, fix } = parts;
-  const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
-  const where = `${object}, program ${program}, instruction ${slot} (${instruction}${line})`;
-  return { ...parts, message: `${where}: ${cause}; ${fix}` };
+  const where = `${parts.object}, ${placeText(parts)}`;
+  return { ...parts, message: `${where}: ${parts.cause}; ${parts.fix}` };
 }
 
 /** The error of a load that a rejection ends: what is wrong in one line, with the rest as its detail. */
 export function rejectionError(one: Rejection): UserError {
-  const { code, object, program, slot, instruction, source, registers, cause, fix } = one;
-  const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
+  const { code, object, program, source, registers, cause, fix } = one;
   const text = source === undefined ? [] : [sourceText(source)];
   // A program that came alone has no other name.
   const file = object === program ? "" : `${object}, `;
-  const where = `${file}program ${program}, instruction ${slot} (${instruction}${line})`;
-  return new UserError(code, where, cause, fix, [...text, ...registers]);
+  return new UserError(code, `${file}${placeText(one)}`, cause, fix, [...text, ...registers]);
+}
+
+/** Which instruction of which program: `program p, section "xdp", instruction 3 (r0 = 0, p.c:5)`. */
+function placeText({
+  program,
+  section,
+  slot,
+  instruction,
+  source,
+}: Omit<Rejection, "message">): string {
+  const line = source === undefined ? "" : `, ${source.file}:${source.line}`;
+  return `program ${program}${sectionText(section)}, instruction ${slot} (${instruction}${line})`;
+}
+
+function sectionText(section: string | undefined): string {
+  return section === undefined ? "" : `, section ${JSON.stringify(section)}`;
 }
 
 /** A rejection for people, over several lines, without an end of line. */
 export function formatRejection(one: Rejection): string {
-  const { object, program, slot, instruction, source, registers, cause, fix } = one;
-  const lines = [`${object}: program ${program} is refused (${one.code})`];
+  const { object, program, section, slot, instruction, source, registers, cause, fix } = one;
+  const lines = [`${object}: program ${program}${sectionText(section)} is refused (${one.code})`];
   if (source !== undefined) lines.push(`  ${sourceText(source)}`);
   lines.push(`  instruction ${slot}: ${instruction}`);
   for (const register of registers) lines.push(`    ${register}`);

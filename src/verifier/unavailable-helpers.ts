@@ -219,7 +219,7 @@ const groups: readonly Group[] = [
     ],
   ],
   [
-    "is not implemented",
+    "works on a dynptr, which Weir's verifier does not follow: no packet helper needs one",
     [
       [197, "dynptr_from_mem"],
       [198, "ringbuf_reserve_dynptr"],

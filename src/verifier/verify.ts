@@ -275,6 +275,7 @@ function reject(
     code,
     object: program.object,
     program: program.name,
+    section: program.section,
     slot,
     instruction: isUnanswered ? "what only a kernel has" : text,
     source: lineAt(program.lines, slot),

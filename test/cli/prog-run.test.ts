@@ -330,7 +330,9 @@ needing("clang")(
     expect(refused).toMatchObject({ code: 1, stdout: "" });
     const cause =
       "its type, sockmap, holds sockets of the kernel: not available in user space; use";
-    expect(refused.stderr).toContain(`weir prog run: ${object}, program in_sockmap, instruction `);
+    expect(refused.stderr).toContain(
+      `weir prog run: ${object}, program in_sockmap, section "xdp", instruction `,
+    );
     expect(refused.stderr).toContain(`: uses map "peers", which cannot be: ${cause}`);
     const filled = await run("--program", "plain", "--map", "peers=00000000:00000000");
     expect(filled).toMatchObject({ code: 1, stdout: "" });

@@ -42,7 +42,7 @@ clang("verify tells a refusal whole, goes on with other programs, exit 1", async
   const lines = stdout.trimEnd().split("\n");
   expect(lines[0]).toMatch(/: program good is accepted/);
   expect(lines.slice(1, 7)).toEqual([
-    `${file}: program bad is refused (PACKET_BOUNDS)`,
+    `${file}: program bad, section "xdp" is refused (PACKET_BOUNDS)`,
     expect.stringMatching(/^ {2}\S*peek\.c:5: return \*\(\(volatile char \*\)/),
     "  instruction 1: r1 = *(u8 *)(r1 + 50)",
     "    r1: packet data, not compared with data_end yet",
@@ -77,13 +77,13 @@ listeners:
     const where = `: filters.parted.maps.peers: map "peers" of ${file} cannot be: ${cause}`;
     expect(refused.stderr).toContain(where);
     expect(refused.stderr).toContain(
-      `: filters.parted.object: ${file}, program in_sockmap, instruc`,
+      `: filters.parted.object: ${file}, program in_sockmap, section "xdp", instruc`,
     );
     expect(refused.stderr).toContain(`uses map "peers", which cannot be: ${cause}`);
     const { code, stdout } = await weir(["verify", file]);
     expect(code).toBe(1);
     expect(stdout).toMatch(/program plain is accepted.*\n.*program guarded is accepted/);
-    expect(stdout).toMatch(/program in_sockmap is refused \(MAP_TYPE_UNSUPPORTED\)/);
+    expect(stdout).toMatch(/program in_sockmap, section "xdp" is refused \(MAP_TYPE_UNSUPPORTED\)/);
   },
 );
 
@@ -131,7 +131,9 @@ clang("verify --program looks at one program, --json gives the verdict in parts"
           text: expect.stringContaining("ctx->data + 50"),
         }),
         registers: ["r1: packet data, not compared with data_end yet"],
-        where: expect.stringMatching(/, program bad, instruction 1 \(r1 = .*peek\.c:5\)$/),
+        where: expect.stringMatching(
+          /, program bad, section "xdp", instruction 1 \(r1 = .*peek\.c:5\)$/,
+        ),
         what: "packet byte 50 is accessed, and none is known to be there",
         fix: expect.any(String),
       },
@@ -323,7 +325,7 @@ listeners:
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       const [message, ...detail] = stderr.trimEnd().split("\n");
       expect(message).toMatch(
-        /bad\.yaml:3:28: filters\.peek\.object: .*\.o, program bad, instruction 1 /,
+        /bad\.yaml:3:28: filters\.peek\.object: .*\.o, program bad, section "xdp", instruction 1 /,
       );
       expect(message).toMatch(/; compare r1 \+ 51 with data_end before this/);
       expect(detail).toEqual([

@@ -123,7 +123,7 @@ test("a program that is not proven safe is refused, with the instruction", async
   const bench = await TraceBench.create([
     filterOf(objectOf("r0 = *(u32 *)(r1 + 400)\nexit", "bad")),
   ]);
-  expect(!bench.ok && bench.error.message).toMatch(/, program bad, instruction 0 /);
+  expect(!bench.ok && bench.error.message).toMatch(/, program bad, section "xdp", instruction 0 /);
 });
 
 test("a chain goes on with the frame as the filter before left it, as continueOn says", async () => {

@@ -248,6 +248,19 @@ needing("clang")("a map that only a kernel has is told of who asks for it", asyn
   });
 });
 
+for (const engine of ["jit", "interpreter"] as const)
+  needing("clang")(
+    `a devmap entry's program finds no egress_ifindex, on the ${engine}`,
+    async () => {
+      const object = await loadObject(build("devmap.c"), { engine, file: "devmap.o" });
+      for (const name of ["leaves", "leaves_in_parts"])
+        expect(object.program(name).run(frame).verdict).toBe("drop");
+      expect(() => object.program("on_another_cpu")).toThrow(
+        /program on_another_cpu, section "xdp\/cpumap", instruction .* xdp_md\.egress_ifindex .* put it into SEC\("xdp\/devmap"\)/,
+      );
+    },
+  );
+
 test("surplus arguments of a map's set are told of", async () => {
   const map = (await loadObject(filter("blocklist"))).map("blocked");
   const set = map.set.bind(map) as (...given: unknown[]) => unknown;

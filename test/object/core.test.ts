@@ -58,7 +58,7 @@ test("a program that reads a kernel's struct is refused where a path comes to it
   expect(await refusal()).toMatchObject({
     code: "OBJECT_CORE_RELOCATION",
     where: expect.stringMatching(
-      /^core\.o, program program, instruction \d+ \(what only a kernel has/,
+      /^core\.o, program program, section "xdp", instruction \d+ \(what only a kernel has/,
     ),
     what: "it asks the kernel for the offset of a field (struct sk_buff, access 0:1), and user space has no kernel types",
     fix: "use the struct of the linux/ headers, without preserve_access_index",

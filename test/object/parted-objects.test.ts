@@ -47,15 +47,15 @@ for (const { program, verdict } of [
   { program: "guarded", verdict: "accepted" },
   {
     program: "in_sockmap",
-    verdict: `MAP_TYPE_UNSUPPORTED ${file}, program in_sockmap, instruction N: uses map "peers", which cannot be: ${sockmap}`,
+    verdict: `MAP_TYPE_UNSUPPORTED ${file}, program in_sockmap, section "xdp", instruction N: uses map "peers", which cannot be: ${sockmap}`,
   },
   {
     program: "in_unsized",
-    verdict: `MAP_MAX_ENTRIES ${file}, program in_unsized, instruction N: uses map "unsized", which cannot be: max_entries is 0`,
+    verdict: `MAP_MAX_ENTRIES ${file}, program in_unsized, section "xdp", instruction N: uses map "unsized", which cannot be: max_entries is 0`,
   },
   {
     program: "in_nested",
-    verdict: `MAP_INNER ${file}, program in_nested, instruction N: uses map "nested", which cannot be: it cannot hold maps of type array_of_maps`,
+    verdict: `MAP_INNER ${file}, program in_nested, section "xdp", instruction N: uses map "nested", which cannot be: it cannot hold maps of type array_of_maps`,
   },
   {
     program: "verdict",
@@ -70,6 +70,6 @@ test("an extern that only a kernel has is refused where a path comes to it", () 
   const set = setGlobal(parted(), "asks_kernel", 1);
   if (!set.ok) throw set.error;
   expect(linked(set.value, "guarded")).toMatch(
-    /^OBJECT_EXTERN parted\.o, program guarded, instruction N: calls "kernel_function" \(\.ksyms\), which only a kernel can provide$/,
+    /^OBJECT_EXTERN parted\.o, program guarded, section "xdp", instruction N: calls "kernel_function" \(\.ksyms\), which only a kernel can provide$/,
   );
 });

@@ -177,7 +177,8 @@ function contextAllows(
   access: Access,
 ): boolean {
   if (kindOf(known) !== CONTEXT || access === ATOMIC) return false;
-  const rules = contextAccessOf(to.unit.program.type);
+  const { type, onDevmap } = to.unit.program;
+  const rules = contextAccessOf(type, onDevmap);
   if (rules === undefined) return false;
   const table = access === WRITE ? rules.writes : access === READ ? rules.reads : rules.signedReads;
   return ((table[detailOf(known) + offset] ?? 0) & size) !== 0;

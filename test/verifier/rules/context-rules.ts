@@ -93,6 +93,15 @@ export const contextRules: readonly RuleCase[] = [
     says: /copy r1 to r6/,
   },
   {
+    rule: "an xdp program of a devmap's entry knows its egress_ifindex, and does not write it",
+    more: { onDevmap: true },
+    accepted: "r0 = *(u32 *)(r1 + 20)\nr0 &= 1\nexit",
+    refused: "*(u32 *)(r1 + 20) = 1\nr0 = 0\nexit",
+    code: "CONTEXT_ACCESS",
+    says: /cannot be written/,
+    notInKernel: "the test's loader names no attach type",
+  },
+  {
     rule: "a cgroup_skb program for egress returns 0 to 3",
     type: "cgroup_skb",
     more: { egress: true },
