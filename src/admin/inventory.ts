@@ -115,6 +115,13 @@ export class Inventory {
     );
     if (exact !== undefined) return ok(exact);
     const named = all.filter(({ handle }) => handle.name === reference);
+    if (named.length === 0)
+      for (const { name, object } of this.parts.filters)
+        for (const { name: map, code, what, fix } of object.refusedMaps ?? [])
+          if (reference === map || reference === `${name}/${map}`)
+            return err(
+              new UserError(code, `filter ${name}, map ${map}`, `is not here: ${what}`, fix),
+            );
     const fullName = ({ filter, handle }: MapItem): string => `${filter}/${handle.name}`;
     return only(named, "MAP", reference, fullName, [
       ...new Set(

@@ -1,3 +1,4 @@
+import { maxCallbacks } from "../engine/engine.ts";
 import { helpers } from "../engine/helpers/helper-table.ts";
 import { opcodeTable } from "../isa/opcodes.ts";
 import { whyUnavailable } from "../object/map-rules.ts";
@@ -50,6 +51,15 @@ const otherProgramTypes: readonly (readonly [reason: string, types: readonly str
   ["belongs to infrared remote controls", ["lirc_mode2"]],
 ];
 
+/** What a verified program may run into here, where a kernel has another limit. */
+const limits = [
+  {
+    name: "iterations of bpf_loop and bpf_for_each_map_elem, a run in all",
+    value: maxCallbacks,
+    kernel: `${maxCallbacks} a call of bpf_loop`,
+  },
+] as const;
+
 /** `weir feature`: what of eBPF works here, and of the rest why it does not. */
 export function feature(options: FeatureOptions, terminal: Terminal): ExitCode {
   const all = {
@@ -62,13 +72,15 @@ export function feature(options: FeatureOptions, terminal: Terminal): ExitCode {
     const supported = ({ reason, ...rest }: Feature): object =>
       reason === undefined ? { ...rest, supported: true } : { ...rest, supported: false, reason };
     const entries = Object.entries(all).map(([what, list]) => [what, list.map(supported)]);
-    terminal.out(`${JSON.stringify(Object.fromEntries(entries))}\n`);
+    terminal.out(`${JSON.stringify({ ...Object.fromEntries(entries), limits })}\n`);
     return exitCodes.done;
   }
   terminal.out(`${section("Instructions", all.instructions)}
 ${section("Program types", all.program_types)}
 ${section("Map types", all.map_types)}
-${helperSection(all.helpers)}`);
+${helperSection(all.helpers)}Limits other than the kernel's
+${table(limits.map(({ name, value, kernel }) => [`  ${name}`, `${value} (kernel: ${kernel})`]))}
+`);
   return exitCodes.done;
 }
 
