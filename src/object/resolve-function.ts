@@ -233,7 +233,12 @@ class Patch {
     const refused = maps.refusal(section, offset);
     if (refused !== undefined) {
       const { code, what, fix } = refused;
-      return this.#leave(`uses map "${refused.name}", which cannot be: ${what}`, fix, code);
+      return this.#leave(
+        `uses map "${refused.name}", which cannot be: ${what}`,
+        fix,
+        code,
+        refused.name,
+      );
     }
     const index = maps.find(section, offset);
     if (index === undefined)
@@ -275,23 +280,31 @@ class Patch {
           ? "declare it __weak, which makes it 0, or use a global variable"
           : "build the program without it, or declare it __weak and test it before use",
         "OBJECT_EXTERN",
+        name,
       );
     return this.#leave(
       `${use} "${name}", which the object does not define`,
       "define it, link it in with bpftool gen object, or include bpf_helpers.h if it is a helper",
       "OBJECT_EXTERN",
+      name,
     );
   }
 
   /** What the instruction names cannot be had: only programs that get to it are refused. */
-  #leave(what: string, fix: string, code: string): Patched {
-    this.#unanswered.push({ slot: this.#at / 8, code, what, fix });
+  #leave(what: string, fix: string, code: string, name: string): Patched {
+    const text =
+      this.#code[this.#at] === call ? `call ${name}` : `r${this.#destination} = ${name} ll`;
+    this.#unanswered.push({ slot: this.#at / 8, code, what, fix, instruction: text });
     poison(this.#code, this.#at);
     return ok(undefined);
   }
 
   #refuse(what: string, fix: string): Patched {
     return err(new UserError("OBJECT_RELOCATION", this.#where, what, fix));
+  }
+
+  get #destination(): number {
+    return this.#code[this.#at + 1]! & 15;
   }
 
   get #source(): number {

@@ -269,7 +269,7 @@ function reject(
   const helper = (id: number): string | undefined => helperName(helpers, id);
   const told = tellContextMismatch(program, { code, cause, fix });
   // In its place is a call of no helper, which nobody wrote.
-  const isUnanswered = program.unanswered?.some((one) => one.slot === slot) === true;
+  const unanswered = program.unanswered?.find((one) => one.slot === slot);
   const text = instruction === undefined ? "nothing" : disassemble(instruction, { helper });
   return rejection({
     code,
@@ -277,7 +277,7 @@ function reject(
     program: program.name,
     section: program.section,
     slot,
-    instruction: isUnanswered ? "what only a kernel has" : text,
+    instruction: unanswered ? (unanswered.instruction ?? "what only a kernel has") : text,
     source: lineAt(program.lines, slot),
     registers,
     ...told,

@@ -239,6 +239,9 @@ needing("clang")("a map that only a kernel has is told of who asks for it", asyn
   const refusal = expect.objectContaining({ name: "UserError", code: "MAP_TYPE_UNSUPPORTED" });
   expect(() => object.map("peers")).toThrow(refusal);
   expect(() => object.program("in_sockmap")).toThrow(refusal);
+  expect(() => object.program("in_sockmap")).toThrow(/, instruction \d+ \(r1 = peers ll, /);
+  const calling = await loadObject(build("externs.c", "-DNOWHERE"));
+  expect(() => calling.program()).toThrow(/, instruction \d+ \(call nowhere\b/);
   // Else the program would run on another map than the one that it names.
   await expect(
     loadObject(build("parted.c"), { innerMaps: { peers: { outer: "any" } } }),
