@@ -38,14 +38,17 @@ completion and help in editors: begin a file with
   at each reload, and again every \`resolveInterval\`. A name without an address stops neither: the log
   says so, what is for an upstream without any is dropped as \`upstream_no_address\` (a connection is
   reset), \`weir_upstream_up\` has the name with 0, and it is looked up until it has an address. A sidecar
-  may start before DNS answers.
+  may start before DNS answers: name servers that are silent delay its start, and a reload, by 3 s at
+  most. Names are looked up as in \`/etc/hosts\`, else by DNS as \`/etc/resolv.conf\` says: its name servers,
+  and \`search\` and \`ndots\`, by which a Kubernetes service's short name is found. Other sources
+  (\`/etc/nsswitch.conf\`: mDNS, LDAP) are not asked.
 - Paths are relative to the config file's folder.
 - In a value, \`\${NAME}\` is the environment variable NAME, \`\${NAME:-text}\` has a default for where it
   is not set or empty, \`\${file:PATH}\` is what a file holds, without its last line end; \`$\${\` is a
   plain \`\${\`. Without quotes the result is read as YAML reads it (\`workers: \${WORKERS}\` is a
   number); between \`{ }\` YAML itself wants quotes around it. What is filled in is not searched again.
   Errors never show what a file held: it may be a secret.
-- Some environment variables stand in for a value whatever the file says: ${overrideList()}. Others that
+- Some environment variables stand in for a value whatever the file says: ${overrideList()}. One that is empty counts as not set. Others that
   begin with \`WEIR_\` mean nothing.
 - A running proxy reads its config again on SIGHUP and on \`weir reload\`; with
   \`reload: { watch: true }\` also when it or a file that it names changes. A config with an error
@@ -86,6 +89,8 @@ then every worker swaps between two packets.
   a map with a larger \`max_entries\` takes them over, and so does one with a smaller, if they fit (what
   programs write while they are copied may be lost). Else the config is refused, unless the filter says
   \`onSchemaChange: reset\`. \`.rodata\`, \`.data\`, \`.bss\` and prog_arrays start fresh.
+- Maps of maps go on with the maps that they hold, those put in or taken out at run time too: each by
+  its filter and name. An entry whose map the next config no longer makes goes, with a warning.
 - Entries and entry files: what is gone from the config is deleted (in arrays: zeroed), what is new or
   changed there is written. An entry that the config has as before keeps what a program made of it;
   entries made at run time stay.
