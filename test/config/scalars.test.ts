@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   formatSize,
   parseAddressRange,
+  parseAdminListen,
   parseDuration,
   parseListenAddress,
   parseListenerAddress,
@@ -132,6 +133,20 @@ describe("addresses to listen on", () => {
       const parsed = parseListenAddress(text);
       expect(parsed.ok ? undefined : parsed.error.fix).toContain(fix);
     });
+});
+
+test("the control API's socket is written with unix:, and its bare path is told so", () => {
+  expect(parseAdminListen("unix:/run/weir/admin.sock")).toEqual({
+    ok: true,
+    value: { path: "/run/weir/admin.sock" },
+  });
+  expect(parseAdminListen("/run/weir/admin.sock")).toEqual({
+    ok: false,
+    error: {
+      what: '"/run/weir/admin.sock" is no address',
+      fix: "write unix:/run/weir/admin.sock for a socket there",
+    },
+  });
 });
 
 describe("addresses of listeners", () => {
