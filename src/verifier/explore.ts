@@ -207,7 +207,8 @@ export class Explorer {
     for (let i = 0; i < known.length; i++) {
       const checkpoint = known[i] as Checkpoint;
       if (checkpoint.open > 0) {
-        if (callback) {
+        // Before its first round the call was come to by a loop around it, which must end of itself.
+        if (callback && state.frame.callbackDepth > 0) {
           if (this.#equivalence.coversCheckpoint(checkpoint, state, "within")) {
             this.#joinLoop();
             this.#keep(known, kept, i);

@@ -71,9 +71,9 @@ export class VerifierLog {
   }
 
   /** The program is explored once more. */
-  again(): void {
+  again(how: string): void {
     this.#write("");
-    this.#write("again, with callbacks followed for as many iterations as there are");
+    this.#write(`again, ${how}`);
     this.#source = undefined;
   }
 

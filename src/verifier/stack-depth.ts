@@ -27,8 +27,8 @@ interface CalledFunction {
 }
 
 /**
- * Adds up the stack of nested functions, as the kernel does: each function's use, rounded up to 16
- * bytes, at most 512 together; 256 below a function that makes tail calls. Undefined: none is too
+ * Adds up the stack of nested functions, as the kernel with its JIT does: each function's use, rounded up
+ * to 16 bytes (0 where it uses none), at most 512 together; 256 below a function that makes tail calls. Undefined: none is too
  * deep.
  */
 export function tooDeep(
@@ -84,7 +84,7 @@ export function checkChain({ state, facts, instructions, helpers }: Analysis): v
 }
 
 function frameSize(used: number): number {
-  return Math.ceil(Math.max(used, 1) / 16) * 16;
+  return Math.ceil(used / 16) * 16;
 }
 
 function callGraph(

@@ -84,7 +84,7 @@ export function verify(
     );
   const log = options.log === undefined ? undefined : new VerifierLog(options.log, program.lines);
   const budget = Math.min(options.maxVisited ?? maxVisitedInstructions, maxVisitedInstructions);
-  const found = exploreTwice(program, helpers, budget, log);
+  const found = explorePatiently(program, helpers, budget, log);
   if (!found.ok) return found;
   const deep = tooDeep(instructions, helpers, found.value.stackBytes);
   if (deep !== undefined)
@@ -95,9 +95,10 @@ export function verify(
 /**
  * Explores the program, and where it is refused after a number in a callback's loop was taken as any
  * number, once more with as much patience as the budget allows. The first way alone ends for callbacks
- * within callbacks that count on and on.
+ * within callbacks that count on and on. Where the budget ends it, a last one has no patience: in loops
+ * of fewer rounds, one in or after another, numbers that nothing relies on would multiply the paths.
  */
-function exploreTwice(
+function explorePatiently(
   program: VerifiableProgram,
   helpers: ReadonlyMap<number, HelperSignature>,
   budget: number,
@@ -106,14 +107,29 @@ function exploreTwice(
   const first = attempt(program, helpers, budget, patientRounds, log);
   if (first.facts !== undefined) return ok(first.facts);
   const { refusal, analysis } = first;
+  if (refusal.code === "TOO_COMPLEX" && callsBack(program, helpers)) {
+    log?.again("with what a callback changes taken as any number at once");
+    const last = attempt(program, helpers, budget, 0, log);
+    if (last.facts !== undefined) return ok(last.facts);
+  }
   const { widened } = analysis;
   if (widened === undefined) return err(rejected(besideLoop(refusal, analysis), analysis));
-  log?.again();
+  log?.again("with callbacks followed for as many iterations as there are");
   const second = attempt(program, helpers, budget, Number.POSITIVE_INFINITY, log);
   if (second.facts !== undefined) return ok(second.facts);
   // Where only the budget ended it, the first tells more.
   const told = second.refusal.code === "TOO_COMPLEX" ? first : second;
   return err(rejected(inLoop(told.refusal, widened, program), told.analysis));
+}
+
+/** Whether patience makes a difference. */
+function callsBack(
+  { instructions }: VerifiableProgram,
+  helpers: ReadonlyMap<number, HelperSignature>,
+): boolean {
+  return instructions.some(
+    (one) => one.kind === "call_helper" && helpers.get(one.id)?.callback !== undefined,
+  );
 }
 
 /** A refusal that a number brought about which goes on changing in a callback's loop. */

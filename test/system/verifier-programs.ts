@@ -336,6 +336,17 @@ export const cPrograms: readonly CProgram[] = [
   },
   ...countedTwice,
   {
+    name: "a loop of loops that count what nothing relies on",
+    accepted: true,
+    code: counting(`for (int i = 0; i < 12; i++) { barrier_var(i); ${times(1, 13)} } return 2;`),
+  },
+  {
+    name: "a loop of loops that ends if it is let to",
+    accepted: false,
+    onlyKernel: "it sees no infinite loop around a callback's",
+    code: counting(`while (ctx->rx_queue_index < 12) ${times(1, 13)} return 2;`),
+  },
+  {
     name: "a byte of the packet that two loops count up to",
     accepted: false,
     code: counting(`__u8 *d = (void *)(long)ctx->data, *e = (void *)(long)ctx->data_end;

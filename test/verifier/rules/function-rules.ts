@@ -46,6 +46,13 @@ export const functionRules: readonly RuleCase[] = [
     says: /2 nested functions use 528 bytes/,
   },
   {
+    rule: "a function that uses no stack takes none from those it calls",
+    accepted: "call f\nexit\nf: *(u64 *)(r10 - 512) = 0\nr0 = 0\nexit",
+    refused: "*(u64 *)(r10 - 8) = 0\ncall f\nexit\nf: *(u64 *)(r10 - 512) = 0\nr0 = 0\nexit",
+    code: "STACK_DEPTH",
+    says: /2 nested functions use 528 bytes/,
+  },
+  {
     rule: "functions nest eight deep",
     accepted: nested(8),
     refused: nested(9),
@@ -110,6 +117,22 @@ export const functionRules: readonly RuleCase[] = [
     refused: countedTwice(30, 30, 31),
     code: "STACK_BOUNDS",
     says: /1 byte at stack offset \d+ is outside of the frame/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "rounds that begin with a count add to it, whatever was followed from a like count before",
+    accepted: countedByChance("r3 &= 63"),
+    refused: countedByChance("r3 = r3"),
+    code: "TOO_COMPLEX",
+    says: /1000000 instructions were followed/,
+    notInKernel: callbacksNeedBtf,
+  },
+  {
+    rule: "a loop around a callback's loop ends of itself",
+    accepted: loopAround("r7 += 1\nif r7 < 12 goto again"),
+    refused: loopAround("call 7\nif r0 < 12 goto again"),
+    code: "INFINITE_LOOP",
+    says: /a loop comes back here with nothing changed/,
     notInKernel: callbacksNeedBtf,
   },
   {
@@ -200,6 +223,75 @@ function countedTwice(first: number, second: number, mask = -1): string {
     r2 += -64
     r2 += r1
     *(u8 *)(r2 + 8) = 0
+    r0 = 0
+    exit
+    f: r3 = *(u64 *)(r2 + 0)
+    r3 += 1
+    *(u64 *)(r2 + 0) = r3
+    r0 = 0
+    exit`;
+}
+
+/** What the soundness fuzz found: loops one in and after another that add to a number by chance. */
+function countedByChance(bound: string): string {
+  const loop = (rounds: number, callback: string): string => `r1 = ${rounds}
+    r2 = code_addr(${callback}) ll
+    r3 = r6
+    r4 = 0
+    call 181`;
+  return `r9 = map_val(map_by_fd(4)) + 0 ll
+    *(u64 *)(r10 - 8) = 0
+    *(u64 *)(r10 - 24) = 0
+    r6 = r10
+    r6 += -8
+    ${loop(7, "f0")}
+    ${loop(13, "f1")}
+    r8 = 0
+    again: ${loop(5, "f0")}
+    r8 += 1
+    if r8 < 3 goto again
+    r3 = *(u64 *)(r10 - 8)
+    ${bound}
+    r9 += r3
+    r3 = *(u8 *)(r9 + 0)
+    r0 = 2
+    exit
+    f0: r6 = r2
+    call 7
+    r0 &= 1
+    r3 = *(u64 *)(r6 - 0)
+    r3 += r0
+    *(u64 *)(r6 - 0) = r3
+    r3 = *(u64 *)(r6 - 16)
+    r3 += 1
+    *(u64 *)(r6 - 16) = r3
+    ${loop(1, "f1")}
+    r0 = 0
+    exit
+    f1: r6 = r2
+    r3 = *(u64 *)(r6 - 0)
+    r3 += 2
+    *(u64 *)(r6 - 0) = r3
+    call 7
+    r0 &= 1
+    r3 = *(u64 *)(r6 - 0)
+    r3 += r0
+    *(u64 *)(r6 - 0) = r3
+    r0 = 1
+    exit`;
+}
+
+/** A callback counts what nothing relies on, in a loop within another that `end` makes go round. */
+function loopAround(end: string): string {
+  return `*(u64 *)(r10 - 8) = 0
+    r7 = 0
+    again: r1 = 13
+    r2 = code_addr(f) ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call 181
+    ${end}
     r0 = 0
     exit
     f: r3 = *(u64 *)(r2 + 0)
