@@ -1,6 +1,7 @@
 import type { Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import type { HelperSignature } from "./helper-signature.ts";
+import type { VerifiableProgram } from "./program.ts";
 import { Refusal } from "./refusal.ts";
 import { frameBytes } from "./stack-state.ts";
 import { functionStarts } from "./structure.ts";
@@ -32,7 +33,7 @@ interface CalledFunction {
  * deep.
  */
 export function tooDeep(
-  instructions: readonly Instruction[],
+  { instructions, functions: named }: Pick<VerifiableProgram, "instructions" | "functions">,
   helpers: ReadonlyMap<number, HelperSignature>,
   used: ReadonlyMap<number, number>,
 ): DeepChain | undefined {
@@ -57,7 +58,7 @@ export function tooDeep(
     if (bytes > frameBytes)
       return {
         slot,
-        cause: `${depth} nested functions use ${bytes} bytes of stack together, and ${frameBytes} are the most`,
+        cause: `${depth} nested functions use ${bytes} bytes of stack together, ${bytes - below} of them ${nameAt(named, entry)}, and ${frameBytes} are the most`,
       };
     if (depth === 8 && called.calls.length > 0)
       return { slot: called.calls[0]!.slot, cause: "more than 8 functions are nested" };
@@ -74,13 +75,17 @@ export const stackDepthFix =
  * Refuses at once what `tooDeep` would find at the end, where the functions of the path that is followed
  * take too much: states with many full frames would take much memory.
  */
-export function checkChain({ state, facts, instructions, helpers }: Analysis): void {
+export function checkChain({ state, facts, program, helpers }: Analysis): void {
   let bytes = 0;
   for (const { entry } of state.frames) bytes += frameSize(facts.stackBytes.get(entry) ?? 0);
   if (bytes <= frameBytes) return;
-  const deep = tooDeep(instructions, helpers, facts.stackBytes);
+  const deep = tooDeep(program, helpers, facts.stackBytes);
   if (deep !== undefined)
     throw new Refusal("STACK_DEPTH", deep.slot, deep.cause, stackDepthFix, []);
+}
+
+function nameAt(named: VerifiableProgram["functions"], entry: number): string {
+  return named.find(({ slot }) => slot === entry)?.name ?? `the function at instruction ${entry}`;
 }
 
 function frameSize(used: number): number {

@@ -86,7 +86,7 @@ export function verify(
   const budget = Math.min(options.maxVisited ?? maxVisitedInstructions, maxVisitedInstructions);
   const found = explorePatiently(program, helpers, budget, log);
   if (!found.ok) return found;
-  const deep = tooDeep(instructions, helpers, found.value.stackBytes);
+  const deep = tooDeep(program, helpers, found.value.stackBytes);
   if (deep !== undefined)
     return err(reject(program, helpers, deep.slot, "STACK_DEPTH", deep.cause, stackDepthFix, []));
   return found;

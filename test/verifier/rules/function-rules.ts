@@ -43,7 +43,7 @@ export const functionRules: readonly RuleCase[] = [
     refused:
       "*(u64 *)(r10 - 256) = 0\ncall f\nr0 = 0\nexit\nf: *(u64 *)(r10 - 264) = 0\nr0 = 0\nexit",
     code: "STACK_DEPTH",
-    says: /2 nested functions use 528 bytes/,
+    says: /2 nested functions use 528 bytes of stack together, 272 of them the function at instruction 4,/,
   },
   {
     rule: "a function that uses no stack takes none from those it calls",
