@@ -16,6 +16,10 @@ type Unanswered = NonNullable<VerifiableProgram["unanswered"]>[number];
 /** Paths put aside at once, which bounds memory. Kernel: BPF_COMPLEXITY_LIMIT_JMP_SEQ. */
 const maxPending = 8192;
 
+/** What to do about a program of too many paths. */
+export const simplerLoops =
+  "make loops shorter or their bounds constant, move their body into a global function, or let bpf_loop go round: its callback is most often followed for a few iterations, however many there are";
+
 /**
  * What the rules work on: the program, the path that is being followed, and what has been found so
  * far. The rules read and change registers through it and refuse through it.
@@ -112,11 +116,7 @@ export class Analysis {
   /** Puts a path aside, to go on at `slot` once the present one has ended. */
   later(slot: number, state: PathState): void {
     if (this.pending.length >= maxPending)
-      this.refuse(
-        "TOO_COMPLEX",
-        `${maxPending} branches are open on one path`,
-        "make loops shorter or their bounds constant, or move their body into a global function",
-      );
+      this.refuse("TOO_COMPLEX", `${maxPending} branches are open on one path`, simplerLoops);
     if (state.parent !== undefined) state.parent.open++;
     this.pending.push({ slot, state });
   }

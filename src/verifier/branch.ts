@@ -258,7 +258,7 @@ function bounded(pointer: RegisterState, limit: RegisterState): PacketKind | und
 }
 
 /** Kernel: MAX_PACKET_OFF; a packet pointer further out has wrapped for all that is known. */
-const maxPacketOffset = 0xffff;
+export const maxPacketOffset = 0xffff;
 
 function learnExtent(
   a: Analysis,

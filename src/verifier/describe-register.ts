@@ -1,3 +1,4 @@
+import { maxPacketOffset } from "./branch.ts";
 import { mapOf, type VerifiableProgram } from "./program.ts";
 import { atEnd, beyondEnd, type RegisterState } from "./register-state.ts";
 import {
@@ -27,9 +28,9 @@ export function describeRegister(register: RegisterState, program: VerifiablePro
         ? `the frame pointer${place}`
         : `the frame pointer of nested function ${frame}${place}`;
     case "packet":
-      return `packet data${place}, ${extentText(extent)}`;
+      return `packet data${place}, ${extentText(register)}`;
     case "packet_meta":
-      return `packet metadata${place}, ${extentText(extent)}`;
+      return `packet metadata${place}, ${extentText(register)}`;
     case "packet_end":
       return "the packet's end (data_end)";
     case "map":
@@ -56,9 +57,12 @@ export function describeRegister(register: RegisterState, program: VerifiablePro
   }
 }
 
-function extentText(extent: number): string {
+function extentText({ extent, range }: RegisterState): string {
   if (extent === atEnd || extent === beyondEnd) return "known not to lie before data_end";
-  if (extent === 0) return "not compared with data_end yet";
+  if (extent === 0)
+    return range.umax >= BigInt(maxPacketOffset)
+      ? "too far for a compare with data_end to count"
+      : "not compared with data_end yet";
   return `${extent} bytes known to be there`;
 }
 

@@ -1,4 +1,4 @@
-import type { Analysis } from "./analysis.ts";
+import { type Analysis, simplerLoops } from "./analysis.ts";
 import { leaveFunction } from "./call-function.ts";
 import { leftToCallback } from "./callback-release.ts";
 import { rangeText } from "./describe-register.ts";
@@ -95,7 +95,7 @@ export class Explorer {
       a.refuse(
         "TOO_COMPLEX",
         `${this.#maxVisited} instructions were followed over all paths, and there are more`,
-        "make loops shorter or their bounds constant, or move their body into a global function",
+        simplerLoops,
       );
     state.sinceCheckpoint++;
     const step = a.trace.add(state.step, slot, state.depth);

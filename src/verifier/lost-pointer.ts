@@ -3,6 +3,7 @@ import type { Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import { contextAccessOf, fieldAt } from "./context-rules.ts";
 import { whereText } from "./describe-place.ts";
+import type { HelperSignature } from "./helper-signature.ts";
 import { isNumber } from "./scalar-range.ts";
 import { type Place, placeFrame, placeRegister, placeSlot, registerPlace } from "./trace.ts";
 
@@ -17,7 +18,7 @@ export interface LostPointer {
 interface Origin {
   readonly step: number;
   readonly instruction: Instruction;
-  /** Steps of helper calls behind it, the last first. */
+  /** Steps of calls behind it, of helpers and functions, the last first. */
   readonly calls: readonly number[];
 }
 
@@ -69,10 +70,17 @@ function movedPacket(a: Analysis, { step, instruction, calls }: Origin): LostPoi
   );
   // The context is made by nothing on the path.
   if (base !== undefined) return undefined;
-  const call = calls.find((one) => helperAt(a, one)?.movesPacket);
+  const call = calls.find(
+    (one) => helperAt(a, one)?.movesPacket ?? globalAt(a, one)?.movesPacket ?? false,
+  );
   if (call === undefined) return undefined;
+  const global = globalAt(a, call);
+  const mover =
+    global === undefined
+      ? `bpf_${helperAt(a, call)?.name} moved that,`
+      : `the call of global function ${global.name}, which may move that,`;
   return {
-    cause: `pointed into the packet until bpf_${helperAt(a, call)?.name} moved that, at ${whereText(a.program, a.trace.slot(call))}`,
+    cause: `pointed into the packet until ${mover} at ${whereText(a.program, a.trace.slot(call))}`,
     fix: "load data and data_end again behind that call, and compare again",
   };
 }
@@ -115,6 +123,15 @@ function helperAt({ instructions, trace, helpers }: Analysis, step: number) {
   return instruction?.kind === "call_helper" ? helpers.get(instruction.id) : undefined;
 }
 
+/** The global function that a step called. */
+function globalAt({ instructions, trace, calledGlobals }: Analysis, step: number) {
+  const slot = trace.slot(step);
+  const instruction = instructions[slot];
+  if (instruction?.kind !== "call_local") return undefined;
+  const target = slot + 1 + instruction.offset;
+  return [...calledGlobals].find((one) => one.slot === target);
+}
+
 /** The step that made what a place holds after `last`; copies and spills are followed. */
 function originOf(a: Analysis, last: number, wanted: Place): Origin | undefined {
   const { trace } = a;
@@ -122,13 +139,31 @@ function originOf(a: Analysis, last: number, wanted: Place): Origin | undefined 
   const calls: number[] = [];
   for (let step = last; step >= 0; step = trace.previous(step)) {
     const instruction = a.instructions[trace.slot(step)] as Instruction;
-    if (trace.callback(step)) return undefined;
-    if (instruction.kind === "call_helper") calls.push(step);
-    const before = placeBefore(instruction, trace.depth(step), trace.stackPlace(step), place);
+    const depth = trace.depth(step);
+    const isCall = instruction.kind === "call_helper" || instruction.kind === "call_local";
+    const entersOrLeavesCallback = trace.callback(step);
+    if (isCall && !entersOrLeavesCallback) calls.push(step);
+    const before = entersOrLeavesCallback
+      ? placeBeforeCallback(helperAt(a, step), depth, place)
+      : placeBefore(instruction, depth, trace.stackPlace(step), place);
     if (before === undefined) return { step, instruction, calls };
     place = before;
   }
   return undefined;
+}
+
+/**
+ * The same where a helper calls a callback, or where that ends and no helper is given: the caller keeps
+ * all it has, and of what the callback begins with only its own argument comes from there.
+ */
+function placeBeforeCallback(
+  helper: HelperSignature | undefined,
+  depth: number,
+  place: Place,
+): Place | undefined {
+  if (helper === undefined || placeFrame(place) <= depth) return place;
+  const given = registerPlace(depth + 1, helper.callback === "loop" ? 2 : 4);
+  return place === given ? registerPlace(depth, 3) : undefined;
 }
 
 /** Where the value was before a step; undefined: the step made it. */

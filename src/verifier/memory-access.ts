@@ -1,5 +1,6 @@
 import { F_WRONLY_PROG } from "../runtime/wasm/layout.ts";
 import type { Analysis } from "./analysis.ts";
+import { maxPacketOffset } from "./branch.ts";
 import { checkSocketLoad, loadContext, storeContext } from "./context-access.ts";
 import { mayWritePacket } from "./context-rules.ts";
 import { bytesAre, bytesText } from "./describe-place.ts";
@@ -8,7 +9,7 @@ import { lostPointer } from "./lost-pointer.ts";
 import { mapOf, type VerifiedMap } from "./program.ts";
 import type { RefusalCode } from "./refusal.ts";
 import { constantScalar, type RegisterState } from "./register-state.ts";
-import { isConstant, zeroRange } from "./scalar-range.ts";
+import { isConstant, type ScalarRange, zeroRange } from "./scalar-range.ts";
 import { isSocket } from "./socket-rules.ts";
 import {
   clobberStack,
@@ -278,10 +279,32 @@ function checkPacket(
   if (held.extent >= 0 && from + size <= held.extent) return;
   const known = Math.max(0, held.extent);
   const counted = isConstant(held.range) ? "" : " from the variable offset on";
+  const cause = `${what} ${bytesAre(from, from + size - 1)} accessed${counted}, and ${known === 0 ? "none is" : `only the first ${known} are`} known to be there`;
+  if (!isConstant(held.range)) refuseFarOffset(a, base, held.range, from + size, cause, limit);
   a.refuse(
     "PACKET_BOUNDS",
-    `${what} ${bytesAre(from, from + size - 1)} accessed${counted}, and ${known === 0 ? "none is" : `only the first ${known} are`} known to be there`,
+    cause,
     `compare r${base} + ${offset + size} with ${limit} before this, and leave where it is greater`,
+    [base],
+  );
+}
+
+/** Refuses a variable offset with which no compare of the access's end would count. */
+function refuseFarOffset(
+  a: Analysis,
+  base: number,
+  range: ScalarRange,
+  end: number,
+  cause: string,
+  limit: string,
+): void {
+  const most = maxPacketOffset - end;
+  if (most < 0 || range.umax <= BigInt(most)) return;
+  const mask = 0x7fff;
+  a.refuse(
+    "PACKET_BOUNDS",
+    `${cause}: that offset is ${rangeText(range)}, and a compare with ${limit} counts only where offset and access end within ${maxPacketOffset} bytes`,
+    `bound the offset before it is added, to at most ${most}${mask <= most ? `, for instance with & 0x${mask.toString(16)}` : ""}; then compare with ${limit}`,
     [base],
   );
 }

@@ -16,6 +16,26 @@ const unchecked = programOf(
   },
 );
 
+test("a packet pointer too far for compares is told from one that was not compared", () => {
+  const far = programOf(`r2 = *(u32 *)(r1 + 0)
+    r3 = *(u32 *)(r1 + 4)
+    r5 = *(u32 *)(r1 + 12)
+    r5 &= 0xffff
+    r2 += r5
+    r4 = r2
+    r4 += 1
+    if r4 > r3 goto out
+    r0 = *(u8 *)(r2 + 0)
+    out: r0 = 1
+    exit`);
+  const verdict = verify(far, helpers);
+  if (verdict.ok) return expect.fail("accepted");
+  expect(verdict.error.registers).toEqual([
+    "r2: packet data + (0 to 65535), too far for a compare with data_end to count",
+  ]);
+  return undefined;
+});
+
 test("a rejection says where, what the registers hold, why, and what would mend it", () => {
   const verdict = verify(unchecked, helpers);
   if (verdict.ok) return expect.fail("accepted");

@@ -42,7 +42,7 @@ export const flowRules: readonly RuleCase[] = [
       "r6 = *(u32 *)(r1 + 12)\nr6 &= 63\nr7 = 0\nl: if r7 >= r6 goto o\nr7 += 1\ngoto l\no: r0 = 0\nexit",
     refused: "call 7\nr6 = r0\nr7 = 0\nl: if r7 >= r6 goto o\nr7 += 1\ngoto l\no: r0 = 0\nexit",
     code: "TOO_COMPLEX",
-    says: /8192 branches are open on one path/,
+    says: /8192 branches are open on one path; make loops shorter.* or let bpf_loop go round: its callback is most often followed for a few iterations/,
   },
   {
     rule: "what depends on a loop's counter is checked with its last value",

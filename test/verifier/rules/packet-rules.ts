@@ -51,6 +51,13 @@ export const packetRules: readonly RuleCase[] = [
     says: /may be anywhere/,
   },
   {
+    rule: "an offset into the packet is small enough for a compare with data_end to count",
+    accepted: farOffset("r5 &= 0x7fff"),
+    refused: farOffset("r5 = r5"),
+    code: "PACKET_BOUNDS",
+    says: /none is known to be there: that offset is 0 to 65535, and a compare with data_end counts only where offset and access end within 65535 bytes; bound the offset before it is added, to at most 65534, for instance with & 0x7fff; then compare with data_end/,
+  },
+  {
     rule: "pointers into the packet end with a helper that moves it",
     accepted:
       `r6 = r1\n${packetCheck(14)}\nr1 = r6\nr2 = 4\ncall 44\nr1 = r6\n${packetCheck(14)}\nr0 = *(u8 *)(r2 + 0)\n${out}`.replaceAll(
@@ -60,6 +67,31 @@ export const packetRules: readonly RuleCase[] = [
     refused: `r6 = r1\n${packetCheck(14)}\nr7 = r2\nr1 = r6\nr2 = 4\ncall 44\nr0 = *(u8 *)(r7 + 0)\n${out}`,
     code: "NOT_A_POINTER",
     says: /r7 .*pointed into the packet until bpf_xdp_adjust_head moved that, at instruction 9; load data/,
+  },
+  {
+    rule: "pointers into the packet end with a callback that moves it",
+    accepted: movedInLoop("r1 = *(u64 *)(r10 - 8)\nr7 = *(u32 *)(r1 + 0)\nr0 = r7"),
+    refused: movedInLoop("r0 = *(u8 *)(r7 + 0)"),
+    code: "NOT_A_POINTER",
+    says: /r7 .*pointed into the packet until bpf_xdp_adjust_head moved that, at instruction 20; load data/,
+    notInKernel: "it takes callbacks only with BTF",
+  },
+  {
+    rule: "pointers on the stack into the packet end with a callback that moves it",
+    accepted: movedInLoop("r0 = *(u64 *)(r10 - 16)"),
+    refused: movedInLoop("r1 = *(u64 *)(r10 - 16)\nr0 = *(u8 *)(r1 + 0)"),
+    code: "NOT_A_POINTER",
+    says: /r1 .*pointed into the packet until bpf_xdp_adjust_head moved that, at instruction 21; load data/,
+    notInKernel: "it takes callbacks only with BTF",
+  },
+  {
+    rule: "pointers into the packet end with a global function that may move it",
+    more: globalAt(11),
+    accepted: movedInFunction("r0 = r7\nr0 = 1"),
+    refused: movedInFunction("r0 = 1\nr0 = *(u8 *)(r7 + 0)"),
+    code: "NOT_A_POINTER",
+    says: /r7 .*pointed into the packet until the call of global function mover, which may move that, at instruction 6; load data/,
+    notInKernel: "the object of the case has no BTF to load there",
   },
   {
     rule: "data_end is only for compares",
@@ -92,3 +124,68 @@ export const packetRules: readonly RuleCase[] = [
     says: /copy the bytes to the stack/,
   },
 ];
+
+/** A byte at a 16-bit offset that the packet holds, compared as it should be. */
+function farOffset(bound: string): string {
+  return `${packetCheck(14)}
+    r5 = *(u16 *)(r2 + 12)
+    ${bound}
+    r2 += r5
+    r4 = r2
+    r4 += 1
+    if r4 > r3 goto out
+    r0 = *(u8 *)(r2 + 0)
+    ${out}`;
+}
+
+/** The packet's start in r7 and at -16, the context at -8, a loop that moves the packet, and `after`. */
+function movedInLoop(after: string): string {
+  return `*(u64 *)(r10 - 8) = r1
+    ${packetCheck(14)}
+    r7 = r2
+    *(u64 *)(r10 - 16) = r2
+    r1 = 2
+    r2 = code_addr(f) ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call 181
+    ${after}
+    ${out}
+    f: r1 = *(u64 *)(r2 + 0)
+    r2 = 4
+    call 44
+    r0 = 0
+    exit`;
+}
+
+/** The packet's start in r7, a function that moves the packet, and two instructions behind it. */
+function movedInFunction(after: string): string {
+  return `${packetCheck(14)}
+    r7 = r2
+    call f
+    ${after}
+    out: r0 = 1
+    exit
+    f: r2 = 4
+    call 44
+    r0 = 0
+    exit`;
+}
+
+/** A function at `slot`, of which BTF says that it is global and takes the context. */
+function globalAt(slot: number): NonNullable<RuleCase["more"]> {
+  return {
+    functions: [{ name: "mover", slot, type: 5 }],
+    btf: {
+      types: [
+        { kind: "void" },
+        { kind: "int", name: "int", size: 4, signed: true, bool: false, char: false, bits: 32 },
+        { kind: "struct", name: "xdp_md", size: 24, members: [] },
+        { kind: "pointer", type: 2 },
+        { kind: "prototype", returns: 1, parameters: [{ name: "context", type: 3 }] },
+        { kind: "function", name: "mover", type: 4, linkage: "global" },
+      ],
+    },
+  };
+}
