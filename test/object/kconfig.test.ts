@@ -34,6 +34,7 @@ test("an option that is not in the table is refused by name, unless it is weak",
   expect(object.programs[0]!.unanswered).toEqual([
     {
       slot: expect.any(Number),
+      instruction: expect.stringMatching(/^r\d = CONFIG_NR_OF_TOES ll$/),
       code: "OBJECT_EXTERN",
       what: 'uses "CONFIG_NR_OF_TOES" (.kconfig), which is no option that is known here',
       fix: "declare it __weak, which makes it 0, or use a global variable",

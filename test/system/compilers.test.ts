@@ -27,8 +27,8 @@ const settings: Readonly<Record<string, Parameters<typeof expectAsKernel>[1]>> =
   "dns-guard": { apart: ["asked_queries"] },
 };
 
-/** What no two runs agree about, what has a test of its own for each clang, what no kernel loads. */
-const others = ["fuzz", "map-helpers", "map-misuse"];
+/** What no two runs agree about, what has a test of its own for each clang, what no kernel or no JIT takes. */
+const others = ["fuzz", "map-helpers", "map-misuse", "large"];
 
 function sources(folder: string): string[] {
   const path = fileURLToPath(new URL(folder, import.meta.url));

@@ -104,8 +104,12 @@ for (const engine of ["interpreter", "jit"] as const)
   });
 
 for (const { program, ctx, says } of [
-  { program: "on_xdp", ctx: { mark: 1 }, says: "ctx.mark: a xdp program's context has none" },
-  { program: "on_tc", ctx: { rxQueueIndex: 1 }, says: "ctx.rxQueueIndex: a tc program's" },
+  { program: "on_xdp", ctx: { mark: 1 }, says: "ctx.mark: programs of type xdp have none" },
+  {
+    program: "on_tc",
+    ctx: { rxQueueIndex: 1 },
+    says: "ctx.rxQueueIndex: programs of type tc have none",
+  },
   { program: "on_tc", ctx: { mark: 2 ** 32 }, says: "ctx.mark: 4294967296 does not fit" },
   { program: "on_tc", ctx: { wireLength: 20 }, says: "give a whole number from 50 to 65536" },
   { program: "on_tc", ctx: { gsoSegments: 65_536 }, says: "ctx.gsoSegments: 65536 does not fit" },
