@@ -103,6 +103,7 @@ then every worker swaps between two packets.
   may be lost.
 - A tunnel keeps its counts and the sessions behind peers that stay. Its \`mode\` and \`healthCheck\`,
   and peers of an address family that a bridge had none of, need a restart or another port.
+- A listener's \`io\` is its socket's: to change it takes a restart or another port too.
 - Counters go on by name; a filter that was disabled stays so, one that was promoted too. Captures go on. \`workers\`, \`memory\`
   and \`admin\` need a restart. While both are there, old and new maps share \`memory\`.
 
