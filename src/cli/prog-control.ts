@@ -4,8 +4,8 @@ import type { profileReply, programReply, reloadReply } from "../admin/replies.t
 import { type XlatedRow, xlatedRows } from "../admin/xlated.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { decodeSpec } from "../engine/link.ts";
 import { programTag } from "../engine/program-tag.ts";
-import { decodeProgram } from "../isa/codec.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
@@ -14,7 +14,14 @@ import { namedOf } from "./live-program.ts";
 import { programGraph } from "./program-graph.ts";
 import { printListing } from "./program-listing.ts";
 import { readObject } from "./read-object.ts";
-import { type ExitCode, exitCodes, jsonText, type Terminal, table } from "./terminal.ts";
+import {
+  type ExitCode,
+  errorObject,
+  exitCodes,
+  jsonText,
+  type Terminal,
+  table,
+} from "./terminal.ts";
 
 type Program = z.output<typeof programReply>;
 type Profile = z.output<typeof profileReply>;
@@ -45,18 +52,14 @@ export async function progShow(
   if (options.object !== undefined) {
     const found = objectPrograms(options.object, reference.value);
     if (!found.ok) return reportError(command, found.error, terminal);
-    print(
-      found.value.programs.map(({ id, spec, instructions }) => ({
-        id,
-        type: spec.type ?? "unknown",
-        name: spec.name,
-        tag: programTag(instructions),
-        section: spec.section,
-        bytes_xlated: spec.bytecode.length,
-        object: options.object!,
-      })),
+    const { programs } = found.value;
+    const broken = programs.flatMap(({ instructions }) =>
+      instructions.ok ? [] : [instructions.error],
     );
-    return exitCodes.done;
+    const listed = options.json === true ? programs : programs.filter((one) => one.instructions.ok);
+    print(listed.map((program) => objectProgram(program, options.object!)));
+    for (const error of broken) reportError(command, error, terminal);
+    return broken.length === 0 ? exitCodes.done : exitCodes.failed;
   }
   return withControl(command, options, terminal, async (client) => {
     const programs = await namedOf<Program>(client, "/v1/programs", words);
@@ -79,7 +82,17 @@ function programText(program: Partial<Program>): string {
 interface ObjectProgram {
   readonly id: number;
   readonly spec: ProgramSpec;
-  readonly instructions: readonly Instruction[];
+  /** Or why there are none, which the other programs do not suffer from. */
+  readonly instructions: Result<readonly Instruction[], UserError>;
+}
+
+/** A program of an object file, as it is listed; with `error` in place of what a broken one does not have. */
+function objectProgram({ id, spec, instructions }: ObjectProgram, object: string) {
+  const { type = "unknown", name, section, bytecode } = spec;
+  if (!instructions.ok)
+    return { id, type, name, section, object, error: errorObject(instructions.error) };
+  const tag = programTag(instructions.value);
+  return { id, type, name, tag, section, bytes_xlated: bytecode.length, object };
 }
 
 /** An object's programs, numbered from 1; one of them by number or name. */
@@ -93,10 +106,7 @@ function objectPrograms(
   for (const [i, spec] of object.value.programs.entries()) {
     const id = i + 1;
     if (reference !== undefined && reference !== String(id) && reference !== spec.name) continue;
-    if (spec.fault !== undefined) return err(spec.fault);
-    const instructions = decodeProgram(spec.bytecode);
-    if (!instructions.ok) return instructions;
-    programs.push({ id, spec, instructions: instructions.value });
+    programs.push({ id, spec, instructions: decodeSpec(spec, `${file}, program ${spec.name}`) });
   }
   if (reference !== undefined && programs.length === 0)
     return err(
@@ -146,7 +156,9 @@ export async function progDumpXlated(
         ),
         terminal,
       );
-    await print(xlatedRows(program.instructions, program.spec, (map) => map + 1));
+    const { instructions, spec } = program;
+    if (!instructions.ok) return reportError(command, instructions.error, terminal);
+    await print(xlatedRows(instructions.value, spec, (map) => map + 1));
     return exitCodes.done;
   }
   return withControl(command, options, terminal, async (client) => {

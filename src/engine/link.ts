@@ -74,11 +74,8 @@ export function verifiableProgram(
           : 'use a section such as "xdp", "tc" or "socket"; weir verify and weir prog run also take --type',
       ),
     );
-  const decoded = decodeProgram(spec.bytecode);
-  if (!decoded.ok) {
-    const { code, where: at, what, fix } = decoded.error;
-    return err(new UserError(code, at === "program" ? where : `${where}, ${at}`, what, fix));
-  }
+  const decoded = decodeSpec(spec, where);
+  if (!decoded.ok) return decoded;
   const { name, functions, lines, unanswered } = spec;
   return ok({
     object: object?.file ?? name,
@@ -95,6 +92,18 @@ export function verifiableProgram(
     unanswered,
     ...(dataBytes === undefined ? {} : { dataBytes }),
   });
+}
+
+/** The instructions of a program from an object; `where` names the two in what is wrong with it. */
+export function decodeSpec(
+  { bytecode, fault }: ProgramSpec,
+  where: string,
+): Result<Instruction[], UserError> {
+  if (fault !== undefined) return err(fault);
+  const decoded = decodeProgram(bytecode);
+  if (decoded.ok) return decoded;
+  const { code, where: at, what, fix } = decoded.error;
+  return err(new UserError(code, at === "program" ? where : `${where}, ${at}`, what, fix));
 }
 
 /** Nobody writes `.rodata` once the program is loaded: what it holds now is what programs will read. */
