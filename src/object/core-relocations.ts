@@ -1,4 +1,6 @@
 import { putU32le, u32le } from "../common/bytes.ts";
+import { decodeProgram } from "../isa/codec.ts";
+import { disassemble } from "../isa/disassembler.ts";
 import type { Btf } from "./btf.ts";
 import type { CoreRecord } from "./btf-ext.ts";
 import { nameOfType, resolveType, sizeOfType } from "./btf-types.ts";
@@ -13,22 +15,22 @@ import type { NamedTypes } from "./declarations.ts";
 import type { Unanswered } from "./object-spec.ts";
 import { stableTypes } from "./stable-types.ts";
 
-/** enum bpf_core_relo_kind, linux/bpf.h: how a message says what the kernel was asked. */
+/** enum bpf_core_relo_kind, linux/bpf.h: what is asked of a field, a type or an enum's value. */
 const questions = [
-  "the offset of a field",
-  "the size of a field",
-  "whether a field exists",
-  "the sign of a field",
-  "a bit field's left shift",
-  "a bit field's right shift",
-  "a local type id",
-  "a type id",
-  "whether a type exists",
-  "the size of a type",
-  "whether an enum value exists",
-  "an enum value",
-  "whether a type matches",
-];
+  (field: string) => `the offset of ${field}`,
+  (field: string) => `the size of ${field}`,
+  (field: string) => `whether ${field} exists`,
+  (field: string) => `the sign of ${field}`,
+  (field: string) => `the left shift of ${field}`,
+  (field: string) => `the right shift of ${field}`,
+  (type: string) => `the local type id of ${type}`,
+  (type: string) => `the type id of ${type}`,
+  (type: string) => `whether ${type} exists`,
+  (type: string) => `the size of ${type}`,
+  (value: string) => `whether ${value} exists`,
+  (value: string) => `the value of ${value}`,
+  (type: string) => `whether ${type} matches`,
+] as const;
 const localTypeId = 6;
 const typeQuestions = { exists: 8, size: 9, matches: 12 } as const;
 const enumQuestions = { exists: 10, value: 11 } as const;
@@ -49,16 +51,46 @@ export function relocateCore(
   at: number,
 ): Unanswered | undefined {
   if (record.kind === localTypeId) return undefined;
-  const question = questions[record.kind] ?? `CO-RE question ${record.kind}`;
-  const asked = `${question} (${nameOfType(btf, record.type)}, access ${record.access})`;
+  const subject = subjectOf(btf, record);
+  const asked = questions[record.kind]?.(subject) ?? `question ${record.kind} of ${subject}`;
+  const instruction = instructionText(code, at);
   const answer = answerOf(btf, record);
   const problem =
     "fix" in answer
-      ? { what: `it asks the kernel for ${asked}, ${answer.what}`, fix: answer.fix }
+      ? { what: `${asking(asked)}, ${answer.what}`, fix: answer.fix }
       : patch(code, at, answer, asked);
   if (problem === undefined) return undefined;
   poison(code, at);
-  return { code: "OBJECT_CORE_RELOCATION", ...problem };
+  return { code: "OBJECT_CORE_RELOCATION", ...problem, instruction };
+}
+
+function asking(asked: string): string {
+  return `its CO-RE relocation asks the kernel for ${asked}`;
+}
+
+/** What a question is about: `field data_len of struct sk_buff`, `TCP_SECRET of enum tcp_states`. */
+function subjectOf(btf: Btf, { kind, type, access }: CoreRecord): string {
+  const named = nameOfType(btf, type);
+  const resolved = resolveType(btf, type);
+  if (kind === enumQuestions.exists || kind === enumQuestions.value) {
+    const value = resolved.kind === "enum" ? resolved.values[Number(access)] : undefined;
+    return `${value?.name ?? `value ${access}`} of ${named}`;
+  }
+  if (kind > fieldQuestions.rightShift) return named;
+  const path = localPath(btf, type, access);
+  if (path === undefined) return `access ${access} of ${named}`;
+  const { steps } = path;
+  const whole = steps[0]!.index === 0 ? named : `${named}[${steps[0]!.index}]`;
+  return steps.length === 1 ? whole : `field ${fieldName(steps)} of ${whole}`;
+}
+
+/** The instruction at byte `at` as its compiler wrote it. */
+function instructionText(code: Uint8Array, at: number): string {
+  const end = at + (code[at] === lddw ? 16 : 8);
+  const decoded = decodeProgram(code.subarray(at, end));
+  return decoded.ok
+    ? disassemble(decoded.value[0]!)
+    : `an instruction of opcode 0x${code[at]!.toString(16)}`;
 }
 
 /** A question without an answer. */
@@ -202,7 +234,7 @@ const sizeBits: ReadonlyMap<number, number> = new Map([
 function patch(code: Uint8Array, at: number, answer: Answer, asked: string): NoAnswer | undefined {
   const opcode = code[at]!;
   const refuse = (what: string): NoAnswer => ({
-    what: `it asks the kernel for ${asked}, and ${what}`,
+    what: `${asking(asked)}, and ${what}`,
     fix: "build the object again, with the struct of the linux/ headers",
   });
   const { value, resize } = answer;

@@ -99,8 +99,8 @@ export interface Unanswered {
   /** Of which its instruction is the subject. */
   readonly what: string;
   readonly fix: string;
-  /** The instruction as assembly with the name that it asks for; absent where it asks for no name. */
-  readonly instruction?: string;
+  /** The instruction as assembly, as it was before a call of nothing took its place. */
+  readonly instruction: string;
 }
 
 /**

@@ -293,7 +293,7 @@ function reject(
     program: program.name,
     section: program.section,
     slot,
-    instruction: unanswered ? (unanswered.instruction ?? "what only a kernel has") : text,
+    instruction: unanswered?.instruction ?? text,
     source: lineAt(program.lines, slot),
     registers,
     ...told,

@@ -58,9 +58,9 @@ test("a program that reads a kernel's struct is refused where a path comes to it
   expect(await refusal()).toMatchObject({
     code: "OBJECT_CORE_RELOCATION",
     where: expect.stringMatching(
-      /^core\.o, program program, section "xdp", instruction \d+ \(what only a kernel has/,
+      /^core\.o, program program, section "xdp", instruction \d+ \(r\d = \*\(u32 \*\)\(r\d \+ 4\), \S*core\.c:\d+\)$/,
     ),
-    what: "it asks the kernel for the offset of a field (struct sk_buff, access 0:1), and user space has no kernel types",
+    what: "its CO-RE relocation asks the kernel for the offset of field data_len of struct sk_buff, and user space has no kernel types",
     fix: "use the struct of the linux/ headers, without preserve_access_index",
   });
 });
@@ -68,16 +68,30 @@ test("a program that reads a kernel's struct is refused where a path comes to it
 test("a field that the real struct lacks is named", async () => {
   expect(await refusal("-DSTABLE")).toMatchObject({
     code: "OBJECT_CORE_RELOCATION",
-    what: "it asks the kernel for the offset of a field (struct iphdr, access 0:2), and struct iphdr has no field total_length",
+    what: "its CO-RE relocation asks the kernel for the offset of field total_length of struct iphdr, and struct iphdr has no field total_length",
   });
 });
 
 test("the value of an enum that only a kernel has is refused with advice on enums", async () => {
   expect(await refusal("-DENUM_VALUE")).toMatchObject({
-    what: expect.stringContaining("an enum value (enum tcp_states"),
+    what: expect.stringContaining("for the value of TCP_SECRET of enum tcp_states, and"),
     fix: "use the enum's constant, without bpf_core_enum_value",
   });
 });
+
+for (const [flag, asked] of [
+  ["-DNESTED", "the offset of field parts[2].id of struct sk_buff"],
+  ["-DELEMENT", "the offset of struct sk_buff[3]"],
+  ["-DFIELD_SIZE", "the size of field data_len of struct sk_buff"],
+  ["-DLEFT_SHIFT", "the left shift of field flag of struct sk_buff"],
+  ["-DTYPE_SIZE", "the size of struct sk_buff"],
+  ["-DTYPE_ID", "the type id of struct sk_buff"],
+] as const)
+  test(`what is asked of the kernel is named: ${asked}`, async () => {
+    expect(await refusal(flag)).toMatchObject({
+      what: `its CO-RE relocation asks the kernel for ${asked}, and user space has no kernel types`,
+    });
+  });
 
 test("a field that a test of its existence guards is no reason to refuse", async () => {
   for (const engine of ["interpreter", "jit"] as const) {

@@ -18,7 +18,9 @@ test("loadObject reads Debian's XDP objects, and leaves unanswered only what one
       if (!loaded.ok) throw loaded.error;
       for (const { type, unanswered } of loaded.value.programs) {
         expect(type).toBeUndefined();
-        expect(unanswered![0]!.what).toMatch(/^it asks the kernel for the offset of a field /);
+        expect(unanswered![0]!.what).toMatch(
+          /^its CO-RE relocation asks the kernel for the offset of field /,
+        );
       }
       continue;
     }

@@ -13,6 +13,10 @@ struct iphdr {
 struct sk_buff {
 	unsigned int len;
 	unsigned int data_len;
+	unsigned int flag : 1;
+	struct {
+		unsigned int id;
+	} parts[4];
 } __attribute__((preserve_access_index));
 
 enum tcp_states { TCP_FIRST, TCP_SECRET = 99 };
@@ -29,6 +33,18 @@ int program(struct xdp_md *context)
 	return __builtin_preserve_enum_value(*(typeof(enum tcp_states) *)TCP_SECRET, 0) ? XDP_ABORTED : XDP_PASS;
 #elif defined(ENUM_VALUE)
 	return __builtin_preserve_enum_value(*(typeof(enum tcp_states) *)TCP_SECRET, 1);
+#elif defined(NESTED)
+	return ((struct sk_buff *)data)->parts[2].id ? XDP_PASS : XDP_DROP;
+#elif defined(ELEMENT)
+	return __builtin_preserve_field_info(((struct sk_buff *)data)[3], 0);
+#elif defined(FIELD_SIZE)
+	return __builtin_preserve_field_info(((struct sk_buff *)data)->data_len, 1);
+#elif defined(LEFT_SHIFT)
+	return __builtin_preserve_field_info(((struct sk_buff *)data)->flag, 4);
+#elif defined(TYPE_SIZE)
+	return __builtin_preserve_type_info(*(struct sk_buff *)0, 1);
+#elif defined(TYPE_ID)
+	return __builtin_btf_type_id(*(struct sk_buff *)0, 1);
 #elif defined(GUARDED)
 	if (__builtin_preserve_field_info(((struct sk_buff *)data)->data_len, 2))
 		return ((struct sk_buff *)data)->data_len;
