@@ -3,6 +3,7 @@ import type {
   collectDefaultMetrics as CollectDefault,
   Registry as LibraryRegistry,
 } from "prom-client";
+import { EventLoopLag, sampleIntervalMs } from "./event-loop-lag.ts";
 import { type MetricFamily, type MetricType, renderLabels } from "./exposition.ts";
 
 /** Two files of the library: its index loads clusters and an HTTPS client, 5 MiB of resident memory. */
@@ -11,6 +12,9 @@ const collectDefaultMetrics = libraryFile(
   "prom-client/lib/defaultMetrics",
 ) as typeof CollectDefault;
 const Registry = libraryFile("prom-client/lib/registry") as typeof LibraryRegistry;
+
+/** So long it is from one sample of the library's event loop monitor to the next: it never wakes. */
+const neverMs = 2 ** 31 - 1;
 
 /** What the library gives for one sample; its types leave out `metricName`. */
 interface LibrarySample {
@@ -28,39 +32,51 @@ interface LibrarySample {
  */
 export class ProcessMetrics {
   readonly #registry = new Registry();
+  /** In place of the library's. */
+  readonly #lag = new EventLoopLag();
 
   constructor() {
-    collectDefaultMetrics({ register: this.#registry });
+    collectDefaultMetrics({
+      register: this.#registry,
+      eventLoopMonitoringPrecision: neverMs,
+      eventLoopUtilizationTimeout: sampleIntervalMs,
+    });
+    for (const { name } of this.#lag.families()) this.#registry.removeSingleMetric(name);
+    this.#lag.start(performance.now());
   }
 
   /** Names and types of all of them, which nothing else may take. */
   get declared(): readonly { readonly name: string; readonly type: MetricType }[] {
-    return this.#registry.getMetricsAsArray().map(({ name, type }) => ({
+    const library = this.#registry.getMetricsAsArray().map(({ name, type }) => ({
       name,
       type: type as unknown as MetricType,
     }));
+    return [...library, ...this.#lag.families()];
   }
 
   async families(): Promise<readonly MetricFamily[]> {
     const metrics = await this.#registry.getMetricsAsJSON();
-    return metrics.map((metric) => ({
-      name: metric.name,
-      help: metric.help,
-      type: metric.type as unknown as MetricType,
-      collect(out) {
-        for (const sample of metric.values as readonly LibrarySample[]) {
-          const { le, quantile, ...others } = sample.labels ?? {};
-          const labels = renderLabels(Object.keys(others), Object.values(others).map(String));
-          const suffix = sample.metricName?.slice(metric.name.length);
-          if (le !== undefined) out.bounded(labels, "le", boundOf(le), sample.value);
-          else if (quantile !== undefined)
-            out.bounded(labels, "quantile", Number(quantile), sample.value);
-          else if (suffix === "_sum" || suffix === "_count")
-            out.sample(labels, sample.value, suffix);
-          else out.sample(labels, sample.value);
-        }
-      },
-    }));
+    const library = metrics.map(
+      (metric): MetricFamily => ({
+        name: metric.name,
+        help: metric.help,
+        type: metric.type as unknown as MetricType,
+        collect(out) {
+          for (const sample of metric.values as readonly LibrarySample[]) {
+            const { le, quantile, ...others } = sample.labels ?? {};
+            const labels = renderLabels(Object.keys(others), Object.values(others).map(String));
+            const suffix = sample.metricName?.slice(metric.name.length);
+            if (le !== undefined) out.bounded(labels, "le", boundOf(le), sample.value);
+            else if (quantile !== undefined)
+              out.bounded(labels, "quantile", Number(quantile), sample.value);
+            else if (suffix === "_sum" || suffix === "_count")
+              out.sample(labels, sample.value, suffix);
+            else out.sample(labels, sample.value);
+          }
+        },
+      }),
+    );
+    return [...library, ...this.#lag.families()];
   }
 }
 

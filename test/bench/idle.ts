@@ -1,14 +1,14 @@
 /**
  * What Weir costs while it has little to do, with the default config and one worker: time to ready,
- * CPU a datagram, resident memory after some traffic, CPU while idle, and how long nobody is served
- * after a data worker has died. `npm run bench:idle [-- NODE_FLAG…]`, once as the image runs it
+ * CPU a datagram, resident memory after some traffic, CPU and wake-ups of all threads while idle, and how
+ * long nobody is served after a data worker has died. `npm run bench:idle [-- NODE_FLAG…]`, once as the image runs it
  * (compiled, with the Dockerfile's flags and environment), once so with `io: mmsg`, and once from source,
  * as a checkout does.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { DatagramIo } from "../../src/proxy/plan.ts";
 import { defaultConfig, scrape, temporaryFolder, weirCommand } from "../support/processes.ts";
@@ -31,6 +31,8 @@ interface Figures {
   readonly residentBytes: number;
   /** Share of one core. */
   readonly idleCpu: number;
+  /** A second. */
+  readonly idleWakes: number;
   /** Undefined where sockets are not Node's: the saboteur finds no other. */
   readonly restartMs: number | undefined;
 }
@@ -72,11 +74,13 @@ async function measure({ words, io, environment }: Command): Promise<Figures> {
     await scrape(metrics);
     await wait(settleMs);
     const before = cpuTicks(child.pid!);
+    const wakesBefore = wakes(child.pid!);
     await wait(idleMs);
+    const idleWakes = ((wakes(child.pid!) - wakesBefore) * 1000) / idleMs;
     const idleCpu = ((cpuTicks(child.pid!) - before) * msPerTick) / idleMs;
     const residentBytes = residentKiB(child.pid!) * 1024;
     const restartMs = io === "dgram" ? await untilServed(socket) : undefined;
-    return { readyMs, carryUs, residentBytes, idleCpu, restartMs };
+    return { readyMs, carryUs, residentBytes, idleCpu, idleWakes, restartMs };
   } finally {
     socket.close();
     const ended = once(child, "close");
@@ -111,6 +115,14 @@ async function untilServed(socket: Socket): Promise<number> {
 
 function residentKiB(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]);
+}
+
+/** How often threads that live now went to sleep: they woke as often. */
+function wakes(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
+    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+    return sum + Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)![1]);
+  }, 0);
 }
 
 /** User and system time of all threads. proc_pid_stat(5), fields 14 and 15. */
@@ -171,13 +183,13 @@ try {
   for (const [name, command] of Object.entries(commands))
     for (let run = 0; run < runs; run++) {
       const figures = await measure({ ...command, words: [...flags, ...command.words] });
-      const { readyMs, carryUs, residentBytes, idleCpu, restartMs } = figures;
+      const { readyMs, carryUs, residentBytes, idleCpu, idleWakes, restartMs } = figures;
       slowestMs = Math.max(slowestMs, restartMs ?? 0);
       const served =
         restartMs === undefined ? "" : `  served ${restartMs.toFixed(0)} ms after a worker's death`;
       if (name === imageName) largestImageBytes = Math.max(largestImageBytes, residentBytes);
       console.log(
-        `${name}: ready ${readyMs.toFixed(0)} ms  CPU ${carryUs.toFixed(1)} µs a datagram and its answer  resident ${(residentBytes / 1e6).toFixed(1)} MB  idle CPU ${(idleCpu * 100).toFixed(2)} % of a core${served}`,
+        `${name}: ready ${readyMs.toFixed(0)} ms  CPU ${carryUs.toFixed(1)} µs a datagram and its answer  resident ${(residentBytes / 1e6).toFixed(1)} MB  idle CPU ${(idleCpu * 100).toFixed(2)} % of a core, ${idleWakes.toFixed(0)} wake-ups a second${served}`,
       );
     }
   if (largestImageBytes > mostResidentBytes) {
