@@ -137,7 +137,10 @@ test(`${total} programs: interpreter and JIT, with checks and without, do what t
   let accepted = 0;
   for (let done = 0; done < total; done += 1000) {
     const cases = Array.from({ length: 1000 }, (_, i) => ({
-      program: i % 2 === 0 ? structuredProgram(random, true) : arithmeticProgram(random),
+      program:
+        i % 2 === 0
+          ? structuredProgram(random, { forKernel: true, deep: i % 16 === 0 })
+          : arithmeticProgram(random),
       packet: edgyBytes(random),
     }));
     const answers = kernelRuns(cases);

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parseHex, toHex } from "../../src/common/bytes.ts";
-import { stackBytes } from "../../src/engine/engine.ts";
+import { type Executable, stackBytes } from "../../src/engine/engine.ts";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
@@ -8,6 +8,7 @@ import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
+import { SLOT_NETWORK, SLOT_SCRATCH } from "../../src/runtime/wasm/layout.ts";
 import type { Verified } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import type { CaseMaps } from "./case-maps.ts";
@@ -19,6 +20,8 @@ export interface PairedCase {
   readonly program: readonly Instruction[];
   readonly type: ProgramType;
   readonly packet: Uint8Array;
+  /** What tail calls lead to, in order of their places. */
+  readonly targets?: readonly (readonly Instruction[])[];
   /** Runs the JIT's code without checks: only for programs that need none. */
   readonly verified?: boolean;
   /** With what the verifier, which must accept the program, proved of it. */
@@ -72,17 +75,42 @@ export class EnginePair {
     return `the arenas differ at 0x${at.toString(16)}`;
   }
 
-  #run(which: number, { program, type, packet, verified, proven }: PairedCase): Run {
+  /**
+   * Whether a smaller form still differs. Code without checks does anything with a program that needs
+   * them, and such a form is none.
+   */
+  differs(smaller: PairedCase): boolean {
+    const { program, type, targets = [] } = smaller;
+    const all = [program, ...targets];
+    if (smaller.proven === true && !all.every((one) => verified(one, type, this.#maps[0]!).ok))
+      return false;
+    if (smaller.verified === true && this.#run(0, smaller).fault !== undefined) return false;
+    return this.difference(smaller) !== undefined;
+  }
+
+  #run(which: number, one: PairedCase): Run {
     const bench = this.#benches[which]!;
     bench.traced.length = 0;
-    if (verified !== true)
-      return bench.run(bench.prepare(program, type, this.#maps[which]), packet);
-    const linked = linkUnverified(spec(program), this.#maps[which]!, type);
+    const programs: Executable[] = [];
+    Object.assign(bench.context, { programs });
+    for (const [i, target] of (one.targets ?? []).entries())
+      programs.push(this.#prepare(which, target, `target${i}`, one));
+    return bench.run(this.#prepare(which, one.program, "test", one), one.packet);
+  }
+
+  #prepare(
+    which: number,
+    program: readonly Instruction[],
+    name: string,
+    { type, verified, proven }: PairedCase,
+  ): Executable {
+    const bench = this.#benches[which]!;
+    const maps = this.#maps[which]!;
+    const linked = linkUnverified(spec(program, name), maps, type);
     if (!linked.ok) throw linked.error;
-    if (proven !== true)
-      return bench.run(bench.prepareLinked({ ...linked.value, verified }), packet);
-    const proof = prove(program, type, this.#maps[which]!);
-    return bench.run(bench.prepareLinked({ ...linked.value, verified, proof }), packet);
+    if (verified !== true) return bench.prepareLinked(linked.value);
+    if (proven !== true) return bench.prepareLinked({ ...linked.value, verified });
+    return bench.prepareLinked({ ...linked.value, verified, proof: prove(program, type, maps) });
   }
 
   #firstDifference(): number | undefined {
@@ -90,9 +118,12 @@ export class EnginePair {
       Buffer,
       Buffer,
     ];
-    const { stack } = this.#benches[0].context;
+    const { slot, context } = this.#benches[0];
+    const { stack } = context;
+    // A word of the slot is the engines' own, for keys of maps: the JIT's tail calls need none.
     for (const [from, to] of [
-      [0, stack],
+      [0, slot + SLOT_SCRATCH],
+      [slot + SLOT_NETWORK, stack],
       [stack + stackBytes, this.#benches[0].arena.usedBytes],
     ] as const)
       if (a.compare(b, from, to, from, to) !== 0)
@@ -112,10 +143,18 @@ export function prove(
   type: ProgramType,
   maps: readonly MapHandle[],
 ): Verified {
-  const program = { object: "test", name: "test", functions: [], lines: [] };
-  const proof = verify({ ...program, type, instructions, maps }, helpers);
+  const proof = verified(instructions, type, maps);
   if (!proof.ok) throw new Error(`${proof.error.cause}\n${disassembleProgram(instructions)}`);
   return proof.value;
+}
+
+function verified(
+  instructions: readonly Instruction[],
+  type: ProgramType,
+  maps: readonly MapHandle[],
+): ReturnType<typeof verify> {
+  const program = { object: "test", name: "test", functions: [], lines: [] };
+  return verify({ ...program, type, instructions, maps }, helpers);
 }
 
 function describe(run: Run): string {
@@ -162,18 +201,21 @@ export function savedCases(): SavedCase[] {
     const text = readFileSync(new URL(name, folder), "utf8");
     const [, type] = /^; type (\w+)$/m.exec(text)!;
     const [, packet] = /^; packet ([0-9a-f]*)$/m.exec(text)!;
+    const [own, ...targets] = text.split(/^; target$/m);
     const [, maps = "none"] = /^; maps (\w+)$/m.exec(text) ?? [];
     return {
       name,
       maps: maps as CaseMaps,
-      program: assembled(text),
+      program: assembled(own!),
       type: type as ProgramType,
       packet: parseHex(packet!)!,
+      ...(targets.length > 0 && { targets: targets.map(assembled) }),
     };
   });
 }
 
 /** For a message, and what is saved. */
-export function shown({ program, type, packet }: PairedCase): string {
-  return `; type ${type}\n; packet ${toHex(packet)}\n${disassembleProgram(program)}`;
+export function shown({ program, type, packet, targets = [] }: PairedCase): string {
+  const own = `; type ${type}\n; packet ${toHex(packet)}\n${disassembleProgram(program)}`;
+  return [own, ...targets.map((target) => disassembleProgram(target))].join("\n; target\n");
 }

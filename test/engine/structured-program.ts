@@ -1,3 +1,4 @@
+import { maxFrames } from "../../src/engine/engine.ts";
 import {
   type Instruction,
   type Operand,
@@ -9,7 +10,10 @@ import { aluOps, atomicOps, branchOps } from "../../src/isa/opcodes.ts";
 import type { Random } from "../packet/random.ts";
 import { assembled } from "./engine-bench.ts";
 
-/** Maps by index: an array of 4, a hash, a per-CPU array, an LRU hash, an LPM trie, one global value. */
+/**
+ * Maps by index: an array of 4, a hash, a per-CPU array, an LRU hash, an LPM trie, one global value.
+ * Behind them, for programs that make tail calls, the programs these lead to.
+ */
 export const structuredMaps = [
   "array",
   "hash",
@@ -19,14 +23,28 @@ export const structuredMaps = [
   "array",
 ] as const;
 
+/** What a program is made of beside what all have. */
+export interface Shape {
+  /** Only what the kernel does the same: no time, chance or eviction, and only plain maps. */
+  readonly forKernel?: boolean;
+  /** Seven functions, each of which calls the next, in place of three at most. */
+  readonly deep?: boolean;
+  /** Only what the verifier proves: what is called back takes what it is given for what it is. */
+  readonly provable?: boolean;
+  /** Tail calls by map 6, of `structuredTargets` programs. */
+  readonly tailCalls?: boolean;
+}
+
+/** Programs that tail calls lead to: slots 0 to 2 of map 6. */
+export const structuredTargets = 3;
+
 /** What holds while statements run, in the program and in its functions. */
 interface Scope {
   readonly random: Random;
   /** r7 points to 64 bytes of packet, r8 to 8 bytes of a map's value. */
   readonly hasPacket: boolean;
   readonly functions: number;
-  /** Only what the kernel does the same: no time, chance or eviction, and only plain maps. */
-  readonly forKernel: boolean;
+  readonly shape: Shape;
   depth: number;
   /** Loops in use: each has its own counter on the stack. */
   loops: number;
@@ -54,28 +72,48 @@ type Draft = Instruction | Call;
  * access stays in its object, loops are bounded. Arithmetic, branches, loops, stack, packet and map
  * values, atomics, helpers on maps, functions. Results end up in the packet.
  */
-export function structuredProgram(random: Random, forKernel = false): Instruction[] {
-  const functions = random.below(4);
+export function structuredProgram(random: Random, shape: Shape = {}): Instruction[] {
+  const functions = shape.deep === true ? maxFrames - 1 : random.below(4);
   const bodies: Draft[][] = [
     [
       ...prologue,
       ...statements(
-        { random, hasPacket: true, functions, forKernel, depth: 0, loops: 0 },
+        { random, hasPacket: true, functions, shape, depth: 0, loops: 0 },
         2 + random.below(10),
       ),
-      // The kernel refuses functions that nothing calls.
+      // The verifier refuses functions that nothing calls.
+      ...(shape.provable === true ? [true, false] : []).flatMap((walks) =>
+        provableCallBack(random, functions, walks),
+      ),
       ...Array.from({ length: functions }, (_, callee) => [{ callee }, ...afterCall]).flat(),
       ...epilogue,
     ],
   ];
+  const calledBack = {
+    random,
+    hasPacket: false,
+    functions: functions - 1,
+    shape,
+    depth: 1,
+    loops: 0,
+  };
+  if (shape.provable === true)
+    for (const given of [walkArguments, loopArguments])
+      bodies.push([
+        ...given,
+        ...statements(calledBack, 1 + random.below(5)),
+        ...assembled("r0 &= 1"),
+        exit,
+      ]);
   for (let i = 0; i < functions; i++)
     bodies.push([
       ...functionPrologue,
       // A function calls only those behind it: no recursion.
       ...statements(
-        { random, hasPacket: false, functions: functions - i - 1, forKernel, depth: 1, loops: 0 },
+        { random, hasPacket: false, functions: functions - i - 1, shape, depth: 1, loops: 0 },
         1 + random.below(5),
       ),
+      ...(shape.deep === true && i < functions - 1 ? [{ callee: functions - i - 2 }] : []),
       exit,
     ]);
   return link(bodies);
@@ -123,6 +161,27 @@ const functionPrologue = assembled(`
   ${stackWords.map((at, i) => `*(u64 *)(r10 ${at}) = r${i + 1}`).join("\n")}
 `);
 
+/** Of a callback: the map, an entry's key and value, and 0; and the turn, and 0. */
+const walkArguments = assembled(`
+  r0 = *(u64 *)(r3 + 0)
+  r9 = *(u32 *)(r2 + 0)
+  lock *(u64 *)(r3 + 0) += r9
+  r1 = r0
+  r2 = r9
+  r3 = -3
+  r4 = 4
+  r5 = 0x55555555 ll
+  ${stackWords.map((at, i) => `*(u64 *)(r10 ${at}) = r${i + 1}`).join("\n")}
+`);
+const loopArguments = assembled(`
+  r0 = r1
+  r9 = r1
+  r3 = -3
+  r4 = 4
+  r5 = 0x55555555 ll
+  ${stackWords.map((at, i) => `*(u64 *)(r10 ${at}) = r${i + 1}`).join("\n")}
+`);
+
 /** What calls leave undefined is set again. */
 const afterCall = assembled([1, 2, 3, 4, 5].map((n) => `r${n} = ${n * 77 - 200}`).join("\n"));
 
@@ -132,8 +191,20 @@ function statements(scope: Scope, count: number): Draft[] {
   return out;
 }
 
+function isForKernel({ shape }: Scope): boolean {
+  return shape.forKernel === true;
+}
+
+/** Frames of eight functions fit the stack where those behind the first have only numbers there. */
+function hasSmallFrame({ shape, hasPacket }: Scope): boolean {
+  return shape.deep === true && !hasPacket;
+}
+
 function statement(scope: Scope): Draft[] {
   const { random } = scope;
+  // Only the program itself has its context.
+  if (scope.shape.tailCalls === true && scope.hasPacket && random.below(6) === 0)
+    return tailCallTo(random.below(structuredTargets + 1));
   switch (random.below(19)) {
     case 0:
     case 1:
@@ -151,7 +222,7 @@ function statement(scope: Scope): Draft[] {
     case 8:
       return mapCall(scope);
     case 9:
-      return scope.forKernel
+      return isForKernel(scope)
         ? [arithmetic(random)]
         : [{ kind: "call_helper", id: pick(random, [5, 7, 8]) }, ...afterCall];
     case 10:
@@ -159,10 +230,10 @@ function statement(scope: Scope): Draft[] {
     case 11:
       return unary(random);
     case 12:
-      return scope.forKernel ? [arithmetic(random)] : global(random);
+      return isForKernel(scope) ? [arithmetic(random)] : global(random);
     case 13:
       // The kernel wants type information of functions that are called back.
-      return scope.forKernel ? [arithmetic(random)] : callBack(scope);
+      return isForKernel(scope) ? [arithmetic(random)] : callBack(scope);
     default:
       return [arithmetic(random)];
   }
@@ -269,7 +340,7 @@ function conditional(scope: Scope): Draft[] {
 /** 1 to 4 turns, counted on the stack; sometimes left early. */
 function loop(scope: Scope): Draft[] {
   const { random } = scope;
-  if (scope.depth > 3 || scope.loops > 2) return [arithmetic(random)];
+  if (scope.depth > 3 || scope.loops > 2 || hasSmallFrame(scope)) return [arithmetic(random)];
   const offset = counterAt - 8 * scope.loops;
   const base = register(10);
   const counter = register(9);
@@ -304,7 +375,8 @@ function loop(scope: Scope): Draft[] {
 /** Looks up, changes or deletes an entry; a value found is added to and read. */
 function mapCall(scope: Scope): Draft[] {
   const { random } = scope;
-  const map = random.below(scope.forKernel ? 3 : 5);
+  if (hasSmallFrame(scope)) return [arithmetic(random)];
+  const map = random.below(isForKernel(scope) ? 3 : 5);
   // The key of the trie is a prefix length and four bytes; r7 and r8 stay what they are.
   const key = map === 4 ? [8 * random.below(5), random.below(3)] : [random.below(6)];
   const id = pick(random, [1, 1, 2, 3]);
@@ -332,20 +404,42 @@ function mapCall(scope: Scope): Draft[] {
   ];
 }
 
+/** Nothing follows where it leads somewhere; else all registers are as they were. */
+function tailCallTo(index: number): Draft[] {
+  return [
+    ...assembled(`r1 = r6\nr2 = map_by_fd(${structuredMaps.length}) ll\nr3 = ${index}\ncall 12`),
+    ...afterCall,
+  ];
+}
+
 function localCall({ random, functions }: Scope): Draft[] {
   if (functions === 0) return [arithmetic(random)];
   return [{ callee: random.below(functions) }, ...afterCall];
 }
 
 /** A loop over a function, or a map's entries given to it: numbers to it, whatever they are. */
-function callBack({ random, functions }: Scope): Draft[] {
+function callBack(scope: Scope): Draft[] {
+  const { random, functions, shape, hasPacket } = scope;
   if (functions === 0) return [arithmetic(random)];
   const walks = random.below(2) === 0;
+  if (shape.provable === true)
+    return hasPacket ? provableCallBack(random, functions, walks) : [arithmetic(random)];
   return [
     ...assembled(walks ? `r1 = map_by_fd(${random.below(4)}) ll` : `r1 = ${random.below(4)}`),
     { callee: random.below(functions), address: true },
     { kind: "second_slot" },
     ...assembled(`r3 = r9\nr4 = ${random.below(8) === 0 ? 1 : 0}\ncall ${walks ? 164 : 181}`),
+    ...afterCall,
+  ];
+}
+
+/** The same from the program itself, with functions made for it: they stand before all others. */
+function provableCallBack(random: Random, functions: number, walks: boolean): Draft[] {
+  return [
+    ...assembled(walks ? `r1 = map_by_fd(${random.below(4)}) ll` : `r1 = ${random.below(5)}`),
+    { callee: walks ? functions + 1 : functions, address: true },
+    { kind: "second_slot" },
+    ...assembled(`r3 = 0\nr4 = 0\ncall ${walks ? 164 : 181}`),
     ...afterCall,
   ];
 }
