@@ -165,6 +165,7 @@ function listeners(inventory: Inventory): z.output<typeof listenerReply>[] {
       name,
       protocol,
       address: formatEndpoint(bound[i]!.address.host, bound[i]!.address.port),
+      ...(bound[i]!.io === undefined ? {} : { io: bound[i]!.io }),
       ifindex,
       ...(upstream === undefined ? {} : { upstream: plan.upstreams[upstream]!.name }),
       ...(tunnel === undefined

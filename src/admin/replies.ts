@@ -126,6 +126,10 @@ export const listenerReply = z.strictObject({
   name: z.string(),
   protocol: z.string(),
   address: z.string(),
+  io: z
+    .enum(["dgram", "mmsg"])
+    .optional()
+    .describe("What carries its datagrams: of io: auto, what it came to. A TCP listener has none."),
   ifindex: z.int(),
   upstream: z.string().optional().describe("A tunnel has none."),
   tunnel: z

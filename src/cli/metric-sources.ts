@@ -4,6 +4,7 @@ import { Counters } from "../filter/counters.ts";
 import { mapMetrics } from "../metrics/map-metric.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
 import type { EventPump, EventSource } from "../proxy/event-pump.ts";
+import { ioOf } from "../proxy/io-changes.ts";
 import { laneNames } from "../proxy/tunnel/lanes.ts";
 import { hostPort } from "./host-port.ts";
 
@@ -15,6 +16,10 @@ export function metricSources(
 ): MetricSources {
   return {
     listeners: plan.listeners.map((listener) => listener.name),
+    listenerKinds: plan.listeners.map((listener) => ({
+      protocol: listener.protocol,
+      io: ioOf(listener),
+    })),
     addresses: plan.upstreams.flatMap(({ name, addresses }) =>
       addresses.map(({ host, port }) => ({ upstream: name, address: hostPort(host, port) })),
     ),

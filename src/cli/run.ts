@@ -241,9 +241,9 @@ function logListening(
   admin: AdminServer | undefined,
   log: Log,
 ) {
-  for (const { name, protocol, address } of listeners)
+  for (const { name, protocol, address, io } of listeners)
     log.info(
-      { listener: name, protocol, address: hostPort(address.host, address.port) },
+      { listener: name, protocol, address: hostPort(address.host, address.port), io },
       "listening",
     );
   log.info(

@@ -12,6 +12,11 @@ import type { MapSource } from "./map-source.ts";
 export interface MetricSources {
   /** Names, by the index that counters use. */
   readonly listeners: readonly string[];
+  /** The listeners' protocols, and what carries datagrams of those that have any. Absent: not told. */
+  readonly listenerKinds?: readonly {
+    readonly protocol: string;
+    readonly io: string | undefined;
+  }[];
   /** Addresses of all upstreams, by the index that counters use. */
   readonly addresses: readonly { readonly upstream: string; readonly address: string }[];
   /** Names of upstreams that have no address yet, and their ports. Absent: none. */
@@ -143,6 +148,18 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       "gauge",
       filters.map(({ name, engine, type, tag }) => ({
         labels: renderLabels(["filter", "engine", "type", "tag"], [name, engine, type, tag]),
+        read: () => 1,
+      })),
+    ),
+    family(
+      "weir_listener_info",
+      "Listeners: their protocol, and what carries their datagrams; always 1",
+      "gauge",
+      (sources.listenerKinds ?? []).map(({ protocol, io }, listener) => ({
+        labels:
+          io === undefined
+            ? renderLabels(["listener", "protocol"], [listeners[listener]!, protocol])
+            : renderLabels(["listener", "protocol", "io"], [listeners[listener]!, protocol, io]),
         read: () => 1,
       })),
     ),

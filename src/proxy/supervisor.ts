@@ -7,8 +7,9 @@ import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
 import { compilePlan } from "./compile-plan.ts";
 import { openFileLimit, withinFileLimit } from "./file-limit.ts";
+import { ioChanges, ioOf } from "./io-changes.ts";
 import { OpenSessions } from "./open-sessions.ts";
-import type { Address, ListenerPlan, ProxyPlan } from "./plan.ts";
+import type { Address, DatagramIo, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
 import { crowdedWorker } from "./session-limit.ts";
@@ -35,6 +36,8 @@ export interface BoundListener {
   readonly name: string;
   readonly protocol: ListenerPlan["protocol"];
   readonly address: Address;
+  /** What carries its datagrams; absent for TCP. */
+  readonly io?: DatagramIo | undefined;
 }
 
 export interface ApplyOptions {
@@ -185,6 +188,8 @@ class Supervisor implements RunningProxy {
     if (threads.length < this.#plan.workers.length) return refuse("a worker has died");
     const [first, ...others] = threads;
     const { plan: fitting, warning } = await withFilesFor(this.#keepPorts(asked));
+    const changed = ioChanges(this.#plan.listeners, fitting.listeners);
+    if (changed.length > 0) return err(changed);
     const plan = this.#withSourceMemory(fitting);
     const abort = async (errors: readonly UserError[]) => {
       await Promise.all(threads.map((thread) => thread.abort()));
@@ -228,10 +233,11 @@ class Supervisor implements RunningProxy {
     this.#plan = plan;
     this.#asked = asked;
     this.#plansInUse.add(plan);
-    this.#listeners = plan.listeners.map(({ name, protocol }, i) => ({
-      name,
-      protocol,
+    this.#listeners = plan.listeners.map((listener, i) => ({
+      name: listener.name,
+      protocol: listener.protocol,
       address: bound[i]!,
+      io: ioOf(listener),
     }));
   }
 

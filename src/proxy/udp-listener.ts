@@ -1,7 +1,7 @@
 import { isIPv6 } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import { err, ok, type Result } from "../common/result.ts";
-import { UserError } from "../common/user-error.ts";
+import type { UserError } from "../common/user-error.ts";
 import { Flow } from "../packet/flow.ts";
 import type { EndReason } from "./access-log.ts";
 import type { Arrivals, DatagramSockets, ListenerSocket } from "./datagram-socket.ts";
@@ -115,15 +115,8 @@ export class UdpListener implements Listener {
     this.#state = "open";
   }
 
-  refusal({ plan }: ListenerSettings): UserError | undefined {
-    const { io = "dgram" } = this.#parts.plan;
-    if ((plan.io ?? "dgram") === io) return undefined;
-    return new UserError(
-      "RELOAD_NEEDS_RESTART",
-      `listener ${plan.name}`,
-      `io ${io} stays for as long as the listener has its address`,
-      "restart the proxy, or give the listener another port",
-    );
+  refusal(): undefined {
+    return undefined;
   }
 
   follow(settings: ListenerSettings): void {

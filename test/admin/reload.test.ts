@@ -76,6 +76,9 @@ test("a reload through the API tells what it did, and one that is refused says a
     return listeners.ok ? (listeners.value as { name: string }[]).map(({ name }) => name) : [];
   };
   expect(await names()).toEqual(["game", "dns"]);
+  expect(await rig.client.get("/v1/listeners")).toMatchObject({
+    value: [{ protocol: "udp", io: "dgram" }, { protocol: "udp" }],
+  });
   rig.write(
     first.replace("count-by-protocol.o", "absent.o").replace("app, ingress", "ap, ingress"),
   );

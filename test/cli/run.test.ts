@@ -183,7 +183,7 @@ needing("script")(
     await running.printed(/Ctrl-C ends it/);
     const output = running.output();
     expect(output).toMatch(
-      /\d\d:\d\d:\d\d info {2}listening {2}listener=echo-udp protocol=udp address=127/,
+      /\d\d:\d\d:\d\d info {2}listening {2}listener=echo-udp protocol=udp address=127\.0\.0\.1:\d+ io=dgram\s/,
     );
     expect(output).toContain(`echo hello | nc -u -w1 127.0.0.1 ${port}`);
     expect(output).not.toContain('{"level"');

@@ -137,8 +137,6 @@ export class TunnelListener implements Listener {
         `${what} for as long as the tunnel has its address`,
         "restart the proxy, or give the tunnel another port",
       );
-    const { io = "dgram" } = this.#parts.plan;
-    if ((plan.io ?? "dgram") !== io) return keep(`io ${io} stays`);
     if (next?.mode !== before.mode) return keep(`mode ${before.mode} stays`);
     if (!isDeepStrictEqual(next.healthCheck, before.healthCheck))
       return keep("healthCheck stays as it is");
