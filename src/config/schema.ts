@@ -103,7 +103,7 @@ export const upstreamSchema = block({
   connectTimeout: duration
     .prefault("10s")
     .describe(
-      "A TCP connection that is not there after this has failed; the next address is tried.",
+      "A TCP connection that is not there after this has failed; another address is tried.",
     ),
   ejection: ejection
     .prefault({})

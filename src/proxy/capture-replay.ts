@@ -127,7 +127,7 @@ export class CaptureReplay {
         destinations: new Destinations(
           plan,
           plan.listeners[listener]!,
-          upstreamsOf(plan.upstreams, states),
+          upstreamsOf(plan.upstreams, states, 0),
         ),
       }),
     );

@@ -31,10 +31,19 @@ export class Upstream {
   readonly #byClient: boolean;
   /** By place in `addresses`. */
   readonly #isOut: (place: number) => boolean;
-  #turn = 0;
+  #turn: number;
 
-  /** `first` is the number of its first address among those of all upstreams. */
-  constructor(plan: UpstreamPlan, first: number, states: AddressStates) {
+  /**
+   * `first` is the number of its first address among those of all upstreams; `turn` the place of the
+   * address that begins.
+   */
+  constructor(
+    plan: UpstreamPlan,
+    first: number,
+    states: Pick<AddressStates, "isOut">,
+    turn: number,
+  ) {
+    this.#turn = turn;
     this.name = plan.name;
     this.addresses = plan.addresses.map((address) => destinationOf(address, plan.name));
     this.connectTimeoutMs = plan.connectTimeoutMs ?? defaultConnectTimeoutMs;
@@ -51,9 +60,10 @@ export class Upstream {
   inOrder(client: string): readonly Destination[] {
     const { addresses } = this;
     if (addresses.length === 1) return addresses;
-    const order = this.#byClient ? rendezvousOrder(bare(client), addresses) : this.#nextTurn();
-    const usable = order.filter((place) => !this.#isOut(place));
-    return (usable.length > 0 ? usable : order).map((place) => addresses[place]!);
+    const inUse = addresses.filter((_, place) => !this.#isOut(place));
+    const usable = inUse.length > 0 ? inUse : addresses;
+    if (!this.#byClient) return this.#inTurn(usable);
+    return rendezvousOrder(bare(client), usable).map((place) => usable[place]!);
   }
 
   /**
@@ -72,12 +82,24 @@ export class Upstream {
     return leave ? undefined : addresses[place];
   }
 
-  #nextTurn(): number[] {
-    const { length } = this.addresses;
-    const first = this.#turn;
-    this.#turn = (first + 1) % length;
-    return Array.from({ length }, (_, i) => (first + i) % length);
+  /**
+   * Turns go over what can be used: were those that are out passed over, the next one would get their
+   * share. For the same reason the others follow by chance: they share evenly what the first refuses.
+   */
+  #inTurn(usable: readonly Destination[]): Destination[] {
+    const order = [...usable];
+    const first = this.#turn++ % order.length;
+    swap(order, 0, first);
+    for (let i = 1; i < order.length - 1; i++)
+      swap(order, i, i + Math.floor(Math.random() * (order.length - i)));
+    return order;
   }
+}
+
+function swap<T>(list: T[], one: number, other: number): void {
+  const moved = list[one]!;
+  list[one] = list[other]!;
+  list[other] = moved;
 }
 
 /** An IPv4 client is the same client on a socket for both families. */
@@ -85,14 +107,18 @@ function bare(address: string): string {
   return address.startsWith("::ffff:") ? address.slice(7) : address;
 }
 
-/** The upstreams of a plan, by its numbers. */
+/**
+ * The upstreams of a plan, by its numbers, for worker number `worker`: workers that begin at
+ * different addresses spread what few connections each of them has.
+ */
 export function upstreamsOf(
   plans: readonly UpstreamPlan[],
   states: AddressStates,
+  worker: number,
 ): readonly Upstream[] {
   let first = 0;
   return plans.map((plan) => {
-    const upstream = new Upstream(plan, first, states);
+    const upstream = new Upstream(plan, first, states, worker);
     first += plan.addresses.length;
     return upstream;
   });

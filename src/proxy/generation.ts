@@ -33,7 +33,7 @@ export class Generation {
     this.plan = plan;
     this.counters = counters;
     this.#states = new AddressStates(plan.upstreams, counters, nowMs);
-    const upstreams = upstreamsOf(plan.upstreams, this.#states);
+    const upstreams = upstreamsOf(plan.upstreams, this.#states, worker);
     const peerPorts = new PeerPorts(plan.ports);
     this.settings = plan.listeners.map((listener, index) => ({
       plan: listener,

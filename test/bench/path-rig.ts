@@ -183,7 +183,7 @@ export class PathRig {
     const upstreams = [{ name: "upstream", addresses }];
     const { counters, clock } = this.#parts;
     const states = new AddressStates(upstreams, counters, () => clock.nowMs());
-    const destinations = new Destinations({ ports: [] }, plan, upstreamsOf(upstreams, states));
+    const destinations = new Destinations({ ports: [] }, plan, upstreamsOf(upstreams, states, 0));
     const { arena, slots } = this.#parts;
     const made =
       io === "mmsg" ? await BatchSockets.create(arena, slots, new DescriptorSet()) : undefined;

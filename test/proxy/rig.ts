@@ -229,7 +229,7 @@ export async function startRig(
     "addresses" in upstream ? upstream : { name: `upstream${i}`, addresses: [upstream] },
   );
   const states = new AddressStates(upstreams, counters, () => clock.nowMs());
-  const made = upstreamsOf(upstreams, states);
+  const made = upstreamsOf(upstreams, states, 0);
   const addresses = made.flatMap((upstream) => upstream.addresses);
   const accessLines: AccessLine[] = [];
   const accessLog = new AccessLog(

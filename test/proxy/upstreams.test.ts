@@ -1,10 +1,13 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { Upstream } from "../../src/proxy/destinations.ts";
 import { endpointKey } from "../../src/proxy/endpoint.ts";
 import type { Address, UpstreamPlan } from "../../src/proxy/plan.ts";
 import { rendezvousOrder } from "../../src/proxy/rendezvous.ts";
+import { needing } from "../support/needing.ts";
 import { start } from "../support/processes.ts";
+import { planOf, running } from "./plan-of.ts";
 import {
   cleanUp,
   type Inbox,
@@ -66,6 +69,65 @@ test("round_robin gives new TCP connections one address after another", async ()
   for (let i = 0; i < 4; i++) marks.push(await greeted(rig));
   expect(marks).toEqual(["a", "b", "a", "b"]);
 });
+
+for (const protocol of ["udp", "tcp"] as const)
+  test(`round_robin shares what two neighbours of four that are down would get between the other two, ${protocol}`, async () => {
+    const plan =
+      protocol === "udp"
+        ? await numbered(4)
+        : { name: "app", addresses: await Promise.all(["0", "1", "2", "3"].map(greeting)) };
+    const rig = await startRig(protocol, { upstreams: [plan] });
+    rig.counters.setChecked(1, "down");
+    rig.counters.eject(2, rig.clock.nowMs() + 60_000);
+    const marks: string[] = [];
+    for (let i = 0; i < 6; i++)
+      marks.push(protocol === "udp" ? await askedBy(await udpSocket(), rig) : await greeted(rig));
+    expect(marks).toEqual(["0", "3", "0", "3", "0", "3"]);
+  });
+
+test("round_robin has all others share what an address refuses, neighbours of it that refuse too or not", () => {
+  const addresses = Array.from({ length: 5 }, (_, i) => ({ host: `192.0.2.${i}`, port: 1 }));
+  const upstream = new Upstream({ name: "app", addresses }, 0, { isOut: () => false }, 0);
+  const refusing = new Set(["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+  const taken = new Map<string, number>();
+  for (let i = 0; i < 5_000; i++) {
+    const order = upstream.inOrder("198.51.100.1").map(({ host }) => host);
+    expect(order[0]).toBe(`192.0.2.${i % 5}`);
+    expect([...order].sort()).toEqual(addresses.map(({ host }) => host));
+    const taker = order.find((host) => !refusing.has(host))!;
+    taken.set(taker, (taken.get(taker) ?? 0) + 1);
+  }
+  // 1,000 each of their own, and half of 3,000 more: five and a half standard deviations either way.
+  for (const host of ["192.0.2.0", "192.0.2.4"])
+    expect(Math.abs(taken.get(host)! - 2_500)).toBeLessThan(150);
+});
+
+needing("linux")(
+  "workers take turns each for itself, and begin at different addresses",
+  async () => {
+    const workers = 2;
+    const { plan, counters } = await planOf({
+      upstreams: [await numbered(4)],
+      listeners: [{}],
+      workers,
+    });
+    for (const worker of counters) for (const down of [1, 2]) worker.setChecked(down, "down");
+    const proxy = await running(plan);
+    const opened = (worker: number): number => counters[worker]!.readCell(0, "sessions_total");
+    const marks: string[][] = [[], []];
+    while (marks.some((own) => own.length < 4)) {
+      const client = await udpSocket();
+      const before = opened(0);
+      client.send("", proxy.listeners[0]!.address);
+      const mark = await client.text();
+      marks[opened(0) > before ? 0 : 1]!.push(mark);
+    }
+    expect(marks.map((own) => own.slice(0, 4))).toEqual([
+      ["0", "3", "0", "3"],
+      ["3", "0", "3", "0"],
+    ]);
+  },
+);
 
 test("client_hash gives all of one client's sessions one address, and spreads the clients", async () => {
   const rig = await startRig("udp", { upstreams: [await numbered(3, { balance: "client_hash" })] });
