@@ -30,6 +30,8 @@ export interface Control {
   readonly logLevel: { get(): LogLevel; set(level: LogLevel): void };
   /** Something an operator did that others should see in the log. */
   readonly onChange: (what: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** While a reload moves what maps hold, and what is written could be lost: resolves when it is over. */
+  readonly mapsMoving: () => Promise<void> | undefined;
   /** Reads the config again and puts it in force, or says all that is wrong with it. */
   readonly reload: () => Promise<Result<ReloadSummary, readonly UserError[]>>;
   /**

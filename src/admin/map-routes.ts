@@ -32,6 +32,9 @@ const keyIfAny = z.unknown().describe("Of maps that have keys.").optional();
 
 const updateFlags = { any: UPDATE_ANY, noexist: UPDATE_NOEXIST, exist: UPDATE_EXIST } as const;
 
+/** A reload takes milliseconds for what small maps hold; clients wait 10 seconds for an answer. */
+const maxMovingMs = 5_000;
+
 /** Entries a batch of a dump: between batches the main thread does other things. */
 const entriesAtOnce = 256;
 
@@ -137,7 +140,9 @@ export const mapRoutes: readonly AnyRoute[] = [
         .describe("noexist: only if there is none; exist: only if there is one."),
     }),
     reply: doneReply,
-    handle: ({ control, path, body }) => {
+    handle: async ({ control, path, body }) => {
+      const settled = await mapsSettled(control);
+      if (!settled.ok) return settled;
       const inventory = control.inventory();
       const map = inventory.map(path.map);
       if (!map.ok) return map;
@@ -175,7 +180,9 @@ export const mapRoutes: readonly AnyRoute[] = [
     query: none,
     body: key,
     reply: doneReply,
-    handle: ({ control, path, body }) => {
+    handle: async ({ control, path, body }) => {
+      const settled = await mapsSettled(control);
+      if (!settled.ok) return settled;
       const map = control.inventory().map(path.map);
       if (!map.ok) return map;
       const bytes = parseKey(map.value, body.key);
@@ -199,6 +206,28 @@ export const mapRoutes: readonly AnyRoute[] = [
     }),
   ),
 ];
+
+/**
+ * Waits while a reload moves what maps hold: what is written meanwhile would stay in a map that goes.
+ * After it nothing may be awaited before the inventory is asked and the map written.
+ */
+async function mapsSettled(control: Control): Promise<Result<undefined, UserError>> {
+  const moving = control.mapsMoving();
+  if (moving === undefined) return ok(undefined);
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(true), maxMovingMs);
+  const isLate = await Promise.race([moving.then(() => false), late.promise]);
+  clearTimeout(timer);
+  if (!isLate) return ok(undefined);
+  return err(
+    new UserError(
+      "MAP_MOVING",
+      "maps",
+      "a reload moves what they hold, and takes long; nothing was changed",
+      "try again when it is over",
+    ),
+  );
+}
 
 function pop(inventory: Inventory, map: MapItem, isRaw: boolean): Result<EntryReply, UserError> {
   const { source, handle } = map;

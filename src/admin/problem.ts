@@ -32,6 +32,7 @@ const statuses: Readonly<Record<string, number>> = {
   MAP_FULL: 409,
   MAP_READ_ONLY: 403,
   MAP_BUSY: 503,
+  MAP_MOVING: 503,
   PIN_REFUSED: 409,
   PIN_UNWRITABLE: 500,
   FILTER_NOT_SHADOW: 409,

@@ -175,6 +175,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     {
       reload: () => liveConfig.reload(),
       swap: (name, object) => liveConfig.swap(name, object),
+      mapsMoving: () => liveConfig.mapsMoving,
     },
     pins,
   );

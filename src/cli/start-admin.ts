@@ -59,7 +59,7 @@ export function controlOf(
   proxy: RunningProxy,
   events: EventPump,
   log: Log,
-  live: Pick<Control, "reload" | "swap">,
+  live: Pick<Control, "reload" | "swap" | "mapsMoving">,
   pins: Control["pins"],
 ): { readonly control: Control; readonly follow: Follower } {
   let inventory = inventoryOf(loaded, proxy);
@@ -76,8 +76,7 @@ export function controlOf(
       },
     },
     onChange: (what, fields) => log.warn(fields, what),
-    reload: live.reload,
-    swap: live.swap,
+    ...live,
   };
   const follow = onCommit((next) => {
     inventory = inventoryOf(next, proxy);

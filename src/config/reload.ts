@@ -42,7 +42,7 @@ export type Follower = (next: LoadedConfig) => Promise<Result<FollowerStep, read
 export interface LiveParts extends LoadedConfig {
   /** What the config takes from its environment; absent: nothing. */
   readonly environment?: Environment;
-  readonly proxy: RunningProxy;
+  readonly proxy: Pick<RunningProxy, "apply">;
   readonly followers: readonly Follower[];
   /** The built-in echo's address; starts it where it does not run yet. */
   readonly echo: () => Promise<Address>;
@@ -87,6 +87,7 @@ export class LiveConfig {
   #running: Promise<unknown> = Promise.resolve();
   /** What followers have to finish of the last commit. */
   #finishing: Promise<unknown> = Promise.resolve();
+  #mapsMoving: Promise<void> | undefined;
   /** A reload that has not begun: whoever asks meanwhile gets its result. */
   #waiting: Promise<ReloadResult> | undefined;
 
@@ -97,6 +98,15 @@ export class LiveConfig {
 
   get current(): LoadedConfig {
     return this.#current;
+  }
+
+  /**
+   * Where a reload is between copying what maps hold and clearing what the next config has no longer:
+   * resolves when that is over. What is written meanwhile could be in a map that is about to go, or be
+   * taken back.
+   */
+  get mapsMoving(): Promise<void> | undefined {
+    return this.#mapsMoving;
   }
 
   /**
@@ -181,23 +191,32 @@ export class LiveConfig {
     });
     if (!prepared.ok) return prepared;
     const next: LoadedConfig = { config, prepared: prepared.value };
-    let settled: SettledMaps | undefined;
-    const enforced = await this.#enforce(next, async () => {
-      extendPromotions(next.prepared);
-      const maps = await settleMaps(next.prepared, before.prepared);
-      if (maps.ok) settled = maps.value;
-      return maps;
-    });
-    if (!enforced.ok) return enforced;
-    const promoted = settlePromotions(next.prepared);
-    const notCleared = (await settled?.clear()) ?? [];
-    const warnings = [
-      ...enforced.value,
-      ...(settled?.warnings ?? []),
-      ...next.prepared.unresolved.map(unresolvedText),
-      ...notCleared.map(({ message }) => `entries that the config has no longer stay: ${message}`),
-    ];
-    return ok(outcomeOf(before, next, promoted, warnings, performance.now() - startMs));
+    const done = Promise.withResolvers<void>();
+    try {
+      let settled: SettledMaps | undefined;
+      const enforced = await this.#enforce(next, async () => {
+        this.#mapsMoving = done.promise;
+        extendPromotions(next.prepared);
+        const maps = await settleMaps(next.prepared, before.prepared);
+        if (maps.ok) settled = maps.value;
+        return maps;
+      });
+      if (!enforced.ok) return enforced;
+      const promoted = settlePromotions(next.prepared);
+      const notCleared = (await settled?.clear()) ?? [];
+      const warnings = [
+        ...enforced.value,
+        ...(settled?.warnings ?? []),
+        ...next.prepared.unresolved.map(unresolvedText),
+        ...notCleared.map(
+          ({ message }) => `entries that the config has no longer stay: ${message}`,
+        ),
+      ];
+      return ok(outcomeOf(before, next, promoted, warnings, performance.now() - startMs));
+    } finally {
+      this.#mapsMoving = undefined;
+      done.resolve();
+    }
   }
 
   /**

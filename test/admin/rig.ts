@@ -7,6 +7,7 @@ import { type AdminLimits, startAdminServer } from "../../src/admin/server.ts";
 import { eventSources } from "../../src/cli/event-sources.ts";
 import { onCommit } from "../../src/cli/followers.ts";
 import { controlOf } from "../../src/cli/start-admin.ts";
+import { ok } from "../../src/common/result.ts";
 import { loadConfig } from "../../src/config/load-config.ts";
 import { PinKeeper, pinsOf } from "../../src/config/pinned-maps.ts";
 import { preparePlan } from "../../src/config/prepare-plan.ts";
@@ -56,7 +57,13 @@ function tokenOf(token: string | undefined): { current(): string } | undefined {
 
 /** A proxy in this process, under a control API on a socket of its own. */
 export async function startAdminRig(
-  options: { config?: string; token?: string; limits?: AdminLimits } = {},
+  options: {
+    config?: string;
+    token?: string;
+    limits?: AdminLimits;
+    /** At a reload, when what maps hold has been settled and before workers run the next plan. */
+    beforeCommit?: () => Promise<void>;
+  } = {},
 ): Promise<AdminRig> {
   const folder = temporaryFolder();
   const config = loadConfig(folder.write("weir.yaml", options.config ?? configText));
@@ -79,11 +86,22 @@ export async function startAdminRig(
   const lives = {
     reload: () => live.reload(),
     swap: (name: string, object: SwapObject | undefined) => live.swap(name, object),
+    mapsMoving: () => live.mapsMoving,
   };
   const { control, follow } = controlOf(loaded, proxy.value, pump, log, lives, pins);
   const live = new LiveConfig({
     ...loaded,
-    proxy: proxy.value,
+    proxy: {
+      apply: (plan, applied) =>
+        proxy.value.apply(plan, {
+          ...applied,
+          beforeCommit: async () => {
+            const settled = (await applied.beforeCommit?.()) ?? ok(undefined);
+            await options.beforeCommit?.();
+            return settled;
+          },
+        }),
+    },
     followers: [
       onCommit((next) => pump.follow(eventSources(next.prepared, pump.sources))),
       onCommit(async (next) => {
