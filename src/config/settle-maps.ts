@@ -28,6 +28,8 @@ export async function settleMaps(
   { filters: filtersBefore }: PreparedProxy,
 ): Promise<Result<SettledMaps, readonly UserError[]>> {
   const settled: MapEdits[] = [];
+  /** Those of maps that still hold what only the config before says: copies were made without it. */
+  const inPlace: MapEdits[] = [];
   const errors: UserError[] = [];
   const warnings: string[] = [];
   const heirs = new Heirs(filtersBefore, filters);
@@ -41,6 +43,7 @@ export async function settleMaps(
         if (succession !== "carried") {
           const edits = new MapEdits(source, before.declared, map.declared);
           settled.push(edits);
+          if (succession === "kept") inPlace.push(edits);
           errors.push(...(await settle(map, where, before, edits)));
           continue;
         }
@@ -50,7 +53,9 @@ export async function settleMaps(
         settled.push(edits);
         const told: string[] = [];
         // Filters may share it.
-        const error = carried.has(handle.descriptor)
+        const isCarried = carried.has(handle.descriptor);
+        if (isCarried) inPlace.push(edits);
+        const error = isCarried
           ? undefined
           : await inTurns(carryInnerMaps(map, before.source, was, is, heirs, told));
         carried.add(handle.descriptor);
@@ -62,7 +67,7 @@ export async function settleMaps(
     if (!(error instanceof UserError)) throw error;
     errors.push(error);
   }
-  if (errors.length === 0) return ok({ clear: () => cleared(settled), warnings });
+  if (errors.length === 0) return ok({ clear: () => cleared(inPlace), warnings });
   for (const edits of settled.reverse()) await inTurns(edits.undo());
   return err(errors);
 }
@@ -90,9 +95,9 @@ function within(filter: string, { code, where, what, fix }: UserError): UserErro
 const attempts = 5;
 const retryMs = 100;
 
-async function cleared(settled: readonly MapEdits[]): Promise<UserError[]> {
+async function cleared(inPlace: readonly MapEdits[]): Promise<UserError[]> {
   const errors: UserError[] = [];
-  for (const edits of settled)
+  for (const edits of inPlace)
     for (let attempt = 1; ; attempt++)
       try {
         await inTurns(edits.clear());
