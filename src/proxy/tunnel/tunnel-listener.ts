@@ -321,11 +321,14 @@ export class TunnelListener implements Listener {
     const arrivals = this.#arrivals;
     const judge = this.#ingress;
     const isTogether = end - first > 1 && arrivals[first]!.slot >= 0 && judge.canBatch;
+    // Only filters write over what came, and a mirror answers nobody.
+    const mayQuote = mode !== "mirror" && !judge.isBlind;
+    const room = this.#forwarder.roomThroughFilters;
     for (let i = first; i < end; i++) {
       const arrival = arrivals[i]!;
       const { datagram, slot } = arrival;
       if (mode === "bridge") repairPartialChecksum(datagram, arrival.frame, this.#sum);
-      if (slot >= 0 && datagram.length > this.#forwarder.roomThroughFilters) arrival.keepQuote();
+      if (mayQuote && slot >= 0 && datagram.length > room) arrival.keepQuote();
       if (isTogether) judge.prepare(arrival);
     }
     if (isTogether) judge.together(arrivals[first]!.slot, SLOT_BYTES, end - first);
