@@ -1,35 +1,19 @@
-import { createSocket, type Socket } from "node:dgram";
+import type { Socket } from "node:dgram";
 import { copyBytes } from "../common/bytes.ts";
 import type { DropReason } from "../common/drop-reason.ts";
-import { err, ok } from "../common/result.ts";
+import { ok } from "../common/result.ts";
 import type { DatagramPeer } from "./datagram-socket.ts";
 import type { QueueTally } from "./send-queue.ts";
 import type { SendingSocket, SendingSockets } from "./sending-socket.ts";
 import { upstreamDropReason } from "./socket-error.ts";
-import { maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+import { bindSocket, maxQueuedBytes } from "./udp-socket.ts";
 
 /** `io: dgram`: a system call a datagram. */
 export const dgramSendingSockets: SendingSockets = {
-  sending: ({ family, host, port, reusePort, onLost }, onBound) => {
-    const socket = createSocket({
-      type: family === 4 ? "udp4" : "udp6",
-      reusePort,
-      lookup: numericLookup,
-      recvBufferSize: socketBufferBytes,
-      sendBufferSize: socketBufferBytes,
-    });
-    const refused = (error: NodeJS.ErrnoException): void => {
-      socket.close();
-      onBound(err(error));
-    };
-    socket.once("error", refused);
-    // Before bind: addresses are numbers, and it may be over before bind returns.
-    socket.once("listening", () => {
-      socket.off("error", refused);
-      onBound(ok(new DgramSendingSocket(socket, onLost)));
-    });
-    socket.bind({ address: host, port, exclusive: true });
-  },
+  sending: ({ onLost, ...address }, onBound) =>
+    bindSocket({ ...address, sendsOnly: true }, (bound) =>
+      onBound(bound.ok ? ok(new DgramSendingSocket(bound.value, onLost)) : bound),
+    ),
 };
 
 class DgramSendingSocket implements SendingSocket {

@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { DropReason } from "../common/drop-reason.ts";
-import { err, ok, type Result } from "../common/result.ts";
+import { ok, type Result } from "../common/result.ts";
 import type {
   Arrivals,
   DatagramPeer,
@@ -14,7 +14,7 @@ import type { Destination } from "./destinations.ts";
 import type { Address } from "./plan.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import type { Forwarded, PacketTally } from "./tally.ts";
-import { maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+import { bindSocket, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
 
 /** Datagrams that wait for the upstream socket to connect; more are dropped. */
 const maxWaiting = 64;
@@ -38,33 +38,34 @@ class DgramListenerSocket<Peer extends DatagramPeer> implements ListenerSocket<P
   }
 
   bind(listen: Address, reusePort: boolean): Promise<Result<Address, NodeJS.ErrnoException>> {
-    const socket = createSocket({
-      type: this.#family === 4 ? "udp4" : "udp6",
+    const options = {
+      family: this.#family,
+      host: listen.host,
+      port: listen.port,
       reusePort,
-      lookup: numericLookup,
-      recvBufferSize: socketBufferBytes,
-      sendBufferSize: socketBufferBytes,
-    });
-    return new Promise((resolve) => {
-      const refused = (error: NodeJS.ErrnoException): void => {
-        socket.close();
-        resolve(err(error));
-      };
-      socket.once("error", refused);
-      socket.once("listening", () => {
-        this.#socket = socket;
-        socket.off("error", refused);
-        socket.on("error", () => this.#events.onError());
-        socket.on("message", (payload, { address, port }) => {
-          const arrivals = this.#arrivals;
-          arrivals.payloads[0] = payload;
-          arrivals.peers[0] = this.#events.peer(address, port);
-          this.#events.onDatagrams(arrivals);
-        });
-        const { address, port } = socket.address();
-        resolve(ok({ host: address, port }));
-      });
-      socket.bind({ address: listen.host, port: listen.port, exclusive: true });
+      sendsOnly: false,
+    };
+    return new Promise((resolve) =>
+      bindSocket(options, (bound) => {
+        if (!bound.ok) {
+          resolve(bound);
+          return;
+        }
+        this.#receive(bound.value);
+        const { address: host, port } = bound.value.address();
+        resolve(ok({ host, port }));
+      }),
+    );
+  }
+
+  #receive(socket: Socket): void {
+    this.#socket = socket;
+    socket.on("error", () => this.#events.onError());
+    socket.on("message", (payload, { address, port }) => {
+      const arrivals = this.#arrivals;
+      arrivals.payloads[0] = payload;
+      arrivals.peers[0] = this.#events.peer(address, port);
+      this.#events.onDatagrams(arrivals);
     });
   }
 
