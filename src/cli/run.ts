@@ -50,6 +50,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     // A bug, if it throws: what is in force works on.
     live?.reload().catch((error: Error) => log.error({ error: error.stack }, "reload failed"));
   };
+  // Known to be undefined from here on: signals that came before are told at once.
+  let stoppingSinceMs: number | undefined;
   const ending = waitForEnding({
     onReload: reload,
     // Before it drains there is nothing to tell.
@@ -66,7 +68,6 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let kernelDrops: KernelDrops | undefined;
   let events: EventPump | undefined;
   let keepPins: Keeping | undefined;
-  let stoppingSinceMs: number | undefined;
   const stop = async (code: ExitCode, drainTimeoutMs = 0): Promise<ExitCode> => {
     watch.stop();
     upstreams.stop();

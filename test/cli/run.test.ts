@@ -130,6 +130,27 @@ listeners:
   expect(await running.ended).toEqual({ code: 0, signal: null });
 });
 
+for (const { signals, code } of [
+  { signals: ["SIGTERM"], code: 0 },
+  // None is left for last words: there is nothing to tell of yet.
+  { signals: ["SIGTERM", "SIGINT"], code: 1 },
+])
+  test(`${signals.join(" and ")} while the command was still being loaded end it with exit ${code}`, async () => {
+    const { text } = await defaultConfig();
+    const place = folder();
+    const config = place.write("weir.yaml", text);
+    const main = new URL("../../src/cli/main.ts", import.meta.url);
+    const script = place.write(
+      "early.mjs",
+      `import { main } from ${JSON.stringify(main.href)};
+      const early = { take: () => ${JSON.stringify(signals)} };
+      process.exit(await main(["run", "-c", ${JSON.stringify(config)}], early));`,
+    );
+    const ended = await command(process.execPath, [script]);
+    expect(ended.code).toBe(code);
+    expect(ended.stderr).not.toMatch(/internal error|bug/i);
+  });
+
 needing("clang")(
   "a filter that faults is ABORTED: counted, logged with instruction and cause",
   async () => {
