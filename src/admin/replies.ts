@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { dropReasons } from "../common/drop-reason.ts";
-import { capturedTunnelProtocols } from "../filter/capture-ring.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
+import { tunnelProtocols } from "../packet/tunnel-header.ts";
 import { logLevels } from "./control.ts";
 
 /** The shapes of what the API answers with; also what its client expects. */
@@ -231,7 +231,7 @@ export const captureRow = z.union([
       .describe("A shadow that would have had it otherwise."),
     tunnel: z
       .strictObject({
-        protocol: z.enum(capturedTunnelProtocols),
+        protocol: z.enum(tunnelProtocols),
         peer: z.string().optional().describe("Absent: a stranger."),
         vni: z.int(),
         outer: z

@@ -1,4 +1,5 @@
 import { suggestion } from "../common/closest.ts";
+import { tunnelProtocols } from "../packet/tunnel-header.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { YamlSource } from "./read-yaml.ts";
 import type { ReadableConfig } from "./readable-parts.ts";
@@ -227,10 +228,10 @@ function checkProtocolKeys(
   only("onDrop", "tcp");
   only("onSegmentDrop", "tcp");
   only("localAddress", "udp");
-  only("io", "udp", "vxlan", "geneve");
+  only("io", "udp", ...tunnelProtocols);
   only("upstream", "udp", "tcp");
   for (const key of ["mode", "vni", "peers", "mtu", "healthCheck"] as const)
-    only(key, "vxlan", "geneve");
+    only(key, ...tunnelProtocols);
   only("proxyProtocol", "tcp");
   const { accept, trust } = listener.proxyProtocol ?? {};
   if (accept !== undefined && accept !== "off" && trust?.length === 0)

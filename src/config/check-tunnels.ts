@@ -1,5 +1,5 @@
+import type { TunnelProtocol } from "../packet/tunnel-header.ts";
 import { addressFamily, isWildcard } from "../proxy/local-address.ts";
-import type { TunnelProtocol } from "../proxy/plan.ts";
 import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
 import type { ReadableConfig, ReadableListener } from "./readable-parts.ts";

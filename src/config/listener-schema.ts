@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { tunnelProtocols } from "../packet/tunnel-header.ts";
 import {
   addressRange,
   block,
@@ -49,7 +50,7 @@ schemaNotes.add(networkNumbers, { noun: "a network's number, or a list of them" 
 
 export const listenerSchema = block({
   name: name.describe("Its name in metrics and logs."),
-  protocol: choice(["udp", "tcp", "vxlan", "geneve"]).describe("What it speaks."),
+  protocol: choice(["udp", "tcp", ...tunnelProtocols]).describe("What it speaks."),
   listen: listenerAddress.describe(
     "IP address and port it is bound to, IPv6 in brackets. Port 0: one that the system chooses. Tunnels may leave the port out: 4789 (vxlan), 6081 (geneve).",
   ),

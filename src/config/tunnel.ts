@@ -1,4 +1,4 @@
-import type { TunnelProtocol } from "../proxy/plan.ts";
+import { type TunnelProtocol, tunnelProtocols } from "../packet/tunnel-header.ts";
 import type { TunnelConfig } from "./config.ts";
 import type { ReadableConfig, ReadableListener } from "./readable-parts.ts";
 import type { HostPort } from "./scalars.ts";
@@ -13,7 +13,7 @@ const defaultMtu = 1500;
 const gatewayMtu = 8568;
 
 export function isTunnel(protocol: string | undefined): protocol is TunnelProtocol {
-  return protocol === "vxlan" || protocol === "geneve";
+  return tunnelProtocols.some((tunnel) => tunnel === protocol);
 }
 
 /** The `vni` key as a list without repetitions; none: all networks. */

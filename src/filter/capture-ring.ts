@@ -1,5 +1,6 @@
 import type { DropReason } from "../common/drop-reason.ts";
 import { dropReasons } from "../common/drop-reason.ts";
+import { type TunnelProtocol, tunnelProtocols } from "../packet/tunnel-header.ts";
 import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
 
 /** Where a chain stands, and what its frame was in. */
@@ -11,11 +12,9 @@ export interface CapturePlace {
   readonly tunnel?: CapturedTunnel | undefined;
 }
 
-export const capturedTunnelProtocols = ["vxlan", "geneve"] as const;
-
 /** What was around a tunnel's frame. */
 export interface CapturedTunnel {
-  readonly protocol: (typeof capturedTunnelProtocols)[number];
+  readonly protocol: TunnelProtocol;
   /** Its name; undefined for a stranger. */
   readonly peer: string | undefined;
   readonly vni: number;
@@ -237,9 +236,7 @@ export class CaptureWriter {
     put(portsWord, tunnel === undefined ? 0 : tunnel.far.port | (tunnel.own.port << 16));
     put(
       headerWord,
-      tunnel === undefined
-        ? 0
-        : header.length | (capturedTunnelProtocols.indexOf(tunnel.protocol) << 16),
+      tunnel === undefined ? 0 : header.length | (tunnelProtocols.indexOf(tunnel.protocol) << 16),
     );
     put(ifindexWord, ifindex ?? 0);
     put(shadowIfindexWord, shadow?.ifindex ?? 0);
@@ -314,7 +311,7 @@ export class CaptureReader {
         vni < 0
           ? undefined
           : {
-              protocol: capturedTunnelProtocols[word(headerWord) >>> 16]!,
+              protocol: tunnelProtocols[word(headerWord) >>> 16]!,
               peer: peer === "" ? undefined : peer,
               vni,
               far: { address: far, port: ports & 0xffff },

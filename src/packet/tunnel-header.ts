@@ -2,6 +2,10 @@ import { u8, u16be } from "../common/bytes.ts";
 import { etherTypes } from "./ethernet.ts";
 import { GeneveOptions, gatewayLoadBalancerOptions, geneveHeaderBytes } from "./geneve.ts";
 
+/** What encloses frames in datagrams: RFC 7348, RFC 8926. */
+export const tunnelProtocols = ["vxlan", "geneve"] as const;
+export type TunnelProtocol = (typeof tunnelProtocols)[number];
+
 /** What a tunnel's header says beside the network's number, for people to read. */
 export interface TunnelHeader {
   /** VXLAN's first byte (RFC 7348 §5), GENEVE's second (RFC 8926 §3.4). */
@@ -29,7 +33,7 @@ const awsNames = new Map<number, string>([
 ]);
 
 /** Reads a header of at least 8 bytes that was found to be sound, to its end. */
-export function readTunnelHeader(protocol: "vxlan" | "geneve", header: Uint8Array): TunnelHeader {
+export function readTunnelHeader(protocol: TunnelProtocol, header: Uint8Array): TunnelHeader {
   if (protocol === "vxlan")
     return { flags: u8(header, 0), etherType: etherTypes.ethernetBridging, options: [] };
   const walk = new GeneveOptions();

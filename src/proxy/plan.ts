@@ -3,6 +3,7 @@ import type { Route } from "../engine/network.ts";
 import type { CounterPlaces } from "../filter/counters.ts";
 import type { ProgramCode } from "../filter/engines.ts";
 import type { MatchVerdicts, VerdictKind } from "../filter/verdict.ts";
+import type { TunnelProtocol } from "../packet/tunnel-header.ts";
 
 /**
  * What the data workers are to do: the config resolved to loaded objects, arena offsets and
@@ -171,8 +172,6 @@ export interface ProxyProtocolPlan {
   /** Who may say whose connection it is. */
   readonly trust: readonly DestinationRange[];
 }
-
-export type TunnelProtocol = "vxlan" | "geneve";
 
 export interface TunnelPlan {
   readonly mode: "bridge" | "mirror" | "gwlb";

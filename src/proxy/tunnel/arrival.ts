@@ -3,8 +3,8 @@ import type { DropReason } from "../../common/drop-reason.ts";
 import { ethernet } from "../../packet/ethernet.ts";
 import { FrameView } from "../../packet/frame-view.ts";
 import { maxPacketTooBigBytes } from "../../packet/packet-too-big.ts";
+import type { TunnelProtocol } from "../../packet/tunnel-header.ts";
 import type { DatagramPeer } from "../datagram-socket.ts";
-import type { TunnelProtocol } from "../plan.ts";
 import { isIp } from "./encapsulation.ts";
 import type { Peer } from "./peers.ts";
 

@@ -1,8 +1,8 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { etherTypes } from "../../packet/ethernet.ts";
 import { GeneveView, setGeneveProtocol, writeGeneve } from "../../packet/geneve.ts";
+import type { TunnelProtocol } from "../../packet/tunnel-header.ts";
 import { VxlanView, writeVxlan } from "../../packet/vxlan.ts";
-import type { TunnelProtocol } from "../plan.ts";
 
 /** How a tunnel wraps frames: the header that every datagram begins with. Bind, then read. */
 export interface Encapsulation {

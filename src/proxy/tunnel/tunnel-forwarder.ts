@@ -1,11 +1,12 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { ok, type Result } from "../../common/result.ts";
 import type { Counters } from "../../filter/counters.ts";
+import type { TunnelProtocol } from "../../packet/tunnel-header.ts";
 import type { Client } from "../access-log.ts";
 import { dgramSendingSockets } from "../dgram-sending-socket.ts";
 import type { ListenerParts, ListenerSettings } from "../listener.ts";
 import { addressFamily } from "../local-address.ts";
-import type { TunnelPlan, TunnelProtocol } from "../plan.ts";
+import type { TunnelPlan } from "../plan.ts";
 import type { SessionInfo } from "../session-info.ts";
 import { SessionLedger } from "../session-ledger.ts";
 import { type Forwarded, type PacketTally, Tally } from "../tally.ts";
