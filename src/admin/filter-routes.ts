@@ -3,11 +3,11 @@ import { z } from "zod";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { runBounds } from "../filter/counters.ts";
-import { shadowPairs } from "../filter/shadow-pairs.ts";
+import { filterRuns, shadowPairs } from "../filter/shadow-pairs.ts";
 import type { Control, SwapObject } from "./control.ts";
 import type { ControlledFilter, Inventory, ProgramItem } from "./inventory.ts";
 import { encodeObject } from "./object-json.ts";
-import { filterRuns, filterVerdicts, reloadRefused, reloadSummary } from "./proxy-routes.ts";
+import { filterVerdicts, reloadRefused, reloadSummary } from "./proxy-routes.ts";
 import {
   filterReply,
   objectReply,

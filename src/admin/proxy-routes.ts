@@ -3,7 +3,7 @@ import { dropReasons } from "../common/drop-reason.ts";
 import { err, ok } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { Counters } from "../filter/counters.ts";
-import { shadowRuns } from "../filter/shadow-pairs.ts";
+import { filterRuns } from "../filter/shadow-pairs.ts";
 import { directions, type VerdictKind, verdictKinds } from "../filter/verdict.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import type { SessionInfo } from "../proxy/session-info.ts";
@@ -262,12 +262,6 @@ export function filterVerdicts(
   filter: number,
 ): Record<VerdictKind, number> {
   return byVerdict((kind) => sum(counters, (worker) => worker.readFilterVerdicts(filter, kind)));
-}
-
-/** A filter's runs over all workers, those as a shadow among them, which give packets no verdict. */
-export function filterRuns(counters: readonly Counters[], filter: number): number {
-  const verdicts = Object.values(filterVerdicts(counters, filter));
-  return verdicts.reduce((all, count) => all + count, 0) + shadowRuns(counters, filter);
 }
 
 function byVerdict(read: (kind: VerdictKind) => number): Record<VerdictKind, number> {

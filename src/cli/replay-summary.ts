@@ -19,6 +19,7 @@ export interface ReplaySubject {
 /** What filters of the chain answered. */
 export interface FilterRuns {
   readonly filter: string;
+  readonly runs: number;
   readonly verdicts: Readonly<Record<VerdictKind, number>>;
   /** As a shadow: how often which of its verdicts met which of the chain's. */
   readonly shadow: readonly ShadowPair[];
@@ -111,9 +112,9 @@ export class ReplaySummary {
         packets,
         bytes,
       })),
-      filters: end.filters.map(({ filter, verdicts, shadow }) => ({
+      filters: end.filters.map(({ filter, runs, verdicts, shadow }) => ({
         filter,
-        runs: runsOf({ verdicts, shadow }),
+        runs,
         ...verdicts,
         ...(shadow.length === 0 ? {} : { shadow }),
       })),
@@ -213,17 +214,12 @@ export class ReplaySummary {
   }
 }
 
-function runsOf({ verdicts, shadow }: Omit<FilterRuns, "filter">): number {
-  const asked = shadow.reduce((sum, { packets }) => sum + packets, 0);
-  return verdictKinds.reduce((sum, kind) => sum + verdicts[kind], asked);
-}
-
 /** Each filter's own answers; verdicts that none gave have no column. */
 function filterTable(filters: readonly FilterRuns[]): string {
   const kinds = verdictKinds.filter((kind) => filters.some(({ verdicts }) => verdicts[kind] > 0));
-  const rows = filters.map(({ filter, verdicts, shadow }) => [
+  const rows = filters.map(({ filter, runs, verdicts }) => [
     filter,
-    countText(runsOf({ verdicts, shadow })),
+    countText(runs),
     ...kinds.map((kind) => countText(verdicts[kind])),
   ]);
   const right = new Set(kinds.map((_, i) => i + 2)).add(1);

@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { loadConfig } from "../config/load-config.ts";
 import { preparePlan } from "../config/prepare-plan.ts";
-import { shadowPairs } from "../filter/shadow-pairs.ts";
+import { filterRuns, shadowPairs } from "../filter/shadow-pairs.ts";
 import { type Direction, verdictKinds } from "../filter/verdict.ts";
 import { namesOf } from "../metrics/exposition.ts";
 import type { MetricSources } from "../metrics/own-metrics.ts";
@@ -206,6 +206,7 @@ async function run(
     const counts = verdictKinds.map((kind) => [kind, counters.readFilterVerdicts(index, kind)]);
     return {
       filter: filterName(index),
+      runs: filterRuns([counters], index),
       verdicts: Object.fromEntries(counts),
       shadow: shadowPairs([counters], index),
     };

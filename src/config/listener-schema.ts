@@ -101,7 +101,7 @@ export const listenerSchema = block({
   maxSessions: wholeNumber(1, 1_000_000)
     .default(16_384)
     .describe(
-      "Sessions (udp) or connections (tcp) at once over all workers; at the limit the least recently used one, of the worker that has the most, is ended (tcp: reset) to make room.",
+      "Sessions (udp) or connections (tcp) at once over all workers; at the limit the least recently used one of a worker that has its even share or more is ended (tcp: reset) to make room.",
     ),
   maxSessionsPerSource: wholeNumber(1, 1_000_000)
     .optional()

@@ -65,7 +65,7 @@ const healthCheck = block({
     .optional()
     .meta({ examples: ["app.example"] })
     .describe(
-      "http only: the Host header. Without it: the address as it is written, with its port.",
+      "http only: the Host header. Without it: the name or address as it is written, and the port that is asked, unless that is 80.",
     ),
   proxyProtocol: choice(["off", "v1", "v2"])
     .optional()

@@ -8,9 +8,17 @@ export interface ShadowPair {
   readonly packets: number;
 }
 
-/** How often filter number `filter` was asked as a shadow, over all workers. */
-export function shadowRuns(counters: readonly Counters[], filter: number): number {
-  return shadowPairs(counters, filter).reduce((sum, { packets }) => sum + packets, 0);
+/**
+ * How often filter number `filter` ran, over all workers: on packets that it decided about, and as a
+ * shadow. One that was a shadow once keeps those runs.
+ */
+export function filterRuns(counters: readonly Counters[], filter: number): number {
+  const asked = shadowPairs(counters, filter).reduce((sum, { packets }) => sum + packets, 0);
+  return counters.reduce(
+    (sum, worker) =>
+      verdictKinds.reduce((all, kind) => all + worker.readFilterVerdicts(filter, kind), sum),
+    asked,
+  );
 }
 
 /** What filter number `filter` said as a shadow, over all workers: the pairs that have occurred. */

@@ -1,7 +1,7 @@
 import { dropReasons } from "../common/drop-reason.ts";
 import type { EngineKind } from "../engine/engine.ts";
 import { type Counters, receiveErrors, runBounds } from "../filter/counters.ts";
-import { shadowPairs, shadowRuns } from "../filter/shadow-pairs.ts";
+import { filterRuns, shadowPairs } from "../filter/shadow-pairs.ts";
 import { type Direction, directions, verdictKinds } from "../filter/verdict.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { type MetricFamily, type MetricType, renderLabels, writeHistogram } from "./exposition.ts";
@@ -133,11 +133,9 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
       "weir_filter_runs_total",
       "Runs of a filter",
       "counter",
-      filters.map(({ name, isCandidate }, index) => ({
+      filters.map(({ name }, index) => ({
         labels: renderLabels(["filter"], [name]),
-        read: () =>
-          (verdicts[index] as readonly Cell[]).reduce((all, cell) => all + cell.read(), 0) +
-          (isCandidate === true ? shadowRuns(counters, index) : 0),
+        read: () => filterRuns(counters, index),
       })),
     ),
     family("weir_filter_verdicts_total", "Verdicts of a filter", "counter", verdicts.flat()),

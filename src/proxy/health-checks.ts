@@ -50,7 +50,7 @@ export class HealthChecks {
         }
         const key = `${name} ${address.host} ${address.port}`;
         const before = this.#running.get(key);
-        const check = { ...healthCheck, host: healthCheck.host ?? hostOf(address, healthCheck) };
+        const check = asked(address, healthCheck);
         if (before?.isAs(check)) {
           before.tell(cell);
           running.set(key, before);
@@ -158,6 +158,12 @@ class AddressCheck {
     this.#against = 0;
     this.#cell.write(checked);
   }
+}
+
+/** A check as it is made of one address. */
+function asked(address: UpstreamAddress, check: HealthCheckPlan): HealthCheckPlan {
+  if (check.type !== "http" || check.host !== undefined) return check;
+  return { ...check, host: hostOf(address, check) };
 }
 
 /** The Host header that a client of the address would send. RFC 9110 section 7.2. */

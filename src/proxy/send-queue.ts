@@ -87,7 +87,7 @@ export class SendQueue {
     let at = this.#arena.offsetOf(payload);
     // Other slots are other listeners', and soon other packets'.
     if (!this.#calls.holds(at)) {
-      at = this.room(payload.length);
+      at = this.#room(payload.length);
       this.#arena.copyIn(payload, at);
     }
     const place = this.#count++;
@@ -107,11 +107,8 @@ export class SendQueue {
     if (this.#count === maxMessages) this.flush();
   }
 
-  /**
-   * Offset of room for `bytes` bytes, at most a spare slot's: for a datagram to be written to and added
-   * before there is room for another. Where there is none, what waits is sent first.
-   */
-  room(bytes: number): number {
+  /** Offset of room for `bytes` bytes, at most a spare slot's. Where there is none, what waits is sent first. */
+  #room(bytes: number): number {
     if (bytes > this.#spareBytes) throw new RangeError(`room for ${bytes} bytes`);
     if (this.#takenBytes + bytes > this.#spareBytes) {
       this.#takenBytes = 0;

@@ -5,7 +5,8 @@ import type { ListenerPlan, ProxyPlan } from "./plan.ts";
  * A listener's `maxSessions`, which holds over all workers, as one of them keeps it. A worker that has
  * its even share ends its own least recently used session for a new one. One that has less takes the
  * new one all the same, and asks for room: whoever has the most then ends one. For as long as that
- * takes there may be more than the limit, never twice as many.
+ * takes there may be more than the limit: by less than an even share for each other worker, so that a
+ * limit below the number of workers may be as many as they are.
  */
 export class SessionLimit {
   readonly #most: number;

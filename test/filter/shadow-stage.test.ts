@@ -4,7 +4,7 @@ import { Chain } from "../../src/filter/chain.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { FaultReporter } from "../../src/filter/fault-reporter.ts";
 import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
-import { shadowPairs, shadowRuns } from "../../src/filter/shadow-pairs.ts";
+import { filterRuns, shadowPairs } from "../../src/filter/shadow-pairs.ts";
 import { ShadowStage } from "../../src/filter/shadow-stage.ts";
 import type { VerdictKind } from "../../src/filter/verdict.ts";
 import { Arena } from "../../src/runtime/arena.ts";
@@ -113,7 +113,7 @@ for (const { name, returns, ifindex, fault, kind } of [
     expect(pairs(2)).toEqual(["pass pass 1"]);
     // No packet had its verdict: it is counted beside the chain's alone.
     expect(counters.readFilterVerdicts(0, kind)).toBe(0);
-    expect(shadowRuns([counters], 0)).toBe(1);
+    expect(filterRuns([counters], 0)).toBe(1);
     expect(chain.decider).toBeUndefined();
     expect(chain.lastAsked?.name).toBe("filter1");
     expect(chain.hasAsked("filter0")).toBe(true);
