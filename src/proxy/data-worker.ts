@@ -12,6 +12,7 @@ import { type WorkerEvents, type WorkerParts, workerParts, workerPlan } from "./
 import { PacketSlots } from "./packet-slots.ts";
 import type { Address, CompiledPlan, ListenerPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { sharesSocket } from "./same-socket.ts";
 import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { TunnelListener } from "./tunnel/tunnel-listener.ts";
@@ -210,10 +211,7 @@ export class DataWorker {
     opened: Listener[],
   ): Promise<Result<BoundListener, UserError>> {
     const { protocol, listen } = settings.plan;
-    const isSame = (bound: BoundListener): boolean =>
-      bound.protocol === protocol &&
-      bound.listen.host === listen.host &&
-      bound.listen.port === listen.port;
+    const isSame = (bound: BoundListener): boolean => sharesSocket(bound, settings.plan);
     const same = this.#listeners.find(isSame);
     if (same !== undefined) {
       const refusal = same.listener.refusal(settings);

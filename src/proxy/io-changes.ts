@@ -1,5 +1,6 @@
 import { UserError } from "../common/user-error.ts";
 import type { DatagramIo, ListenerPlan } from "./plan.ts";
+import { sharesSocket } from "./same-socket.ts";
 
 /** What carries a listener's datagrams; undefined for TCP, which has none. */
 export function ioOf({ protocol, io = "dgram" }: ListenerPlan): DatagramIo | undefined {
@@ -16,17 +17,11 @@ export function ioChanges(
   next: readonly ListenerPlan[],
 ): readonly UserError[] {
   return next.flatMap((listener) => {
-    const { name, protocol, listen } = listener;
-    const same = before.find(
-      (one) =>
-        one.protocol === protocol &&
-        one.listen.host === listen.host &&
-        one.listen.port === listen.port,
-    );
+    const same = before.find((one) => sharesSocket(one, listener));
     if (same === undefined || ioOf(same) === ioOf(listener)) return [];
     return new UserError(
       "RELOAD_NEEDS_RESTART",
-      `listener ${name}`,
+      `listener ${listener.name}`,
       `io ${ioOf(same)} stays for as long as the listener has its address`,
       "restart the proxy, or give the listener another port",
     );

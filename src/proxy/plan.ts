@@ -146,10 +146,12 @@ export interface ListenerPlan {
   /** Of these, from one IP address. Absent: no limit of its own. */
   readonly maxSessionsPerSource?: number | undefined;
   /**
-   * Where several workers count together what each address has (`source-table.ts`). Whoever starts
+   * Where several workers count together what each address has (`source-memory.ts`). Whoever starts
    * them makes it.
    */
   readonly sources?: SharedArrayBuffer | undefined;
+  /** The largest `maxSessions` that its socket had: sessions that are more than a lowered one go on. */
+  readonly mostSessions?: number | undefined;
   /** The destination a filter sees where the socket is bound to a wildcard. */
   readonly localAddress: string;
   readonly onDrop: "reset" | "close" | "ignore";

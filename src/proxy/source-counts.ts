@@ -10,10 +10,11 @@ export class SourceCounts {
     this.#shared = shared;
   }
 
-  /** Goes on in another table: nothing is in it yet of this worker. */
+  /** Goes on in another table, where nothing is yet of this worker, or in the same. */
   follow(shared: SourceTable | undefined): void {
+    const before = this.#shared;
     this.#shared = shared;
-    if (shared !== undefined)
+    if (shared !== undefined && (before === undefined || !shared.isSameAs(before)))
       for (const [source, sessions] of this.#counts) shared.set(source, sessions);
   }
 

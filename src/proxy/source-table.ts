@@ -6,19 +6,28 @@ const addressWords = 4;
 const entryWords = addressWords + 1;
 
 /**
- * The memory for one listener's sources, empty: a seed, then a table for each worker. Nobody else knows
- * the seed, so that no client can choose addresses that are in each other's way.
+ * The layout of a listener's source memory: its name, words that no two have alike and nobody can
+ * guess, then a word for each worker, then a table for each. The name's first word is the tables' seed:
+ * no client can choose addresses that are in each other's way.
  */
-export function sourceMemory(maxSessions: number, workers: number): SharedArrayBuffer {
-  const words = 1 + workers * entriesFor(maxSessions) * entryWords;
-  const memory = new SharedArrayBuffer(4 * words);
-  new Int32Array(memory)[0] = Math.random() * 2 ** 32;
-  return memory;
+export const nameWords = 4;
+/** A worker's word where its table is what a dead one left. */
+const abandoned = 1;
+
+/** Words of a source memory whose tables have so many entries. */
+export function memoryWords(entries: number, workers: number): number {
+  return nameWords + workers * (1 + entries * entryWords);
 }
 
-/** A power of two, so that tables of `maxSessions` sources at most are half full at most. */
-function entriesFor(maxSessions: number): number {
-  return 2 ** Math.ceil(Math.log2(2 * (maxSessions + 1)));
+/** Entries of each of the tables in a memory. */
+export function entriesIn(memory: SharedArrayBuffer, workers: number): number {
+  return ((memory.byteLength / 4 - nameWords) / workers - 1) / entryWords;
+}
+
+/** Where another worker's table is: its word, and its first entry. */
+interface OtherTable {
+  readonly state: number;
+  readonly first: number;
 }
 
 /**
@@ -31,42 +40,65 @@ export class SourceTable {
   readonly #words: Int32Array;
   readonly #mask: number;
   readonly #own: number;
-  /** First words of the other workers' tables. */
-  readonly #others: readonly number[];
+  /** The word that tells whether its own table was left by a dead worker. */
+  readonly #state: number;
+  readonly #others: readonly OtherTable[];
   readonly #key = new Int32Array(addressWords);
 
-  /** `memory` was made by `sourceMemory` for as many workers. */
+  /** `memory` was made by `sourceMemory` (source-memory.ts) for as many workers. */
   constructor(
     memory: SharedArrayBuffer,
     { workers, worker }: { readonly workers: number; readonly worker: number },
   ) {
-    const entries = (memory.byteLength / 4 - 1) / workers / entryWords;
-    const firstOf = (number: number): number => 1 + number * entries * entryWords;
+    const entries = entriesIn(memory, workers);
+    const tableOf = (number: number): OtherTable => ({
+      state: nameWords + number,
+      first: nameWords + workers + number * entries * entryWords,
+    });
     this.#words = new Int32Array(memory);
     this.#mask = entries - 1;
-    this.#own = firstOf(worker);
+    const { state, first } = tableOf(worker);
+    this.#own = first;
+    this.#state = state;
     this.#others = Array.from({ length: workers }, (_, number) => number)
       .filter((number) => number !== worker)
-      .map(firstOf);
+      .map(tableOf);
   }
 
-  /** Worker number `worker`'s, of a plan's listener; undefined where there is nothing to share. */
+  /** A worker's, of a plan's listener, for that worker; undefined where there is nothing to share. */
   static of(
     plan: ProxyPlan<unknown>,
     listener: ListenerPlan,
     worker: number,
   ): SourceTable | undefined {
     if (listener.sources === undefined) return undefined;
-    return new SourceTable(listener.sources, { workers: plan.workers.length, worker });
+    const table = new SourceTable(listener.sources, { workers: plan.workers.length, worker });
+    table.#takeOver();
+    return table;
   }
 
-  /** Forgets what this worker wrote; after its death, for the main thread. */
-  clear(): void {
+  /**
+   * For the main thread, after the worker's death: from now on nobody counts what it had. One word is
+   * written: to empty a table for a million takes a good while, which is the next worker's to spend.
+   */
+  abandon(): void {
+    Atomics.store(this.#words, this.#state, abandoned);
+  }
+
+  #takeOver(): void {
+    if (Atomics.load(this.#words, this.#state) !== abandoned) return;
     // Memory that was never written to takes up none, and is left so.
     for (let place = 0; place <= this.#mask; place++) {
       const at = this.#own + place * entryWords + addressWords;
       if (this.#words[at] !== 0) Atomics.store(this.#words, at, 0);
     }
+    Atomics.store(this.#words, this.#state, 0);
+  }
+
+  /** Both are in the same memory, where what was written to the one is in the other. */
+  isSameAs(other: SourceTable): boolean {
+    for (let i = 0; i < nameWords; i++) if (this.#words[i] !== other.#words[i]) return false;
+    return this.#own === other.#own;
   }
 
   /** This worker has `sessions` of the client at this IP address. */
@@ -86,8 +118,9 @@ export class SourceTable {
   ofOthers(source: string): number {
     if (!this.#bind(source)) return 0;
     let sum = 0;
-    for (const table of this.#others) {
-      const at = this.#find(table);
+    for (const { state, first } of this.#others) {
+      if (Atomics.load(this.#words, state) === abandoned) continue;
+      const at = this.#find(first);
       if (at !== undefined) sum += Atomics.load(this.#words, at + addressWords);
     }
     return sum;

@@ -13,7 +13,7 @@ import type { Address, DatagramIo, ListenerPlan, ProxyPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
 import { crowdedWorker } from "./session-limit.ts";
-import { SourceTable, sourceMemory } from "./source-table.ts";
+import { abandonSources, withSourceMemory } from "./source-memory.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
@@ -107,8 +107,6 @@ class Supervisor implements RunningProxy {
   /** Under way, by number: a worker that is started again joins them. */
   readonly #captures = new Map<number, CaptureOrder>();
   #crashes: readonly number[] = [];
-  /** The largest `maxSessions` of any plan yet. */
-  #mostSessions = 0;
   #isStopping = false;
   /** The shortest that it was told to stop within. */
   #drainTimeoutMs = Number.POSITIVE_INFINITY;
@@ -130,7 +128,7 @@ class Supervisor implements RunningProxy {
     const supervisor = new Supervisor(asked, options);
     const { plan: fitting, warning } = await withFilesFor(asked);
     supervisor.#warn(warning);
-    const plan = supervisor.#withSourceMemory(fitting);
+    const plan = withSourceMemory(fitting);
     const first = await supervisor.#startThread(plan, 0);
     if (!first.ok) return first;
     const shared = withPorts(plan, first.value);
@@ -190,7 +188,7 @@ class Supervisor implements RunningProxy {
     const { plan: fitting, warning } = await withFilesFor(this.#keepPorts(asked));
     const changed = ioChanges(this.#plan.listeners, fitting.listeners);
     if (changed.length > 0) return err(changed);
-    const plan = this.#withSourceMemory(fitting);
+    const plan = withSourceMemory(fitting, this.#plan);
     const abort = async (errors: readonly UserError[]) => {
       await Promise.all(threads.map((thread) => thread.abort()));
       return err(errors);
@@ -239,20 +237,6 @@ class Supervisor implements RunningProxy {
       address: bound[i]!,
       io: ioOf(listener),
     }));
-  }
-
-  /** The plan with what several workers need to hold a source's limit together. */
-  #withSourceMemory(plan: ProxyPlan): ProxyPlan {
-    const { length } = plan.workers;
-    // Sessions that are more than a lowered limit go on: tables stay as large as they had to be.
-    const limits = plan.listeners.map(({ maxSessions }) => maxSessions);
-    this.#mostSessions = Math.max(this.#mostSessions, ...limits);
-    const listeners = plan.listeners.map((listener) =>
-      listener.maxSessionsPerSource === undefined || length === 1
-        ? listener
-        : { ...listener, sources: sourceMemory(this.#mostSessions, length) },
-    );
-    return { ...plan, listeners };
   }
 
   /** A listener whose port the system chose keeps that port while the plan leaves it open. */
@@ -342,7 +326,7 @@ class Supervisor implements RunningProxy {
     const counters = new Counters(memory, workers[number]!.counters);
     for (const [index, listener] of listeners.entries()) {
       counters.add(index, "sessions", -counters.readCell(index, "sessions"));
-      SourceTable.of(this.#plan, listener, number)?.clear();
+      abandonSources(this.#plan, listener, number);
     }
   }
 }
