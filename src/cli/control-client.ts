@@ -1,6 +1,6 @@
 import { ControlClient } from "../admin/client.ts";
 import { defaultSocketPath } from "../admin/socket.ts";
-import { ok, type Result } from "../common/result.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { parseAdminListen } from "../config/scalars.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
@@ -15,24 +15,37 @@ export interface ControlOptions {
   readonly pretty?: boolean;
 }
 
-/** A client of the proxy that `--admin` names; without it, of this user's own. */
-export function connectControl(options: ControlOptions): Result<ControlClient, UserError> {
-  const { admin, tokenFile } = options;
-  const path = defaultSocketPath(process.env, process.getuid?.() ?? 0);
-  if (admin === undefined) return ok(new ControlClient({ path }));
-  const parsed = parseAdminListen(admin.replace(/^http:\/\//, "").replace(/\/$/, ""));
-  if (!parsed.ok || parsed.value === "off")
-    return {
-      ok: false,
-      error: new UserError(
+/**
+ * A client of the proxy that `--admin` names; without it of the one that WEIR_ADMIN_LISTEN names, as it
+ * does for `weir run`; else of this user's own.
+ */
+export function connectControl(
+  { admin, tokenFile }: ControlOptions,
+  environment: Terminal["environment"],
+): Result<ControlClient, UserError> {
+  // An empty variable counts as not set, as in a config.
+  const named = admin ?? (environment.WEIR_ADMIN_LISTEN || undefined);
+  if (named === undefined) {
+    const path = defaultSocketPath(environment, process.getuid?.() ?? 0);
+    return ok(new ControlClient({ path }));
+  }
+  const refuse = (what: string, fix: string): Result<never, UserError> =>
+    err(
+      new UserError(
         "USAGE_ADMIN",
-        `--admin ${admin}`,
-        "names no control API",
-        "write unix: and an absolute path, or an address and port",
+        `${admin === undefined ? "WEIR_ADMIN_LISTEN" : "--admin"} ${named}`,
+        what,
+        fix,
       ),
-    };
+    );
+  const parsed = parseAdminListen(named.replace(/^http:\/\//, "").replace(/\/$/, ""));
+  if (!parsed.ok) return refuse("names no control API", parsed.error.fix);
+  if (parsed.value === "off")
+    return refuse("says that there is no control API", "name one with --admin");
   if ("path" in parsed.value) return ok(new ControlClient(parsed.value));
-  const token = tokenFile === undefined ? ok(undefined) : readToken(tokenFile);
+  // Who is named on the command line is not shown the secret of another.
+  const file = tokenFile ?? (admin === undefined ? environment.WEIR_ADMIN_TOKEN_FILE : undefined);
+  const token = file ? readToken(file) : ok(undefined);
   return token.ok ? ok(new ControlClient({ ...parsed.value, token: token.value })) : token;
 }
 
@@ -49,7 +62,7 @@ export async function withControl(
   terminal: Terminal,
   work: (client: ControlClient) => Promise<Result<undefined, UserError>>,
 ): Promise<ExitCode> {
-  const client = connectControl(options);
+  const client = connectControl(options, terminal.environment);
   if (!client.ok) return reportError(command, client.error, terminal);
   try {
     const done = await work(client.value);

@@ -329,8 +329,14 @@ function eventCommand(command: Command, terminal: Terminal, done: (code: ExitCod
 /** The options that all of these take; `json: false`: but for those that print something else. */
 function controlled(command: Command, { json = true } = {}): Command {
   command
-    .option("--admin <address>", "the proxy's admin.listen (default: this user's own socket)")
-    .option("--token-file <file>", "the token for an admin.listen that is an address and port");
+    .option(
+      "--admin <address>",
+      "the proxy's admin.listen (default: WEIR_ADMIN_LISTEN, else this user's own socket)",
+    )
+    .option(
+      "--token-file <file>",
+      "the token for an admin.listen that is an address and port (default, without --admin: WEIR_ADMIN_TOKEN_FILE)",
+    );
   if (!json) return command;
   return command
     .option("-j, --json", "JSON instead of text")

@@ -48,7 +48,11 @@ function targetsOf(environment: Terminal["environment"], uid: number): (Target |
   // An address and port of the control API want a token, which this command has not.
   if (path !== undefined) targets.push({ text: admin, at: { path }, path: "/v1/status" });
   else if (admin !== "off" && portOf(admin) === undefined)
-    targets.push(`WEIR_ADMIN_LISTEN is ${JSON.stringify(admin)}: not unix:PATH, HOST:PORT or off`);
+    targets.push(
+      admin.startsWith("/")
+        ? `WEIR_ADMIN_LISTEN is ${JSON.stringify(admin)}: write unix:${admin} for a socket there`
+        : `WEIR_ADMIN_LISTEN is ${JSON.stringify(admin)}: not unix:PATH, HOST:PORT or off`,
+    );
   const [, host] = /^(.+):\d+$/.exec(metrics) ?? [];
   const port = portOf(metrics);
   if (host !== undefined && port !== undefined)

@@ -81,7 +81,7 @@ for (const { name, environment, told } of [
   {
     name: "a port that there is not",
     environment: { WEIR_ADMIN_LISTEN: "/run/x", WEIR_METRICS_LISTEN: "127.0.0.1:65536" },
-    told: 'WEIR_ADMIN_LISTEN is "/run/x": not unix:PATH, HOST:PORT or off; WEIR_METRICS_LISTEN is "127.0.0.1:65536": not HOST:PORT or off',
+    told: 'WEIR_ADMIN_LISTEN is "/run/x": write unix:/run/x for a socket there; WEIR_METRICS_LISTEN is "127.0.0.1:65536": not HOST:PORT or off',
   },
   {
     name: "that nothing is left to ask",

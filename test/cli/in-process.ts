@@ -10,7 +10,10 @@ export interface CommandRun {
 }
 
 /** A `weir` command on this thread: a process of its own takes half a second, and there are many cases. */
-export async function inProcess(args: readonly string[]): Promise<CommandRun> {
+export async function inProcess(
+  args: readonly string[],
+  environment: Terminal["environment"] = {},
+): Promise<CommandRun> {
   const run = { code: 0, stdout: "", stderr: "" };
   const terminal: Terminal = {
     out: (text) => {
@@ -20,7 +23,7 @@ export async function inProcess(args: readonly string[]): Promise<CommandRun> {
       run.stderr += text;
     },
     interactive: false,
-    environment: {},
+    environment,
     input: () => {
       throw new Error("this command was not to read standard input");
     },
