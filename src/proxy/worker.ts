@@ -63,11 +63,17 @@ async function obey(message: ControlMessage): Promise<void> {
   }
 }
 
-for (const order of captures) data.answer({ kind: "start_capture", order });
-const started = await data.prepare(plan);
-collectStartGarbage();
-if (started.ok) {
-  await data.commit(0);
-  port.on("message", obey);
+async function start(): Promise<void> {
+  for (const order of captures) data.answer({ kind: "start_capture", order });
+  const started = await data.prepare(plan);
+  collectStartGarbage();
+  if (started.ok) {
+    await data.commit(0);
+    port?.on("message", obey);
+  }
+  tell(started);
 }
-tell(started);
+
+// Not awaited: V8 14.6 aborts the process where a thread is ended while a module of it runs that had
+// waited for another's top-level await.
+void start();
