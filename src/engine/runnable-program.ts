@@ -1,10 +1,13 @@
-import type { MapHandle } from "../maps/map-handle.ts";
-import { addressedFunctions } from "./callbacks.ts";
 import type { LinkedProgram, RunnableProgram } from "./engine.ts";
+import { type ProgramSurvey, surveyProgram } from "./program-survey.ts";
 
 /** What is left of a program to run it, beside its code. */
-export function runnableProgram(program: LinkedProgram): RunnableProgram {
-  const { name, type, maps, verified, onDevmap, dataBytes, instructions } = program;
+export function runnableProgram(
+  program: LinkedProgram,
+  survey: ProgramSurvey = surveyProgram(program.instructions),
+): RunnableProgram {
+  const { name, type, maps, verified, onDevmap, dataBytes } = program;
+  const named = [...survey.maps].sort((a, b) => a - b);
   return {
     name,
     type,
@@ -12,15 +15,7 @@ export function runnableProgram(program: LinkedProgram): RunnableProgram {
     ...(verified === undefined ? {} : { verified }),
     ...(onDevmap === undefined ? {} : { onDevmap }),
     ...(dataBytes === undefined ? {} : { dataBytes }),
-    namedMaps: namedMaps(program),
-    callbacks: addressedFunctions(instructions),
+    namedMaps: named.map((index) => maps[index]!),
+    callbacks: survey.addressed,
   };
-}
-
-function namedMaps({ instructions, maps }: LinkedProgram): MapHandle[] {
-  const indexes = new Set<number>();
-  for (const instruction of instructions)
-    if (instruction.kind === "load_map" || instruction.kind === "load_map_value")
-      indexes.add(instruction.map);
-  return [...indexes].sort((a, b) => a - b).map((index) => maps[index]!);
 }

@@ -49,10 +49,13 @@ export function decodeProgram(bytes: Uint8Array): Result<Instruction[], UserErro
       if (broken !== undefined) return err(broken);
     }
     const fields = readFields(bytes, at, wide);
-    const row = rows.find((candidate) => accepts(candidate, fields));
+    const row = accepts(first, fields)
+      ? first
+      : rows.find((candidate) => accepts(candidate, fields));
     if (row === undefined)
       return err(unsupportedInstruction(bytes, slot) ?? wrongField(rows, fields, bytes, slot));
-    const badRegister = checkRegisters(row, fields, bytes, slot);
+    const badRegister =
+      fields.dst > 10 || fields.src > 10 ? checkRegisters(row, fields, bytes, slot) : undefined;
     if (badRegister !== undefined) return err(badRegister);
     program[slot] = withFields(row.form, fields);
     if (wide) program[++slot] = secondSlot;
@@ -144,7 +147,13 @@ function readFields(bytes: Uint8Array, at: number, wide: boolean): Fields {
 }
 
 function accepts(row: OpcodeRow, fields: Fields): boolean {
-  return checkedFields.every((name) => allows(row[name], fields[name]));
+  return (
+    allows(row.src, fields.src) &&
+    allows(row.offset, fields.offset) &&
+    allows(row.imm, fields.imm) &&
+    allows(row.dst, fields.dst) &&
+    allows(row.next, fields.next)
+  );
 }
 
 function allows(use: FieldUse, value: number): boolean {

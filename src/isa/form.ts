@@ -4,7 +4,6 @@ import type {
   BranchOp,
   Instruction,
   Operand,
-  Register,
   Size,
   Width,
 } from "./instruction.ts";
@@ -116,73 +115,75 @@ function sourceOf(operand: Operand): Source {
  */
 export function withFields(form: Form, fields: Fields): Instruction {
   const { offset, imm, next } = fields;
-  const dst = (): Register => register(fields.dst);
-  const src = (): Register => register(fields.src);
-  const operand = (from: Source): Operand =>
-    from === "register" ? { register: src() } : { immediate: imm };
   switch (form.kind) {
     case "alu":
       return {
         kind: "alu",
         op: form.op,
         width: form.width,
-        dst: dst(),
-        src: operand(form.src),
+        dst: register(fields.dst),
+        src: operandOf(form.src, fields),
       };
     case "move_signed":
       return {
         kind: "move_signed",
         width: form.width,
         bits: form.bits,
-        dst: dst(),
-        src: src(),
+        dst: register(fields.dst),
+        src: register(fields.src),
       };
     case "negate":
-      return { kind: "negate", width: form.width, dst: dst() };
+      return { kind: "negate", width: form.width, dst: register(fields.dst) };
     case "byte_order":
-      return { kind: "byte_order", to: form.to, bits: form.bits, dst: dst() };
+      return { kind: "byte_order", to: form.to, bits: form.bits, dst: register(fields.dst) };
     case "load_immediate":
-      return { kind: "load_immediate", dst: dst(), value: joinWords(imm, next) };
+      return { kind: "load_immediate", dst: register(fields.dst), value: joinWords(imm, next) };
     case "load_map":
-      return { kind: "load_map", dst: dst(), map: imm >>> 0, by: form.by };
+      return { kind: "load_map", dst: register(fields.dst), map: imm >>> 0, by: form.by };
     case "load_map_value":
       return {
         kind: "load_map_value",
-        dst: dst(),
+        dst: register(fields.dst),
         map: imm >>> 0,
         offset: next >>> 0,
         by: form.by,
       };
     case "load_variable":
-      return { kind: "load_variable", dst: dst(), id: imm >>> 0 };
+      return { kind: "load_variable", dst: register(fields.dst), id: imm >>> 0 };
     case "load_function":
-      return { kind: "load_function", dst: dst(), offset: imm };
+      return { kind: "load_function", dst: register(fields.dst), offset: imm };
     case "load":
       return {
         kind: "load",
         size: form.size,
         signed: form.signed,
-        dst: dst(),
-        base: src(),
+        dst: register(fields.dst),
+        base: register(fields.src),
         offset,
       };
     case "store":
-      return { kind: "store", size: form.size, base: dst(), offset, src: operand(form.src) };
+      return {
+        kind: "store",
+        size: form.size,
+        base: register(fields.dst),
+        offset,
+        src: operandOf(form.src, fields),
+      };
     case "atomic":
       return {
         kind: "atomic",
         op: form.op,
         fetch: form.fetch,
         size: form.size,
-        base: dst(),
+        base: register(fields.dst),
         offset,
-        src: src(),
+        src: register(fields.src),
       };
     case "load_packet":
       return {
         kind: "load_packet",
         size: form.size,
-        index: form.indexed ? src() : undefined,
+        index: form.indexed ? register(fields.src) : undefined,
         offset: imm,
       };
     case "jump":
@@ -192,8 +193,8 @@ export function withFields(form: Form, fields: Fields): Instruction {
         kind: "branch",
         op: form.op,
         width: form.width,
-        dst: dst(),
-        src: operand(form.src),
+        dst: register(fields.dst),
+        src: operandOf(form.src, fields),
         offset,
       };
     case "call_helper":
@@ -203,7 +204,7 @@ export function withFields(form: Form, fields: Fields): Instruction {
     case "call_local":
       return { kind: "call_local", offset: imm };
     case "call_register":
-      return { kind: "call_register", target: dst() };
+      return { kind: "call_register", target: register(fields.dst) };
     case "exit":
       return { kind: "exit" };
     default: {
@@ -211,6 +212,15 @@ export function withFields(form: Form, fields: Fields): Instruction {
       return never;
     }
   }
+}
+
+/** One object for each register: programs hold many of them. */
+const registerOperands: readonly Operand[] = Array.from({ length: 11 }, (_, n) => ({
+  register: register(n),
+}));
+
+function operandOf(from: Source, fields: Fields): Operand {
+  return from === "register" ? registerOperands[register(fields.src)]! : { immediate: fields.imm };
 }
 
 /** The fields that carry an instruction's operands; those its row fixes are absent. */

@@ -29,7 +29,7 @@ export interface Shape {
   readonly forKernel?: boolean;
   /** Seven functions, each of which calls the next, in place of three at most. */
   readonly deep?: boolean;
-  /** Only what the verifier proves: what is called back takes what it is given for what it is. */
+  /** With `deep`: only what the verifier proves. What is called back takes what it is given for what it is. */
   readonly provable?: boolean;
   /** Tail calls by map 6, of `structuredTargets` programs. */
   readonly tailCalls?: boolean;
@@ -309,7 +309,9 @@ function store(scope: Scope): Instruction {
 function atomic(scope: Scope): Instruction {
   const { random } = scope;
   const { op, fetch } = pick(random, atomicOps);
-  const size = pick(random, [4, 8] as const);
+  // Of the kernel's 32-bit cmpxchg see arithmetic-program.ts.
+  const isWide = isForKernel(scope) && op === "cmpxchg";
+  const size = isWide ? 8 : pick(random, [4, 8] as const);
   const onMap = scope.hasPacket && random.below(2) === 0;
   const base = register(onMap ? 8 : 10);
   const offset = onMap ? random.below(8 / size) * size : -32 + random.below(32 / size) * size;

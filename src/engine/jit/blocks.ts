@@ -1,5 +1,5 @@
 import type { Instruction } from "../../isa/instruction.ts";
-import { callsBack } from "../callbacks.ts";
+import type { ProgramSurvey } from "../program-survey.ts";
 
 /** Slots of one function: from `start` up to, not including, `end`. */
 export interface FunctionRange {
@@ -11,21 +11,14 @@ export interface FunctionRange {
  * The functions of a linked program: slot 0 and whatever is called, by instructions or, where some
  * helper calls back, by that.
  */
-export function functionRanges(instructions: readonly Instruction[]): FunctionRange[] {
-  const called = new Set([0]);
-  const callbacks = instructions.some(callsBack);
-  const starts = new Set([0]);
-  for (let slot = 0; slot < instructions.length; slot++) {
-    const instruction = instructions[slot]!;
-    if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
-    const target = slot + 1 + instruction.offset;
-    starts.add(target);
-    if (callbacks || instruction.kind === "call_local") called.add(target);
-  }
-  const sorted = [...starts].sort((a, b) => a - b);
+export function functionRanges(
+  { called, addressed, callsBack }: ProgramSurvey,
+  length: number,
+): FunctionRange[] {
+  const sorted = [...new Set([0, ...called, ...addressed])].sort((a, b) => a - b);
   return sorted
-    .map((start, i) => ({ start, end: sorted[i + 1] ?? instructions.length }))
-    .filter(({ start }) => called.has(start));
+    .map((start, i) => ({ start, end: sorted[i + 1] ?? length }))
+    .filter(({ start }) => start === 0 || called.has(start) || (callsBack && addressed.has(start)));
 }
 
 /**

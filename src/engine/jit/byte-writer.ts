@@ -1,6 +1,8 @@
+const encoder = new TextEncoder();
+
 /** A growing array of bytes, with the integers of the WebAssembly binary format. */
 export class ByteWriter {
-  #bytes = new Uint8Array(256);
+  #bytes = new Uint8Array(64);
   #length = 0;
 
   get length(): number {
@@ -25,11 +27,11 @@ export class ByteWriter {
 
   /** Unsigned LEB128 of 0 to 2³² - 1. */
   unsigned(value: number): void {
-    // Most are of one byte.
-    if ((value & 0x7f) === value) {
-      this.byte(value);
-      return;
-    }
+    if ((value & 0x7f) === value) this.byte(value);
+    else this.#longUnsigned(value);
+  }
+
+  #longUnsigned(value: number): void {
     if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
       throw new RangeError(`${value} is not an unsigned 32-bit integer`);
     let rest = value >>> 0;
@@ -42,10 +44,11 @@ export class ByteWriter {
 
   /** Signed LEB128 of a 32-bit integer. */
   signed(value: number): void {
-    if ((value << 25) >> 25 === value) {
-      this.byte(value & 0x7f);
-      return;
-    }
+    if ((value << 25) >> 25 === value) this.byte(value & 0x7f);
+    else this.#longSigned(value);
+  }
+
+  #longSigned(value: number): void {
     if ((value | 0) !== value) throw new RangeError(`${value} is not a signed 32-bit integer`);
     let rest = value;
     while (rest < -64 || rest > 63) {
@@ -67,7 +70,7 @@ export class ByteWriter {
 
   /** A length, then that many bytes of UTF-8. */
   name(text: string): void {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = encoder.encode(text);
     this.unsigned(bytes.length);
     this.append(bytes);
   }

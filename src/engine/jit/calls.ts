@@ -2,7 +2,7 @@ import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { limitsBytes, scratch } from "./scratch.ts";
-import { needsZeroFrames, STOP_DEPTH } from "./unit.ts";
+import { STOP_DEPTH } from "./unit.ts";
 import { i32, i64, V128, v128 } from "./wasm-operation.ts";
 
 /** What a function does before its first instruction. */
@@ -13,7 +13,7 @@ export function emitEntry(to: FunctionEmitter): void {
     return;
   }
   if (to.counts) to.charge(to.slots, to.start);
-  if (to.frame.lowest < 0 && needsZeroFrames(to.unit.program)) zeroFrame(to, to.frame.lowest);
+  if (to.frame.lowest < 0 && to.unit.zeroFrames) zeroFrame(to, to.frame.lowest);
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Instruction } from "../../isa/instruction.ts";
-import { addressedFunctions, callsBack } from "../callbacks.ts";
 import type { CodePlace, LinkedProgram } from "../engine.ts";
 import { tailCall } from "../helpers/tail-call.ts";
+import { type ProgramSurvey, surveyProgram } from "../program-survey.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { CallbackLoops } from "./callbacks.ts";
 import { type BlockStates, FunctionBody } from "./emit-function.ts";
@@ -10,7 +10,7 @@ import { graphOf } from "./flow-graph.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
 import { FunctionEmitter, type InPlace } from "./function-emitter.ts";
 import { callsRuntime, readsClock } from "./inline-helpers.ts";
-import { frameUse, knownAtBlocks } from "./known-values.ts";
+import { type FrameUse, frameUse, knownAtBlocks } from "./known-values.ts";
 import { registersOf, signatures } from "./liveness.ts";
 import { usesSlot } from "./memory-access.ts";
 import { ModuleBuilder } from "./module-builder.ts";
@@ -19,7 +19,14 @@ import { allRegisters } from "./register-use.ts";
 import { scratchAddress } from "./scratch.ts";
 import { shortAtBlocks } from "./short-registers.ts";
 import { declareTailCalls } from "./tail-calls.ts";
-import { type CompiledFunction, type Imports, needsCheck, proofOf, type Unit } from "./unit.ts";
+import {
+  type CompiledFunction,
+  type Imports,
+  needsCheck,
+  needsZeroFrames,
+  proofOf,
+  type Unit,
+} from "./unit.ts";
 import { I32, I64, type ValueType } from "./wasm-operation.ts";
 
 /** A program as WebAssembly, for one worker: its addresses are constants in the code. */
@@ -32,16 +39,20 @@ export interface CompiledProgram {
 }
 
 /** Compiles a linked program. Time and size grow with its length alone. */
-export function compileProgram(program: LinkedProgram, context: CodePlace): CompiledProgram {
+export function compileProgram(
+  program: LinkedProgram,
+  context: CodePlace,
+  survey: ProgramSurvey = surveyProgram(program.instructions),
+): CompiledProgram {
   const { instructions, type } = program;
   const module = new ModuleBuilder();
-  const { imports, ...uses } = declareImports(module, program);
-  const bodies = functionRanges(instructions).map((range) => ({
+  const imports = declareImports(module, survey);
+  const bodies = functionRanges(survey, instructions.length).map((range) => ({
     range,
     blocks: findBlocks(instructions, range),
   }));
   const functions = new Map<number, CompiledFunction>();
-  const callbacks = uses.callbacks ? addressedFunctions(instructions) : noFunctions;
+  const callbacks = survey.callsBack ? survey.addressed : noFunctions;
   const borders = signatures(instructions, type, bodies, callbacks);
   for (const [i, { needs, gives }] of borders.entries()) {
     const parameters: ValueType[] = [I32, ...registersOf(needs).map((): ValueType => I64)];
@@ -52,13 +63,21 @@ export function compileProgram(program: LinkedProgram, context: CodePlace): Comp
       gives: registersOf(gives),
     });
   }
-  const parts = { program, context, scratch: scratchAddress(context.stack), imports, functions };
-  const loops = uses.callbacks ? new CallbackLoops(module, parts, callbacks) : undefined;
+  const scratch = scratchAddress(context.stack);
+  const zeroFrames = needsZeroFrames(program);
+  const parts = { program, context, scratch, imports, functions, zeroFrames };
+  const loops = survey.callsBack ? new CallbackLoops(module, parts, callbacks) : undefined;
   const unit: Unit = { ...parts, callbacks: loops };
-  const inPlace = mayStandInPlace(program, bodies[0]!.range, uses.helpers);
+  const inPlace = mayStandInPlace(program, bodies[0]!.range, survey);
   let entry: CompileInPlace | undefined;
   for (const [i, { range, blocks }] of bodies.entries()) {
-    const compile = prepareFunction(unit, range, blocks, borders[i]!.live);
+    const compile = prepareFunction(
+      unit,
+      range,
+      blocks,
+      borders[i]!.live,
+      isCalled(survey, range.start),
+    );
     compile(module.define(functions.get(range.start)!.reference));
     if (inPlace && range.start === 0) entry = compile;
   }
@@ -67,31 +86,16 @@ export function compileProgram(program: LinkedProgram, context: CodePlace): Comp
   return {
     bytes: module.finish(),
     largestBody: module.largestBody,
-    usesClock: [...uses.helpers].some((id) => readsClock(id) || id === tailCall.id),
+    usesClock: [...survey.helpers].some((id) => readsClock(id) || id === tailCall.id),
   };
 }
 
 const noFunctions: ReadonlySet<number> = new Set();
 
-interface Uses {
-  readonly imports: Imports;
-  /** Ids of the helpers that it calls. */
-  readonly helpers: ReadonlySet<number>;
-  /** Some helper calls back. */
-  readonly callbacks: boolean;
-}
-
-function helpersOf(instructions: readonly Instruction[]): ReadonlySet<number> {
-  const ids = new Set<number>();
-  for (const instruction of instructions)
-    if (instruction.kind === "call_helper") ids.add(instruction.id);
-  return ids;
-}
-
-function declareImports(module: ModuleBuilder, { instructions }: LinkedProgram): Uses {
+function declareImports(module: ModuleBuilder, survey: ProgramSurvey): Imports {
   module.importSharedMemory("env", "memory");
-  const called = helpersOf(instructions);
-  const callbacks = instructions.some(callsBack);
+  const called = survey.helpers;
+  const callbacks = survey.callsBack;
   const host = (name: string, parameters: number, results: ValueType[] = []): FunctionReference =>
     module.importFunction("host", name, new Array(parameters).fill(I32), results);
   const runtime = new Map<string, FunctionReference>();
@@ -115,7 +119,7 @@ function declareImports(module: ModuleBuilder, { instructions }: LinkedProgram):
       name,
       module.importFunction("runtime", name, new Array(parameters).fill(I32), [I32]),
     );
-  return { imports, helpers: called, callbacks };
+  return imports;
 }
 
 /** Of map-runtime.ts, by name and number of parameters. */
@@ -146,17 +150,19 @@ const mostSlotsInPlace = 256;
 function mayStandInPlace(
   program: LinkedProgram,
   { start, end }: FunctionRange,
-  called: ReadonlySet<number>,
+  survey: ProgramSurvey,
 ): boolean {
   return (
     !needsCheck(program) &&
     end - start <= mostSlotsInPlace &&
-    !called.has(tailCall.id) &&
-    !isCalled(program.instructions, 0)
+    !survey.helpers.has(tailCall.id) &&
+    !isCalled(survey, 0)
   );
 }
 
 const contextRegister = 1;
+
+const noFrameUse: FrameUse = { lowest: 0, direct: false };
 
 /** What is known of a function before it is compiled, once or twice. */
 function prepareFunction(
@@ -164,11 +170,12 @@ function prepareFunction(
   range: FunctionRange,
   blocks: Blocks,
   live: Int32Array,
+  called: boolean,
 ): (code: FunctionBuilder, inPlace?: InPlace) => void {
   const { instructions } = unit.program;
   const self = unit.functions.get(range.start)!;
   const flow = makeReducible(graphOf(blocks));
-  const hasContext = range.start === 0 && unit.program.type !== "raw" && !isCalled(instructions, 0);
+  const hasContext = range.start === 0 && unit.program.type !== "raw" && !called;
   const order = flow.order.nodes;
   const known = knownAtBlocks(instructions, blocks, order, hasContext);
   // Registers that are no parameters begin as 0.
@@ -176,12 +183,12 @@ function prepareFunction(
   const shortAtStart = allRegisters & ~given;
   const short = shortAtBlocks(instructions, blocks, order, shortAtStart, proofOf(unit.program));
   const states: BlockStates = { known, short, live };
-  const use = frameUse(instructions, blocks, known);
-  const own = instructions.slice(range.start, range.end);
   const checks = needsCheck(unit.program);
+  // What nothing asks for is not looked for.
+  const use = checks || unit.zeroFrames ? frameUse(instructions, blocks, known) : noFrameUse;
+  const own = instructions.slice(range.start, range.end);
   // The program itself may be another's successor by a tail call, and be returned from.
-  const chargedAtExit =
-    checks && (range.start !== 0 || unit.program.type !== "raw" || isCalled(instructions, 0));
+  const chargedAtExit = checks && (range.start !== 0 || unit.program.type !== "raw" || called);
   const used = chargedAtExit || (checks && own.some(mayTakeFuel));
   return (code, inPlace) => {
     const fuel = { used, chargedAtExit };
@@ -198,10 +205,6 @@ function mayTakeFuel(instruction: Instruction): boolean {
   return kind === "call_local" || kind === "call_helper" || kind === "call_register";
 }
 
-function isCalled(instructions: readonly Instruction[], target: number): boolean {
-  return instructions.some(
-    (one, slot) =>
-      (one.kind === "call_local" || one.kind === "load_function") &&
-      slot + 1 + one.offset === target,
-  );
+function isCalled({ called, addressed }: ProgramSurvey, target: number): boolean {
+  return called.has(target) || addressed.has(target);
 }

@@ -111,7 +111,7 @@ export class FunctionBody {
     const to = this.#to;
     const { starts, ends, next, taken } = this.#blocks;
     const proof = proofOf(to.unit.program);
-    to.known = this.#states.known[block]!.slice();
+    to.known.set(this.#states.known[block]!);
     to.short = this.#states.short[block]!;
     to.previous = undefined;
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {

@@ -68,6 +68,8 @@ export class FunctionBuilder {
   readonly #labels: Label[] = [{ kind: "function", depth: 0, height: 0, result: undefined }];
   /** Open or not: those in whose else part the code is or was. */
   readonly #elses = new WeakSet<Label>();
+  /** Operands that the innermost block found: its instructions take none of them. */
+  #floor = 0;
   /** Nothing reaches this point of the innermost block: its operands are whatever is asked for. */
   #unreachable = false;
   #ended = false;
@@ -88,15 +90,16 @@ export class FunctionBuilder {
     return this.#locals.push(type) - 1;
   }
 
-  emit(operation: Operation): void {
-    this.#apply(operation.takes, operation.gives);
-    this.#writeCode(operation.code);
+  emit({ takes, gives, code }: Operation): void {
+    this.#popAll(takes);
+    if (gives !== undefined) this.#push(gives);
+    this.#code.byte(code[0]!);
+    for (let i = 1; i < code.length; i++) this.#code.byte(code[i]!);
   }
 
   /** A load, store or atomic operation; `offset` is added to the address without wrapping. */
   access(operation: MemoryOperation, offset: number): void {
-    this.#apply(operation.takes, operation.gives);
-    this.#writeCode(operation.code);
+    this.emit(operation);
     this.#code.unsigned(operation.align);
     this.#code.unsigned(offset);
   }
@@ -148,7 +151,8 @@ export class FunctionBuilder {
 
   /** The first of two operands where the third is not 0, else the second. */
   select(type: ValueType): void {
-    this.#apply([type, type, I32], type);
+    this.#popAll([type, type, I32]);
+    this.#push(type);
     this.#code.byte(codes.select);
   }
 
@@ -210,6 +214,7 @@ export class FunctionBuilder {
       throw new Error("an if with a result has no else");
     this.#closeOperands(label);
     this.#labels.pop();
+    this.#floor = this.#labels.at(-1)!.height;
     this.#unreachable = false;
     if (label.result !== undefined) this.#push(label.result);
     this.#code.byte(codes.end);
@@ -251,8 +256,8 @@ export class FunctionBuilder {
     this.#cut();
   }
 
-  /** Ends the function; its body as the code section holds it. */
-  finish(): Uint8Array {
+  /** Ends the function; its body is `locals` and, behind that, `code`, as the code section holds it. */
+  finish(): { readonly locals: Uint8Array; readonly code: Uint8Array } {
     if (this.#ended) throw new Error("the function has been finished before");
     if (this.#labels.length !== 1)
       throw new Error(`${this.#labels.length - 1} blocks are open at the function's end`);
@@ -261,27 +266,26 @@ export class FunctionBuilder {
       throw new Error(`${this.#stack.length} operands are left at the function's end`);
     this.#code.byte(codes.end);
     this.#ended = true;
-    const body = new ByteWriter();
-    const locals = this.#locals.slice(this.#parameterCount);
+    const locals = new ByteWriter();
     const runs: { type: ValueType; count: number }[] = [];
-    for (const type of locals) {
+    for (const type of this.#locals.slice(this.#parameterCount)) {
       const last = runs.at(-1);
       if (last?.type === type) last.count++;
       else runs.push({ type, count: 1 });
     }
-    body.unsigned(runs.length);
+    locals.unsigned(runs.length);
     for (const { type, count } of runs) {
-      body.unsigned(count);
-      body.byte(type);
+      locals.unsigned(count);
+      locals.byte(type);
     }
-    body.append(this.#code.bytes);
-    return body.bytes;
+    return { locals: locals.bytes, code: this.#code.bytes };
   }
 
   #open(kind: Label["kind"], code: number, result: ValueType | undefined): Label {
     if (this.#unreachable) throw new Error(`a ${kind} opened where nothing arrives`);
     const label: Label = { kind, depth: this.#labels.length, height: this.#stack.length, result };
     this.#labels.push(label);
+    this.#floor = label.height;
     this.#code.byte(code);
     this.#code.byte(result ?? emptyType);
     return label;
@@ -304,13 +308,8 @@ export class FunctionBuilder {
   }
 
   #cut(): void {
-    this.#stack.length = this.#labels.at(-1)!.height;
+    this.#stack.length = this.#floor;
     this.#unreachable = true;
-  }
-
-  #apply(takes: readonly ValueType[], gives: ValueType | undefined): void {
-    this.#popAll(takes);
-    if (gives !== undefined) this.#push(gives);
   }
 
   #push(type: ValueType): void {
@@ -320,7 +319,7 @@ export class FunctionBuilder {
 
   #pop(expected: ValueType): void {
     const type = this.#popAny();
-    if (type !== undefined && type !== expected)
+    if (type !== expected && type !== undefined)
       throw new Error(`operand of type 0x${type.toString(16)}, not 0x${expected.toString(16)}`);
   }
 
@@ -343,7 +342,7 @@ export class FunctionBuilder {
   }
 
   #popAny(): ValueType | undefined {
-    if (this.#stack.length > this.#labels.at(-1)!.height) return this.#stack.pop();
+    if (this.#stack.length > this.#floor) return this.#stack.pop();
     if (this.#unreachable) return undefined;
     throw new Error("an operand is missing");
   }
@@ -352,9 +351,5 @@ export class FunctionBuilder {
     const type = this.#locals[local];
     if (type === undefined) throw new Error(`there is no local ${local}`);
     return type;
-  }
-
-  #writeCode(code: readonly number[]): void {
-    for (let i = 0; i < code.length; i++) this.#code.byte(code[i]!);
   }
 }

@@ -44,7 +44,7 @@ export class FunctionEmitter {
   /** How many it has. */
   readonly slots: number;
   /** Of the instruction that is being compiled. */
-  known: KnownValues = new Int32Array(11);
+  readonly known: KnownValues = new Int32Array(11);
   /** The instruction before it in its block. */
   previous: Instruction | undefined;
   /** Registers that are short (short-registers.ts) as they are, and behind that instruction. */

@@ -13,6 +13,7 @@ import type {
   RunnableProgram,
 } from "../engine.ts";
 import { tailCall } from "../helpers/tail-call.ts";
+import { surveyProgram } from "../program-survey.ts";
 import { runnableProgram } from "../runnable-program.ts";
 import { compileProgram } from "./compile-program.ts";
 import { Host } from "./host.ts";
@@ -44,7 +45,8 @@ export interface JitCode {
  */
 export function compile(program: LinkedProgram, place: CodePlace): Result<JitCode, UserError> {
   const where = `program ${program.name}`;
-  const { bytes, largestBody, usesClock } = compileProgram(program, place);
+  const survey = surveyProgram(program.instructions);
+  const { bytes, largestBody, usesClock } = compileProgram(program, place, survey);
   const tooLarge = (what: string) =>
     err(
       new UserError(
@@ -65,10 +67,8 @@ export function compile(program: LinkedProgram, place: CodePlace): Result<JitCod
     // The emitter has checked every instruction: what is left are limits.
     return tooLarge(`V8 refuses it (${(cause as Error).message})`);
   }
-  const makesTailCalls = program.instructions.some(
-    (one) => one.kind === "call_helper" && one.id === tailCall.id,
-  );
-  const runnable = runnableProgram(program);
+  const makesTailCalls = survey.helpers.has(tailCall.id);
+  const runnable = runnableProgram(program, survey);
   return ok({ engine: "jit", program: runnable, module, usesClock, makesTailCalls, largestBody });
 }
 

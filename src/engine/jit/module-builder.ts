@@ -108,15 +108,25 @@ export class ModuleBuilder {
         to.unsigned(index);
       }
     });
-    section(out, sections.code, this.#bodies.length, (to) => {
-      for (const [i, body] of this.#bodies.entries()) {
-        if (body === undefined) throw new Error(`function ${i} was declared and has no body`);
-        const bytes = body.finish();
-        to.unsigned(bytes.length);
-        to.append(bytes);
-      }
-    });
+    this.#writeBodies(out);
     return out.bytes;
+  }
+
+  /** The code section, which is nearly all of a module: written in place. */
+  #writeBodies(out: ByteWriter): void {
+    const bodies = this.#bodies.map((body, i) => {
+      if (body === undefined) throw new Error(`function ${i} was declared and has no body`);
+      const { locals, code } = body.finish();
+      const length = new ByteWriter();
+      length.unsigned(locals.length + code.length);
+      return [length.bytes, locals, code];
+    });
+    const count = new ByteWriter();
+    count.unsigned(bodies.length);
+    const parts = [count.bytes, ...bodies.flat()];
+    out.byte(sections.code);
+    out.unsigned(parts.reduce((sum, { length }) => sum + length, 0));
+    for (const part of parts) out.append(part);
   }
 
   #import(module: string, name: string, kind: number): void {

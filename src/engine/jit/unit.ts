@@ -44,6 +44,8 @@ export interface Unit {
   readonly functions: ReadonlyMap<number, CompiledFunction>;
   /** Where some helper calls back. */
   readonly callbacks: CallbackFunctions | undefined;
+  /** Functions begin with frames of zeros. */
+  readonly zeroFrames: boolean;
 }
 
 export type CallbackKind = NonNullable<Helper["callback"]> | "inlined_loop";
