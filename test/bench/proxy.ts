@@ -1,8 +1,9 @@
 /**
  * CPU spent a unit of work, Weir beside nginx's stream module and haproxy, in one run:
  *
- *     npm run bench
+ *     npm run bench [-- WORD...]
  *
+ * With words, only the rows whose title has one of them, such as `keep-alive`.
  * Weir runs the counting filter on ingress, with the flags of the image. Each proxy forwards the same load from the same client
  * to the same upstream; what is counted is the CPU time of the proxy's own processes, so that the
  * load's own cost and idle waiting do not matter. "bare Node" is a proxy of a few lines on the same
@@ -25,6 +26,7 @@ import {
 } from "./bench-run.ts";
 
 const rounds = 3;
+const words = process.argv.slice(2);
 const megabytes = 200;
 const run = new BenchRun();
 
@@ -58,7 +60,11 @@ try {
     await nginxProxy(echoPort, webPort),
     ...(existsSync("/usr/sbin/haproxy") ? [await haproxyProxy(webPort)] : []),
   ];
-  await report(proxies, works(load));
+  const chosen = works(load).filter(
+    ({ title }) => words.length === 0 || words.some((word) => title.includes(word)),
+  );
+  if (chosen.length === 0) throw new Error(`no row has ${words.join(" or ")} in its title`);
+  await report(proxies, chosen);
   console.log(`Load average ${loadavg()[0]!.toFixed(1)} on ${cpus().length} CPUs at the end.`);
 } finally {
   await run.close();
