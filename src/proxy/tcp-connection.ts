@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import type { Endpoint } from "../packet/flow.ts";
 import type { TcpSide } from "../packet/tcp-conversation.ts";
+import { readAccepted } from "./accepted-reads.ts";
 import type { AccessLog, Client, EndReason } from "./access-log.ts";
 import {
   type Destination,
@@ -12,13 +13,13 @@ import {
 import type { FrameJudge, Judgement } from "./frame-judge.ts";
 import type { ListenerPlan } from "./plan.ts";
 import { type ProxiedFlow, writeProxyHeader } from "./proxy-protocol.ts";
-import { ReadBuffer } from "./read-buffer.ts";
+import { firstSizes, ReadBuffer } from "./read-buffer.ts";
 import { SessionLedger, type SessionTallies } from "./session-ledger.ts";
 import { SessionLink } from "./session-table.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import type { PacketTally, Tally } from "./tally.ts";
+import { endSocket, resetSocket } from "./tcp-closing.ts";
 import { TcpPump } from "./tcp-pump.ts";
-import { resetSocket } from "./tcp-reset.ts";
 import { TcpWire } from "./tcp-wire.ts";
 
 const headerVersion = { off: undefined, v1: 1, v2: 2 } as const;
@@ -76,6 +77,10 @@ export class TcpConnection {
   #destination: Destination | undefined;
   /** The SYN is counted when its dial has ended. */
   #syn: { kind: "pass" | "redirect"; frameBytes: number } | undefined;
+  /** What the client is read into, if it is read so. */
+  #buffer: ReadBuffer | undefined;
+  /** FINs that went on, one a direction. */
+  #fins = 0;
 
   /** `client` is paused. `via`: the proxy that told `flow`. Nothing happens before `open`. */
   constructor(
@@ -84,7 +89,7 @@ export class TcpConnection {
     via: Endpoint | undefined,
     parts: ConnectionParts,
   ) {
-    this.client = { ...from, via };
+    this.client = { address: from.address, port: from.port, via };
     this.#client = client;
     this.#parts = parts;
     this.#flow = { source: from, destination: to };
@@ -92,7 +97,10 @@ export class TcpConnection {
     const { accessLog, plan, received, replied } = parts;
     this.#tallies = SessionLedger.begin(accessLog, plan, this.client, received, replied);
     client.on("error", () => this.#broken("client"));
-    client.on("close", () => this.#socketClosed());
+    client.on("close", () => {
+      this.#buffer?.release();
+      this.#socketClosed();
+    });
   }
 
   /** Goes on under what its listener's plan has become. */
@@ -184,16 +192,16 @@ export class TcpConnection {
   #dial(attempt: number): void {
     const destination = this.#route!.candidates[attempt]!;
     const { host, port } = destination;
-    const buffer = new ReadBuffer();
+    const buffer = new ReadBuffer(firstSizes.upstream);
     const onread = buffer.options;
     const upstream = connect({ host, port, noDelay: true, allowHalfOpen: true, onread });
     this.#upstream = upstream;
     this.#destination = destination;
     let failure: DropReason = "upstream_unreachable";
     const timeoutMs = this.#route!.upstream?.connectTimeoutMs ?? defaultConnectTimeoutMs;
-    upstream.setTimeout(timeoutMs, () => upstream.destroy());
-    upstream.once("connect", () => {
-      upstream.setTimeout(0);
+    const timer = setTimeout(destroy, timeoutMs, upstream);
+    upstream.on("connect", () => {
+      clearTimeout(timer);
       this.#parts.onHeard(destination, true);
       if (this.#state === "dialling") this.#connected(upstream, buffer);
     });
@@ -202,6 +210,7 @@ export class TcpConnection {
       if (this.#upstream === upstream && this.#state === "open") this.#broken("upstream");
     });
     upstream.on("close", () => {
+      clearTimeout(timer);
       buffer.release();
       if (this.#upstream !== upstream) return;
       if (this.#state !== "dialling") {
@@ -230,9 +239,20 @@ export class TcpConnection {
     }
     const version = headerVersion[this.#parts.plan.proxyProtocol?.send ?? "off"];
     if (version !== undefined) upstream.write(writeProxyHeader(version, this.#flow));
+    this.#carryBoth(upstream, buffer);
+    this.#parts.onUsed(this);
+  }
+
+  /** Reads both sockets, the upstream's into `buffer`, from which Node reads as soon as it is connected. */
+  #carryBoth(upstream: Socket, buffer: ReadBuffer): void {
     const client = this.#client;
-    const toUpstream = new TcpPump(client, upstream, (chunk) =>
-      this.#carry("client", chunk, toUpstream),
+    const own = new ReadBuffer(firstSizes.client);
+    this.#buffer = readAccepted(client, own.options) ? own : undefined;
+    const toUpstream = new TcpPump(
+      client,
+      upstream,
+      (chunk) => this.#carry("client", chunk, toUpstream),
+      this.#buffer,
     );
     const toClient = new TcpPump(
       upstream,
@@ -242,9 +262,9 @@ export class TcpConnection {
     );
     client.on("end", () => this.#ended("client", upstream));
     upstream.on("end", () => this.#ended("upstream", client));
-    toUpstream.start();
-    toClient.start();
-    this.#parts.onUsed(this);
+    // The stream need not flow where nothing goes through it but its end.
+    if (this.#buffer === undefined) client.resume();
+    else client.read(0);
   }
 
   /** Takes a chunk of `side` apart into segments, and passes on what the filters leave of it. */
@@ -283,8 +303,10 @@ export class TcpConnection {
     if (this.#state !== "open") return;
     this.#parts.onUsed(this);
     const fate = this.#fateOf(side, this.#wire.fin(side), false);
-    if (fate === "forward") peer.end();
-    else if (this.#breaks(fate)) this.#abort();
+    if (fate === "forward") {
+      this.#fins++;
+      endSocket(peer);
+    } else if (this.#breaks(fate)) this.#abort();
   }
 
   #breaks(fate: Fate): boolean {
@@ -378,7 +400,7 @@ export class TcpConnection {
       this.#close(() => {});
     }
     // A FIN that a filter kept back leaves the other side waiting for what can come no more.
-    else if (!client.writableEnded || !upstream.writableEnded) this.#abort();
+    else if (this.#fins < 2) this.#abort();
   }
 
   #close(endSockets: () => void): void {
@@ -400,4 +422,8 @@ export class TcpConnection {
   #tally(side: TcpSide): PacketTally {
     return side === "client" ? this.#tallies.received : this.#tallies.replied;
   }
+}
+
+function destroy(socket: Socket): void {
+  socket.destroy();
 }

@@ -17,8 +17,8 @@ import { SessionLimit } from "./session-limit.ts";
 import { SessionTable } from "./session-table.ts";
 import { SourceCounts } from "./source-counts.ts";
 import { Tally } from "./tally.ts";
+import { resetSocket } from "./tcp-closing.ts";
 import { type ConnectionParts, TcpConnection } from "./tcp-connection.ts";
-import { resetSocket } from "./tcp-reset.ts";
 
 /** Connections the kernel may hold for us to accept; it lowers this to its own limit. */
 const backlog = 4096;

@@ -8,24 +8,25 @@ import type { ReadBuffer } from "./read-buffer.ts";
 export class TcpPump {
   readonly #source: Socket;
   readonly #target: Socket;
-  /** Bytes sent back to the source have not all left: it must not make more of them. */
+  /** Bytes have not all left to the target, or back to the source, which must not make more of them. */
+  #forwarding = false;
   #answering = false;
 
   /**
    * `onChunk` sees what the source sent, and passes on what it likes by `forward` and `answer`. `buffer`:
-   * what the source is read into, if it was made so.
+   * what the source is read into, if it is read so.
    */
   constructor(
     source: Socket,
     target: Socket,
     onChunk: (chunk: Buffer) => void,
-    buffer?: ReadBuffer,
+    buffer: ReadBuffer | undefined,
   ) {
     this.#source = source;
     this.#target = target;
     const take = (chunk: Buffer): void => {
       onChunk(chunk);
-      if (this.#blocked) source.pause();
+      if (this.#isBlocked) source.pause();
     };
     if (buffer === undefined) source.on("data", take);
     else
@@ -33,31 +34,34 @@ export class TcpPump {
         take(chunk);
         return target.writableLength === 0 && source.writableLength === 0;
       };
-    target.on("drain", () => this.#resume());
-    source.on("drain", () => {
+  }
+
+  forward(bytes: Uint8Array): void {
+    const target = this.#target;
+    if (!target.writable || target.write(bytes) || this.#forwarding) return;
+    this.#forwarding = true;
+    target.once("drain", () => {
+      this.#forwarding = false;
+      this.#resume();
+    });
+  }
+
+  /** Back to where it came from. */
+  answer(bytes: Uint8Array): void {
+    const source = this.#source;
+    if (!source.writable || source.write(bytes) || this.#answering) return;
+    this.#answering = true;
+    source.once("drain", () => {
       this.#answering = false;
       this.#resume();
     });
   }
 
-  start(): void {
-    this.#source.resume();
-  }
-
-  forward(bytes: Uint8Array): void {
-    if (this.#target.writable) this.#target.write(bytes);
-  }
-
-  /** Back to where it came from. */
-  answer(bytes: Uint8Array): void {
-    if (this.#source.writable && !this.#source.write(bytes)) this.#answering = true;
-  }
-
-  get #blocked(): boolean {
-    return this.#target.writableNeedDrain || this.#answering;
+  get #isBlocked(): boolean {
+    return this.#forwarding || this.#answering;
   }
 
   #resume(): void {
-    if (!this.#blocked && this.#source.readable) this.#source.resume();
+    if (!this.#isBlocked && this.#source.readable) this.#source.resume();
   }
 }

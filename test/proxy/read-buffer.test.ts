@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
-import { ReadBuffer } from "../../src/proxy/read-buffer.ts";
+import { firstSizes, ReadBuffer } from "../../src/proxy/read-buffer.ts";
 import { cleanUp, startRig, TcpClient, tcpUpstream } from "./rig.ts";
 
 afterEach(cleanUp);
@@ -19,26 +19,30 @@ function read(buffer: ReadBuffer, sizes: readonly number[], isFree = true): Uint
 }
 
 test("one buffer serves all reads, while nothing of it is needed any more", () => {
-  expect(new Set(read(new ReadBuffer(), [1, 100, 8000])).size).toBe(1);
+  expect(new Set(read(new ReadBuffer(firstSizes.upstream), [1, 100, 8000])).size).toBe(1);
 });
 
 test("bytes that are still needed are not read over", () => {
-  expect(new Set(read(new ReadBuffer(), [1, 100, 8000], false)).size).toBe(3);
+  expect(new Set(read(new ReadBuffer(firstSizes.upstream), [1, 100, 8000], false)).size).toBe(3);
 });
 
-test("a read that fills the buffer makes it large; many small ones make it small again", () => {
-  const sizes = read(new ReadBuffer(), [8192, 65_536, 9000, ...Array(17).fill(10)]).map(
-    ({ length }) => length / 1024,
-  );
-  expect(sizes).toEqual([8, ...Array(18).fill(64), 8]);
+test("a read that fills the buffer makes it a size larger; many small ones a size smaller", () => {
+  const sizes = [2920, 8760, 65_700, 9000, ...Array(33).fill(10)];
+  const used = read(new ReadBuffer(firstSizes.client), sizes);
+  expect(used.map(({ length }) => length / 1460)).toEqual([
+    ...[2, 6],
+    ...Array(18).fill(45),
+    ...Array(16).fill(6),
+    2,
+  ]);
 });
 
 test("the small buffer of a closed connection serves the next, once", () => {
-  const first = new ReadBuffer();
+  const first = new ReadBuffer(firstSizes.upstream);
   const [used] = read(first, [1]);
   first.release();
   first.release();
-  const [again, other] = [new ReadBuffer(), new ReadBuffer()].map((next) => read(next, [1])[0]);
+  const [again, other] = [1, 2].map(() => read(new ReadBuffer(firstSizes.upstream), [1])[0]);
   expect(again).toBe(used);
   expect(other).not.toBe(used);
 });
