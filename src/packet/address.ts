@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isIP, isIPv4 } from "node:net";
 import ipaddr from "ipaddr.js";
 import { putU16be, putU32be } from "../common/bytes.ts";
 
@@ -85,6 +85,14 @@ export function unmapAddress(address: AddressBytes): AddressBytes {
   if (address.length !== 16 || !mappedPrefix.every((byte, i) => address[i] === byte))
     return address;
   return address.subarray(mappedPrefix.length);
+}
+
+/** The family of an address in text, 4 for an IPv4-mapped one. Throws a RangeError for what is no address. */
+export function familyOf(text: string): 4 | 6 {
+  if (isIPv4(text)) return 4;
+  const bytes = parseAddress(text);
+  if (bytes === undefined) throw new RangeError(`"${text}" is no IP address`);
+  return unmapAddress(bytes).length === 4 ? 4 : 6;
 }
 
 /** Text of the `length` address bytes at `at`: dotted quad, or RFC 5952 for IPv6. */

@@ -24,6 +24,12 @@ export const udpHeaderBytes = {
   6: ethernet.headerBytes + ipv6.headerBytes + udp.headerBytes,
 } as const;
 
+/** What a TCP frame of either family begins with, as in a flow of it: no options. */
+export const tcpHeaders = {
+  4: { headerBytes: ethernet.headerBytes + ipv4.headerBytes + tcp.headerBytes },
+  6: { headerBytes: ethernet.headerBytes + ipv6.headerBytes + tcp.headerBytes },
+} as const;
+
 /**
  * One direction of a session: everything about its frames that stays the same, prepared once.
  * `synthesis.ts` copies the template and adds lengths, checksums and sequence numbers.

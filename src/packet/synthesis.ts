@@ -54,7 +54,7 @@ export function writeUdpFrame(
  * Bytes from the Ethernet header to the payload in a frame of `segment`: `flow.headerBytes`, and
  * 4 more where it carries an MSS option.
  */
-export function tcpHeaderBytes(flow: Flow, segment: TcpSegment): number {
+export function tcpHeaderBytes(flow: Pick<Flow, "headerBytes">, segment: TcpSegment): number {
   return flow.headerBytes + (segment.maximumSegmentSize === undefined ? 0 : mssOptionBytes);
 }
 

@@ -197,6 +197,11 @@ export class FrameJudge {
     return judgement;
   }
 
+  /** A frame of `frameBytes` where nothing looks (`isBlind`): it passes, and is not made. */
+  unseen(frameBytes: number): Judgement {
+    return this.#begin(frameBytes);
+  }
+
   #begin(frameBytes: number): Judgement {
     const judgement = this.#judgement;
     judgement.verdict = passed;

@@ -247,7 +247,8 @@ export class TcpConnection {
   #carryBoth(upstream: Socket, buffer: ReadBuffer): void {
     const client = this.#client;
     const own = new ReadBuffer(firstSizes.client);
-    this.#buffer = readAccepted(client, own.options) ? own : undefined;
+    if (readAccepted(client, own.options)) this.#buffer = own;
+    else own.release();
     const toUpstream = new TcpPump(
       client,
       upstream,
@@ -272,8 +273,9 @@ export class TcpConnection {
     if (this.#state !== "open") return;
     this.#parts.onUsed(this);
     if (this.#wire.isBlind(side)) {
-      const { packets, frameBytes } = this.#wire.unseen(side, chunk.length);
-      this.#tally(side).passedUnseen(packets, frameBytes);
+      const packets = this.#wire.unseen(side, chunk.length);
+      const headerBytes = packets * this.#wire.headerBytes;
+      this.#tally(side).passedUnseen(packets, headerBytes + chunk.length);
       pump.forward(chunk);
       return;
     }

@@ -1,5 +1,5 @@
-import type { Endpoint } from "../packet/flow.ts";
-import { Flow } from "../packet/flow.ts";
+import { familyOf } from "../packet/address.ts";
+import { type Endpoint, Flow, tcpHeaders } from "../packet/flow.ts";
 import { tcpHeaderBytes } from "../packet/synthesis.ts";
 import {
   type ConversationSegment,
@@ -13,19 +13,25 @@ const nothing = Buffer.alloc(0);
 /**
  * The wire that a filter believes it watches between a client and the listener: each event of the
  * two sockets becomes the segment TCP would have sent, judged by its direction's chain. Where a
- * direction has no filter its data only moves the sequence numbers on.
+ * direction has no filter its data only moves the sequence numbers on, and no headers are prepared.
  */
 export class TcpWire {
+  readonly #client: Endpoint;
+  readonly #listener: Endpoint;
   readonly #conversation: TcpConversation;
-  readonly #toListener: Flow;
-  readonly #toClient: Flow;
+  /** Of a frame without options. */
+  readonly #headers: Pick<Flow, "headerBytes">;
+  #toListener: Flow | undefined;
+  #toClient: Flow | undefined;
   readonly #ingress: FrameJudge;
   readonly #egress: FrameJudge;
 
   constructor(client: Endpoint, listener: Endpoint, ingress: FrameJudge, egress: FrameJudge) {
-    this.#toListener = new Flow("tcp", client, listener);
-    this.#toClient = new Flow("tcp", listener, client);
-    this.#conversation = new TcpConversation(this.#toListener.family);
+    const family = familyOf(client.address);
+    this.#client = client;
+    this.#listener = listener;
+    this.#conversation = new TcpConversation(family);
+    this.#headers = tcpHeaders[family];
     this.#ingress = ingress;
     this.#egress = egress;
   }
@@ -36,7 +42,7 @@ export class TcpWire {
 
   /** Bytes of the SYN's frame, of a connection that goes no further: nobody looks at it. */
   synBytes(): number {
-    return tcpHeaderBytes(this.#toListener, this.#conversation.syn());
+    return tcpHeaderBytes(this.#headers, this.#conversation.syn());
   }
 
   synAck(): Judgement {
@@ -54,11 +60,15 @@ export class TcpWire {
     return { end, judgement: this.#show(side, segment, chunk.subarray(at, end)) };
   }
 
-  /** `side` has sent `bytes` that no filter wants to see. The segments they would have made. */
-  unseen(side: TcpSide, bytes: number): { packets: number; frameBytes: number } {
-    const packets = Math.ceil(bytes / this.#conversation.maximumSegmentSize);
+  /** `side` has sent `bytes` that no filter wants to see: how many segments they would have made. */
+  unseen(side: TcpSide, bytes: number): number {
     this.#conversation.skip(side, bytes);
-    return { packets, frameBytes: bytes + packets * this.#toListener.headerBytes };
+    return Math.ceil(bytes / this.#conversation.maximumSegmentSize);
+  }
+
+  /** Bytes of a frame that are not payload, in a segment without options. */
+  get headerBytes(): number {
+    return this.#headers.headerBytes;
   }
 
   fin(side: TcpSide): Judgement {
@@ -78,9 +88,20 @@ export class TcpWire {
   }
 
   #show(side: TcpSide, segment: ConversationSegment, payload: Buffer): Judgement {
-    return side === "client"
-      ? this.#ingress.segment(this.#toListener, segment, payload)
-      : this.#egress.segment(this.#toClient, segment, payload);
+    const judge = side === "client" ? this.#ingress : this.#egress;
+    if (judge.isBlind) return judge.unseen(tcpHeaderBytes(this.#headers, segment) + payload.length);
+    return judge.segment(this.#flow(side), segment, payload);
+  }
+
+  /** Made when a frame of its direction is looked at for the first time. */
+  #flow(side: TcpSide): Flow {
+    const [client, listener] = [this.#client, this.#listener];
+    if (side === "client") {
+      this.#toListener ??= new Flow("tcp", client, listener);
+      return this.#toListener;
+    }
+    this.#toClient ??= new Flow("tcp", listener, client);
+    return this.#toClient;
   }
 }
 

@@ -1,7 +1,13 @@
 import ipaddr from "ipaddr.js";
 import { expect, test } from "vitest";
 import { toHex } from "../../src/common/bytes.ts";
-import { deriveMac, formatAddress, parseAddress, unmapAddress } from "../../src/packet/address.ts";
+import {
+  deriveMac,
+  familyOf,
+  formatAddress,
+  parseAddress,
+  unmapAddress,
+} from "../../src/packet/address.ts";
 import { Random } from "./random.ts";
 
 for (const [text, hex] of [
@@ -98,4 +104,10 @@ test("deriveMac is locally administered, unicast, stable, and tells addresses ap
   }
   expect(seen.size).toBe(addresses.length);
   expect(toHex(deriveMac(parseAddress("192.0.2.1")!))).toBe("0204c0000201");
+});
+
+test("familyOf tells IPv4, mapped or not, from IPv6, and throws for what is neither", () => {
+  const families = ["192.0.2.1", "::ffff:192.0.2.1", "::", "fe80::1%eth0"].map(familyOf);
+  expect(families).toEqual([4, 4, 6, 6]);
+  expect(() => familyOf("localhost")).toThrow(RangeError);
 });

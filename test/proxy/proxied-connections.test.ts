@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
 import type { AccessLine } from "../../src/proxy/access-log.ts";
@@ -56,6 +57,20 @@ for (const version of [1, 2] as const) {
     const client = new TcpClient(rig.address);
     client.write(Buffer.concat([header, Buffer.from("hello")]));
     expect(await client.text(5)).toBe("hello");
+    expect(rig.seen).toEqual([asTold]);
+  });
+
+  test(`v${version}: 4 MB behind a header go up and come back, to a client that reads late`, async () => {
+    const rig = await proxied({ accept: "required" });
+    const client = new TcpClient(rig.address);
+    const content = randomBytes(4 << 20);
+    client.socket.pause();
+    client.write(header);
+    client.socket.end(content);
+    await until(() => rig.counters.readPackets(0, "egress", "pass") > 100);
+    client.socket.resume();
+    expect((await client.bytes(content.length)).equals(content)).toBe(true);
+    expect(await client.over).toBe("end");
     expect(rig.seen).toEqual([asTold]);
   });
 

@@ -88,6 +88,28 @@ test("the client's half-close reaches the upstream, which may go on sending", as
   expect(client.received.toString()).toBe("last words and more");
 });
 
+for (const bytes of [100, 4 << 20])
+  test(`a client that has ended, and reads late, gets ${bytes} bytes and a FIN`, async () => {
+    const answer = randomBytes(bytes);
+    const upstream = await tcpUpstream((socket) => {
+      socket.resume();
+      socket.on("end", () => socket.end(answer));
+    });
+    const rig = await startRig("tcp", { upstreams: [upstream] });
+    const client = new TcpClient(rig.address);
+    client.socket.pause();
+    client.socket.end("last words");
+    // All of it, or as much as the kernel and the proxy hold.
+    await until(() => rig.counters.readBytes(0, "egress", "pass") >= Math.min(bytes, 200_000));
+    client.socket.resume();
+    expect(await client.over).toBe("end");
+    expect(sha256(client.received)).toBe(sha256(answer));
+    await until(() => rig.counters.readCell(0, "sessions") === 0);
+    expect([rig.drops("ingress"), rig.drops("egress")]).toEqual([{}, {}]);
+    // SYN, ACK, data and FIN; an RST would be one more.
+    expect(rig.packets("ingress")).toEqual({ pass: 4 });
+  });
+
 test("the upstream's half-close reaches the client, which may go on sending", async () => {
   const got: Buffer[] = [];
   const upstream = await tcpUpstream((socket) => {
