@@ -113,12 +113,16 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     log.warn({ upstream, host, code }, failedNameText(keeps));
   const sourcesOf = (of: PreparedProxy, sources: readonly EventSource[]) =>
     // No listener has lost anything before it is bound.
-    metricSources(of, (listener) => kernelDrops?.of(listener) ?? 0, { pump: eventPump, sources });
+    metricSources(of, (listener) => kernelDrops?.of(of.plan.listeners[listener]!.name) ?? 0, {
+      pump: eventPump,
+      sources,
+    });
   const metrics = createMetrics({
     version,
     sources: sourcesOf(prepared.value, eventPump.sources),
     process: new ProcessMetrics(),
     now: Date.now,
+    beforeScrape: async () => kernelDrops?.refresh(),
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
   });
   if (!metrics.ok) return refuse(metrics.error.message);
@@ -142,7 +146,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   const pins = new PinKeeper(pinsOf(prepared.value.filters));
   const pinFailed = (error: Error): void => log.error({ error: error.message }, "pinned map");
   keepPins = startKeeping(pins, pinFailed);
-  kernelDrops = new KernelDrops(proxy.listeners);
+  const drops = new KernelDrops(runningProxy);
+  kernelDrops = drops;
   const serving = await FollowingServer.start(config.value.metricsListen, {
     metrics: metrics.value,
     notReady: () => (stoppingSinceMs === undefined ? undefined : "shutting down"),
@@ -155,10 +160,11 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     const sources = eventSources(next, eventPump.sources);
     const replace = metrics.value.prepare(sourcesOf(next, sources));
     if (!replace.ok) return err([replace.error]);
+    // Of sockets that it closes.
+    await drops.refresh();
     return ok({
       commit: () => {
         eventPump.follow(sources);
-        kernelDrops = new KernelDrops(runningProxy.listeners);
         replace.value();
       },
       abort: () => {},

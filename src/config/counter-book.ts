@@ -1,23 +1,31 @@
 import { ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
-import { type CounterPlaces, placeBytes } from "../filter/counters.ts";
+import { type CounterPlaces, Counters, placeBytes } from "../filter/counters.ts";
 import type { Arena } from "../runtime/arena.ts";
 
 /** Names of all that is counted, by the plan's numbers. */
 export type CounterNames = { readonly [Kind in keyof CounterPlaces]: readonly string[] };
 
-/** Places of counters in the arena, by name: what stays in the next plan keeps its place. */
+/**
+ * Places of counters in the arena, by name: what stays in the next plan keeps its place. So does what
+ * has left, for when it comes back: counters of one name never fall.
+ */
 export interface CounterBook {
   /** One a worker, by the plan's numbers. */
   readonly places: readonly CounterPlaces[];
   /** Kind and name → offsets, one a worker. */
   readonly byName: ReadonlyMap<string, NamedPlaces>;
+  /** Of these, those that the plan has not, the one that left first before all others. */
+  readonly absent: ReadonlySet<string>;
 }
 
 interface NamedPlaces {
   readonly kind: keyof CounterPlaces;
   readonly offsets: readonly number[];
 }
+
+/** How many that are not there keep their places. */
+const maxAbsent = 64;
 
 const kinds: readonly (keyof CounterPlaces)[] = ["listeners", "filters", "addresses", "lanes"];
 
@@ -32,18 +40,20 @@ export function bookCounters(
   before: CounterBook | undefined,
 ): Result<CounterBook, UserError> {
   const byName = new Map<string, NamedPlaces>();
+  const returned: number[] = [];
   const places: { [Kind in keyof CounterPlaces]: number[] }[] = Array.from(
     { length: workers },
     () => ({ listeners: [], filters: [], addresses: [], lanes: [] }),
   );
   for (const kind of kinds)
-    for (const name of names[kind]) {
+    for (const [index, name] of names[kind].entries()) {
       const key = `${kind} ${name}`;
+      if (kind === "filters" && before?.absent.has(key)) returned.push(index);
       let named = byName.get(key) ?? before?.byName.get(key);
       if (named === undefined) {
         const made = allocatePlaces(kind, workers, arena);
         if (!made.ok) {
-          releaseCounters({ places, byName }, before, arena);
+          releaseCounters({ places, byName, absent: new Set() }, before, arena);
           return made;
         }
         named = { kind, offsets: made.value };
@@ -51,7 +61,31 @@ export function bookCounters(
       byName.set(key, named);
       for (const [worker, offset] of named.offsets.entries()) places[worker]![kind].push(offset);
     }
-  return ok({ places, byName });
+  for (const place of places) {
+    const counters = new Counters(arena.memory, place);
+    // Of a filter that was taken away only the counts stay.
+    for (const filter of returned) {
+      counters.disable(filter, false);
+      counters.promote(filter, false);
+    }
+  }
+  const absent = absentOf(before, byName);
+  for (const key of absent) byName.set(key, before!.byName.get(key)!);
+  return ok({ places, byName, absent });
+}
+
+/** What `before` has and `byName` not, as far as it is kept. */
+function absentOf(
+  before: CounterBook | undefined,
+  byName: ReadonlyMap<string, NamedPlaces>,
+): ReadonlySet<string> {
+  if (before === undefined) return new Set();
+  const { absent } = before;
+  const left = [...before.byName].flatMap(([key, { kind }]) =>
+    // What is known of an address is no count: should it come back, it is a new one.
+    absent.has(key) || kind === "addresses" ? [] : [key],
+  );
+  return new Set([...absent, ...left].filter((key) => !byName.has(key)).slice(-maxAbsent));
 }
 
 /** Gives back the places of `book` that `kept` has not. */

@@ -215,6 +215,11 @@ export class Counters {
     return checkedStates[Atomics.load(this.#words, at)]!;
   }
 
+  /** Where a listener counts: no other does there. */
+  placeOf(listener: number): number {
+    return this.#listeners[listener]! * 8;
+  }
+
   add(listener: number, cell: ListenerCell, by: number): void {
     this.#cells[cellAt(this.#listeners[listener]!, cell)]! += by;
   }

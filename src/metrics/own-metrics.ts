@@ -27,7 +27,7 @@ export interface MetricSources {
     readonly peer: string;
     readonly vni: string;
   }[];
-  /** Datagrams that the kernel dropped since the start because a listener was too slow to read. */
+  /** Datagrams that the kernel dropped because nobody read in time, besides those that workers count. */
   readonly kernelDrops: (listener: number) => number;
   /** By the index that counters use. */
   readonly filters: readonly FilterInfo[];
@@ -196,9 +196,8 @@ export function trafficFamilies(sources: MetricSources): readonly MetricFamily[]
         receiveErrors.map((reason) => ({
           labels: renderLabels(["listener", "reason"], [name, reason]),
           read: () =>
-            reason === "kernel_dropped"
-              ? sources.kernelDrops(listener)
-              : sum((worker) => worker.readReceiveErrors(listener, reason)),
+            (reason === "kernel_dropped" ? sources.kernelDrops(listener) : 0) +
+            sum((worker) => worker.readReceiveErrors(listener, reason)),
         })),
       ),
     ),

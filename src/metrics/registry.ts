@@ -19,6 +19,8 @@ export interface MetricsInput {
   readonly process: ProcessMetrics | undefined;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** Makes current what sources have to fetch from elsewhere. Absent: nothing. */
+  readonly beforeScrape?: () => Promise<void>;
   /** Told of a metric that a scrape had to leave out, because its map could not be read. */
   readonly onSkip: (metric: string, error: UserError) => void;
 }
@@ -59,6 +61,7 @@ export function createMetrics(input: MetricsInput): Result<Metrics, UserError> {
 class MetricsRegistry implements Metrics {
   readonly #process: ProcessMetrics | undefined;
   readonly #now: () => number;
+  readonly #beforeScrape: MetricsInput["beforeScrape"];
   readonly #onSkip: MetricsInput["onSkip"];
   readonly #config: readonly MetricFamily[];
   #sources: readonly MetricFamily[] = [];
@@ -67,7 +70,8 @@ class MetricsRegistry implements Metrics {
   #lastResult: ReloadResult = "success";
   #lastSuccess: number;
 
-  constructor({ version, process, now, onSkip }: MetricsInput) {
+  constructor({ version, process, now, beforeScrape, onSkip }: MetricsInput) {
+    this.#beforeScrape = beforeScrape;
     this.#process = process;
     this.#now = now;
     this.#onSkip = onSkip;
@@ -135,6 +139,7 @@ class MetricsRegistry implements Metrics {
   }
 
   async render(format: ExpositionFormat): Promise<string> {
+    await this.#beforeScrape?.();
     const process = (await this.#process?.families()) ?? [];
     return renderFamilies([...this.#sources, ...this.#config, ...process], format, this.#onSkip);
   }

@@ -40,6 +40,12 @@ const spareSlots = 2;
 const segmentSlots = 4;
 /** A turn that has taken as long leaves the sockets that are left to the next: messages come between. */
 const longestTurnMs = 2;
+/**
+ * A socket that has less to give at once was not full: no buffer that a system has by default is full of
+ * fewer datagrams than a batch, or, of the longest, of fewer bytes than one. So it is asked for drops when it has given as much,
+ * and as it is closed.
+ */
+const leastFullBytes = 65_536;
 /** Packet slots that batches take of a worker's. */
 export const batchSlots = receiveSlots + spareSlots + segmentSlots;
 
@@ -159,6 +165,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
   /** Closes a socket after what waits for it was sent. */
   close(socket: WatchedSocket): void {
     this.queue.flush();
+    socket.tellDrops();
     this.#sockets.delete(socket.id);
     this.calls.close(socket.fd);
     if (this.#sockets.size === 0) this.#unnotify();
@@ -178,11 +185,14 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     if (count < 0) return count;
     this.#nextSlot = first + count;
     arrivals.count = count;
+    let bytes = 0;
     for (let i = 0; i < count; i++) {
       const slot = first + i;
       const at = this.#firstSlot + slot * SLOT_BYTES + payloadAt;
       arrivals.payloads[i] = this.#views.of(slot, at, this.#lengths[slot]!);
+      bytes += this.#lengths[slot]!;
     }
+    if (count === room || bytes >= leastFullBytes) socket.tellDrops();
     return count;
   }
 
@@ -247,6 +257,8 @@ abstract class WatchedSocket implements QueueSocket {
   firstQueued = -1;
   lastQueued = -1;
   protected readonly batches: BatchSockets;
+  /** That were told of. */
+  #drops = 0;
 
   constructor(batches: BatchSockets, family: 4 | 6, payloadAt?: number) {
     this.batches = batches;
@@ -254,7 +266,16 @@ abstract class WatchedSocket implements QueueSocket {
     this.payloadAt = payloadAt ?? frameOffset + udpHeaderBytes[family];
   }
 
+  /** Tells of datagrams that the kernel has dropped since the last time. */
+  tellDrops(): void {
+    const drops = this.batches.calls.dropped(this.fd);
+    if (drops === this.#drops) return;
+    this.onKernelDrops((drops - this.#drops) >>> 0);
+    this.#drops = drops;
+  }
+
   abstract onReady(): void;
+  protected abstract onKernelDrops(datagrams: number): void;
   abstract onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean;
   abstract drop(frameBytes: number, tally: QueueTally): void;
 }
@@ -311,6 +332,10 @@ class BatchListenerSocket<Peer extends DatagramPeer>
     for (let i = 0; i < count; i++)
       arrivals.peers[i] = this.#names.find(calls.names, calls.nameWords, calls.nameAt(first + i));
     this.#events.onDatagrams(arrivals);
+  }
+
+  protected onKernelDrops(datagrams: number): void {
+    this.#events.onKernelDrops(datagrams);
   }
 
   send(payload: Buffer, peer: Peer, frameBytes: number, kind: Forwarded, tally: PacketTally): void {
@@ -377,6 +402,10 @@ class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket {
     if (count > 0) this.#events.onDatagrams(this.#arrivals);
     else if (count < 0 && -count !== errno.EAGAIN && -count !== errno.EINTR)
       this.#failed(systemError(-count, "recvmmsg"), true);
+  }
+
+  protected onKernelDrops(datagrams: number): void {
+    this.#events.onKernelDrops(datagrams);
   }
 
   send(payload: Buffer, frameBytes: number, kind: Forwarded): void {

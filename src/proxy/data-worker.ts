@@ -13,6 +13,7 @@ import { PacketSlots } from "./packet-slots.ts";
 import type { Address, CompiledPlan, ListenerPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { sharesSocket } from "./same-socket.ts";
+import { SessionPorts } from "./session-ports.ts";
 import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { TunnelListener } from "./tunnel/tunnel-listener.ts";
@@ -57,6 +58,7 @@ export class DataWorker {
   readonly #slots: PacketSlots;
   readonly #captures: CaptureTap;
   readonly #descriptors: DescriptorSet;
+  readonly #sessionPorts: SessionPorts;
   readonly #onCrowded: (listener: string) => void;
   #batches: BatchSockets | undefined;
   readonly #walks = new SessionWalks(() => this.#allListeners());
@@ -68,15 +70,17 @@ export class DataWorker {
 
   /**
    * Worker number `worker`; `plan` says what pieces of the arena it has. It does nothing yet. What it
-   * opens besides Node's sockets is in `descriptors`.
+   * opens besides Node's sockets is in `descriptors`, its sessions' ports are in `sessionPorts`.
    */
   constructor(
     plan: CompiledPlan,
     worker: number,
     events: DataWorkerEvents,
     descriptors = new DescriptorSet(),
+    sessionPorts = new SessionPorts(),
   ) {
     this.#descriptors = descriptors;
+    this.#sessionPorts = sessionPorts;
     this.#onCrowded = events.onCrowded;
     const own = workerPlan(plan, worker);
     const clock = this.#clock;
@@ -229,6 +233,7 @@ export class DataWorker {
       cpu: this.#worker,
       captures: this.#captures,
       accessLog: this.#accessLog,
+      sessionPorts: this.#sessionPorts,
       onHeard: (destination, up) => this.#onHeard(destination, up),
       batches: settings.plan.io === "mmsg" ? this.#batches : undefined,
       reusePort: plan.workers.length > 1,

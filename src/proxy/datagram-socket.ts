@@ -29,6 +29,8 @@ export interface ListenerSocketEvents<Peer extends DatagramPeer> {
   readonly peer: (address: string, port: number) => Peer;
   readonly isCurrent: (peer: Peer) => boolean;
   readonly onError: () => void;
+  /** The kernel dropped `datagrams` for want of room in the socket. Told by sockets that can ask it. */
+  readonly onKernelDrops: (datagrams: number) => void;
 }
 
 /** A listener's UDP socket, whatever carries its datagrams. */
@@ -47,6 +49,10 @@ export interface UpstreamSocketEvents {
    * datagram refused. It is of no more use.
    */
   readonly onError: (error: NodeJS.ErrnoException, wasConnected: boolean) => void;
+  /** As a listener's. */
+  readonly onKernelDrops: (datagrams: number) => void;
+  /** It has this port, by which its drops can be found. Told by sockets that cannot ask the kernel. */
+  readonly onLocalPort: (port: number) => void;
 }
 
 /** A session's UDP socket, connected to its destination. */

@@ -123,7 +123,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
     this.#socket.on("error", (error) => {
       if (this.#state !== "closed") events.onError(error, this.#state === "connected");
     });
-    this.#socket.once("connect", () => this.#onConnected());
+    this.#socket.once("connect", () => this.#onConnected(events));
   }
 
   connect(): void {
@@ -170,9 +170,10 @@ class DgramUpstreamSocket implements UpstreamSocket {
     });
   }
 
-  #onConnected(): void {
+  #onConnected(events: UpstreamSocketEvents): void {
     if (this.#state !== "connecting") return;
     this.#state = "connected";
+    events.onLocalPort(this.#socket.address().port);
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes = 0;

@@ -12,6 +12,7 @@ import type { PacketSlots } from "./packet-slots.ts";
 import type { Address, ListenerPlan } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
 import type { SessionLimit } from "./session-limit.ts";
+import type { SessionPorts } from "./session-ports.ts";
 import type { SourceTable } from "./source-table.ts";
 import type { PeerPorts } from "./tunnel/peer-ports.ts";
 import type { TurnClock } from "./turn-clock.ts";
@@ -47,6 +48,7 @@ export interface ListenerParts extends ListenerSettings {
   readonly cpu: number;
   readonly captures: CaptureTap;
   readonly accessLog: AccessLog;
+  readonly sessionPorts: SessionPorts;
   /** A destination answered, or could not be reached. */
   readonly onHeard: (destination: Destination, up: boolean) => void;
   /** Other workers bind the same address. */

@@ -13,6 +13,8 @@ export interface WorkerStart {
   readonly captures: readonly CaptureOrder[];
   /** Of a `DescriptorSet`. */
   readonly descriptors: SharedArrayBuffer;
+  /** Of its `SessionPorts`. */
+  readonly sessionPorts: SharedArrayBuffer;
 }
 
 /** A `UserError` between threads. */

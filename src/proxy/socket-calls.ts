@@ -30,6 +30,10 @@ const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_REUSEPORT = 15;
+const SO_MEMINFO = 55;
+/** Of the 32-bit words of SO_MEMINFO: how many, and which is the number of drops. linux/sock_diag.h. */
+const memoryWords = 9;
+const SK_MEMINFO_DROPS = 8;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 const SOL_UDP = 17;
@@ -61,6 +65,7 @@ const eventDataAt = arch === "x64" ? 4 : 8;
 interface Calls {
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: Uint8Array): number;
   bind(fd: number, name: Uint8Array, bytes: number): number;
   connect(fd: number, name: Uint8Array, bytes: number): number;
   getsockname(fd: number, name: Uint8Array, bytes: Uint8Array): number;
@@ -75,6 +80,7 @@ interface Calls {
 const prototypes = [
   "int socket(int, int, int)",
   "int setsockopt(int, int, int, const void *, uint)",
+  "int getsockopt(int, int, int, void *, void *)",
   "int bind(int, const void *, uint)",
   "int connect(int, const void *, uint)",
   "int getsockname(int, void *, void *)",
@@ -145,6 +151,9 @@ export class SocketCalls {
   /** What the messages that receive are made for. */
   #payloadAt = -1;
   #capacity = -1;
+  /** What a socket's memory is told in. */
+  readonly #memory = Buffer.alloc(memoryWords * 4);
+  readonly #memoryBytes = Buffer.alloc(4);
   /** Of the messages being put together: how many, and their pieces. */
   #messages = 0;
   #pieces = 0;
@@ -230,6 +239,16 @@ export class SocketCalls {
   /** undefined, or the error. */
   connect(fd: number, name: Uint8Array): NodeJS.ErrnoException | undefined {
     return this.#calls.connect(fd, name, name.length) < 0 ? this.#error("connect") : undefined;
+  }
+
+  /** Datagrams that the kernel dropped for want of room in a socket, modulo 2³²; 0 where it does not tell. */
+  dropped(fd: number): number {
+    const value = this.#memory;
+    this.#memoryBytes.writeUInt32LE(value.length);
+    const failed = this.#calls.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, value, this.#memoryBytes) < 0;
+    // Kernels before 4.12, and some sandboxes.
+    if (failed || this.#memoryBytes.readUInt32LE() < value.length) return 0;
+    return value.readUInt32LE(SK_MEMINFO_DROPS * 4);
   }
 
   close(fd: number): void {

@@ -57,6 +57,11 @@ export interface Applied {
 export interface RunningProxy {
   /** In the order of the plan in force. */
   readonly listeners: readonly BoundListener[];
+  /**
+   * Name of the UDP listener or tunnel that has a session whose socket is node:dgram's and has these ports;
+   * undefined where it is none of the plan's in force.
+   */
+  sessionListener(localPort: number, remotePort: number): string | undefined;
   /** What a worker (by its place in the plan) says to a question; an error where it has died. */
   ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>>;
   /**
@@ -146,6 +151,16 @@ class Supervisor implements RunningProxy {
 
   get listeners(): readonly BoundListener[] {
     return this.#listeners;
+  }
+
+  sessionListener(localPort: number, remotePort: number): string | undefined {
+    for (const [number, thread] of this.#threads.entries()) {
+      const place = thread?.sessionPorts.placeOf(localPort, remotePort) ?? 0;
+      if (place === 0) continue;
+      const { workers, listeners } = this.#plan;
+      return listeners[workers[number]!.counters.listeners.indexOf(place)]?.name;
+    }
+    return undefined;
   }
 
   ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>> {
@@ -322,11 +337,13 @@ class Supervisor implements RunningProxy {
    */
   #repair(number: number): void {
     for (const plan of this.#plansInUse) repairMaps(plan, number);
-    const { memory, workers, listeners } = this.#plan;
-    const counters = new Counters(memory, workers[number]!.counters);
-    for (const [index, listener] of listeners.entries()) {
-      counters.add(index, "sessions", -counters.readCell(index, "sessions"));
-      abandonSources(this.#plan, listener, number);
+    // Listeners that drained count in their places still, should they come back.
+    for (const plan of this.#plansInUse) {
+      const counters = new Counters(plan.memory, plan.workers[number]!.counters);
+      for (const [index, listener] of plan.listeners.entries()) {
+        counters.add(index, "sessions", -counters.readCell(index, "sessions"));
+        abandonSources(plan, listener, number);
+      }
     }
   }
 }

@@ -97,6 +97,10 @@ export class UdpListener implements Listener {
       peer: (address, port) => this.#client(address, port),
       isCurrent: (client) => this.#isCurrent(client),
       onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
+      onKernelDrops: (datagrams) => {
+        const { counters, index } = this.#parts;
+        counters.receiveError(index, "kernel_dropped", datagrams);
+      },
     });
   }
 
@@ -135,7 +139,10 @@ export class UdpListener implements Listener {
     this.#sources.follow(settings.sources);
     this.#strangers.clear();
     this.#local.clear();
-    for (const session of this.#sessions.walk()) session.follow(before.accessLog, plan);
+    for (const session of this.#sessions.walk()) {
+      session.follow(before.accessLog, plan);
+      this.#showPort(session);
+    }
   }
 
   makeRoom(): void {
@@ -396,6 +403,10 @@ export class UdpListener implements Listener {
         this.#sessions.remove(closed);
         this.#forget(closed);
       },
+      onKernelDrops: (datagrams) => {
+        this.#parts.counters.receiveError(this.#parts.index, "kernel_dropped", datagrams);
+      },
+      onLocalPort: (connected) => this.#showPort(connected),
     });
     this.#strangers.delete(client.key);
     this.#sessions.add(session);
@@ -405,6 +416,12 @@ export class UdpListener implements Listener {
     this.#parts.counters.add(this.#parts.index, "sessions_total", 1);
     session.open();
     return session;
+  }
+
+  /** Has the main thread find what the session's socket loses. */
+  #showPort({ localPort, destination }: UdpSession): void {
+    const { sessionPorts, counters, index } = this.#parts;
+    if (localPort !== 0) sessionPorts.set(localPort, destination.port, counters.placeOf(index));
   }
 
   #end(
@@ -419,6 +436,7 @@ export class UdpListener implements Listener {
   #forget(session: UdpSession): void {
     this.#settle(session);
     this.#sources.remove(session.client.address);
+    if (session.localPort !== 0) this.#parts.sessionPorts.clear(session.localPort);
     session.client.remove(session);
     if (!session.client.hasSessions) this.#clients.delete(session.client.key);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);

@@ -17,6 +17,9 @@ export interface SessionEvents {
   readonly onHeard: (destination: Destination, up: boolean) => void;
   /** The upstream is lost. The session has closed itself. */
   readonly onClosed: (session: UdpSession) => void;
+  /** See `UpstreamSocketEvents`. */
+  readonly onKernelDrops: (datagrams: number) => void;
+  readonly onLocalPort: (session: UdpSession) => void;
 }
 
 /** One client's datagrams to one destination, over a connected socket of their own. */
@@ -32,6 +35,7 @@ export class UdpSession {
   #answered = false;
   #closedFor: DropReason = "upstream_error";
   #awaitsAnswer = false;
+  #localPort = 0;
 
   /** Nothing happens before `open`. */
   constructor(
@@ -48,6 +52,11 @@ export class UdpSession {
     this.#socket = sockets.upstream(destination, tallies.received, {
       onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
       onError: (error, wasConnected) => this.#onError(error, wasConnected),
+      onKernelDrops: events.onKernelDrops,
+      onLocalPort: (port) => {
+        this.#localPort = port;
+        events.onLocalPort(this);
+      },
     });
   }
 
@@ -59,6 +68,11 @@ export class UdpSession {
   follow(log: AccessLog, plan: Pick<ListenerPlan, "name" | "protocol">): void {
     this.#tallies = SessionLedger.goOn(log, plan, this.client, this.destination, this.#tallies);
     this.#socket.tally = this.#tallies.received;
+  }
+
+  /** Its socket's, where `onLocalPort` has told it; else 0. */
+  get localPort(): number {
+    return this.#localPort;
   }
 
   /** The last datagram went to the destination: it may answer. */

@@ -8,6 +8,7 @@ import { DescriptorSet } from "./descriptor-set.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address, CompiledPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
+import { SessionPorts } from "./session-ports.ts";
 import { closeAll } from "./socket-calls.ts";
 
 /** What a worker's thread tells besides its answers. */
@@ -32,6 +33,8 @@ type Answered = Result<WorkerAnswer, UserError>;
  * before is answered; questions come between them. A worker that dies answers all that it was asked: it never keeps anyone waiting.
  */
 export class WorkerThread {
+  /** Of its sessions with sockets of node:dgram. */
+  readonly sessionPorts = new SessionPorts();
   readonly #number: number;
   readonly #thread: Worker;
   readonly #ended: Promise<void>;
@@ -49,10 +52,17 @@ export class WorkerThread {
   readonly #onAnswer = new Map<number, (answer: Answered) => void>();
   #questions = 0;
 
-  private constructor(start: Omit<WorkerStart, "descriptors">, events: ThreadEvents) {
+  private constructor(
+    start: Omit<WorkerStart, "descriptors" | "sessionPorts">,
+    events: ThreadEvents,
+  ) {
     const { worker: number } = start;
     const descriptors = new DescriptorSet();
-    const workerData: WorkerStart = { ...start, descriptors: descriptors.memory };
+    const workerData: WorkerStart = {
+      ...start,
+      descriptors: descriptors.memory,
+      sessionPorts: this.sessionPorts.memory,
+    };
     this.#number = number;
     this.#thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
     this.#thread.on("message", (message: WorkerMessage) => this.#onMessage(message, events));
@@ -70,7 +80,7 @@ export class WorkerThread {
 
   /** Starts a worker of a plan: its listeners' addresses, once they are open. */
   static async start(
-    start: Omit<WorkerStart, "descriptors">,
+    start: Omit<WorkerStart, "descriptors" | "sessionPorts">,
     events: ThreadEvents,
   ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
     const thread = new WorkerThread(start, events);

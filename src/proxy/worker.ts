@@ -6,13 +6,14 @@ import { DataWorker } from "./data-worker.ts";
 import { DescriptorSet } from "./descriptor-set.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
 import type { Address } from "./plan.ts";
+import { SessionPorts } from "./session-ports.ts";
 
 /** Entry of a data worker's thread: starts what its plan says, and takes orders. */
 const port = parentPort;
 if (port === null) throw new Error("worker.ts runs as a worker thread only");
 
 const send = (message: WorkerMessage): void => port.postMessage(message);
-const { plan, worker, captures, descriptors } = workerData as WorkerStart;
+const { plan, worker, captures, descriptors, sessionPorts } = workerData as WorkerStart;
 
 const data = new DataWorker(
   plan,
@@ -24,6 +25,7 @@ const data = new DataWorker(
     onCrowded: (listener) => send({ kind: "crowded", listener }),
   },
   new DescriptorSet(descriptors),
+  new SessionPorts(sessionPorts),
 );
 
 function tell(prepared: Result<readonly Address[], UserError>): void {

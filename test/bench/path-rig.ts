@@ -22,6 +22,7 @@ import type { Listener, ListenerParts } from "../../src/proxy/listener.ts";
 import { PacketSlots } from "../../src/proxy/packet-slots.ts";
 import type { DatagramIo, ListenerPlan } from "../../src/proxy/plan.ts";
 import { SessionLimit } from "../../src/proxy/session-limit.ts";
+import { SessionPorts } from "../../src/proxy/session-ports.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
@@ -113,6 +114,7 @@ export class PathRig {
           () => clock.nowMs(),
         ),
         captures: new CaptureTap(arena, 0, () => clock.nowMs()),
+        sessionPorts: new SessionPorts(),
         onHeard: () => {},
         reusePort: false,
       },

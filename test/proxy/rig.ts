@@ -38,6 +38,7 @@ import type {
 } from "../../src/proxy/plan.ts";
 import type { SendingSockets } from "../../src/proxy/sending-socket.ts";
 import { SessionLimit } from "../../src/proxy/session-limit.ts";
+import { SessionPorts } from "../../src/proxy/session-ports.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
@@ -259,6 +260,7 @@ export async function startRig(
     clock,
     cpu: 0,
     accessLog,
+    sessionPorts: new SessionPorts(),
     onHeard: ({ upstream, key }, up) => {
       const index = addresses.findIndex((one) => one.upstream === upstream && one.key === key);
       if (index >= 0) states.heard(index, up);

@@ -92,6 +92,10 @@ export class TunnelListener implements Listener {
         peer: (address, port) => this.#source(address, port),
         isCurrent: (source) => source.table === this.#peers,
         onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
+        onKernelDrops: (datagrams) => {
+          const { counters, index } = this.#parts;
+          counters.receiveError(index, "kernel_dropped", datagrams);
+        },
       },
       datagramOffset(protocol),
     );

@@ -128,7 +128,10 @@ export class UpstreamFlows {
     counters.add(index, "sessions", this.#sessions.size);
     this.#sessions.follow(settings.sessionLimit, plan.idleTimeoutMs);
     this.#sources.follow(settings.sources);
-    for (const session of this.#sessions.walk()) session.follow(before.accessLog, plan);
+    for (const session of this.#sessions.walk()) {
+      session.follow(before.accessLog, plan);
+      this.#showPort(session);
+    }
   }
 
   makeRoom(): void {
@@ -207,6 +210,10 @@ export class UpstreamFlows {
         this.#sessions.remove(closed);
         this.#forget(closed);
       },
+      onKernelDrops: (datagrams) => {
+        this.#counters.receiveError(this.#parts.index, "kernel_dropped", datagrams);
+      },
+      onLocalPort: (connected) => this.#showPort(connected),
     });
     this.#sessions.add(session);
     this.#clients.set(client.udp.key, client);
@@ -217,6 +224,12 @@ export class UpstreamFlows {
     return session;
   }
 
+  /** Has the main thread find what the session's socket loses. */
+  #showPort({ localPort, destination }: UdpSession): void {
+    const { sessionPorts, counters, index } = this.#parts;
+    if (localPort !== 0) sessionPorts.set(localPort, destination.port, counters.placeOf(index));
+  }
+
   #end(session: UdpSession, reason: DropReason, as: EndReason = reason): void {
     session.close(reason, as);
     this.#forget(session);
@@ -224,6 +237,7 @@ export class UpstreamFlows {
 
   #forget(session: UdpSession): void {
     this.#sources.remove(session.client.address);
+    if (session.localPort !== 0) this.#parts.sessionPorts.clear(session.localPort);
     session.client.remove(session);
     if (!session.client.hasSessions) this.#clients.delete(session.client.key);
     this.#counters.add(this.#parts.index, "sessions", -1);
