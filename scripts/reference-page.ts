@@ -103,9 +103,12 @@ then every worker swaps between two packets.
   may be lost.
 - A tunnel keeps its counts and the sessions behind peers that stay. Its \`mode\` and \`healthCheck\`,
   and peers of an address family that a bridge had none of, need a restart or another port.
-- A listener's \`io\` is its socket's: to change it takes a restart or another port too.
-- Counters go on by name; a filter that was disabled stays so, one that was promoted too. Captures go on. \`workers\`, \`memory\`
-  and \`admin\` need a restart. While both are there, old and new maps share \`memory\`.
+- A listener's \`io\` is its socket's: to change it takes a restart or another port too. What \`auto\`
+  came to is in the log (\`listening\`), in \`/v1/listeners\` and in \`weir_listener_info\`.
+- Counters go on by name, also where a listener, a filter or a tunnel's peer goes with one reload and comes
+  back with a later one (of the last 64 that went): none falls while the process runs. A filter that was disabled
+  stays so, one that was promoted too. Captures go on. \`workers\`, \`memory\` and \`admin\` need a restart. While
+  both are there, old and new maps share \`memory\`.
 
 ## Pinned maps
 
