@@ -15,7 +15,7 @@ import {
   withFields,
 } from "./register-state.ts";
 import { alu } from "./scalar-alu.ts";
-import { decide, type Refined, refine } from "./scalar-compare.ts";
+import { decide, mirrored, type Refined, refine } from "./scalar-compare.ts";
 import {
   constantRange,
   isConstant,
@@ -80,20 +80,6 @@ function outcome(
   }
   return packetOutcome(op, left, right);
 }
-
-const mirrored: Record<BranchOp, BranchOp> = {
-  eq: "eq",
-  ne: "ne",
-  set: "set",
-  gt: "lt",
-  lt: "gt",
-  ge: "le",
-  le: "ge",
-  sgt: "slt",
-  slt: "sgt",
-  sge: "sle",
-  sle: "sge",
-};
 
 /** A pointer that was found at or beyond data_end before stays there. */
 function packetOutcome(
@@ -280,7 +266,7 @@ function learnExtent(
   const { offset, id, range } = pointer;
   if (offset < 0 || (offset === 0 && strictlyBefore)) return;
   if (offset > maxPacketOffset) return;
-  if (range !== zeroRange && range.umax + BigInt(offset) > maxPacketOffset) return;
+  if (range !== zeroRange && Number(range.umax) + offset > maxPacketOffset) return;
   const extent = offset + (strictlyBefore ? 1 : 0);
   state.changeAll((held) =>
     held.kind === kind && held.id === id && held.extent >= 0 && held.extent < extent

@@ -2,6 +2,7 @@ import { disassemble } from "../isa/disassembler.ts";
 import { formOf } from "../isa/form.ts";
 import type { Instruction } from "../isa/instruction.ts";
 import { rowOfForm } from "../isa/opcodes.ts";
+import { writtenRegister } from "../isa/written-register.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 import type { Analysis } from "./analysis.ts";
 import { lineAt } from "./describe-place.ts";
@@ -88,17 +89,24 @@ export class VerifierLog {
     this.#write(`; ${line.text.trim()} @ ${line.file}:${line.line}`);
   }
 
+  /** What the instruction wrote, also if it is what was there before, and what else is known better. */
   #changed(frame: Frame, a: Analysis): string {
     const parts: string[] = [];
+    const instruction = a.instructions[this.#slot] as Instruction;
+    const written = isCall(instruction) ? 0 : writtenRegister(instruction);
     for (let r = 0; r < 10; r++) {
       const held = frame.registers[r] as RegisterState;
-      if (held !== this.#registers[r] && held !== uninitialised)
+      if ((held !== this.#registers[r] || r === written) && held !== uninitialised)
         parts.push(`R${r}=${registerText(held, a)}`);
     }
     for (const [slot, held] of frame.stack.entries())
       if (held !== undefined && held !== this.#stack[slot]) parts.push(slotText(slot, held, a));
     return parts.join(" ");
   }
+}
+
+function isCall({ kind }: Instruction): boolean {
+  return kind === "call_helper" || kind === "call_register" || kind === "call_local";
 }
 
 function instructionText(a: Analysis, slot: number): string {

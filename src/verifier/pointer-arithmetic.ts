@@ -11,7 +11,7 @@ import {
   withOffset,
 } from "./register-state.ts";
 import { alu } from "./scalar-alu.ts";
-import { isConstant, type ScalarRange, s64min, zeroRange } from "./scalar-range.ts";
+import { isConstant, type ScalarRange, s64min } from "./scalar-range.ts";
 
 /** Kinds whose address may not be changed. */
 const fixedKinds = new Set<RegisterKind>([
@@ -41,8 +41,10 @@ const inArena = new Set<RegisterKind>([
  */
 export function isAddress({ kind, offset, range }: RegisterState): boolean {
   if (!inArena.has(kind)) return false;
-  const lowest = offset + Number(range.smin);
-  return lowest >= -reservedBytes && offset + Number(range.smax) <= maxArenaBytes;
+  const { small } = range;
+  const lowest = offset + (small ? range.u32min : Number(range.smin));
+  const highest = offset + (small ? range.u32max : Number(range.smax));
+  return lowest >= -reservedBytes && highest <= maxArenaBytes;
 }
 
 /**
@@ -136,6 +138,7 @@ function checkAmount(
   amountRegister: number | undefined,
 ): void {
   checkReach(a, base, register);
+  if (amount.small && amount.u32max < farAway) return;
   const tooFar = isConstant(amount)
     ? Math.abs(Number(amount.smin)) >= farAway
     : amount.smin === s64min ||
@@ -154,9 +157,9 @@ const farAway = Number(maxVariableOffset);
 
 /** A pointer far from its object could come round to another. Kernel: check_reg_sane_offset. */
 function checkReach(a: Analysis, held: RegisterState, register: number): void {
-  const { smin } = held.range;
   const near = held.offset < farAway && held.offset > -farAway;
-  if (near && held.range === zeroRange) return;
+  if (near && held.range.small && held.range.u32min < farAway) return;
+  const { smin } = held.range;
   if (!near || smin === s64min || smin >= maxVariableOffset || smin <= -maxVariableOffset)
     a.refuse(
       "POINTER_OFFSET",

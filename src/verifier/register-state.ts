@@ -80,13 +80,6 @@ const blank: RegisterState = {
 
 export const uninitialised: RegisterState = blank;
 
-/**
- * Numbers that are linked to no other, by the serials of their ranges; a place holds the last. The
- * same number again is mostly the same object, which saves memory and compares. A power of two.
- */
-const plainPlaces = 4096;
-const plain: (RegisterState | undefined)[] = new Array(plainPlaces).fill(undefined);
-
 export const unknownScalar: RegisterState = scalar(unknownRange);
 
 /** A copy with some fields changed. Spelled out: spreading costs several times as much. */
@@ -163,14 +156,10 @@ export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
   return plainScalar(range);
 }
 
-/** A number that is linked to no other. */
+/** A number that is linked to no other: one object a range, which saves memory and compares. */
 function plainScalar(range: ScalarRange): RegisterState {
-  const place = range.serial & (plainPlaces - 1);
-  const known = plain[place];
-  if (known !== undefined && known.range === range) return known;
-  const made = newScalar(range, 0, 0);
-  plain[place] = made;
-  return made;
+  range.plain ??= newScalar(range, 0, 0);
+  return range.plain;
 }
 
 function newScalar(range: ScalarRange, id: number, offset: number, precise = false): RegisterState {

@@ -3,6 +3,7 @@ import { OperationMemo } from "./operation-memo.ts";
 import {
   type Bounds32,
   constantRange,
+  fitsBytes,
   isConstant,
   RangeDraft,
   type ScalarRange,
@@ -10,12 +11,12 @@ import {
   s32min,
   s64max,
   s64min,
-  settle,
-  signedRange,
   u32max,
   u64max,
   unknownRange,
 } from "./scalar-range.ts";
+import { settle, signedRange } from "./settle.ts";
+import { smallAlu, smallLess } from "./small-range.ts";
 import {
   addBits,
   andBits,
@@ -40,6 +41,10 @@ type ArithmeticOp = Exclude<AluOp, "mov">;
  */
 export function alu(op: ArithmeticOp, width: Width, a: ScalarRange, b: ScalarRange): ScalarRange {
   if (op === "div" || op === "mod" || op === "sdiv" || op === "smod") return unknownRange;
+  if (a.small) {
+    const result = b.small ? smallAlu(op, width, a, b) : addedNegative(op, width, a, b);
+    if (result !== undefined) return result;
+  }
   const tag = 2 * opNumbers[op] + (width === 64 ? 1 : 0);
   return known.find(tag, a, b) ?? known.keep(tag, a, b, workOut(op, width, a, b));
 }
@@ -57,7 +62,20 @@ const opNumbers = {
   arsh: 8,
 } as const;
 
-function workOut(
+/** A small number to which a negative constant is added, as compilers count down. */
+function addedNegative(
+  op: ArithmeticOp,
+  width: Width,
+  a: ScalarRange,
+  b: ScalarRange,
+): ScalarRange | undefined {
+  if (op !== "add" || !b.constant || b.s32min >= 0) return undefined;
+  if (width === 64 && (b.smin < -0x8000_0000n || b.smin >= 0n)) return undefined;
+  return smallLess(a, -b.s32min);
+}
+
+/** The general way; `alu` finds the same for small numbers faster. */
+export function workOut(
   op: keyof typeof opNumbers,
   width: Width,
   a: ScalarRange,
@@ -292,8 +310,10 @@ function shift32(op: "lsh" | "rsh" | "arsh", a: ScalarRange, by: number): RangeD
 
 /** The low half as a 64-bit number. */
 export function zeroExtended(a: ScalarRange): ScalarRange {
+  if (a.small) return a;
   if (isConstant(a)) return constantRange(BigInt.asUintN(32, a.value));
-  return a.umax <= 0xffff_ffffn ? a : zeroExtend(a);
+  if (a.umax <= 0xffff_ffffn) return a;
+  return knownParts.find(4, a, a) ?? knownParts.keep(4, a, a, zeroExtend(a));
 }
 
 function zeroExtend(low: Tnum & Bounds32): ScalarRange {
@@ -307,15 +327,16 @@ function zeroExtend(low: Tnum & Bounds32): ScalarRange {
 export function truncated(a: ScalarRange, size: number): ScalarRange {
   if (size === 8) return a;
   if (size === 4) return zeroExtended(a);
-  const bitCount = size * 8;
-  const most = (1n << BigInt(bitCount)) - 1n;
-  if (a.umax <= most) return a;
-  return knownParts.find(size, a, a) ?? knownParts.keep(size, a, a, truncate(a, bitCount, most));
+  if (fitsBytes(a, size)) return a;
+  return knownParts.find(size, a, a) ?? knownParts.keep(size, a, a, truncate(a, size));
 }
 
+/** By tag: 1 to 4 what is left of as many bytes, 9 to 12 the same with their sign, from 16 on byte orders. */
 const knownParts = new OperationMemo<ScalarRange>();
 
-function truncate(a: ScalarRange, bitCount: number, most: bigint): ScalarRange {
+function truncate(a: ScalarRange, size: number): ScalarRange {
+  const bitCount = size * 8;
+  const most = (1n << BigInt(bitCount)) - 1n;
   const draft = new RangeDraft().setBits(lowBits(a, bitCount));
   draft.umax = most;
   // The bounds survive where they have the same bits above.
@@ -329,10 +350,15 @@ function truncate(a: ScalarRange, bitCount: number, most: bigint): ScalarRange {
 /** The low `size` bytes, sign-extended to 64 bits. */
 export function signExtended(a: ScalarRange, size: number): ScalarRange {
   if (size === 8) return a;
-  const bitCount = size * 8;
-  if (isConstant(a)) return constantRange(BigInt.asIntN(bitCount, a.value));
+  if (isConstant(a)) return constantRange(BigInt.asIntN(size * 8, a.value));
   const whole = signedRange(size);
   if (a.smin >= whole.smin && a.smax <= whole.smax) return a;
+  const tag = 8 + size;
+  return knownParts.find(tag, a, a) ?? knownParts.keep(tag, a, a, signExtend(a, size, whole));
+}
+
+function signExtend(a: ScalarRange, size: number, whole: ScalarRange): ScalarRange {
+  const bitCount = size * 8;
   const draft = new RangeDraft().setBits(signExtendBits(a, bitCount));
   draft.smin = whole.smin;
   draft.smax = whole.smax;
@@ -361,6 +387,11 @@ export function byteOrdered(
   bitCount: 16 | 32 | 64,
   a: ScalarRange,
 ): ScalarRange {
+  const tag = to === "le" ? bitCount : bitCount + 1;
+  return knownParts.find(tag, a, a) ?? knownParts.keep(tag, a, a, order(to, bitCount, a));
+}
+
+function order(to: "le" | "be" | "swap", bitCount: 16 | 32 | 64, a: ScalarRange): ScalarRange {
   const draft = new RangeDraft();
   draft.setBits(to === "le" ? lowBits(a, bitCount) : swapBytes(a, bitCount));
   return settle(draft) ?? unknownRange;

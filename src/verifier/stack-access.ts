@@ -10,7 +10,8 @@ import {
   unknownScalar,
 } from "./register-state.ts";
 import { signExtended, truncated } from "./scalar-alu.ts";
-import { isConstant, isNumber, signedRange, unsignedRange, zeroRange } from "./scalar-range.ts";
+import { fitsBytes, isConstant, isNumber, zeroRange } from "./scalar-range.ts";
+import { signedRange, unsignedRange } from "./settle.ts";
 import { checkChain } from "./stack-depth.ts";
 import {
   byteKind,
@@ -180,8 +181,9 @@ export function writeStack(
   if (size === 8) frame.noteWritten(slotNumber);
   if (byte === 0 && value.kind === "scalar") {
     a.trace.setStackPlace(step, place);
-    const fits = size === 8 || value.range.umax < 1n << BigInt(8 * size);
-    const kept = fits ? linked(a, value, source) : scalar(truncated(value.range, size));
+    const kept = fitsBytes(value.range, size)
+      ? linked(a, value, source)
+      : scalar(truncated(value.range, size));
     frame.setSlot(slotNumber, spill(kept, size, before));
   } else if (size === 8 && isPointer(value)) {
     a.trace.setStackPlace(step, place);

@@ -18,7 +18,8 @@ import {
   unknownScalar,
 } from "./register-state.ts";
 import { alu, byteOrdered, negated, signExtended, zeroExtended } from "./scalar-alu.ts";
-import { isConstant, unsignedRange } from "./scalar-range.ts";
+import { fitsBytes, isConstant } from "./scalar-range.ts";
+import { unsignedRange } from "./settle.ts";
 import { refuseUnderLock } from "./spin-lock.ts";
 import { linked } from "./stack-access.ts";
 
@@ -249,7 +250,7 @@ function move(a: Analysis, width: 32 | 64, dst: number, src: number): void {
     a.write(dst, width === 64 ? held : scalar(unsignedRange(4)));
     return;
   }
-  if (width === 32 && held.range.umax > 0xffff_ffffn) {
+  if (width === 32 && !fitsBytes(held.range, 4)) {
     a.write(dst, scalar(zeroExtended(held.range)));
     return;
   }

@@ -6,16 +6,23 @@ import {
   negated,
   signExtended,
   truncated,
+  workOut,
   zeroExtended,
 } from "../../src/verifier/scalar-alu.ts";
-import { decide, refine } from "../../src/verifier/scalar-compare.ts";
+import {
+  compare,
+  decide,
+  refine,
+  workOut as workOutCompare,
+} from "../../src/verifier/scalar-compare.ts";
 import {
   constantRange,
   draftOf,
   RangeDraft,
   type ScalarRange,
-  settle,
+  sameRange,
 } from "../../src/verifier/scalar-range.ts";
+import { settle } from "../../src/verifier/settle.ts";
 import { Random } from "../packet/random.ts";
 
 /**
@@ -100,7 +107,7 @@ function rangeAround(random: Random, value: bigint): ScalarRange {
 }
 
 function describe(range: ScalarRange): string {
-  return JSON.stringify(range, (_, value) =>
+  return JSON.stringify({ ...range, plain: undefined }, (_, value) =>
     typeof value === "bigint" ? `0x${u64(value).toString(16)}` : value,
   );
 }
@@ -243,4 +250,52 @@ test("a compare is only decided where it comes out so for all numbers, and only 
       expect.fail(`refined away: ${about()}`);
   }
   expect(decided).toBeGreaterThan(1000);
+});
+
+/** A range of numbers below 2³¹, mostly well below. */
+function smallRange(random: Random): ScalarRange {
+  const most = 2 ** (1 + random.below(31)) - 1;
+  const value = random.below(most + 1);
+  if (random.below(4) === 0) return constantRange(BigInt(value));
+  const draft = new RangeDraft();
+  const other = random.below(most + 1);
+  draft.umin = BigInt(Math.min(value, other));
+  draft.umax = BigInt(Math.max(value, other));
+  const mask = random.below(2) === 0 ? most : random.below(most + 1);
+  draft.setBits({ value: BigInt(value & ~mask), mask: BigInt(mask) });
+  return settle(draft)!;
+}
+
+test("what is worked out of small numbers by integers is what the general way works out", () => {
+  const random = new Random(67);
+  const seen = { alu: 0, decided: 0, refined: 0 };
+  for (let i = 0; i < 60_000; i++) {
+    const a = smallRange(random);
+    const negative = constantRange(-1n - BigInt(random.below(2 ** (1 + random.below(31)))));
+    const b = random.below(6) === 0 ? negative : smallRange(random);
+    const width = random.below(2) === 0 ? 64 : 32;
+    const op = aluOps[i % aluOps.length]!;
+    const by = random.below(3) > 0 ? constantRange(BigInt(random.below(width + 2))) : b;
+    const right = op === "lsh" || op === "rsh" || op === "arsh" ? by : b;
+    const about = (what: string): string =>
+      `${what}${width}: ${describe(a)} ${describe(right)} ${describe(b)}`;
+    const [result, expected] = [alu(op, width, a, right), workOut(op, width, a, right)];
+    if (!sameRange(result, expected))
+      expect.fail(`${about(op)} gives ${describe(result)}, not ${describe(expected)}`);
+    if (result.small) seen.alu++;
+    const relation = branchOps[i % branchOps.length]!;
+    const known = decide(relation, width, a, b);
+    if (known !== compare(relation, width, a, b)) expect.fail(`${about(relation)} is ${known}`);
+    if (known !== undefined) seen.decided++;
+    for (const holds of known === undefined ? [true, false] : []) {
+      const found = refine(relation, width, a, b, holds)!;
+      const wanted = workOutCompare(relation, width, a, b, holds);
+      if (!sameRange(found.a, wanted.a) || !sameRange(found.b, wanted.b))
+        expect.fail(
+          `${about(relation)} ${holds} gives ${describe(found.a)} ${describe(found.b)}, not ${describe(wanted.a)} ${describe(wanted.b)}`,
+        );
+      if (found.a !== a) seen.refined++;
+    }
+  }
+  expect(Math.min(...Object.values(seen))).toBeGreaterThan(2_000);
 });
