@@ -16,7 +16,7 @@ import {
   unknownRange,
 } from "./scalar-range.ts";
 import { settle, signedRange } from "./settle.ts";
-import { smallAlu, smallLess } from "./small-range.ts";
+import { smallAlu, smallAnd, smallLess } from "./small-range.ts";
 import {
   addBits,
   andBits,
@@ -41,10 +41,8 @@ type ArithmeticOp = Exclude<AluOp, "mov">;
  */
 export function alu(op: ArithmeticOp, width: Width, a: ScalarRange, b: ScalarRange): ScalarRange {
   if (op === "div" || op === "mod" || op === "sdiv" || op === "smod") return unknownRange;
-  if (a.small) {
-    const result = b.small ? smallAlu(op, width, a, b) : addedNegative(op, width, a, b);
-    if (result !== undefined) return result;
-  }
+  const small = aluOfSmall(op, width, a, b);
+  if (small !== undefined) return small;
   const tag = 2 * opNumbers[op] + (width === 64 ? 1 : 0);
   return known.find(tag, a, b) ?? known.keep(tag, a, b, workOut(op, width, a, b));
 }
@@ -62,14 +60,21 @@ const opNumbers = {
   arsh: 8,
 } as const;
 
-/** A small number to which a negative constant is added, as compilers count down. */
-function addedNegative(
+/** The same by integers, where a number is small (small-range.ts); elsewhere undefined. */
+function aluOfSmall(
   op: ArithmeticOp,
   width: Width,
   a: ScalarRange,
   b: ScalarRange,
 ): ScalarRange | undefined {
-  if (op !== "add" || !b.constant || b.s32min >= 0) return undefined;
+  if (a.small && b.small) return smallAlu(op, width, a, b);
+  if (op === "and" && (a.small || b.small)) return smallAnd(a, b);
+  return op === "add" && a.small ? addedNegative(width, a, b) : undefined;
+}
+
+/** A small number to which a negative constant is added, as compilers count down. */
+function addedNegative(width: Width, a: ScalarRange, b: ScalarRange): ScalarRange | undefined {
+  if (!b.constant || b.s32min >= 0) return undefined;
   if (width === 64 && (b.smin < -0x8000_0000n || b.smin >= 0n)) return undefined;
   return smallLess(a, -b.s32min);
 }

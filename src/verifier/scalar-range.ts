@@ -24,9 +24,10 @@ export interface ScalarRange extends Tnum {
   readonly serial: number;
   /**
    * It lies from 0 to 2³¹ - 1, and this is known at once: `u32min` and `u32max` are its bounds in all
-   * views, `lowValue` and `lowMask` its bits as numbers. Of other ranges those two mean nothing.
+   * views, `lowValue` and `lowMask` all of its bits.
    */
   readonly small: boolean;
+  /** The low halves of `value` and `mask`, signed, once it is settled. */
   readonly lowValue: number;
   readonly lowMask: number;
   /** A register that holds it and is linked to no other, once there has been one. */
@@ -63,7 +64,7 @@ export class RangeDraft implements ScalarRange {
   readonly serial = nextSerial();
   small = false;
   lowValue = 0;
-  lowMask = 0;
+  lowMask = -1;
   plain: RegisterState | undefined = undefined;
 
   setBits({ value, mask }: Tnum): this {
@@ -150,6 +151,7 @@ function makeConstant(value: bigint): ScalarRange {
   range.s32min = range.s32max = low | 0;
   range.small = value <= s32max;
   range.lowValue = low | 0;
+  range.lowMask = 0;
   return range;
 }
 

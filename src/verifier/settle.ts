@@ -35,7 +35,30 @@ export function settle(draft: RangeDraft): ScalarRange | undefined {
   boundsFromBits(draft);
   if (isEmpty(draft)) return undefined;
   if (draft.mask === 0n) return constantRange(draft.value);
-  return draft.mask === u64max && sameRange(draft, unknownRange) ? unknownRange : draft;
+  if (draft.mask === u64max && sameRange(draft, unknownRange)) return unknownRange;
+  draft.lowValue = Number(BigInt.asIntN(32, draft.value));
+  draft.lowMask = Number(BigInt.asIntN(32, draft.mask));
+  return shared(draft);
+}
+
+/**
+ * Finished ranges that are not small, the last that fell to each place: as in small-range.ts, the same
+ * range again is mostly the same object. A power of two.
+ */
+const widePlaces = 2048;
+const wide: (ScalarRange | undefined)[] = new Array(widePlaces).fill(undefined);
+
+function shared(draft: RangeDraft): ScalarRange {
+  const mixed =
+    Math.imul(draft.u32min | 0, 0x9e3779b1) ^
+    Math.imul(draft.u32max | 0, 0x85ebca6b) ^
+    Math.imul(draft.lowValue, 0xc2b2ae35) ^
+    Math.imul(draft.lowMask, 0x27d4eb2f);
+  const place = (mixed ^ (mixed >>> 15)) & (widePlaces - 1);
+  const known = wide[place];
+  if (known !== undefined && sameRange(known, draft)) return known;
+  wide[place] = draft;
+  return draft;
 }
 
 function isEmpty(d: RangeDraft): boolean {

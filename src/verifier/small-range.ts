@@ -95,11 +95,8 @@ export function smallAlu(
       return a.u32max + b.u32max > smallMax ? undefined : sum(a, b);
     case "sub":
       return a.u32min < b.u32max ? undefined : difference(a, b);
-    case "and": {
-      const value = a.lowValue & b.lowValue;
-      const mask = (a.lowValue | a.lowMask) & (b.lowValue | b.lowMask) & ~value;
-      return smallRange(0, Math.min(a.u32max, b.u32max), value, mask);
-    }
+    case "and":
+      return smallAnd(a, b);
     case "lsh": {
       const by = b.u32min;
       if (!b.constant || by >= width || a.u32max * 2 ** by > smallMax) return undefined;
@@ -114,6 +111,13 @@ export function smallAlu(
     default:
       return undefined;
   }
+}
+
+/** Of two numbers, one of which is small. */
+export function smallAnd(a: ScalarRange, b: ScalarRange): ScalarRange | undefined {
+  const value = a.lowValue & b.lowValue;
+  const mask = (a.lowValue | a.lowMask) & (b.lowValue | b.lowMask) & ~value;
+  return smallRange(0, Math.min(a.u32max, b.u32max), value, mask);
 }
 
 /** See `addBits` in tnum.ts. */
