@@ -8,7 +8,7 @@ import type { VerifiableProgram } from "./program.ts";
 import { Refusal, type RefusalCode } from "./refusal.ts";
 import type { RegisterState } from "./register-state.ts";
 import { forbiddenInstruction } from "./structure.ts";
-import { type Place, registerPlace, Trace } from "./trace.ts";
+import { type Place, Trace } from "./trace.ts";
 import type { Facts } from "./verified.ts";
 
 type Unanswered = NonNullable<VerifiableProgram["unanswered"]>[number];
@@ -104,13 +104,13 @@ export class Analysis {
   }
 
   /** The exact range of a register of this frame mattered. */
-  markPrecise(...registers: readonly number[]): void {
-    const { depth } = this.state;
-    this.markPlaces(registers.map((register) => registerPlace(depth, register)));
+  markPrecise(register: number): void {
+    this.precision.markRegisters(this.state, 1 << register);
   }
 
-  markPlaces(places: readonly Place[]): void {
-    if (places.length > 0) this.precision.mark(this.state, places);
+  /** The same of any register or stack slot. */
+  markPlace(place: Place): void {
+    this.precision.markPlace(this.state, place);
   }
 
   /** Puts a path aside, to go on at `slot` once the present one has ended. */

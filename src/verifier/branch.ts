@@ -48,10 +48,9 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   const ifNot = open ? refine(op, width, left.range, right.range, false) : undefined;
   if ((ifTaken === undefined) !== (ifNot === undefined)) known = ifTaken !== undefined;
   if (known !== undefined) {
-    const relied: number[] = [];
-    if (left.kind === "scalar") relied.push(dst);
-    if (sourceRegister !== undefined && right.kind === "scalar") relied.push(sourceRegister);
-    a.markPrecise(...relied);
+    let relied = left.kind === "scalar" ? 1 << dst : 0;
+    if (sourceRegister !== undefined && right.kind === "scalar") relied |= 1 << sourceRegister;
+    if (relied !== 0) a.precision.markRegisters(a.state, relied);
     return known ? target : next;
   }
   noteLinked(a, step, left, right);

@@ -13,22 +13,22 @@ import { byteKind, misc, type StackSlot, spillSize, unwritten } from "./stack-st
  */
 export type Demand = "enough" | "within" | "exact";
 
-/** Compares states at one instruction. `live` gives the registers read from a slot on, as a mask. */
+/** Compares states at one instruction. `live` has, by slot, the registers read from there on, as masks. */
 export class Equivalence {
-  readonly #live: (slot: number) => number;
+  readonly #live: Uint16Array;
   /** Ids of the checkpoint, and what they are in the state. */
   readonly #ids = new IdPairs();
   /** Of the frame that runs, the register that was not covered last, or -1. */
   #mismatch = -1;
 
-  constructor(live: (slot: number) => number) {
+  constructor(live: Uint16Array) {
     this.#live = live;
   }
 
   #coversAll(old: PathState, state: PathState, slot: number, demand: Demand): boolean {
     const depth = old.depth;
     this.#mismatch = -1;
-    if (depth !== state.depth || old.references.length !== state.references.length) return false;
+    if (old.references.length !== state.references.length) return false;
     this.#ids.clear();
     for (let i = 0; i < old.references.length; i++) {
       const a = old.references[i]!;
@@ -47,7 +47,7 @@ export class Equivalence {
       // a loop may end before any round.
       if (a.callbackDepth > b.callbackDepth) return false;
       if (demand === "exact" && a.callbackDepth !== b.callbackDepth) return false;
-      const live = i === depth ? this.#live(slot) : this.#liveInCaller(old.frames[i + 1]!);
+      const live = i === depth ? this.#live[slot]! : this.#liveInCaller(old.frames[i + 1]!);
       const failed = this.#uncovered(a, b, live, demand);
       if (failed >= 0) {
         if (i === depth) this.#mismatch = failed;
@@ -62,8 +62,8 @@ export class Equivalence {
   /** A caller goes on behind its call; a callback's caller does the call again. */
   #liveInCaller(callee: Frame): number {
     return callee.callback
-      ? this.#live(callee.callSite)
-      : this.#live(callee.callSite + 1) & ~callerSaved;
+      ? this.#live[callee.callSite]!
+      : this.#live[callee.callSite + 1]! & ~callerSaved;
   }
 
   /**
@@ -72,10 +72,12 @@ export class Equivalence {
    */
   coversCheckpoint(checkpoint: Checkpoint, state: PathState, demand: Demand): boolean {
     const { slot, state: old, mismatch } = checkpoint;
-    if (mismatch >= 0 && old.depth === state.depth && (this.#live(slot) & (1 << mismatch)) !== 0) {
+    const { depth } = old;
+    if (depth !== state.depth) return false;
+    if (mismatch >= 0) {
       this.#ids.clear();
-      if (!this.#covers(old.frame.registers[mismatch]!, state.frame.registers[mismatch]!, demand))
-        return false;
+      const a = old.frames[depth]!.registers[mismatch]!;
+      if (!this.#covers(a, state.frames[depth]!.registers[mismatch]!, demand)) return false;
     }
     const covered = this.#coversAll(old, state, slot, demand);
     checkpoint.mismatch = this.#mismatch;

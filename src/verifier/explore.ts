@@ -12,7 +12,6 @@ import {
   type PathState,
   type Reference,
 } from "./path-state.ts";
-import { scalarPlaces } from "./precision.ts";
 import { doInstruction } from "./step.ts";
 
 /** What the explorer knows of the program before it starts. */
@@ -60,7 +59,7 @@ export class Explorer {
     this.#shape = shape;
     this.#maxVisited = maxVisited;
     this.#log = log;
-    this.#equivalence = new Equivalence((slot) => shape.live[slot] as number);
+    this.#equivalence = new Equivalence(shape.live);
   }
 
   /** Explores from the state that `analysis` holds. A `Refusal` is thrown where a rule is broken. */
@@ -256,10 +255,11 @@ export class Explorer {
     const a = this.#analysis;
     for (let number = 0; number < earlier.frames.length; number++) {
       const frame = earlier.frames[number] as Frame;
+      if (!frame.isReadAnywhere) continue;
       for (let slot = 0; slot < frame.stack.length; slot++)
         if (frame.isRead(slot)) a.state.markRead(number, slot);
     }
-    a.markPlaces(scalarPlaces(earlier, true));
+    a.precision.markScalars(a.state, earlier, true);
   }
 
   /**
@@ -270,7 +270,7 @@ export class Explorer {
     const a = this.#analysis;
     for (const [number, frame] of a.state.frames.entries())
       for (let slot = 0; slot < frame.stack.length; slot++) a.state.markRead(number, slot);
-    a.markPlaces(scalarPlaces(a.state, false));
+    a.precision.markScalars(a.state, a.state, false);
   }
 
   #addCheckpoint(slot: number, known: Checkpoint[]): void {

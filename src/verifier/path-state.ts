@@ -95,6 +95,10 @@ export class Frame {
     return this.#read?.has(slot) === true;
   }
 
+  get isReadAnywhere(): boolean {
+    return this.#read !== undefined;
+  }
+
   noteRead(slot: number): void {
     this.#read ??= new SlotSet();
     this.#read.add(slot);

@@ -1,13 +1,13 @@
 import type { Instruction } from "../isa/instruction.ts";
-import { type Checkpoint, type Frame, type PathState, SlotSet } from "./path-state.ts";
+import { type Frame, type PathState, SlotSet } from "./path-state.ts";
 import { asPrecise, type RegisterState } from "./register-state.ts";
 import {
+  mattersAlways,
   type Place,
   placeFrame,
   placeRegister,
   placeSlot,
   registerPlace,
-  slotPlace,
   type Trace,
 } from "./trace.ts";
 
@@ -34,18 +34,51 @@ export class Precision {
     this.#touches = Uint16Array.from(instructions, touches);
   }
 
-  /** Something relies on these, which hold what they hold after the path's last step. */
-  mark(state: PathState, places: readonly Place[]): void {
-    const first: Checkpoint | undefined = state.parent;
-    if (first === undefined) return;
-    this.#wantOnly(state, places);
+  /** Something relies on registers of the frame that runs, one bit each, as they are after the path's last step. */
+  markRegisters(state: PathState, mask: number): void {
+    this.#wantNothing(state);
+    this.#registers[state.depth] = mask;
+    this.#follow(state);
+  }
+
+  /** The same of any register or stack slot. */
+  markPlace(state: PathState, place: Place): void {
+    this.#wantNothing(state);
+    this.#want(place);
+    this.#follow(state);
+  }
+
+  /** The same of all places where `from`, a state of as many frames, has numbers, or numbers marked precise. */
+  markScalars(state: PathState, from: PathState, onlyPrecise: boolean): void {
+    this.#wantNothing(state);
+    for (let number = 0; number < from.frames.length; number++) {
+      const { registers, stack } = from.frames[number] as Frame;
+      let mask = 0;
+      for (let r = 0; r < 10; r++) {
+        const held = registers[r] as RegisterState;
+        if (held.kind === "scalar" && (held.precise || !onlyPrecise)) mask |= 1 << r;
+      }
+      this.#registers[number] = mask;
+      const slots = this.#slots[number]!;
+      for (let slot = 0; slot < stack.length; slot++) {
+        const held = stack[slot]?.register;
+        if (held?.kind === "scalar" && (held.precise || !onlyPrecise)) slots.add(slot);
+      }
+    }
+    if (!this.#nothingWanted()) this.#follow(state);
+  }
+
+  /** Back along the path, checkpoint by checkpoint, until nothing is wanted any more. */
+  #follow(state: PathState): void {
     let step = state.step;
-    for (let at: Checkpoint | undefined = first; at !== undefined; at = at.state.parent) {
+    for (let at = state.parent; at !== undefined; at = at.state.parent) {
       const until = at.state.step;
-      for (; step !== until; step = this.#trace.previous(step)) {
-        if (!this.#matters(step)) continue;
+      for (;;) {
+        step = this.#trace.backTo(step, until, this.#touches, this.#registers);
+        if (step === until) break;
         this.#back(step);
         if (this.#nothingWanted()) return;
+        step = this.#trace.previous(step);
       }
       this.#markCheckpoint(at.state);
       if (this.#nothingWanted()) return;
@@ -62,31 +95,23 @@ export class Precision {
     known: ReadonlyMap<number, readonly Known[]>,
   ): Known | undefined {
     if (known.size === 0) return undefined;
-    this.#wantOnly(state, places);
+    this.#wantNothing(state);
+    for (const place of places) this.#want(place);
     for (let step = state.step; step >= 0 && !this.#nothingWanted(); ) {
       const found = known.get(step)?.find(({ place }) => this.#wants(place));
       if (found !== undefined) return found;
-      if (this.#matters(step)) this.#back(step);
+      this.#back(step);
       step = this.#trace.previous(step);
     }
     return undefined;
   }
 
-  #wantOnly(state: PathState, places: readonly Place[]): void {
+  #wantNothing(state: PathState): void {
     for (let i = 0; i < this.#frames; i++) {
       this.#registers[i] = 0;
       this.#slots[i]!.clear();
     }
     this.#frames = state.frames.length;
-    for (const place of places) this.#want(place);
-  }
-
-  /** Whether a step may change what is wanted. Most do not: this is where the time goes. */
-  #matters(step: number): boolean {
-    const trace = this.#trace;
-    const touched = this.#touches[trace.slot(step)]!;
-    if (touched === everything || trace.isSpecial(step)) return true;
-    return (this.#registers[trace.depth(step)]! & touched) !== 0;
   }
 
   #want(place: Place): void {
@@ -247,9 +272,6 @@ export class Precision {
 
 const maxFrames = 8;
 
-/** Of instructions that matter whatever is wanted. */
-const everything = 0xffff;
-
 /** Stores are seen by the place of the stack that they write. */
 function touches(instruction: Instruction): number {
   switch (instruction.kind) {
@@ -272,7 +294,7 @@ function touches(instruction: Instruction): number {
     case "call_register":
     case "call_local":
     case "exit":
-      return everything;
+      return mattersAlways;
     default:
       return 0;
   }
@@ -291,21 +313,4 @@ function markSlot(frame: Frame, slot: number): boolean {
   if (held === undefined || register?.kind !== "scalar" || register.precise) return false;
   frame.setSlot(slot, { bytes: held.bytes, register: asPrecise(register) });
   return true;
-}
-
-/** All scalars of a state that are marked precise, or simply all of them. */
-export function scalarPlaces(state: PathState, onlyPrecise: boolean): Place[] {
-  const places: Place[] = [];
-  const counts = ({ kind, precise }: RegisterState): boolean =>
-    kind === "scalar" && (precise || !onlyPrecise);
-  for (let number = 0; number < state.frames.length; number++) {
-    const { registers, stack } = state.frames[number] as Frame;
-    for (let r = 0; r < 10; r++)
-      if (counts(registers[r] as RegisterState)) places.push(registerPlace(number, r));
-    for (let slot = 0; slot < stack.length; slot++) {
-      const register = stack[slot]?.register;
-      if (register !== undefined && counts(register)) places.push(slotPlace(number, slot));
-    }
-  }
-  return places;
 }

@@ -292,7 +292,7 @@ export function constantOnStack(a: Analysis, span: StackSpan, size: number): big
   const register = slot?.register as RegisterState;
   const value = constantOf(register);
   if (value === undefined || !isConstant(register.range)) return undefined;
-  a.markPlaces([slotPlace(span.number, slotNumber)]);
+  a.markPlace(slotPlace(span.number, slotNumber));
   return BigInt.asUintN(8 * size, value >> BigInt(8 * byte));
 }
 
@@ -304,6 +304,6 @@ export function lowConstantOnStack(a: Analysis, span: StackSpan, size: number): 
   if (byteOf(span.low) !== 0 || spillSize(slot) < size) return undefined;
   const register = slot?.register as RegisterState;
   if (register.kind !== "scalar" || !isConstant(register.range)) return undefined;
-  a.markPlaces([slotPlace(span.number, slotNumber)]);
+  a.markPlace(slotPlace(span.number, slotNumber));
   return BigInt.asUintN(8 * size, register.range.value);
 }

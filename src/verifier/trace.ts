@@ -28,6 +28,9 @@ export function placeRegister(place: Place): number {
 
 const none = -1;
 
+/** What an instruction touches that matters whatever is wanted: calls and exits. */
+export const mattersAlways = 0xffff;
+
 /**
  * Every instruction that was visited, with the one before it on its path: a tree in three arrays,
  * since paths share their beginnings. It is what precision is followed back through.
@@ -37,7 +40,7 @@ export class Trace {
   #slot = new Int32Array(1024);
   /**
    * Three bits: the frame that ran it; one: `callback`; one: `linked` has something; above: the place
-   * it spilled to or filled from.
+   * it spilled to or filled from. More than 7 where the step did more than its instruction says.
    */
   #detail = new Int32Array(1024);
   #length = 0;
@@ -82,13 +85,28 @@ export class Trace {
     return this.#detail[step]! & 7;
   }
 
-  callback(step: number): boolean {
-    return (this.#detail[step]! & 8) !== 0;
+  /**
+   * From `step` back to `until`, which is none of it, the first that may change what is wanted, or
+   * `until`. A step may if it is special, or if its instruction's `touches` has a register that is
+   * `wanted` in its frame. Most steps do not: this is where precision's time goes.
+   */
+  backTo(step: number, until: number, touches: Uint16Array, wanted: Int32Array): number {
+    const previous = this.#previous;
+    const slots = this.#slot;
+    const details = this.#detail;
+    let at = step;
+    while (at !== until) {
+      const detail = details[at]!;
+      if (detail > 7) return at;
+      const touched = touches[slots[at]!]!;
+      if (touched === mattersAlways || (wanted[detail]! & touched) !== 0) return at;
+      at = previous[at]!;
+    }
+    return until;
   }
 
-  /** Whether the step did more than its instruction says: callback, links or a place of the stack. */
-  isSpecial(step: number): boolean {
-    return this.#detail[step]! > 7;
+  callback(step: number): boolean {
+    return (this.#detail[step]! & 8) !== 0;
   }
 
   /** As set, or -1. */
