@@ -159,7 +159,7 @@ export function scalar(range: ScalarRange, id = 0, offset = 0): RegisterState {
 /** A number that is linked to no other: one object a range, which saves memory and compares. */
 function plainScalar(range: ScalarRange): RegisterState {
   range.plain ??= newScalar(range, 0, 0);
-  return range.plain;
+  return range.plain as RegisterState;
 }
 
 function newScalar(range: ScalarRange, id: number, offset: number, precise = false): RegisterState {

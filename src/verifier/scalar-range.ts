@@ -1,4 +1,3 @@
-import type { RegisterState } from "./register-state.ts";
 import { bitsWithin, type Tnum } from "./tnum.ts";
 
 /**
@@ -30,8 +29,8 @@ export interface ScalarRange extends Tnum {
   /** The low halves of `value` and `mask`, signed, once it is settled. */
   readonly lowValue: number;
   readonly lowMask: number;
-  /** A register that holds it and is linked to no other, once there has been one. */
-  plain: RegisterState | undefined;
+  /** What register-state.ts keeps with it: a register that holds it and is linked to no other. */
+  plain: object | undefined;
 }
 
 export const u64max = 0xffff_ffff_ffff_ffffn;
@@ -65,7 +64,7 @@ export class RangeDraft implements ScalarRange {
   small = false;
   lowValue = 0;
   lowMask = -1;
-  plain: RegisterState | undefined = undefined;
+  plain: object | undefined = undefined;
 
   setBits({ value, mask }: Tnum): this {
     this.value = value;
