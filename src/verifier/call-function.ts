@@ -2,6 +2,7 @@ import type { Analysis, Widened } from "./analysis.ts";
 import { forgetPacket } from "./branch.ts";
 import { type CallArguments, checkArguments, finishCall } from "./call-helper.ts";
 import type { GlobalFunction } from "./global-function.ts";
+import { wrong as wrongArgument } from "./helper-refusal.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { checkRegion } from "./memory-access.ts";
 import { newFrame, type PathState } from "./path-state.ts";
@@ -152,9 +153,11 @@ export function callWithCallback(a: Analysis, helper: HelperSignature): number {
     const flags = constantOf(a.read(4));
     if (flags === 0n) a.markPrecise(4);
     a.facts.loopsWith(a.slot, call.callback, flags !== 0n);
-    a.markPrecise(1);
     const count = a.read(1);
-    more = count.kind !== "scalar" || BigInt(frame.callbackDepth) < count.range.umax;
+    if (count.kind !== "scalar")
+      wrongArgument(a, helper, 1, count, "how many rounds there are", "pass a number");
+    a.markPrecise(1);
+    more = BigInt(frame.callbackDepth) < count.range.umax;
   }
   if (more) a.later(call.callback, iteration(a, helper, call));
   frame.callbackDepth = 0;

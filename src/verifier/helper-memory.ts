@@ -56,7 +56,9 @@ export function checkSizedMemory(
     );
   a.markPrecise(sizeRegister);
   const nullAllowed = kind === "readable_memory_or_null" || kind === "writable_memory_or_null";
-  if (isNull && nullAllowed && zeroAllowed && umax === 0n) return;
+  const isMemory = held.kind === "memory" || held.kind === "map_value";
+  const perhapsNull = isNull || (held.nullable && isMemory);
+  if (perhapsNull && nullAllowed && zeroAllowed && umax === 0n) return;
   const variable = !isConstant(size.range);
   const writes = kind?.startsWith("writable") || kind === "updated_memory";
   const reads = kind?.startsWith("readable") || kind === "updated_memory";

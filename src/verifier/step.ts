@@ -45,10 +45,12 @@ export function doInstruction(
       moveSigned(a, instruction);
       return next;
     case "negate": {
-      const { kind, range, id } = a.read(instruction.dst);
-      // Of a number that is linked to others the kernel knows nothing afterwards.
-      const known = kind === "scalar" && id === 0;
-      a.write(instruction.dst, known ? scalar(negated(instruction.width, range)) : unknownScalar);
+      const { kind, range } = a.read(instruction.dst);
+      const isNumber = kind === "scalar";
+      a.write(
+        instruction.dst,
+        isNumber ? scalar(negated(instruction.width, range)) : unknownScalar,
+      );
       return next;
     }
     case "byte_order":

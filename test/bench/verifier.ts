@@ -76,7 +76,9 @@ function kernelTimes(
   programs: readonly VerifiableProgram[],
 ): readonly (KernelVerdict | undefined)[] {
   if (process.getuid?.() !== 0) return [];
-  return kernelVerdicts(programs, true).map((verdict) => (verdict.accepted ? verdict : undefined));
+  return kernelVerdicts(programs, { timed: true }).map((verdict) =>
+    verdict.accepted ? verdict : undefined,
+  );
 }
 
 function measure(program: VerifiableProgram): Measured {

@@ -2,43 +2,9 @@ import { describe, expect, test } from "vitest";
 import { putU32le } from "../../src/common/bytes.ts";
 import { decodeBtf } from "../../src/object/btf-decode.ts";
 import { flattenMembers, nameOfType, sizeOfType } from "../../src/object/btf-types.ts";
+import { type BtfRow, btfSection } from "./btf-builder.ts";
 
-/** A type of a `.BTF` section: name, kind, vlen, kind_flag, size or type, and the words behind. */
-interface Row {
-  readonly name?: string;
-  readonly kind: number;
-  readonly count?: number;
-  readonly flag?: boolean;
-  readonly type?: number;
-  readonly tail?: readonly (number | string)[];
-}
-
-/** A section of these types; text among the words becomes an offset into the strings. */
-function btfSection(rows: readonly Row[]): Uint8Array {
-  let strings = "\0";
-  const string = (text: string): number => {
-    const at = strings.length;
-    strings += `${text}\0`;
-    return at;
-  };
-  const words = rows.flatMap(({ name, kind, count = 0, flag = false, type = 0, tail = [] }) => [
-    name === undefined ? 0 : string(name),
-    ((flag ? 1 << 31 : 0) | (kind << 24) | count) >>> 0,
-    type,
-    ...tail.map((word) => (typeof word === "string" ? string(word) : word)),
-  ]);
-  const text = new TextEncoder().encode(strings);
-  const bytes = new Uint8Array(24 + words.length * 4 + text.length);
-  bytes.set([0x9f, 0xeb, 1, 0, 24]);
-  putU32le(bytes, 12, words.length * 4);
-  putU32le(bytes, 16, words.length * 4);
-  putU32le(bytes, 20, text.length);
-  for (const [i, word] of words.entries()) putU32le(bytes, 24 + i * 4, word);
-  bytes.set(text, 24 + words.length * 4);
-  return bytes;
-}
-
-function decode(rows: readonly Row[]) {
+function decode(rows: readonly BtfRow[]) {
   const decoded = decodeBtf(btfSection(rows), "x.o");
   if (!decoded.ok) throw decoded.error;
   return decoded.value;
@@ -49,8 +15,8 @@ function refusal(bytes: Uint8Array): string {
   return decoded.ok ? "decoded" : decoded.error.what;
 }
 
-const u32: Row = { name: "u32", kind: 1, type: 4, tail: [32] };
-const s8: Row = { name: "s8", kind: 1, type: 1, tail: [0x0100_0008] };
+const u32: BtfRow = { name: "u32", kind: 1, type: 4, tail: [32] };
+const s8: BtfRow = { name: "s8", kind: 1, type: 1, tail: [0x0100_0008] };
 
 test("decodeBtf reads every kind of type", () => {
   const { types } = decode([
@@ -205,15 +171,18 @@ describe("decodeBtf refuses", () => {
       rows: [u32, { name: "v", kind: 14, type: 1, tail: [9] }],
       what: 'type 2: variable "v" has linkage 9',
     },
-  ] as readonly { name: string; rows: readonly Row[]; what: string }[])
+  ] as readonly { name: string; rows: readonly BtfRow[]; what: string }[])
     test(name, () => {
       expect(refusal(btfSection(rows))).toBe(what);
     });
 
   test("types nested deeper than any source nests them, however long the chain", () => {
-    const chain = Array.from({ length: 100_000 }, (_, i): Row => ({ kind: 10, type: i + 2 }));
+    const chain = Array.from({ length: 100_000 }, (_, i): BtfRow => ({ kind: 10, type: i + 2 }));
     expect(refusal(btfSection([...chain, u32]))).toMatch(/: more than 64 types within each other$/);
-    const backwards = Array.from({ length: 100_000 }, (_, i): Row => ({ kind: 10, type: i + 1 }));
+    const backwards = Array.from(
+      { length: 100_000 },
+      (_, i): BtfRow => ({ kind: 10, type: i + 1 }),
+    );
     expect(refusal(btfSection([u32, ...backwards]))).toMatch(
       /: more than 64 types within each other$/,
     );
@@ -237,7 +206,7 @@ test("questions about rings of pointers and doubling structs end", () => {
     { name: "s", kind: 4, type: 0 },
     ...Array.from(
       { length: 40 },
-      (_, i): Row => ({ kind: 4, count: 2, type: 0, tail: [0, i + 1, 0, 0, i + 1, 0] }),
+      (_, i): BtfRow => ({ kind: 4, count: 2, type: 0, tail: [0, i + 1, 0, 0, i + 1, 0] }),
     ),
   ]);
   expect(flattenMembers(doubling, doubling.types[41]!)).toEqual([]);

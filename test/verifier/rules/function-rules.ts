@@ -1,7 +1,4 @@
-import type { RuleCase } from "./rule-case.ts";
-
-/** Those are compared as compiled C instead. */
-const callbacksNeedBtf = "it takes callbacks only with BTF";
+import { allStatic, type RuleCase } from "./rule-case.ts";
 
 export const functionRules: readonly RuleCase[] = [
   {
@@ -67,7 +64,7 @@ export const functionRules: readonly RuleCase[] = [
       "*(u64 *)(r10 - 256) = 0\ncall f\nr0 = 0\nexit\nf: r2 = map_by_fd(5) ll\nr3 = 0\ncall 12\nr0 = 0\nexit",
     code: "STACK_DEPTH",
     says: /instruction 1 \(call pc\+.*the function called here makes tail calls/,
-    notInKernel: "it takes tail calls in functions only with BTF",
+    typed: allStatic,
   },
   {
     rule: "a callback runs any number of times on what it was given",
@@ -77,7 +74,7 @@ export const functionRules: readonly RuleCase[] = [
     ),
     code: "POINTER_OFFSET",
     says: /r2 is moved by any number, which may be anywhere/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "a number that changes in a callback's loop is any number there",
@@ -85,7 +82,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: loopProgram(countedThenUsed("r5 = 0")),
     code: "POINTER_OFFSET",
     says: /r4 is moved by any number, which may be anywhere; the number at stack offset -8 of the program changes in the loop at instruction 7, and is any number after the first iteration;.*bound that number in the callback/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "a callback is not what gives a record back",
@@ -93,7 +90,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: reservedAroundLoop("r1 = *(u64 *)(r2 + 0)\nr2 = 0\ncall 132\nr0 = 1\nexit", ""),
     code: "REFERENCE_LEAK",
     says: /what the call at instruction 4 reserved is not given back: the callback of instruction \d+ gives it back, and may not be called even once; submit or discard it behind that call/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "a callback walks the packet by an offset of its own while that is known to stay within reach",
@@ -101,7 +98,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: walkedPacket(1000),
     code: "PACKET_BOUNDS",
     says: /the number at stack offset -24 of the program still changes after 16 iterations of the loop at instruction 11;.*bound that number in the callback/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "rounds of one loop come on top of those of another",
@@ -109,7 +106,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: countedTwice(30, 30),
     code: "STACK_BOUNDS",
     says: /1 byte at stack offset \d+ is outside of the frame/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "rounds of a loop come on top of those that another one left off",
@@ -117,7 +114,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: countedTwice(30, 30, 31),
     code: "STACK_BOUNDS",
     says: /1 byte at stack offset \d+ is outside of the frame/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "rounds that begin with a count add to it, whatever was followed from a like count before",
@@ -125,7 +122,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: countedByChance("r3 = r3"),
     code: "TOO_COMPLEX",
     says: /1000000 instructions were followed/,
-    notInKernel: callbacksNeedBtf,
+    notInKernel: "it follows either of them for longer than its limit",
   },
   {
     rule: "a loop around a callback's loop ends of itself",
@@ -133,7 +130,15 @@ export const functionRules: readonly RuleCase[] = [
     refused: loopAround("call 7\nif r0 < 12 goto again"),
     code: "INFINITE_LOOP",
     says: /a loop comes back here with nothing changed/,
-    notInKernel: callbacksNeedBtf,
+    notInKernel: "it lets loops around a callback's run for ever",
+  },
+  {
+    rule: "the rounds of a loop are a number",
+    accepted: loopProgram("r0 = 0\nexit"),
+    refused: loopProgram("r0 = 0\nexit").replace("r1 = 1000", "r1 = r10"),
+    code: "HELPER_ARGUMENT",
+    says: /bpf_loop takes in r1 how many rounds there are/,
+    typed: allStatic,
   },
   {
     rule: "a callback returns 0 or 1",
@@ -141,7 +146,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: loopProgram("r0 = 2\nexit"),
     code: "CALLBACK",
     says: /0 \(go on\) or 1 \(stop\)/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "a callback for a map's entries gets key and value",
@@ -149,7 +154,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: walkProgram("r0 = *(u64 *)(r3 + 24)\nr0 = *(u64 *)(r2 + 1)\nr0 = 0\nexit"),
     code: "MEMORY_BOUNDS",
     says: /bytes 1 to 8/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
   {
     rule: "a callback does not write the key",
@@ -157,7 +162,7 @@ export const functionRules: readonly RuleCase[] = [
     refused: walkProgram("*(u64 *)(r2 + 0) = 1\nr0 = 0\nexit"),
     code: "MEMORY_READ_ONLY",
     says: /may only be read/,
-    notInKernel: callbacksNeedBtf,
+    typed: allStatic,
   },
 ];
 

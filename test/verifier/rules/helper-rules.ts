@@ -161,6 +161,14 @@ export const helperRules: readonly RuleCase[] = [
     says: /and the context is none; copy what is needed/,
   },
   {
+    rule: "a helper that takes null takes what may be null where its size is 0",
+    accepted: checksumOf(0),
+    refused: checksumOf(4),
+    code: "HELPER_ARGUMENT",
+    says: /bpf_csum_diff takes in r1 memory, and r1 may be null; compare r1 with 0/,
+    notInKernel: "it lets the helper read there",
+  },
+  {
     rule: "a reserved record has a constant size",
     accepted: record("", "16", "r1 = r0\nr2 = 0\ncall 133"),
     refused: record("r6 = *(u32 *)(r1 + 12)", "r6", "r1 = r0\nr2 = 0\ncall 133"),
@@ -216,4 +224,9 @@ function formatted(offset: number, bytes: number): string {
 /** bpf_ringbuf_reserve of so many bytes, and what is done with them. */
 function record(before: string, size: string, body: string): string {
   return `${before}\nr1 = map_by_fd(3) ll\nr2 = ${size}\nr3 = 0\ncall 131\nif r0 == 0 goto o\n${body}\no: r0 = 0\nexit`;
+}
+
+/** The checksum of so many bytes of a map's value, which may not be there. */
+function checksumOf(bytes: number): string {
+  return `${lookup(1)}\nr1 = r0\nr2 = ${bytes}\nr3 = 0\nr4 = 0\nr5 = 0\ncall 28\nr0 = 0\nexit`;
 }

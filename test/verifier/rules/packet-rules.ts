@@ -1,4 +1,4 @@
-import { out, packetCheck, packetStart, type RuleCase } from "./rule-case.ts";
+import { allStatic, out, packetCheck, packetStart, type RuleCase } from "./rule-case.ts";
 
 export const packetRules: readonly RuleCase[] = [
   {
@@ -74,7 +74,7 @@ export const packetRules: readonly RuleCase[] = [
     refused: movedInLoop("r0 = *(u8 *)(r7 + 0)"),
     code: "NOT_A_POINTER",
     says: /r7 .*pointed into the packet until bpf_xdp_adjust_head moved that, at instruction 20; load data/,
-    notInKernel: "it takes callbacks only with BTF",
+    typed: allStatic,
   },
   {
     rule: "pointers on the stack into the packet end with a callback that moves it",
@@ -82,16 +82,15 @@ export const packetRules: readonly RuleCase[] = [
     refused: movedInLoop("r1 = *(u64 *)(r10 - 16)\nr0 = *(u8 *)(r1 + 0)"),
     code: "NOT_A_POINTER",
     says: /r1 .*pointed into the packet until bpf_xdp_adjust_head moved that, at instruction 21; load data/,
-    notInKernel: "it takes callbacks only with BTF",
+    typed: allStatic,
   },
   {
     rule: "pointers into the packet end with a global function that may move it",
-    more: globalAt(11),
+    typed: new Map([[11, ["context"]]]),
     accepted: movedInFunction("r0 = r7\nr0 = 1"),
     refused: movedInFunction("r0 = 1\nr0 = *(u8 *)(r7 + 0)"),
     code: "NOT_A_POINTER",
-    says: /r7 .*pointed into the packet until the call of global function mover, which may move that, at instruction 6; load data/,
-    notInKernel: "the object of the case has no BTF to load there",
+    says: /r7 .*pointed into the packet until the call of global function function1, which may move that, at instruction 6; load data/,
   },
   {
     rule: "data_end is only for compares",
@@ -171,21 +170,4 @@ function movedInFunction(after: string): string {
     call 44
     r0 = 0
     exit`;
-}
-
-/** A function at `slot`, of which BTF says that it is global and takes the context. */
-function globalAt(slot: number): NonNullable<RuleCase["more"]> {
-  return {
-    functions: [{ name: "mover", slot, type: 5 }],
-    btf: {
-      types: [
-        { kind: "void" },
-        { kind: "int", name: "int", size: 4, signed: true, bool: false, char: false, bits: 32 },
-        { kind: "struct", name: "xdp_md", size: 24, members: [] },
-        { kind: "pointer", type: 2 },
-        { kind: "prototype", returns: 1, parameters: [{ name: "context", type: 3 }] },
-        { kind: "function", name: "mover", type: 4, linkage: "global" },
-      ],
-    },
-  };
 }

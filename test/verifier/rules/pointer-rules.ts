@@ -62,6 +62,13 @@ export const pointerRules: readonly RuleCase[] = [
     says: /both pointers/,
   },
   {
+    rule: "the negative of a number is known where that has a copy, too",
+    accepted: negativePlace(8),
+    refused: negativePlace(16),
+    code: "STACK_BOUNDS",
+    says: /outside of the frame/,
+  },
+  {
     rule: "shifts stay within the width",
     accepted: "r0 = 1\nr0 <<= 63\nexit",
     refused: "r0 = 1\nr0 <<= 64\nexit",
@@ -116,4 +123,9 @@ function linkedIndex(bound: string): string {
     *(u8 *)(r1 + 0) = 1
     l: r0 = 0
     exit`;
+}
+
+/** A byte of the stack from -16 on, at `added` less than 0 to 7. */
+function negativePlace(added: number): string {
+  return `call 7\nr6 = r0\nr6 &= 7\nr7 = r6\nr6 = -r6\nr6 += ${added}\nr1 = r10\nr1 += -16\nr1 += r6\n*(u8 *)(r1 + 0) = 1\nr0 = 0\nexit`;
 }

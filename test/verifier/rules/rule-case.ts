@@ -1,6 +1,7 @@
 import { assemble } from "../../../src/isa/assembler.ts";
 import type { ProgramType } from "../../../src/object/object-spec.ts";
 import type { VerifiableProgram, VerifiedMap } from "../../../src/verifier/program.ts";
+import { type Declarations, typed } from "../function-types.ts";
 
 /** Maps that the programs name by index. */
 export const testMaps: readonly VerifiedMap[] = [
@@ -59,6 +60,8 @@ export function programOf(
 export interface RuleCase {
   readonly rule: string;
   readonly type?: ProgramType;
+  /** Its functions have types: the kernel takes callbacks with those alone. Static, but for these. */
+  readonly typed?: Declarations;
   /** What else the program is. */
   readonly more?: Partial<VerifiableProgram>;
   readonly accepted: string;
@@ -68,6 +71,15 @@ export interface RuleCase {
   readonly says: RegExp;
   /** Why the kernel cannot be asked. */
   readonly notInKernel?: string;
+}
+
+/** What `typed` of a rule is where all functions are static. */
+export const allStatic: Declarations = new Map();
+
+/** Of a rule's two programs the one that keeps it, or the one that breaks it. */
+export function programOfRule(rule: RuleCase, good: boolean): VerifiableProgram {
+  const program = programOf(good ? rule.accepted : rule.refused, rule.type, rule.more);
+  return rule.typed === undefined ? program : typed(program, rule.typed);
 }
 
 /** Data in r2, data_end in r3. */
