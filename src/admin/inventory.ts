@@ -5,7 +5,7 @@ import type { Counters } from "../filter/counters.ts";
 import type { MapAccess } from "../maps/map-access.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import type { Btf } from "../object/btf.ts";
-import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
+import { type ObjectSpec, type ProgramSpec, refusalOf } from "../object/object-spec.ts";
 import type { ProgramPlan, ProxyPlan } from "../proxy/plan.ts";
 import type { BoundListener } from "../proxy/supervisor.ts";
 
@@ -116,12 +116,12 @@ export class Inventory {
     if (exact !== undefined) return ok(exact);
     const named = all.filter(({ handle }) => handle.name === reference);
     if (named.length === 0)
-      for (const { name, object } of this.parts.filters)
-        for (const { name: map, code, what, fix } of object.refusedMaps ?? [])
-          if (reference === map || reference === `${name}/${map}`)
-            return err(
-              new UserError(code, `filter ${name}, map ${map}`, `is not here: ${what}`, fix),
-            );
+      for (const { name, object } of this.parts.filters) {
+        const own = reference.startsWith(`${name}/`) ? reference.slice(name.length + 1) : reference;
+        const refusal = refusalOf(object, own);
+        if (refusal !== undefined)
+          return err(new UserError(refusal.code, `filter ${name}`, refusal.what, refusal.fix));
+      }
     const fullName = ({ filter, handle }: MapItem): string => `${filter}/${handle.name}`;
     return only(named, "MAP", reference, fullName, [
       ...new Set(

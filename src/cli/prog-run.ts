@@ -10,7 +10,7 @@ import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
 import { encodeProgram } from "../isa/codec.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import type { ProgramType } from "../object/object-spec.ts";
+import { type ProgramType, refusalOf } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
 import { objectSubject } from "./object-subject.ts";
@@ -206,11 +206,9 @@ function setEntry(
     );
   if (match === null || key === undefined || value === undefined)
     return err(new UserError("USAGE_MAP", where, "expected NAME=KEYHEX:VALUEHEX"));
-  const refused = object?.refusedMaps?.find(({ name }) => name === match[1]);
+  const refused = object && refusalOf(object, match[1]);
   if (refused !== undefined)
-    return err(
-      new UserError(refused.code, `${where}: map ${refused.name}`, refused.what, refused.fix),
-    );
+    return err(new UserError(refused.code, where, refused.what, refused.fix));
   if (map === undefined) {
     const known = maps.map((candidate) => candidate.name).join(", ");
     return err(

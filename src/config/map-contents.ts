@@ -8,7 +8,7 @@ import { takesMap } from "../maps/inner-maps.ts";
 import { unplacedMap } from "../maps/map-handle.ts";
 import { parseTyped } from "../maps/typed.ts";
 import { holdsEvents, holdsMaps } from "../object/map-rules.ts";
-import type { MapSpec, MapType, ObjectSpec } from "../object/object-spec.ts";
+import { type MapSpec, type MapType, type ObjectSpec, refusalOf } from "../object/object-spec.ts";
 import { ConfigProblem, type KeyPath, type Position } from "./config-problem.ts";
 import { type FileEntry, readEntryFile } from "./entry-file.ts";
 import { EntryTable } from "./entry-table.ts";
@@ -58,14 +58,9 @@ export function* readMapContents(
     const map = object.maps[index];
     // Of what could not be made has been told.
     if (map === undefined && written.innerOf !== undefined) continue;
-    const refused = object.refusedMaps?.find((one) => one.name === name);
-    if (map === undefined && refused !== undefined)
-      problems.key(
-        "CONFIG_OBJECT",
-        at,
-        `map ${quote(name)} of ${object.file} cannot be: ${refused.what}`,
-        refused.fix,
-      );
+    const refusal = refusalOf(object, name);
+    if (map === undefined && refusal !== undefined)
+      problems.key("CONFIG_OBJECT", at, refusal.what, refusal.fix);
     else if (map === undefined)
       problems.key(
         "CONFIG_REFERENCE",
@@ -319,6 +314,8 @@ function mapNumber(
 ): Result<Uint8Array, UserError> {
   const refuse = (what: string, fix: string | undefined) =>
     err(new UserError("CONFIG_NO_MAP", "value", what, fix));
+  const refusal = refusalOf(object, written);
+  if (refusal !== undefined) return refuse(refusal.what, refusal.fix);
   const takes = (map: MapSpec): boolean =>
     map.dataSection === undefined && takesMap(unplacedMap(outer), unplacedMap(map));
   const names = object.maps.filter(takes).map(({ name }) => name);

@@ -21,6 +21,7 @@ import {
   type ObjectSpec,
   type ProgramType,
   programTypes,
+  refusalOf,
   type VariableSpec,
 } from "../object/object-spec.ts";
 import {
@@ -198,9 +199,9 @@ export class LoadedObject {
     const { object, maps } = this.#alive();
     const index = object.maps.findIndex((map) => map.name === name);
     const spec = object.maps[index];
-    const refused = object.refusedMaps?.find((map) => map.name === name);
-    if (refused !== undefined)
-      throw new UserError(refused.code, `${object.file}, map ${name}`, refused.what, refused.fix);
+    const refusal = refusalOf(object, name);
+    if (refusal !== undefined)
+      throw new UserError(refusal.code, object.file, refusal.what, refusal.fix);
     if (spec === undefined)
       throw new UserError(
         "MAP_UNKNOWN",
@@ -346,9 +347,8 @@ export class LoadedObject {
         "the value of a map of maps is a map",
         fitting.length === 0 ? "the object has none that fits" : `give ${orList(fitting)}`,
       );
-    const refused = object.refusedMaps?.find((map) => map.name === name);
-    if (refused !== undefined)
-      return refuse(refused.code, `map ${name}: ${refused.what}`, refused.fix);
+    const refusal = refusalOf(object, name);
+    if (refusal !== undefined) return refuse(refusal.code, refusal.what, refusal.fix);
     const inner = maps.find((map) => map.name === name);
     if (inner === undefined)
       return refuse(

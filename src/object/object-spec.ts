@@ -167,3 +167,17 @@ export interface RefusedMap {
   readonly what: string;
   readonly fix: string;
 }
+
+/**
+ * Why there is no map of this name, where an object declares one that cannot be: code, `what` (which
+ * names the map) and `fix` of a `UserError`. Undefined where that is not why.
+ */
+export function refusalOf(
+  { refusedMaps }: Pick<ObjectSpec, "refusedMaps">,
+  name: unknown,
+): Omit<RefusedMap, "name"> | undefined {
+  const refused = refusedMaps?.find((map) => map.name === name);
+  if (refused === undefined) return undefined;
+  const { code, what, fix } = refused;
+  return { code, what: `map "${refused.name}" cannot be: ${what}`, fix };
+}

@@ -15,7 +15,7 @@ for (const reference of ["peers", "guard/peers"])
       ok: false,
       error: {
         code: "MAP_TYPE_UNSUPPORTED",
-        message: "filter guard, map peers: is not here: its type is sockmap; use another",
+        message: 'filter guard: map "peers" cannot be: its type is sockmap; use another',
       },
     });
   });

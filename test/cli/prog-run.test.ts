@@ -336,7 +336,7 @@ needing("clang")(
     expect(refused.stderr).toContain(`: uses map "peers", which cannot be: ${cause}`);
     const filled = await run("--program", "plain", "--map", "peers=00000000:00000000");
     expect(filled).toMatchObject({ code: 1, stdout: "" });
-    expect(filled.stderr).toContain(`: map peers: ${cause}`);
+    expect(filled.stderr).toContain(`: map "peers" cannot be: ${cause}`);
   },
 );
 

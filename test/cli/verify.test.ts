@@ -74,7 +74,7 @@ listeners:
     const cause = "its type, sockmap, holds sockets of the kernel: not available in user space";
     const refused = await check("in_sockmap", "peers: { entries: [] }");
     expect(refused.code).toBe(1);
-    const where = `: filters.parted.maps.peers: map "peers" of ${file} cannot be: ${cause}`;
+    const where = `: filters.parted.maps.peers: map "peers" cannot be: ${cause}`;
     expect(refused.stderr).toContain(where);
     expect(refused.stderr).toContain(
       `: filters.parted.object: ${file}, program in_sockmap, section "xdp", instruc`,

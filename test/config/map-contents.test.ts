@@ -73,6 +73,7 @@ function contents(
       lines: [],
     })),
     maps: [map({ name: ".rodata", dataSection: ".rodata" }), spec],
+    refusedMaps: [{ name: "peers", code: "MAP", what: "it is a sockmap", fix: "use another" }],
     variables: [],
     btf,
   };
@@ -202,6 +203,13 @@ for (const { name, spec, yaml, problems } of [
 test("a data section is no map to put entries into", () => {
   const { problems } = contents(map({ name: "other" }), "entries: []");
   expect(problems).toEqual(['t.yaml:4:7: filters.f.maps.m: no map "m" in f.o; there is other']);
+});
+
+test("a value that names a map which cannot be says why", () => {
+  const spec = map({ type: "hash_of_maps", inner: map({}), keyType: undefined });
+  expect(contents(spec, entry("1", "peers")).problems).toEqual([
+    expect.stringMatching(/\.value: map "peers" cannot be: it is a sockmap; use another$/),
+  ]);
 });
 
 test("an entry file adds to the entries, and its lines are told by file and line", () => {
