@@ -9,5 +9,5 @@ import type { ObjectSpec } from "../object/object-spec.ts";
 export function readObject(file: string): Result<ObjectSpec, UserError> {
   const bytes = readBounded(file, maxObjectBytes);
   if (bytes.ok) return loadObject(bytes.value, file);
-  return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.problem, bytes.error.fix));
+  return err(new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix));
 }

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { err, ok, type Result } from "../common/result.ts";
 import { ConfigProblem, type Position } from "./config-problem.ts";
-import { readBounded } from "./read-file.ts";
+import { inFile, readBounded } from "./read-file.ts";
 import { readYaml } from "./read-yaml.ts";
 import type { Wrong } from "./scalars.ts";
 
@@ -25,10 +25,10 @@ export interface FileEntry {
  */
 export function readEntryFile(file: string): Result<Iterable<FileEntry | ConfigProblem>, Wrong> {
   const bytes = readBounded(file, maxFileBytes);
-  if (!bytes.ok) return bytes;
+  if (!bytes.ok) return err(inFile(file, bytes.error));
   const { buffer, byteOffset, length } = bytes.value;
   const text = Buffer.from(buffer, byteOffset, length);
-  if (!isUtf8(text)) return err({ what: `${file} is not text in UTF-8`, fix: "convert it" });
+  if (!isUtf8(text)) return err(inFile(file, { what: "is not text in UTF-8", fix: "convert it" }));
   return ok(linesOf(text, file));
 }
 

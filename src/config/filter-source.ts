@@ -12,7 +12,7 @@ import type { ObjectSpec, ProgramType } from "../object/object-spec.ts";
 import { sectionProgramType } from "../object/section-type.ts";
 import type { KeyPath } from "./config-problem.ts";
 import type { ProblemList } from "./problem-list.ts";
-import { fileAt, readBounded } from "./read-file.ts";
+import { checkPath, fileAt, inFile, readBounded } from "./read-file.ts";
 import type { ReadableFilter } from "./readable-parts.ts";
 
 /**
@@ -114,15 +114,10 @@ function readObject(
   const at = [...path, "object"];
   const bytes = readBounded(file, maxObjectBytes);
   if (!bytes.ok) {
-    const { what, fix } = bytes.error;
-    const built = what.startsWith("there is no file");
+    const { what, fix } = inFile(file, bytes.error);
     // The path is wrong, not the object.
-    problems.value(
-      "CONFIG_FILE",
-      at,
-      what,
-      built ? "check the path, which is relative to the config file" : fix,
-    );
+    const told = fix === checkPath ? `${fix}, which is relative to the config file` : fix;
+    problems.value("CONFIG_FILE", at, what, told);
     return undefined;
   }
   const spec = loadObject(bytes.value, file);

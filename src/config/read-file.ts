@@ -8,28 +8,25 @@ export function fileAt(folder: string, name: string): string {
   return isAbsolute(name) ? name : join(folder, name);
 }
 
-/** Why a file was not read. */
-export interface Unreadable extends Wrong {
-  /** What is wrong without the file's name, for messages that begin with it. */
-  readonly problem: string;
-}
+/** What to do where there is no such file. */
+export const checkPath = "check the path";
 
-/** The bytes of a regular file of at most `maxBytes`. A device or a pipe is refused, not read. */
-export function readBounded(file: string, maxBytes: number): Result<Uint8Array, Unreadable> {
+/**
+ * The bytes of a regular file of at most `maxBytes`. A device or a pipe is refused, not read. The error
+ * does not name the file: it is for messages that begin with that, or see `inFile`.
+ */
+export function readBounded(file: string, maxBytes: number): Result<Uint8Array, Wrong> {
   try {
     // Before opening: to open a pipe that no one writes waits for ever.
-    if (!statSync(file).isFile()) return err(refused(file, "is not a file", "name a regular file"));
+    if (!statSync(file).isFile()) return err({ what: "is not a file", fix: "name a regular file" });
     const descriptor = openSync(file, "r");
     try {
       const { size } = fstatSync(descriptor);
       if (size > maxBytes)
-        return err(
-          refused(
-            file,
-            `has ${size} bytes, more than the ${maxBytes} that are read`,
-            "name a smaller file",
-          ),
-        );
+        return err({
+          what: `has ${size} bytes, more than the ${maxBytes} that are read`,
+          fix: "name a smaller file",
+        });
       const bytes = new Uint8Array(size);
       let at = 0;
       while (at < size) {
@@ -42,24 +39,21 @@ export function readBounded(file: string, maxBytes: number): Result<Uint8Array, 
       closeSync(descriptor);
     }
   } catch (error) {
-    return err(unreadable(file, error));
+    return err(unreadable(error));
   }
 }
 
-function refused(file: string, problem: string, fix: string): Unreadable {
-  return { what: `${file} ${problem}`, problem, fix };
+/** The same with the file's name in front, where a message begins with what names it. */
+export function inFile(file: string, { what, fix }: Wrong): Wrong {
+  return { what: `${file}: ${what}`, fix };
 }
 
-function unreadable(file: string, error: unknown): Unreadable {
+function unreadable(error: unknown): Wrong {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === undefined) throw error;
   if (code === "ENOENT" || code === "ENOTDIR")
-    return {
-      what: `there is no file ${file}`,
-      problem: "there is no such file",
-      fix: "check the path",
-    };
+    return { what: "there is no such file", fix: checkPath };
   if (code === "EACCES" || code === "EPERM")
-    return refused(file, "may not be read", "check its permissions");
-  return refused(file, `cannot be read (${code})`, "check the path");
+    return { what: "may not be read", fix: "check its permissions" };
+  return { what: `cannot be read (${code})`, fix: checkPath };
 }

@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import { err, ok, type Result } from "../common/result.ts";
-import { readBounded } from "./read-file.ts";
+import { inFile, readBounded } from "./read-file.ts";
 import type { Wrong } from "./scalars.ts";
 
 /** Environment variables by name, as `process.env` has them. */
@@ -103,13 +103,14 @@ export class Substitution {
 
   #file(token: string, path: string): Result<string, Wrong> {
     if (path === "") return err({ what: `${token} names no file`, fix: "write ${file:PATH}" });
-    const bytes = readBounded(resolve(this.#folder, path), maxFileBytes);
-    if (!bytes.ok) return bytes;
+    const file = resolve(this.#folder, path);
+    const bytes = readBounded(file, maxFileBytes);
+    if (!bytes.ok) return err(inFile(file, bytes.error));
     try {
       const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.value);
       return ok(text.replace(/\r?\n$/, ""));
     } catch {
-      return err({ what: `${path} is not text in UTF-8`, fix: "convert the file" });
+      return err(inFile(file, { what: "is not text in UTF-8", fix: "convert the file" }));
     }
   }
 }

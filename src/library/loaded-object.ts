@@ -395,8 +395,7 @@ function readSource(
   checkArgument("loadObject, source", source, sourceKind);
   const file = typeof source === "string" ? source : pathOf(source);
   const bytes = readBounded(file, maxObjectBytes);
-  if (!bytes.ok)
-    throw new UserError("OBJECT_UNREADABLE", file, bytes.error.problem, bytes.error.fix);
+  if (!bytes.ok) throw new UserError("OBJECT_UNREADABLE", file, bytes.error.what, bytes.error.fix);
   return { file, bytes: bytes.value };
 }
 

@@ -77,3 +77,10 @@ listeners:
 test("a file without a token is refused", () => {
   expect(stage("").opened).toMatchObject({ ok: false, error: { code: "ADMIN_TOKEN" } });
 });
+
+test("a token file that is not there is named once", () => {
+  const opened = TokenFile.open("/nowhere/token", () => {});
+  expect(opened.ok ? undefined : opened.error.message).toBe(
+    "token file /nowhere/token: there is no such file; check the path",
+  );
+});

@@ -258,10 +258,10 @@ test("an entry file adds to the entries, and its lines are told by file and line
 test("an entry file that is not text, or not there, is told at the key that names it", () => {
   writeFileSync(join(folder, "binary.csv"), Uint8Array.of(0xff, 0xfe, 0x31));
   expect(contents(map({}), "file: binary.csv").problems).toEqual([
-    "t.yaml:5:15: filters.f.maps.m.file: binary.csv is not text in UTF-8; convert it",
+    "t.yaml:5:15: filters.f.maps.m.file: binary.csv: is not text in UTF-8; convert it",
   ]);
   expect(contents(map({}), "file: absent.csv").problems).toEqual([
-    "t.yaml:5:15: filters.f.maps.m.file: there is no file absent.csv; check the path",
+    "t.yaml:5:15: filters.f.maps.m.file: absent.csv: there is no such file; check the path",
   ]);
 });
 

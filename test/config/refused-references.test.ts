@@ -253,8 +253,8 @@ filters:
   f: { object: ../filters/blocklist.o, section: xdp, program: xdp_blocklist }
 `,
       problems: `
-5:16: filters.a.object: there is no file filters/blocklst.o; check the path, which is relative to the config file
-6:16: filters.b.object: filters is not a file; name a regular file
+5:16: filters.a.object: filters/blocklst.o: there is no such file; check the path, which is relative to the config file
+6:16: filters.b.object: filters: is not a file; name a regular file
 7:16: filters.c.object: filters/blocklist.c: not an ELF object: it begins with 2f 2a 20 53; give the .o file, or build it with clang -target bpf
 8:49: filters.d.program: no program "xdp_blocklst" in filters/blocklist.o; did you mean xdp_blocklist?
 8:74: filters.d.globals.default_acton: no global variable "default_acton" in filters/blocklist.o; did you mean default_action?
@@ -308,7 +308,7 @@ filters:
 17:20: filters.a.maps.blocked.entries[7].key: struct ipv4_prefix has no member "adress"; its members are prefixlen, address
 17:63: filters.a.maps.blocked.entries[7].value: [] is no __u32; write a whole number from 0 to 4294967295, or an address such as 192.0.2.1
 18:13: filters.a.maps.blocked.entries[8]: the key is missing; add key:
-19:15: filters.a.maps.blocked.file: there is no file config/nosuch.csv; check the path
+19:15: filters.a.maps.blocked.file: config/nosuch.csv: there is no such file; check the path
 `,
     },
     {

@@ -80,14 +80,18 @@ const refused: readonly (readonly [title: string, yaml: string, problem: string]
   [
     "no such file",
     "a: ${file:nothing}",
-    `t.yaml:1:4: there is no file ${folder.path}/nothing; check the path`,
+    `t.yaml:1:4: ${folder.path}/nothing: there is no such file; check the path`,
   ],
-  ["a folder", "a: ${file:.}", `t.yaml:1:4: ${folder.path} is not a file; name a regular file`],
-  ["no text", "a: ${file:binary}", "t.yaml:1:4: binary is not text in UTF-8; convert the file"],
+  ["a folder", "a: ${file:.}", `t.yaml:1:4: ${folder.path}: is not a file; name a regular file`],
+  [
+    "no text",
+    "a: ${file:binary}",
+    `t.yaml:1:4: ${folder.path}/binary: is not text in UTF-8; convert the file`,
+  ],
   [
     "a file too large for a value",
     "a: ${file:large}",
-    `t.yaml:1:4: ${folder.path}/large has 65537 bytes, more than the 65536 that are read; name a smaller file`,
+    `t.yaml:1:4: ${folder.path}/large: has 65537 bytes, more than the 65536 that are read; name a smaller file`,
   ],
 ];
 
