@@ -56,7 +56,7 @@ function* loadFilter(
   const program = ownProgram(object, filter, path, problems);
   const programs = chainPrograms(name, object, config, problems);
   const source = filter.sources?.[0] ?? "object";
-  const linked = link(
+  const linked = yield* link(
     object,
     [...new Set([program ?? [], programs].flat())],
     [...path, source],
@@ -64,7 +64,13 @@ function* loadFilter(
   );
   const contents = yield* readMapContents(object, filter, path, folder, config.ports, problems);
   const pinned = pinnedMaps(object, filter, config.top.stateDir, path, problems);
-  const tailCalls = linkTailCalls(object, linked, contents.slots, [...path, source], problems);
+  const tailCalls = yield* linkTailCalls(
+    object,
+    linked,
+    contents.slots,
+    [...path, source],
+    problems,
+  );
   const metrics = readMetrics(filter.metrics, object, [...path, "metrics"], problems);
   const { engine, continueOn, onSchemaChange, shadow } = filter;
   const match = matchOf(filter, path, problems);
@@ -170,34 +176,36 @@ function refuseOneVerdict(
   );
 }
 
-/** Checks that the named programs may run on the object's maps. */
-function link(
+/** Checks that the named programs may run on the object's maps, one a step. */
+function* link(
   object: ObjectSpec,
   programs: readonly ProgramSpec[],
   path: KeyPath,
   problems: ProblemList,
-): LinkedProgram[] {
+): Steps<LinkedProgram[]> {
   const handles = object.maps.map(unplacedMap);
-  return programs.flatMap((program) => {
+  const all: LinkedProgram[] = [];
+  for (const program of programs) {
     const linked = linkProgram(program, handles, program.type, { object });
-    if (linked.ok) return [linked.value];
-    problems.object(path, linked.error);
-    return [];
-  });
+    if (linked.ok) all.push(linked.value);
+    else problems.object(path, linked.error);
+    yield;
+  }
+  return all;
 }
 
 /**
  * Links what tail calls of `programs` lead to. What is wrong about a slot that the config fills is
  * told at its entry, about one that the object fills at `path`, the object.
  */
-function linkTailCalls(
+function* linkTailCalls(
   object: ObjectSpec,
   programs: readonly LinkedProgram[],
   written: readonly WrittenSlot[],
   path: KeyPath,
   problems: ProblemList,
-): TailCalls | undefined {
-  const calls = resolveTailCalls(object, programs, object.maps.map(unplacedMap), written);
+): Steps<TailCalls | undefined> {
+  const calls = yield* resolveTailCalls(object, programs, object.maps.map(unplacedMap), written);
   if (calls.ok) return calls.value;
   const refusers = new Map<ProgramSlot, WrittenSlot["refuse"]>();
   for (const slot of written) refusers.set(slot, slot.refuse);

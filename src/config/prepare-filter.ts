@@ -317,10 +317,17 @@ export interface SettledEngine {
  * Finds out whether the engine that a filter asks for takes all its programs, which is compiling
  * them: else all get the interpreter, and `refusal` says why.
  */
-export function settleEngine(filter: PreparedFilter, context: EngineContext): SettledEngine {
+export function* settleEngine(
+  filter: PreparedFilter,
+  context: EngineContext,
+): Steps<SettledEngine> {
   const { plans, tailCalled } = filter;
   const programs = new Set([...plans, ...tailCalled].map(({ program }) => program));
-  const { engine, refusal } = chooseEngine(programs, plans[0]?.engine ?? "interpreter", context);
+  const { engine, refusal } = yield* chooseEngine(
+    programs,
+    plans[0]?.engine ?? "interpreter",
+    context,
+  );
   if (refusal === undefined) return { withEngine: filter, refusal };
   const withEngine = {
     ...filter,

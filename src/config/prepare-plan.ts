@@ -200,10 +200,7 @@ function* settleEngines(
   context: EngineContext,
 ): Steps<SettledEngine[]> {
   const settled: SettledEngine[] = [];
-  for (const filter of filters) {
-    settled.push(settleEngine(filter, context));
-    yield;
-  }
+  for (const filter of filters) settled.push(yield* settleEngine(filter, context));
   return settled;
 }
 

@@ -1,4 +1,5 @@
 import { ok, type Result } from "../common/result.ts";
+import type { Steps } from "../common/steps.ts";
 import type { UserError } from "../common/user-error.ts";
 import type {
   CodePlace,
@@ -75,16 +76,17 @@ export interface ChosenEngine {
 
 /**
  * The engine for programs that ask for `wanted`: that, or the interpreter, which takes any program,
- * where it refuses one of them. Compiles them for `place` to know. Nothing is run.
+ * where it refuses one of them. Compiles them for `place` to know, one a step. Nothing is run.
  */
-export function chooseEngine(
+export function* chooseEngine(
   programs: Iterable<LinkedProgram>,
   wanted: EngineKind,
   place: CodePlace,
-): ChosenEngine {
+): Steps<ChosenEngine> {
   for (const program of programs) {
     const made = codeFor(program, wanted, place);
     if (!made.ok) return { engine: "interpreter", refusal: made.error };
+    yield;
   }
   return { engine: wanted };
 }

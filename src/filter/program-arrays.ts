@@ -1,5 +1,6 @@
 import { putU32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
+import type { Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import type { LinkedProgram } from "../engine/engine.ts";
 import { linkProgram } from "../engine/link.ts";
@@ -41,15 +42,16 @@ export interface SlotRefusal {
  * Finds and links what `roots`, programs of `object` bound to `maps`, can tail-call: the object's
  * own slots, then `chosen`, which replace them. Slots of prog_arrays that none of these programs
  * uses stay empty, unless `chosen` fills them. All programs that use or stand in one prog_array are
- * of one type, as the kernel demands (bpf_prog_map_compatible). `type` stands in for the sections'.
+ * of one type, as the kernel demands (bpf_prog_map_compatible). `type` stands in for the sections'. A
+ * program a step.
  */
-export function resolveTailCalls(
+export function* resolveTailCalls(
   object: TailCallObject,
   roots: readonly LinkedProgram[],
   maps: readonly MapHandle[],
   chosen: readonly ProgramSlot[] = [],
   type?: ProgramType,
-): Result<TailCalls, readonly SlotRefusal[]> {
+): Steps<Result<TailCalls, readonly SlotRefusal[]>> {
   const byMap = slotsByMap(object, chosen);
   const filled = new Set<number>();
   const pending: number[] = chosen.map(({ map }) => map);
@@ -74,6 +76,7 @@ export function resolveTailCalls(
     filled.add(map);
     for (const slot of byMap.get(map)?.values() ?? []) {
       const target = slotProgram(slot, object, linked, maps, type);
+      yield;
       if (!target.ok) {
         refusals.push({ slot, error: target.error });
         continue;

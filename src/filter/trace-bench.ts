@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../common/result.ts";
+import { atOnce } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import {
   type EngineContext,
@@ -291,7 +292,7 @@ function load(
     observedInterpreter(recorder.observerOf(program))(program, context);
   const own = observed(linked.value);
   if (!own.ok) return own;
-  const calls = resolveTailCalls(object, [linked.value], maps, filter.slots, type);
+  const calls = atOnce(resolveTailCalls(object, [linked.value], maps, filter.slots, type));
   if (!calls.ok) return err(calls.error[0]!.error);
   const before = programs.length;
   for (const program of calls.value.programs) {

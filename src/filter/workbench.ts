@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../common/result.ts";
+import { atOnce } from "../common/steps.ts";
 import type { UserError } from "../common/user-error.ts";
 import {
   type EngineContext,
@@ -204,7 +205,7 @@ export class Workbench {
   ): Result<undefined, UserError> {
     const rootProgram = this.#linked.get(root);
     if (rootProgram === undefined) throw new Error(`${root.program.name} was prepared elsewhere`);
-    const calls = resolveTailCalls(object, [rootProgram], maps, chosen, type);
+    const calls = atOnce(resolveTailCalls(object, [rootProgram], maps, chosen, type));
     if (!calls.ok) return err(calls.error[0]!.error);
     const executables: Executable[] = [];
     for (const program of calls.value.programs) {

@@ -23,7 +23,7 @@ test("an observer sees each instruction before it is done, with the registers as
     [2, 10, 1],
     [3, 10, 0],
     [4, 10, 0],
-    [5, 10, 0],
+    // An instruction of two slots is one.
     [6, 10, 0],
   ]);
 });

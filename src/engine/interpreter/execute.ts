@@ -389,7 +389,13 @@ export function execute(machine: Machine): number {
         }
         break;
       }
-
+      case 85: // mov64_wide
+        r[d] = r[s]!;
+        r[d + 1] = r[s + 1]!;
+        // Its second slot is a step as well.
+        pc += slotWords;
+        steps--;
+        break;
       default:
         if (!executeRare(machine, operation & 0xff, d, s, x)) return machine.stopAtMemory(pc);
     }

@@ -93,6 +93,7 @@ const operations = [
   "load_packet_indexed",
   "tail_call",
   "call_back",
+  "mov64_wide",
 ] as const;
 
 export type Operation = (typeof operations)[number];

@@ -69,8 +69,6 @@ export class TraceRecorder {
 
   #observe(program: LinkedProgram, slot: number, registers: Int32Array): void {
     const instruction = program.instructions[slot]!;
-    // The second half of an instruction does nothing.
-    if (instruction.kind === "second_slot") return;
     this.#count++;
     const read: bigint[] = [];
     for (let i = 0; i < registerCount; i++) read.push(registerOf(registers, i));

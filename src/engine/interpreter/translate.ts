@@ -82,7 +82,7 @@ function translateOne(
       ? operand.register
       : pool.index(operand.immediate, operand.immediate >> 31);
   const constant = (dst: number, low: number, high: number): Fields => ({
-    operation: "mov64",
+    operation: "mov64_wide",
     dst,
     src: pool.index(low, high),
   });
