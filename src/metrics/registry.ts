@@ -38,7 +38,7 @@ export interface Metrics {
   prepare(sources: MetricSources): Result<() => void, UserError>;
   /** Counts a reload of the config, done or refused. */
   reloaded(result: ReloadResult): void;
-  /** Counts a data worker that died and was started again. */
+  /** Counts a data worker that died, or was stuck, and was started again. */
   workerRestarted(): void;
 }
 
@@ -101,7 +101,7 @@ class MetricsRegistry implements Metrics {
       ),
       family(
         "weir_worker_restarts_total",
-        "Data workers that died and were started again",
+        "Data workers that died, or were stuck, and were started again",
         "counter",
         [{ labels: "", read: () => this.#workerRestarts }],
       ),

@@ -173,6 +173,8 @@ export class DataWorker {
   /** Answers a question of the main thread, within this turn: a question never takes long. */
   answer(question: WorkerQuestion): WorkerAnswer {
     switch (question.kind) {
+      case "ping":
+        return { kind: "done" };
       case "sessions":
         return this.#walks.next(question);
       case "end_sessions":

@@ -3,6 +3,8 @@ import type { SessionInfo } from "./session-info.ts";
 
 /** What the main thread may ask a running worker. Each is answered within one turn of its loop. */
 export type WorkerQuestion =
+  /** Whether its event loop turns. */
+  | { readonly kind: "ping" }
   /** The next at most `limit` sessions of a walk; the first ones of a new walk without `walk`. */
   | { readonly kind: "sessions"; readonly walk?: number; readonly limit: number }
   | { readonly kind: "end_sessions"; readonly walk: number }

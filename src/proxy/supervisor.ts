@@ -14,6 +14,8 @@ import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
 import { crowdedWorker } from "./session-limit.ts";
 import { abandonSources, withSourceMemory } from "./source-memory.ts";
+import { Watchdog } from "./watchdog.ts";
+import { connectionsOf, packetsOf } from "./worker-counts.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
@@ -23,12 +25,14 @@ export interface SupervisorOptions {
   readonly onTrace?: (line: string) => void;
   /** Lines of the access log, of one worker, in the order of what they tell. */
   readonly onAccess?: (lines: readonly AccessLine[]) => void;
-  /** A worker ended that was not told to. It is started again, with the maps as they are. */
+  /** A worker ended that was not told to, or was stuck. It is started again, with the maps as they are. */
   readonly onWorkerRestart?: (worker: number, cause: string) => void;
   /** Workers ended too often to be started again: this one's packets go nowhere. */
   readonly onWorkerDied: (worker: number, cause: string) => void;
   /** Something of the plan is done differently than it says. */
   readonly onWarning?: (message: string) => void;
+  /** How often workers are asked whether they are stuck, in milliseconds. Absent: every 2 s. */
+  readonly watchMs?: number;
 }
 
 /** Where a listener was bound: the port the system chose, if the plan left that open. */
@@ -74,7 +78,7 @@ export interface RunningProxy {
   /**
    * Stops taking packets and connections, lets TCP connections end for at most `drainTimeoutMs`,
    * then closes everything. Resolves when all workers have ended, to the number of connections that
-   * were broken off for it. Calling it again may shorten the wait: it waits too, and gives 0.
+   * were broken off for it; a worker that has not ended a second later dies. Calling it again may shorten the wait: it waits too, and gives 0.
    */
   stop(drainTimeoutMs: number): Promise<number>;
 }
@@ -111,18 +115,22 @@ class Supervisor implements RunningProxy {
   #queue: Promise<unknown> = Promise.resolve();
   /** Under way, by number: a worker that is started again joins them. */
   readonly #captures = new Map<number, CaptureOrder>();
+  readonly #watchdog: Watchdog;
   #crashes: readonly number[] = [];
   #isStopping = false;
   /** The shortest that it was told to stop within. */
   #drainTimeoutMs = Number.POSITIVE_INFINITY;
   /** Its workers are stopping. */
   #isDraining = false;
+  /** Connections of workers that died as they stopped, until someone has been told. */
+  #lost = 0;
   /** What was warned of last: the same again is no news. */
   #warned: string | undefined;
 
   private constructor(plan: ProxyPlan, options: SupervisorOptions) {
     this.#plan = plan;
     this.#options = options;
+    this.#watchdog = new Watchdog(options.watchMs);
   }
 
   /** The first worker starts alone: a port that the system chose is then every worker's. */
@@ -188,7 +196,9 @@ class Supervisor implements RunningProxy {
   async #stopThreads(): Promise<number> {
     this.#isDraining = true;
     const stopped = this.#threads.map((thread) => thread?.stop(this.#drainTimeoutMs) ?? 0);
-    return (await Promise.all(stopped)).reduce((sum, broken) => sum + broken, 0);
+    const broken = (await Promise.all(stopped)).reduce((sum, one) => sum + one, this.#lost);
+    this.#lost = 0;
+    return broken;
   }
 
   async #apply(
@@ -304,7 +314,10 @@ class Supervisor implements RunningProxy {
     if (!compiled.ok) return compiled;
     const captures = [...this.#captures.values()];
     const start = { plan: compiled.value, worker: number, captures };
-    const started = await WorkerThread.start(start, events);
+    const started = await WorkerThread.start(start, events, {
+      watchdog: this.#watchdog,
+      packets: () => packetsOf(this.#plan, number),
+    });
     if (!started.ok) return started;
     this.#threads[number] = started.value.thread;
     return ok(started.value.bound);
@@ -312,8 +325,12 @@ class Supervisor implements RunningProxy {
 
   #died(number: number, cause: string): void {
     this.#threads[number] = undefined;
+    if (this.#isStopping) this.#lost += connectionsOf(this.#plan, number);
     this.#repair(number);
-    if (this.#isStopping) return;
+    if (this.#isStopping) {
+      this.#options.onWarning?.(`worker ${number} died as the proxy stopped: ${cause}`);
+      return;
+    }
     const nowMs = performance.now();
     const recent = this.#crashes.filter((atMs) => nowMs - atMs < crashWindowMs);
     this.#crashes = [...recent, nowMs];

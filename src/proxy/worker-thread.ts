@@ -6,10 +6,12 @@ import type { FaultReport } from "../filter/fault-reporter.ts";
 import type { AccessLine } from "./access-log.ts";
 import { DescriptorSet } from "./descriptor-set.ts";
 import type { ControlMessage, WorkerMessage, WorkerStart } from "./messages.ts";
+import { afterOwnTime } from "./own-time.ts";
 import type { Address, CompiledPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { SessionPorts } from "./session-ports.ts";
 import { closeAll } from "./socket-calls.ts";
+import type { Watchdog, Watched } from "./watchdog.ts";
 
 /** What a worker's thread tells besides its answers. */
 export interface ThreadEvents {
@@ -18,9 +20,21 @@ export interface ThreadEvents {
   readonly onAccess: (lines: readonly AccessLine[]) => void;
   /** The workers together have more sessions at a listener than they may. */
   readonly onCrowded: (listener: string) => void;
-  /** It ended after it had started, and was not told to. */
+  /** It ended after it had started, and was not told to, or did not as it was told. */
   readonly onDied: (cause: string) => void;
 }
+
+/** Who looks after a worker's thread, and by what it tells that it works. */
+export interface ThreadWatch {
+  readonly watchdog: Watchdog;
+  /** Packets that the worker has judged. */
+  readonly packets: () => number;
+}
+
+/** What a worker that stops has beyond its drain timeout, in milliseconds of the process's own time. */
+const stopGraceMs = 1_000;
+/** What any step of a reload has: a plan comes compiled, and takes a worker turns, not minutes. */
+const stepTimeoutMs = 60_000;
 
 /** Run from source, this file is .ts and so is the worker's; in the package both are .js. */
 const workerFile = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
@@ -30,18 +44,21 @@ type Answered = Result<WorkerAnswer, UserError>;
 
 /**
  * A data worker as the main thread sees it. Orders are given one after another, each when the one
- * before is answered; questions come between them. A worker that dies answers all that it was asked: it never keeps anyone waiting.
+ * before is answered; questions come between them. A worker that dies answers all that it was asked, and
+ * one that does not answer is ended by force: it never keeps anyone waiting.
  */
-export class WorkerThread {
+export class WorkerThread implements Watched {
   /** Of its sessions with sockets of node:dgram. */
   readonly sessionPorts = new SessionPorts();
   readonly #number: number;
   readonly #thread: Worker;
+  readonly packets: () => number;
   readonly #ended: Promise<void>;
   #hasEnded = false;
   /** Streams that it broke off as it stopped, until someone has been told. */
   #broken = 0;
-  #isExpected = false;
+  /** It has closed everything, as it was told to, and ends. */
+  #hasStopped = false;
   #cause = "it ended without a word";
   #onPrepared: ((prepared: Prepared) => void) | undefined;
   /** Whoever waits for `aborted` or `committed`. */
@@ -55,6 +72,7 @@ export class WorkerThread {
   private constructor(
     start: Omit<WorkerStart, "descriptors" | "sessionPorts">,
     events: ThreadEvents,
+    { watchdog, packets }: ThreadWatch,
   ) {
     const { worker: number } = start;
     const descriptors = new DescriptorSet();
@@ -64,6 +82,7 @@ export class WorkerThread {
       sessionPorts: this.sessionPorts.memory,
     };
     this.#number = number;
+    this.packets = packets;
     this.#thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
     this.#thread.on("message", (message: WorkerMessage) => this.#onMessage(message, events));
     this.#thread.on("error", (error) => {
@@ -71,25 +90,28 @@ export class WorkerThread {
     });
     this.#ended = new Promise((resolve) =>
       this.#thread.once("exit", () => {
+        watchdog.forget(this);
         this.#exited();
         // Before another takes its place: it could not bind what this one still holds.
         void closeAll(descriptors).then(resolve);
       }),
     );
+    watchdog.watch(this);
   }
 
   /** Starts a worker of a plan: its listeners' addresses, once they are open. */
   static async start(
     start: Omit<WorkerStart, "descriptors" | "sessionPorts">,
     events: ThreadEvents,
+    watch: ThreadWatch,
   ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
-    const thread = new WorkerThread(start, events);
+    const thread = new WorkerThread(start, events, watch);
     const started = await new Promise<Prepared>((resolve) => {
       thread.#onPrepared = resolve;
     });
     if (started.ok) {
       void thread.#ended.then(() => {
-        if (!thread.#isExpected) events.onDied(thread.#cause);
+        if (!thread.#hasStopped) events.onDied(thread.#cause);
       });
       return ok({ thread, bound: started.value });
     }
@@ -100,10 +122,12 @@ export class WorkerThread {
   /** Has the worker make a plan ready beside the one in force: all listeners' addresses. */
   prepare(plan: CompiledPlan): Promise<Prepared> {
     if (this.#hasEnded) return Promise.resolve(err(this.#died("is gone")));
-    return new Promise((resolve) => {
-      this.#onPrepared = resolve;
-      this.#order({ kind: "prepare", plan });
-    });
+    return this.#inTime(
+      new Promise((resolve) => {
+        this.#onPrepared = resolve;
+        this.#order({ kind: "prepare", plan });
+      }),
+    );
   }
 
   /** Has it give up what it prepared. */
@@ -130,16 +154,33 @@ export class WorkerThread {
     });
   }
 
+  ping(): Promise<unknown> {
+    return this.ask({ kind: "ping" });
+  }
+
+  /** Ends it by force, in the middle of whatever it does: it has died of `cause`. */
+  kill(cause: string): void {
+    if (this.#hasEnded) return;
+    this.#cause = cause;
+    void this.#thread.terminate();
+  }
+
   /** Has it end a session at a listener, if there still are too many. */
   makeRoom(listener: string): void {
     this.#order({ kind: "make_room", listener });
   }
 
-  /** Resolves when it has ended: to the streams that it broke off, or to 0 where it had ended before. */
+  /**
+   * Resolves when it has ended: to the streams that it broke off, or to 0 where it had ended before. It
+   * dies where it has not stopped a second after its time.
+   */
   async stop(drainTimeoutMs: number): Promise<number> {
-    this.#isExpected = true;
     this.#order({ kind: "stop", drainTimeoutMs });
+    const callOff = afterOwnTime(drainTimeoutMs + stopGraceMs, () =>
+      this.kill("worker_stuck: it had not stopped a second after its drain timeout"),
+    );
     await this.#ended;
+    callOff();
     const broken = this.#broken;
     this.#broken = 0;
     return broken;
@@ -151,10 +192,22 @@ export class WorkerThread {
 
   #do(message: ControlMessage): Promise<void> {
     if (this.#hasEnded) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#onDone = resolve;
-      this.#order(message);
-    });
+    return this.#inTime(
+      new Promise((resolve) => {
+        this.#onDone = resolve;
+        this.#order(message);
+      }),
+    );
+  }
+
+  /** The answer to a step of a reload: a worker that does not give it dies. */
+  async #inTime<T>(answer: Promise<T>): Promise<T> {
+    const callOff = afterOwnTime(stepTimeoutMs, () =>
+      this.kill(`worker_stuck: a step of a reload took it ${stepTimeoutMs / 1_000} s`),
+    );
+    const answered = await answer;
+    callOff();
+    return answered;
   }
 
   #onMessage(message: WorkerMessage, events: ThreadEvents): void {
@@ -193,6 +246,7 @@ export class WorkerThread {
         break;
       case "stopped":
         this.#broken += message.broken;
+        this.#hasStopped = true;
         break;
     }
   }

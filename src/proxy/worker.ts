@@ -66,14 +66,14 @@ async function obey(message: ControlMessage): Promise<void> {
 }
 
 async function start(): Promise<void> {
+  // From the first turn on: it is asked whether it is stuck.
+  port?.on("message", obey);
   for (const order of captures) data.answer({ kind: "start_capture", order });
   const started = await data.prepare(plan);
   collectStartGarbage();
-  if (started.ok) {
-    await data.commit(0);
-    port?.on("message", obey);
-  }
+  if (started.ok) await data.commit(0);
   tell(started);
+  if (!started.ok) port?.close();
 }
 
 // Not awaited: V8 14.6 aborts the process where a thread is ended while a module of it runs that had

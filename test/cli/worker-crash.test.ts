@@ -7,6 +7,7 @@ import {
   series,
   start,
   temporaryFolder,
+  weir,
   weirCommand,
 } from "../support/processes.ts";
 import { saboteur } from "../support/saboteur.ts";
@@ -54,6 +55,43 @@ test("a data worker that dies is started again and counted; at the third death i
   expect(await running.ended).toEqual({ code: 1, signal: null });
   expect(running.output()).toMatch(
     /"level":"fatal".*"cause":"worker 0 died, the third death in 10 s: Error: sabotage/,
+  );
+});
+
+test("a data worker that is stuck has a reload refused, is started again and counted", async () => {
+  const [port, metrics] = [await freePort(), await freePort()];
+  const folder = temporaryFolder();
+  onCleanUp(() => folder.remove());
+  const admin = `unix:${folder.path}/admin.sock`;
+  const running = await startSabotaged(port, metrics, `admin: { listen: "${admin}" }\n`);
+  const to = { host: "127.0.0.1", port };
+  (await udpSocket()).send("spin", to);
+  await running.printed(/spinning/);
+  const reload = weir(["reload", "--admin", admin]);
+  await running.printed(
+    /"cause":"worker_stuck: [^"]* for 6 s","msg":"worker died and is started again"/,
+  );
+  expect(await reload).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/worker 0: died: worker_stuck/),
+  });
+  const client = await udpSocket();
+  const timer = setInterval(() => client.send("alive", to), 20);
+  expect(await client.text()).toBe("alive");
+  clearInterval(timer);
+  expect(series(await scrape(metrics), "weir_worker_restarts_total")).toBe(1);
+  expect((await weir(["reload", "--admin", admin])).code).toBe(0);
+  expect(await running.stop()).toEqual({ code: 0, signal: null });
+});
+
+test("SIGTERM ends a process whose data worker is stuck a second after its drain timeout", async () => {
+  const [port, metrics] = [await freePort(), await freePort()];
+  const running = await startSabotaged(port, metrics, "drainTimeout: 1ms\n");
+  (await udpSocket()).send("spin in WebAssembly", { host: "127.0.0.1", port });
+  await running.printed(/spinning/);
+  expect(await running.stop()).toEqual({ code: 0, signal: null });
+  expect(running.output()).toMatch(
+    /"level":"warn".*"msg":"worker 0 died as the proxy stopped: worker_stuck: it had not stopped a second after its drain timeout"/,
   );
 });
 
