@@ -4,8 +4,8 @@
  * filter, no limit, no time-out, no counter.
  */
 import { createSocket, type Socket } from "node:dgram";
-import { connect, createServer, type Socket as Stream } from "node:net";
 import { numericLookup, socketBufferBytes } from "../../src/proxy/udp-socket.ts";
+import { serveStreams } from "./bare-streams.ts";
 
 const [udpPort, echoPort, tcpPort, webPort] = process.argv.slice(2).map(Number) as [
   number,
@@ -43,18 +43,5 @@ listener.on("message", (datagram, { port }) => {
 });
 listener.bind(udpPort, host);
 
-function pump(from: Stream, to: Stream): void {
-  from.on("data", (chunk) => {
-    if (!to.write(chunk)) from.pause();
-  });
-  to.on("drain", () => from.resume());
-  from.on("end", () => to.end());
-  from.on("error", () => to.destroy());
-}
-
-const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-  const upstream = connect({ host, port: webPort, allowHalfOpen: true, noDelay: true });
-  pump(client, upstream);
-  pump(upstream, client);
-});
-server.listen(tcpPort, host, () => console.log("up"));
+await serveStreams(tcpPort, webPort);
+console.log("up");

@@ -9,8 +9,8 @@ import { Counters, counterBytes } from "../../src/filter/counters.ts";
 import { FaultReporter } from "../../src/filter/fault-reporter.ts";
 import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { loadObject } from "../../src/object/load-object.ts";
-import type { Flow } from "../../src/packet/flow.ts";
-import { writeUdpFrame } from "../../src/packet/synthesis.ts";
+import type { Endpoint, Flow } from "../../src/packet/flow.ts";
+import { type TcpSegment, writeTcpFrame, writeUdpFrame } from "../../src/packet/synthesis.ts";
 import { AccessLog } from "../../src/proxy/access-log.ts";
 import { AddressStates } from "../../src/proxy/address-states.ts";
 import { BatchSockets } from "../../src/proxy/batch-sockets.ts";
@@ -24,6 +24,7 @@ import type { DatagramIo, ListenerPlan } from "../../src/proxy/plan.ts";
 import { SessionLimit } from "../../src/proxy/session-limit.ts";
 import { SessionPorts } from "../../src/proxy/session-ports.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
+import { TcpWire } from "../../src/proxy/tcp-wire.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
 import { UdpListener } from "../../src/proxy/udp-listener.ts";
@@ -39,6 +40,7 @@ const ifindex = 1000;
 /** What a data worker has, on this thread, with the counting filter in the JIT. */
 export class PathRig {
   readonly ingress: FrameJudge;
+  readonly egress: FrameJudge;
   readonly #parts: Omit<ListenerParts, "plan" | "destinations">;
   readonly #slot: number;
   readonly #clients = new Map<string, number>();
@@ -49,18 +51,19 @@ export class PathRig {
     const { arena, sums, slots, network, captures, clock } = parts;
     this.#parts = parts;
     this.#slot = slot;
-    this.ingress = new FrameJudge(parts.ingress, {
+    const judging = {
       arena,
       sums,
       slots,
       network,
       cpu: 0,
       ifindex,
-      direction: "ingress",
       listener: "bench",
       captures,
       refreshClock: () => clock.refresh(),
-    });
+    };
+    this.ingress = new FrameJudge(parts.ingress, { ...judging, direction: "ingress" });
+    this.egress = new FrameJudge(parts.egress, { ...judging, direction: "egress" });
     for (let port = 1; port <= 1000; port++)
       this.#clients.set(endpointKey("198.51.100.1", port), port);
     this.#clients.set(endpointKey("192.0.2.7", 5353), 0);
@@ -140,6 +143,22 @@ export class PathRig {
     const { arena } = this.#parts;
     const frameBytes = writeUdpFrame(arena.bytes, this.#slot + frameOffset, flow, payloadBytes);
     describeFrame(arena, this.#slot, frameBytes, ifindex, 0);
+  }
+
+  writeTcpFrame(flow: Flow, segment: TcpSegment): void {
+    const { arena } = this.#parts;
+    const frameBytes = writeTcpFrame(arena.bytes, this.#slot + frameOffset, flow, segment, 0);
+    describeFrame(arena, this.#slot, frameBytes, ifindex, 0);
+  }
+
+  /** The segments of a whole connection without data, with the filter on ingress. */
+  judgeConnection(client: Endpoint, listener: Endpoint): void {
+    const wire = new TcpWire(client, listener, this.ingress, this.egress);
+    wire.syn();
+    wire.synAck();
+    wire.ack();
+    wire.fin("client");
+    wire.fin("upstream");
   }
 
   /** The chain on the frame that was written last. */

@@ -11,39 +11,24 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { Flow } from "../../src/packet/flow.ts";
-import { maximumSegmentSizes, TcpConversation } from "../../src/packet/tcp-conversation.ts";
 import type { DatagramIo } from "../../src/proxy/plan.ts";
 import { socketCallsProblem } from "../../src/proxy/socket-calls.ts";
 import { maxPayloadBytes, numericLookup, socketBufferBytes } from "../../src/proxy/udp-socket.ts";
 import { command, freePort, type Running, start, temporaryFolder } from "../support/processes.ts";
 import { PathRig } from "./path-rig.ts";
+import { type Cost, cost, type Step, since, table } from "./path-table.ts";
+import { tcpTables } from "./path-tcp.ts";
 
-const rounds = 5;
 const payloads = [64, 512, 1400];
-const segmentBytes = maximumSegmentSizes[4];
-
 const datagramsARound = 10_000;
 /** As many as every receive buffer holds. */
 const datagramsAtOnce = 64;
 
-interface Cost {
-  /** Nanoseconds a packet. */
-  readonly user: number;
-  readonly system: number;
-}
+const columns = payloads.map((bytes) => ({ title: `${bytes} B`, bytes }));
 
-/** A step's name, and its cost for each column. */
-interface Step {
-  readonly name: string;
-  readonly measure: (payloadBytes: number) => Promise<Cost> | Cost;
-}
-
-if (isMainThread) await main();
-else await streamLoad(workerData as StreamLoad);
+await main();
 
 async function main(): Promise<void> {
   const folder = temporaryFolder();
@@ -60,46 +45,19 @@ async function main(): Promise<void> {
     const rig = await PathRig.create();
     const hasBatches = (await socketCallsProblem()) === undefined;
     const [receiver, sender] = [await loopbackSocket(), await loopbackSocket()];
-    await table("UDP datagram", payloads, [
+    await table("UDP datagram", columns, [
       ...udpSteps(rig, receiver, sender),
       wholeUdp(rig, load, echoPort, "dgram"),
       ...(hasBatches ? [wholeUdp(rig, load, echoPort, "mmsg")] : []),
     ]);
     receiver.close();
     sender.close();
-    await table("TCP segment", [segmentBytes], [...tcpSteps(rig), wholeTcp(rig)]);
+    await tcpTables(rig);
     await rig.close();
   } finally {
     for (const process of running) await process.stop("SIGTERM");
     folder.remove();
   }
-}
-
-async function table(title: string, sizes: readonly number[], steps: readonly Step[]) {
-  const samples = new Map<string, Cost[]>();
-  for (let round = -1; round < rounds; round++)
-    for (const { name, measure } of steps)
-      for (const bytes of sizes) {
-        const cost = await measure(bytes);
-        // The first round warms up.
-        if (round < 0) continue;
-        const key = `${name} ${bytes}`;
-        samples.set(key, [...(samples.get(key) ?? []), cost]);
-      }
-  console.log(
-    `| ${title}, ns: user + system | ${sizes.map((bytes) => `${bytes} B`).join(" | ")} |`,
-  );
-  console.log(`|---|${"---|".repeat(sizes.length)}`);
-  for (const { name } of steps) {
-    const cells = sizes.map((bytes) => {
-      const all = samples.get(`${name} ${bytes}`)!;
-      const user = median(all.map((cost) => cost.user));
-      const system = median(all.map((cost) => cost.system));
-      return system < 1 ? shown(user) : `${shown(user)} + ${shown(system)}`;
-    });
-    console.log(`| ${name} | ${cells.join(" | ")} |`);
-  }
-  console.log("");
 }
 
 /** The steps of a datagram of a client, apart. */
@@ -134,30 +92,6 @@ function udpSteps(rig: PathRig, receiver: Socket, sender: Socket): Step[] {
   ];
 }
 
-function tcpSteps(rig: PathRig): Step[] {
-  const client = { address: "192.0.2.7", port: 5353 };
-  const listener = { address: "127.0.0.1", port: 80 };
-  const flow = new Flow("tcp", client, listener);
-  const conversation = new TcpConversation(4);
-  conversation.syn();
-  conversation.synAck();
-  conversation.ack();
-  const payload = Buffer.alloc(segmentBytes, "weir");
-  return [
-    {
-      name: "sequence numbers",
-      measure: () => cost(() => conversation.data("client", segmentBytes)),
-    },
-    {
-      name: "all from payload to verdict",
-      measure: (bytes) => {
-        const segment = conversation.data("client", bytes);
-        return cost(() => rig.ingress.segment(flow, segment, payload));
-      },
-    },
-  ];
-}
-
 /** A whole listener: CPU of this thread for each datagram that it forwards, there and back. */
 function wholeUdp(rig: PathRig, load: string, echoPort: number, io: DatagramIo): Step {
   return {
@@ -179,49 +113,6 @@ function wholeUdp(rig: PathRig, load: string, echoPort: number, io: DatagramIo):
       return since(before, answered * 2);
     },
   };
-}
-
-interface StreamLoad {
-  readonly port: number;
-  readonly bytes: number;
-}
-
-/** A whole listener: CPU of this thread for each segment's worth of bytes of an upload. */
-function wholeTcp(rig: PathRig): Step {
-  return {
-    name: "the whole listener, an upload",
-    measure: async () => {
-      const bytes = 40_000_000;
-      const load = new Worker(new URL(import.meta.url), { workerData: { port: 0, bytes } });
-      const [sinkPort] = (await once(load, "message")) as [number];
-      const port = await rig.tcpListener(sinkPort);
-      const before = process.threadCpuUsage();
-      load.postMessage(port);
-      await once(load, "message");
-      const taken = since(before, bytes / segmentBytes);
-      await load.terminate();
-      return taken;
-    },
-  };
-}
-
-/** On a thread of its own: a sink, and a client that sends to it through the listener. */
-async function streamLoad({ bytes }: StreamLoad): Promise<void> {
-  const port = parentPort!;
-  let received = 0;
-  const server = createServer((socket) => {
-    socket.on("data", (chunk) => {
-      received += chunk.length;
-      if (received === bytes) port.postMessage("done");
-    });
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  port.postMessage((server.address() as { port: number }).port);
-  const [target] = (await once(port, "message")) as [number];
-  const client = connect(target, "127.0.0.1");
-  const chunk = Buffer.alloc(64_000, "weir");
-  for (let sent = 0; sent < bytes; sent += chunk.length)
-    if (!client.write(chunk.subarray(0, bytes - sent))) await once(client, "drain");
 }
 
 async function loopbackSocket(): Promise<Socket> {
@@ -275,30 +166,4 @@ async function sendCost(sender: Socket, sink: Socket, bytes: number): Promise<Co
     await new Promise((resolve) => setImmediate(resolve));
   }
   return total;
-}
-
-/** Nanoseconds a call, over 20 ms. */
-function cost(step: () => unknown): Cost {
-  const calls = 1000;
-  const before = process.threadCpuUsage();
-  let done = 0;
-  do {
-    for (let i = 0; i < calls; i++) step();
-    done += calls;
-  } while (process.threadCpuUsage(before).user < 20_000);
-  // No step here asks the kernel for anything: what it took is the machine's doing.
-  return { user: since(before, done).user, system: 0 };
-}
-
-function since(before: NodeJS.CpuUsage, packets: number): Cost {
-  const { user, system } = process.threadCpuUsage(before);
-  return { user: (user * 1000) / packets, system: (system * 1000) / packets };
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-function shown(ns: number): string {
-  return `${Number(ns.toPrecision(ns < 100 ? 2 : 3))}`;
 }
