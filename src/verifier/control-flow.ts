@@ -29,21 +29,20 @@ export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
 }
 
 /** Every slot that jumps, calls and fall-through can reach from `entry`, once each, in no order. */
-export function* reachableSlots(
+export function reachableSlots(
   instructions: readonly Instruction[],
   entry: number,
-): Generator<number, void, undefined> {
+): readonly number[] {
   const reached = new Uint8Array(instructions.length);
-  const pending = [entry];
+  const slots = [entry];
   const visit = (slot: number): void => {
     if (reached[slot] !== 0 || slot >= instructions.length) return;
     reached[slot] = 1;
-    pending.push(slot);
+    slots.push(slot);
   };
   reached[entry] = 1;
-  while (pending.length > 0) {
-    const slot = pending.pop() as number;
-    yield slot;
+  for (let i = 0; i < slots.length; i++) {
+    const slot = slots[i]!;
     const instruction = instructions[slot] as Instruction;
     switch (instruction.kind) {
       case "exit":
@@ -61,12 +60,14 @@ export function* reachableSlots(
         visit(slot + 1);
     }
   }
+  return slots;
 }
 
 /** The first instruction that no jump, call or fall-through can reach, or undefined. */
 export function firstUnreachable(instructions: readonly Instruction[]): number | undefined {
+  const slots = reachableSlots(instructions, 0);
+  if (slots.length === instructions.length) return undefined;
   const reached = new Uint8Array(instructions.length);
-  for (const slot of reachableSlots(instructions, 0)) reached[slot] = 1;
-  const first = reached.indexOf(0);
-  return first < 0 ? undefined : first;
+  for (const slot of slots) reached[slot] = 1;
+  return reached.indexOf(0);
 }

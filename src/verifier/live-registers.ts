@@ -27,6 +27,15 @@ export function liveRegisters(
     reads[slot] = use.reads;
     writes[slot] = use.writes;
   }
+  const jumpsBack: number[] = [];
+  // Once from the end to the start: only where jumps go back is there more to find.
+  for (let slot = count - 1; slot >= 0; slot--) {
+    const instruction = instructions[slot]!;
+    if ((instruction.kind === "jump" || instruction.kind === "branch") && instruction.offset < 0)
+      jumpsBack.push(slot);
+    live[slot] = reads[slot]! | (liveAfter(instructions, live, slot) & ~writes[slot]!);
+  }
+  if (jumpsBack.length === 0) return live;
   const sources = jumpSources(instructions);
   const queued = new Uint8Array(count);
   const stack: number[] = [];
@@ -35,7 +44,7 @@ export function liveRegisters(
     queued[from] = 1;
     stack.push(from);
   };
-  for (let slot = 0; slot < count; slot++) visit(slot);
+  for (const slot of jumpsBack) visit(slot);
   while (stack.length > 0) {
     const slot = stack.pop() as number;
     queued[slot] = 0;
