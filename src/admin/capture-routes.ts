@@ -18,6 +18,7 @@ import type { CaptureOrder } from "../filter/capture-tap.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import { readTunnelHeader } from "../packet/tunnel-header.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
+import { leastSnapLength, mostPerSecond, mostSnapLength } from "./capture-limits.ts";
 import type { Control } from "./control.ts";
 import { filterOf, filterState } from "./filter-routes.ts";
 import type { Inventory } from "./inventory.ts";
@@ -80,8 +81,10 @@ export const captureRoutes: readonly AnyRoute[] = [
         .max(65_536)
         .optional()
         .describe("In the language of pcap-filter(7), about the frame as it came."),
-      snap_length: wholeText(14, 65_600).optional().describe("Bytes of a frame that are kept."),
-      per_second: wholeText(1, 1_000_000)
+      snap_length: wholeText(leastSnapLength, mostSnapLength)
+        .optional()
+        .describe("Bytes of a frame that are kept."),
+      per_second: wholeText(1, mostPerSecond)
         .optional()
         .describe(
           "Packets a second and worker that are recorded at most; others are counted lost.",
@@ -125,6 +128,15 @@ function orderOf(
     const filters = inventory.chained(query.filter);
     if (!filters.ok) return filters;
   }
+  if (query.shadow === anyShadow && !hasShadow(inventory))
+    return err(
+      new UserError(
+        "FILTER_NOT_SHADOW",
+        "filters",
+        "none is a shadow",
+        "give one shadow: true in the config, or capture with filter",
+      ),
+    );
   if (query.shadow !== undefined && query.shadow !== anyShadow) {
     const shadow = filterOf(inventory, query.shadow);
     if (!shadow.ok) return shadow;
@@ -162,6 +174,10 @@ function orderOf(
     shadow: query.shadow === anyShadow ? "" : query.shadow,
     expression,
   });
+}
+
+function hasShadow(inventory: Inventory): boolean {
+  return inventory.parts.filters.some((filter) => filterState(inventory, filter) === "shadow");
 }
 
 /** Rows until the client goes. An empty batch at once: the capture is on. */

@@ -113,7 +113,7 @@ function unreachable(address: ControlAddress, error: NodeJS.ErrnoException): Use
       "no Weir runs here",
       "start one with weir run, or name its admin.listen with --admin unix:PATH",
     ],
-    ECONNREFUSED: ["nobody listens there any more", "start weir run, or name another with --admin"],
+    ECONNREFUSED: ["nobody listens there", "start weir run, or name another with --admin"],
     EACCES: ["may not be opened", "run this as the user that runs the proxy"],
     ETIMEDOUT: ["does not answer", "see the proxy's log"],
     ECONNRESET: ["broke the connection off", "see the proxy's log"],

@@ -71,7 +71,12 @@ export function parseKey(map: MapItem, written: unknown): Result<Uint8Array, Use
   if (written === undefined || written === null) {
     if (keySize === 0 || map.dataSection !== undefined) return ok(new Uint8Array(keySize));
     return err(
-      new UserError("REQUEST_INVALID", "body.key", `map ${name} has keys, and none is given`),
+      new UserError(
+        "REQUEST_INVALID",
+        `map ${name}, key`,
+        "none is given",
+        "write key and the key",
+      ),
     );
   }
   if (keySize === 0)

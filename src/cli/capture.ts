@@ -1,3 +1,4 @@
+import { leastSnapLength, mostPerSecond, mostSnapLength } from "../admin/capture-limits.ts";
 import type { CaptureRow } from "../admin/replies.ts";
 import { parseHex } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
@@ -35,12 +36,11 @@ type PacketRow = Exclude<CaptureRow, { lost: number }>;
 
 /** `weir capture`: packets at the chains of a running proxy, with verdicts, until it is ended. */
 export async function capture(options: CaptureOptions, terminal: Terminal): Promise<ExitCode> {
-  if (options.count !== undefined && !/^[1-9]\d{0,8}$/.test(options.count))
-    return reportError(
-      "capture",
-      new UserError("USAGE_COUNT", `--count ${options.count}`, "expected a whole number above 0"),
-      terminal,
-    );
+  const wrong =
+    outside("--count", options.count, 1, 999_999_999) ??
+    outside("--rate", options.rate, 1, mostPerSecond) ??
+    outside("--snap-length", options.snapLength, leastSnapLength, mostSnapLength);
+  if (wrong !== undefined) return reportError("capture", wrong, terminal);
   if (options.outer === true && options.write === undefined)
     return reportError(
       "capture",
@@ -76,6 +76,23 @@ export async function capture(options: CaptureOptions, terminal: Terminal): Prom
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
     }
   });
+}
+
+/** What is wrong with a number that an option has. */
+function outside(
+  option: string,
+  text: string | undefined,
+  least: number,
+  most: number,
+): UserError | undefined {
+  if (text === undefined) return undefined;
+  const isNumber = /^\d{1,9}$/.test(text);
+  if (isNumber && Number(text) >= least && Number(text) <= most) return undefined;
+  return new UserError(
+    "USAGE_NUMBER",
+    `${option} ${text}`,
+    `expected a whole number from ${least} to ${most}`,
+  );
 }
 
 async function take(

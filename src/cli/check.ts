@@ -22,14 +22,14 @@ export interface CheckOptions {
  */
 export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   const config = loadConfig(options.config, terminal.environment);
-  if (!config.ok) return reportConfigErrors(config.error, terminal);
+  if (!config.ok) return reportConfigErrors(config.error, terminal, options);
   const { listen, tokenFile } = config.value.admin;
   const token = listen === "off" || tokenFile === undefined ? undefined : readToken(tokenFile);
-  if (token?.ok === false) return reportConfigErrors([token.error], terminal);
+  if (token?.ok === false) return reportConfigErrors([token.error], terminal, options);
   // Nothing is sent: any address stands for the built-in echo's.
   const echo = { host: "127.0.0.1", port: 7 };
   const prepared = await preparePlan(config.value, { echo });
-  if (!prepared.ok) return reportConfigErrors(prepared.error, terminal);
+  if (!prepared.ok) return reportConfigErrors(prepared.error, terminal, options);
   const metrics = createMetrics({
     version,
     sources: metricSources(prepared.value, () => 0),
@@ -37,7 +37,7 @@ export async function check(options: CheckOptions, terminal: Terminal): Promise<
     now: Date.now,
     onSkip: () => {},
   });
-  if (!metrics.ok) return reportConfigErrors([metrics.error], terminal);
+  if (!metrics.ok) return reportConfigErrors([metrics.error], terminal, options);
 
   const { plan, filters, arena, fallbacks, ioFallbacks, unresolved } = prepared.value;
   for (const name of unresolved) terminal.error(`weir check: ${unresolvedText(name)}\n`);

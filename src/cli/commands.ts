@@ -65,7 +65,7 @@ Examples:
     .command("check")
     .description("validate a config, load and verify every filter and say what would run")
     .requiredOption("-c, --config <file>", "the config (YAML)")
-    .option("--json", "one JSON object instead of text")
+    .option("--json", "one JSON object instead of text: what would run, or errors")
     .action(async (options: { config: string; json?: boolean }) => {
       const { check } = await import("./check.ts");
       done(await check(options, terminal));

@@ -3,7 +3,7 @@ import { defaultSocketPath } from "../admin/socket.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { parseAdminListen } from "../config/scalars.ts";
-import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { type ExitCode, errorObject, exitCodes, jsonText, type Terminal } from "./terminal.ts";
 import { readToken } from "./token-file.ts";
 
 /** Options of every command that asks a running proxy. */
@@ -55,21 +55,25 @@ export function reportError(command: string, error: UserError, terminal: Termina
   return error.code.startsWith("USAGE_") ? exitCodes.usage : exitCodes.failed;
 }
 
-/** Runs a command against the proxy; whatever it cannot do is told in one line. */
+/** Runs a command against the proxy; whatever it cannot do is told in one line, and with `json` as an object. */
 export async function withControl(
   command: string,
   options: ControlOptions,
   terminal: Terminal,
   work: (client: ControlClient) => Promise<Result<undefined, UserError>>,
 ): Promise<ExitCode> {
+  const report = (error: UserError): ExitCode => {
+    if (options.json === true) terminal.out(jsonText({ error: errorObject(error) }, options));
+    return reportError(command, error, terminal);
+  };
   const client = connectControl(options, terminal.environment);
-  if (!client.ok) return reportError(command, client.error, terminal);
+  if (!client.ok) return report(client.error);
   try {
     const done = await work(client.value);
-    return done.ok ? exitCodes.done : reportError(command, done.error, terminal);
+    return done.ok ? exitCodes.done : report(done.error);
   } catch (error) {
     // What ends a stream.
-    if (error instanceof UserError) return reportError(command, error, terminal);
+    if (error instanceof UserError) return report(error);
     throw error;
   }
 }

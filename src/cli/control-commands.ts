@@ -1,4 +1,5 @@
-import { type Command, Option } from "commander";
+import { Argument, type Command, Option } from "commander";
+import { logLevels } from "../admin/control.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import type { ControlOptions } from "./control-client.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
@@ -101,6 +102,7 @@ export function addControlCommands(
     done(await capture(options, terminal));
   });
   eventCommand(
+    "events",
     weir
       .command("events")
       .description("what filters of a running proxy write into ringbufs and perf_event_arrays")
@@ -150,7 +152,7 @@ weir filter match numbers them: what Wireshark shows as No. 1 is --packet 0.`,
     weir
       .command("log-level")
       .description("show or set a running proxy's log level")
-      .argument("[level]", "trace, debug, info, warn, error, fatal or silent"),
+      .addArgument(new Argument("[level]", "set it to this").choices(logLevels)),
   ).action(async (level: string | undefined, options: ControlOptions) => {
     const { logLevel } = await import("./prog-control.ts");
     done(await logLevel(level, options, terminal));
@@ -260,6 +262,7 @@ function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
     done(await mapDump(words, options, terminal));
   });
   eventCommand(
+    "map event_pipe",
     map
       .command("event_pipe")
       .description("what filters write into it, as it is read: weir events, for one map")
@@ -314,7 +317,12 @@ function addPinCommands(map: Command, terminal: Terminal, done: (code: ExitCode)
 }
 
 /** `weir events`, which bpftool has as `map event_pipe`. */
-function eventCommand(command: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
+function eventCommand(
+  name: "events" | "map event_pipe",
+  command: Command,
+  terminal: Terminal,
+  done: (code: ExitCode) => void,
+): void {
   controlled(
     command
       .option("--filter <filter>", "only this filter's")
@@ -322,7 +330,7 @@ function eventCommand(command: Command, terminal: Terminal, done: (code: ExitCod
       .option("-c, --count <n>", "end after this many"),
   ).action(async (words: string[], options) => {
     const { events } = await import("./events.ts");
-    done(await events(words, options, terminal));
+    done(await events(name, words, options, terminal));
   });
 }
 

@@ -1,6 +1,9 @@
+import type { ControlClient } from "../admin/client.ts";
 import type { EventRow } from "../admin/replies.ts";
-import { ok, type Result } from "../common/result.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { holdsEvents } from "../object/map-rules.ts";
+import type { MapType } from "../object/object-spec.ts";
 import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { referenceOf } from "./entry-words.ts";
@@ -14,20 +17,21 @@ export interface EventOptions extends ControlOptions {
   readonly count?: string;
 }
 
-/** `weir events [MAP]`: what filters write into ringbufs and perf_event_arrays, until it is ended. */
+/** `weir events [MAP]`, `weir map event_pipe MAP`: what filters write into ringbufs and perf_event_arrays, until it is ended. */
 export async function events(
+  command: "events" | "map event_pipe",
   words: readonly string[],
   options: EventOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
   if (options.count !== undefined && !/^[1-9]\d{0,8}$/.test(options.count))
     return reportError(
-      "events",
+      command,
       new UserError("USAGE_COUNT", `--count ${options.count}`, "expected a whole number above 0"),
       terminal,
     );
   const reference = words.length === 0 ? ok(undefined) : referenceOf(words);
-  if (!reference.ok) return reportError("events", reference.error, terminal);
+  if (!reference.ok) return reportError(command, reference.error, terminal);
   const query = new URLSearchParams();
   for (const [name, value] of [
     ["filter", options.filter],
@@ -35,7 +39,9 @@ export async function events(
     ["type", options.type],
   ] as const)
     if (value !== undefined) query.set(name, value);
-  return withControl("events", options, terminal, async (client) => {
+  return withControl(command, options, terminal, async (client) => {
+    const none = reference.value === undefined ? await withoutEvents(client) : undefined;
+    if (none !== undefined) return err(none);
     const end = new AbortController();
     const onSignal = (): void => end.abort();
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal);
@@ -47,6 +53,20 @@ export async function events(
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
     }
   });
+}
+
+/** That no event can ever come: else it would be waited for in silence. */
+async function withoutEvents(client: ControlClient): Promise<UserError | undefined> {
+  const maps = await client.get("/v1/maps");
+  if (!maps.ok) return maps.error;
+  if ((maps.value as { readonly type: MapType }[]).some(({ type }) => holdsEvents(type)))
+    return undefined;
+  return new UserError(
+    "EVENT_MAP",
+    "filters",
+    "none has a ringbuf or a perf_event_array, so no event can come",
+    "see weir map list",
+  );
 }
 
 async function take(

@@ -137,8 +137,8 @@ function chainOf(
   return err(
     new UserError(
       listener === undefined ? "USAGE_LISTENER" : "LISTENER_UNKNOWN",
-      listener === undefined ? "explain" : `listener ${listener}`,
-      listener === undefined ? "needs a chain" : "there is no such listener",
+      listener === undefined ? "--listener" : `listener ${listener}`,
+      listener === undefined ? "not given, and there are several" : "there is no such listener",
       `name one with --listener: ${listeners.map(({ name }) => name).join(", ")}, or a filter with --filter`,
     ),
   );

@@ -10,7 +10,7 @@ import { Workbench } from "../filter/workbench.ts";
 import { assemble } from "../isa/assembler.ts";
 import { encodeProgram } from "../isa/codec.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
-import { type ProgramType, refusalOf } from "../object/object-spec.ts";
+import { type ProgramType, programTypes, refusalOf } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
 import { objectSubject } from "./object-subject.ts";
@@ -111,7 +111,7 @@ function wrongUsage(object: string | undefined, options: ProgRunOptions): string
   if (object === undefined && (options.program !== undefined || options.global.length > 0))
     return "--program and --global are for objects";
   if (object === undefined && options.type === undefined)
-    return "--insns and --asm need --type xdp, socket or raw";
+    return `--insns and --asm need --type: one of ${programTypes.join(", ")}`;
   if (options.data.length === 0 && options.pcap.length === 0 && options.type !== "raw")
     return "needs a packet: --data HEX (its bytes from the Ethernet header on), or --pcap FILE";
   if (!/^[1-9][0-9]{0,8}$/.test(options.repeat))

@@ -314,7 +314,10 @@ test("log-level shows and sets", async () => {
   expect((await ask("log-level", "error")).stdout).toBe("error\n");
   expect((await ask("log-level", "info")).stdout).toBe("info\n");
   const wrong = await ask("log-level", "loud");
-  expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("body.level") });
+  expect(wrong).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("Allowed choices are trace, debug, info,"),
+  });
 });
 
 test("over TCP the API takes only those who show the token, and the default socket is left alone", async () => {
