@@ -1,13 +1,21 @@
 import type { z } from "zod";
 import type { entryReply, mapReply } from "../admin/replies.ts";
-import { ok, type Result } from "../common/result.ts";
+import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
+import { refusalOf } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { type EntryParts, parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
 import { namedOf } from "./live-program.ts";
 import type { ProgOptions } from "./prog-control.ts";
 import { readObject } from "./read-object.ts";
-import { type ExitCode, exitCodes, jsonText, printJsonRows, type Terminal } from "./terminal.ts";
+import {
+  type ExitCode,
+  errorObject,
+  exitCodes,
+  jsonText,
+  printJsonRows,
+  type Terminal,
+} from "./terminal.ts";
 
 type Map = z.output<typeof mapReply>;
 type Entry = z.output<typeof entryReply>;
@@ -30,37 +38,58 @@ export async function mapShow(
     return ok(undefined);
   };
   if (options.object !== undefined) {
-    const object = readObject(options.object);
-    if (!object.ok) return reportError(command, object.error, terminal);
-    const maps = object.value.maps
-      .map(({ name, type, flags, keySize, valueSize, maxEntries }, i) => ({
-        id: i + 1,
-        type,
-        name,
-        flags,
-        bytes_key: keySize,
-        bytes_value: valueSize,
-        max_entries: maxEntries,
-      }))
-      .filter(({ id, name }) => [undefined, String(id), name].includes(reference.value));
-    if (reference.value !== undefined && maps.length === 0)
-      return reportError(
-        command,
-        new UserError(
-          "MAP_UNKNOWN",
-          options.object,
-          `has no map "${reference.value}"`,
-          `it has ${object.value.maps.map(({ name }) => name).join(", ") || "none"}`,
-        ),
-        terminal,
-      );
-    print(maps);
-    return exitCodes.done;
+    const found = objectMaps(options.object, reference.value);
+    if (!found.ok) return reportError(command, found.error, terminal);
+    const { maps, refused } = found.value;
+    const rows = refused.map(({ name, error }) => ({ name, error: errorObject(error) }));
+    print(options.json === true ? [...maps, ...rows] : maps);
+    for (const { error } of refused) reportError(command, error, terminal);
+    return refused.length === 0 ? exitCodes.done : exitCodes.failed;
   }
   return withControl(command, options, terminal, async (client) => {
     const maps = await namedOf<Map>(client, "/v1/maps", words);
     return maps.ok ? print(maps.value) : maps;
   });
+}
+
+/** An object's maps, numbered from 1, and those that cannot be; one of them by number or name. */
+function objectMaps(
+  file: string,
+  reference: string | undefined,
+): Result<
+  { maps: Partial<Map>[]; refused: { readonly name: string; readonly error: UserError }[] },
+  UserError
+> {
+  const object = readObject(file);
+  if (!object.ok) return object;
+  const { refusedMaps = [] } = object.value;
+  const maps = object.value.maps
+    .map(({ name, type, flags, keySize, valueSize, maxEntries }, i) => ({
+      id: i + 1,
+      type,
+      name,
+      flags,
+      bytes_key: keySize,
+      bytes_value: valueSize,
+      max_entries: maxEntries,
+    }))
+    .filter(({ id, name }) => [undefined, String(id), name].includes(reference));
+  const refused = refusedMaps
+    .filter(({ name }) => [undefined, name].includes(reference))
+    .map(({ name }) => {
+      const { code, what, fix } = refusalOf(object.value, name)!;
+      return { name, error: new UserError(code, file, what, fix) };
+    });
+  if (reference === undefined || maps.length + refused.length > 0) return ok({ maps, refused });
+  const names = [...object.value.maps, ...refusedMaps].map(({ name }) => name);
+  return err(
+    new UserError(
+      "MAP_UNKNOWN",
+      file,
+      `has no map "${reference}"`,
+      `it has ${names.join(", ") || "none"}`,
+    ),
+  );
 }
 
 function mapText(map: Partial<Map>): string {

@@ -67,3 +67,30 @@ test("prog list --object names the program and the instruction that is none", as
   expect(code).toBe(1);
   expect(stderr).toContain(`weir prog list: ${object}, program beside, instruction 0: `);
 });
+
+test("map list --object lists the maps beside those that cannot be, and says why they cannot", async () => {
+  const object = build("parted.c");
+  const listed = await inProcess(["map", "list", "--object", object]);
+  expect(listed).toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/array {2}name counters /),
+  });
+  expect(listed.stderr.match(/^weir map list: .*? cannot be: /gm)).toEqual(
+    ["peers", "unsized", "nested"].map(
+      (name) => `weir map list: ${object}: map "${name}" cannot be: `,
+    ),
+  );
+  const shown = await inProcess(["map", "show", "peers", "--object", object, "--json"]);
+  expect(JSON.parse(shown.stdout)).toEqual({
+    name: "peers",
+    error: expect.objectContaining({ code: "MAP_TYPE_UNSUPPORTED" }),
+  });
+  expect(await inProcess(["map", "show", "counters", "--object", object])).toMatchObject({
+    code: 0,
+    stderr: "",
+  });
+  expect(await inProcess(["map", "show", "none", "--object", object])).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/has no map "none"; it has .*counters.*, peers/),
+  });
+});
