@@ -9,6 +9,23 @@ export type Steps<T> = Generator<undefined, T, undefined>;
 /** So much of a thread's time such work takes before others have a turn. */
 const turnMs = 4;
 
+/** Items between two places where others may have a turn: far less than a millisecond's. */
+const itemsAStep = 64;
+
+/** Takes the items one after another, in pieces. The first answer that is not undefined ends it. */
+export function* eachInSteps<Item, Answer>(
+  items: Iterable<Item>,
+  take: (item: Item) => Answer | undefined,
+): Steps<Answer | undefined> {
+  let step = 0;
+  for (const item of items) {
+    if (step++ % itemsAStep === 0) yield;
+    const answer = take(item);
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
+}
+
 /** Does all of it before it returns. */
 export function atOnce<T>(steps: Steps<T>): T {
   for (;;) {

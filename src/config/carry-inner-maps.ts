@@ -1,5 +1,5 @@
 import { u32le } from "../common/bytes.ts";
-import type { Steps } from "../common/steps.ts";
+import { eachInSteps, type Steps } from "../common/steps.ts";
 import type { UserError } from "../common/user-error.ts";
 import { innerMapValue } from "../maps/inner-maps.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
@@ -69,7 +69,7 @@ export function describedEntries(
  * entries that the config has `before` and no longer `now`. An entry whose map is gone, or is not such
  * a map as the next is declared to hold, is left out, and told in `warnings`.
  */
-export function* carryInnerMaps(
+export function carryInnerMaps(
   { source: to, handle, btf, keyType }: PreparedMap,
   from: PreparedMap["source"],
   before: EntryTable,
@@ -77,11 +77,9 @@ export function* carryInnerMaps(
   heirs: Heirs,
   warnings: string[],
 ): Steps<UserError | undefined> {
-  let step = 0;
-  for (const { key, values } of from.entries()) {
-    if (step++ % entriesAStep === 0) yield;
+  return eachInSteps(from.entries(), ({ key, values }) => {
     const isDeclared = now.find(key) !== undefined;
-    if (before.find(key) !== undefined && !isDeclared) continue;
+    if (before.find(key) !== undefined && !isDeclared) return undefined;
     const descriptor = u32le(values[0]!, 0);
     const heir = heirs.of(descriptor);
     if (heir !== undefined && to.takes(heir)) {
@@ -92,9 +90,6 @@ export function* carryInnerMaps(
         `map ${handle.name} no longer has ${JSON.stringify(place)}: map ${name} ${heir === undefined ? "is gone" : "is not such a map as it holds now"}`,
       );
     }
-  }
-  return undefined;
+    return undefined;
+  });
 }
-
-/** Less than a millisecond's. */
-const entriesAStep = 64;

@@ -1,7 +1,7 @@
 import { putU32le, u32le } from "../common/bytes.ts";
 import { suggestion } from "../common/closest.ts";
 import { err, ok, type Result } from "../common/result.ts";
-import type { Steps } from "../common/steps.ts";
+import { eachInSteps, type Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { takesMap } from "../maps/inner-maps.ts";
@@ -117,22 +117,17 @@ function* readMap(
     return collected;
   }
   const before = problems.found.length;
-  let count = 0;
-  for (const line of lines.value) {
-    if (++count % linesAStep === 0) yield;
+  yield* eachInSteps(lines.value, (line) => {
     if (line instanceof ConfigProblem) problems.found.push(line);
     else addLine(line, file, { map, object, ports, collected, problems });
-    if (problems.found.length - before < maxFileProblems) continue;
+    if (problems.found.length - before < maxFileProblems) return undefined;
     const what = `there are ${maxFileProblems} problems up to here: the rest is not read`;
     const at = { ...(line instanceof ConfigProblem ? line.position : line.at), column: 1 };
     problems.found.push(new ConfigProblem("CONFIG_ENTRY", file, at, what, "mend them first"));
-    break;
-  }
+    return true;
+  });
   return collected;
 }
-
-/** Far less than a millisecond's. */
-const linesAStep = 64;
 
 /** No more of one file are shown, and it may be a file of millions of other lines. */
 const maxFileProblems = 99;

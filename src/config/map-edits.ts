@@ -1,15 +1,12 @@
 import { u32le } from "../common/bytes.ts";
 import { errno } from "../common/errno.ts";
-import type { Steps } from "../common/steps.ts";
+import { eachInSteps, type Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import type { MapAccess } from "../maps/map-access.ts";
 import type { MapType } from "../object/object-spec.ts";
 import { UPDATE_NOEXIST } from "../runtime/wasm/layout.ts";
 import type { EntryTable } from "./entry-table.ts";
 import { refusedEntry } from "./refused-entry.ts";
-
-/** Entries between two places where others may have a turn: less than a millisecond's. */
-const entriesAStep = 64;
 
 /** Of a list that a map refuses as a whole, so many entries are named. */
 const maxErrors = 100;
@@ -45,13 +42,12 @@ export class MapEdits {
    */
   *write(): Steps<UserError[]> {
     const errors: UserError[] = [];
-    let step = 0;
-    for (const i of yield* inOrder(this.#map, this.#now, "longest first")) {
-      if (step++ % entriesAStep === 0) yield;
+    const numbers = yield* inOrder(this.#map, this.#now, "longest first");
+    yield* eachInSteps(numbers, (i) => {
       const result = this.#writeEntry(i);
       if (result !== 0) errors.push(refusedEntry(this.#map, this.#now.where(i), result));
-      if (errors.length === maxErrors) break;
-    }
+      return errors.length === maxErrors || undefined;
+    });
     return errors;
   }
 
@@ -79,24 +75,22 @@ export class MapEdits {
   *clear(): Steps<void> {
     const { type, valueSize } = this.#map.handle;
     const zeros = new Uint8Array(valueSize);
-    let step = 0;
-    for (const i of yield* inOrder(this.#map, this.#before, "shortest first")) {
-      if (step++ % entriesAStep === 0) yield;
+    const numbers = yield* inOrder(this.#map, this.#before, "shortest first");
+    yield* eachInSteps(numbers, (i) => {
       const key = this.#before.key(i);
-      if (this.#now.find(key) !== undefined) continue;
+      if (this.#now.find(key) !== undefined) return;
       if (isArray(type)) this.#map.initialize(key, zeros);
       else this.#map.discard(key);
-    }
+    });
   }
 
   /** Takes back what was written, the last first. */
   *undo(): Steps<void> {
-    for (const [step, i] of this.#written.splice(0).reverse().entries()) {
-      if (step % entriesAStep === 0) yield;
+    yield* eachInSteps(this.#written.splice(0).reverse(), (i) => {
       const values = this.#overwritten.get(i);
       if (values === undefined) this.#map.discard(this.#now.key(i));
       else this.#map.initialize(this.#now.key(i), values);
-    }
+    });
     this.#overwritten.clear();
   }
 }
@@ -109,13 +103,12 @@ function* inOrder(
 ): Steps<Iterable<number>> {
   if (handle.type !== "lpm_trie") return Array(table.length).keys();
   const byLength = new Map<number, number[]>();
-  for (let i = 0; i < table.length; i++) {
-    if (i % entriesAStep === 0) yield;
+  yield* eachInSteps(Array(table.length).keys(), (i) => {
     const length = u32le(table.key(i), 0);
     const entries = byLength.get(length);
     if (entries === undefined) byLength.set(length, [i]);
     else entries.push(i);
-  }
+  });
   const sign = order === "longest first" ? -1 : 1;
   const lengths = [...byLength.keys()].sort((a, b) => sign * (a - b));
   return concatenated(lengths.map((length) => byLength.get(length)!));
@@ -133,13 +126,12 @@ export function* hasRoom(map: MapAccess, before: EntryTable, now: EntryTable): S
   const { type, maxEntries } = map.handle;
   if (isArray(type) || type === "devmap") return true;
   if (map.count + now.length <= maxEntries) return true;
-  let [step, there, gone, all] = [0, 0, 0, 0];
-  for (const { key } of map.entries()) {
-    if (step++ % entriesAStep === 0) yield;
+  let [there, gone, all] = [0, 0, 0];
+  yield* eachInSteps(map.entries(), ({ key }) => {
     all++;
     if (now.find(key) !== undefined) there++;
     else if (before.find(key) !== undefined) gone++;
-  }
+  });
   return gone === 0 || all + now.length - there <= maxEntries;
 }
 
@@ -148,26 +140,23 @@ export function* hasRoom(map: MapAccess, before: EntryTable, now: EntryTable): S
  * another `max_entries`, without the entries that the config has `before` and no longer `now`. The
  * error says that there is not enough room; zeros of an array need none, and an LRU map forgets.
  */
-export function* copyEntries(
+export function copyEntries(
   from: MapAccess,
   to: MapAccess,
   before: EntryTable,
   now: EntryTable,
 ): Steps<UserError | undefined> {
-  let step = 0;
   const hasArray = isArray(from.handle.type);
-  for (const { key, values } of from.entries()) {
-    if (step++ % entriesAStep === 0) yield;
+  return eachInSteps(from.entries(), ({ key, values }) => {
     if (before.find(key) !== undefined && now.find(key) === undefined) {
       if (hasArray) to.initialize(key, new Uint8Array(to.handle.valueSize));
-      continue;
+      return undefined;
     }
     const result = to.initialize(key, values);
     if (result === 0 || (hasArray && values.every((value) => value.every((byte) => byte === 0))))
-      continue;
+      return undefined;
     return tooFull(from, to);
-  }
-  return undefined;
+  });
 }
 
 /** That a map has too little room for what the one before it holds. */

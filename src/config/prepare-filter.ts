@@ -1,6 +1,6 @@
 import { u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
-import type { Steps } from "../common/steps.ts";
+import { eachInSteps, type Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
 import { chooseEngine } from "../filter/engines.ts";
@@ -340,14 +340,9 @@ export function* settleEngine(
 /** The map's write protection is against programs and user space; these are its first contents. */
 function* fill(map: MapAccess, entries: Iterable<EntryBytes>): Steps<UserError[]> {
   const errors: UserError[] = [];
-  let step = 0;
-  for (const { key, value, where } of entries) {
-    if (step++ % entriesAStep === 0) yield;
+  yield* eachInSteps(entries, ({ key, value, where }) => {
     const result = map.initialize(key, value, UPDATE_ANY);
     if (result !== 0) errors.push(refusedEntry(map, where, result));
-  }
+  });
   return errors;
 }
-
-/** Less than a millisecond's. */
-const entriesAStep = 64;
