@@ -47,7 +47,9 @@ completion and help in editors: begin a file with
   is not set or empty, \`\${file:PATH}\` is what a file holds, without its last line end; \`$\${\` is a
   plain \`\${\`. Without quotes the result is read as YAML reads it (\`workers: \${WORKERS}\` is a
   number); between \`{ }\` YAML itself wants quotes around it. What is filled in is not searched again.
-  Errors never show what a file held: it may be a secret.
+  An error in the config shows \`\${file:PATH}\` in place of what the file holds: secrets go into map
+  entries and \`globals\` that way. What is used as a name, an address or a path is no secret: the log,
+  metrics and the control API show it like any other.
 - Some environment variables stand in for a value whatever the file says: ${overrideList()}. One that is empty counts as not set. Others that
   begin with \`WEIR_\` mean nothing.
 - A running proxy reads its config again on SIGHUP and on \`weir reload\`; with

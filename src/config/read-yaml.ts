@@ -25,9 +25,10 @@ const maxDepth = 32;
 /** Values after aliases are followed: what stops an alias bomb. */
 const maxValues = 100_000;
 
-/** What a file gave to the value at this place. */
+/** What a file gave to the value at this place, whose key stands at that one. */
 export interface PlacedFileText extends FileText {
   readonly position: Position;
+  readonly keyPosition: Position;
 }
 
 /** A YAML document as plain values, with the place of each in the text. */
@@ -35,7 +36,7 @@ export interface YamlSource {
   readonly file: string;
   /** Objects have only own keys that stood in the text; integers beyond 2⁵³ are bigint. */
   readonly value: unknown;
-  /** What of it came from files that `${file:…}` named: no message may show it. */
+  /** What of it came from files that `${file:…}` named: no problem of the config shows it (hidden-texts.ts). */
   readonly fromFiles: readonly PlacedFileText[];
   /** What the value at `path` was read from: `file`, or the variable that stands in for it. */
   fileOf(path: KeyPath): string;
@@ -178,7 +179,8 @@ export function readYaml(
       problems.push(refused(inside < 0 ? at : position(start + inside), what, fix));
       return null;
     }
-    for (const piece of filled.value.fromFiles) fromFiles.push({ ...piece, position: at });
+    for (const piece of filled.value.fromFiles)
+      fromFiles.push({ ...piece, position: at, keyPosition: key });
     const asWritten = filled.value.text === node.value || node.type !== "PLAIN";
     return asWritten ? filled.value.text : plainScalar(filled.value.text);
   };

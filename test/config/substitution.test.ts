@@ -235,7 +235,7 @@ const hidden: readonly (readonly [title: string, held: string, line: string, pro
     "a filter's expression and the place in it",
     "hunter2 or port 22",
     "filters: { f: { expression: '${file:held}' } }",
-    "t.yaml:1:29: what ${file:held} holds is wrong here",
+    "t.yaml:1:29: filters.f.expression: what ${file:held} holds is wrong here",
   ],
 ];
 
