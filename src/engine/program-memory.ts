@@ -78,6 +78,8 @@ export class ProgramMemory {
   readonly #hidden: number;
   readonly #seesMetadata: boolean;
   readonly #mayWrite: boolean;
+  /** The verifier refuses an atomic operation on the packet but as memory that a global function was given. */
+  readonly #atomicPacket: boolean;
   readonly #values: readonly ValueRange[];
   readonly #descriptors: Int32Array;
   /** What the run has taken and must give back. */
@@ -106,6 +108,7 @@ export class ProgramMemory {
     this.#hidden = hiddenBytes(program.type);
     this.#seesMetadata = [...(this.#contextRules?.pointers.values() ?? [])].includes("packet_meta");
     this.#mayWrite = mayWritePacket(program.type);
+    this.#atomicPacket = program.type === "raw" || program.verified === true;
     this.#stackTop = context.stack + framesBytes;
     this.#walks = context.stack + walksOffset;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
@@ -324,7 +327,7 @@ export class ProgramMemory {
     what: string,
   ): boolean {
     if (address + size > end) return this.#refuseBeyond(address, size, access, what, end);
-    if (access === ATOMIC && this.#type !== "raw")
+    if (access === ATOMIC && !this.#atomicPacket)
       return this.#refuse("bad_access", `${name(access, size)} on the packet, which allows none`);
     if (access >= WRITE && !this.#mayWrite)
       return this.#refuse(

@@ -66,6 +66,7 @@ export function callGlobal(a: Analysis, target: GlobalFunction): void {
       case "memory":
         if (!parameter.nullable && mayBeNull(held))
           wrong(a, target, register, "a pointer that is never null (arg:nonnull)");
+        refuseMovedMemory(a, target, register, held);
         checkMemoryArgument(a, target, register, held, parameter.bytes);
         break;
       default:
@@ -80,6 +81,25 @@ export function callGlobal(a: Analysis, target: GlobalFunction): void {
 /** Also the constant 0, which the kernel takes for a pointer tagged arg:nonnull, too. */
 function mayBeNull(held: RegisterState): boolean {
   return held.nullable || (held.kind === "scalar" && isNumber(held.range, 0n));
+}
+
+/**
+ * To the function it is memory, which stays where it is: it would go on using what is no packet any more.
+ * The kernel lets it.
+ */
+function refuseMovedMemory(
+  a: Analysis,
+  target: GlobalFunction,
+  register: number,
+  { kind }: RegisterState,
+): void {
+  if (!target.movesPacket || (kind !== "packet" && kind !== "packet_meta")) return;
+  a.refuse(
+    "FUNCTION_ARGUMENT",
+    `global function ${target.name}, which may move the packet, takes in r${register} memory, and r${register} points into the packet`,
+    "copy the bytes to the stack and pass those, or make the function static",
+    [register],
+  );
 }
 
 function checkMemoryArgument(

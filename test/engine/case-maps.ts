@@ -1,4 +1,5 @@
 import type { MapHandle } from "../../src/maps/map-handle.ts";
+import { fuzzMapSpecs } from "../verifier/random-program.ts";
 import type { EngineBench } from "./engine-bench.ts";
 import { fuzzMaps } from "./engine-fuzz.ts";
 import { structuredMaps, structuredTargets } from "./structured-program.ts";
@@ -9,6 +10,7 @@ export const caseMaps = {
   structured: makeStructuredMaps,
   tail_calls: (bench) => [...makeStructuredMaps(bench), programs(bench)],
   hostile: fuzzMaps,
+  globals: (bench) => fuzzMapSpecs.map((spec) => bench.map(spec.type, spec)),
 } satisfies Record<string, (bench: EngineBench) => MapHandle[]>;
 
 export type CaseMaps = keyof typeof caseMaps;

@@ -1,6 +1,11 @@
 import { expect, test } from "vitest";
+import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
+import { verify } from "../../src/verifier/verify.ts";
 import { Random } from "../packet/random.ts";
+import { typed } from "../verifier/function-types.ts";
+import { randomGlobals } from "../verifier/random-globals.ts";
+import { fuzzMapSpecs } from "../verifier/random-program.ts";
 import { edgyBytes } from "./arithmetic-program.ts";
 import { type CaseMaps, caseMaps } from "./case-maps.ts";
 import { assembled } from "./engine-bench.ts";
@@ -80,6 +85,28 @@ for (const proven of [false, true])
       },
     );
   }, 240_000);
+
+test("800 programs of global functions do the same with what the verifier has proven of them", () => {
+  const seen = compareEngines(800, 5_000_000, "globals", (random) => ({
+    ...acceptedGlobals(random),
+    type: "xdp",
+    packet: edgyBytes(random),
+    verified: true,
+    proven: true,
+  }));
+  expect(seen.get("none")).toBeGreaterThan(500);
+}, 240_000);
+
+/** A program that the verifier accepts, after some that it does not. */
+function acceptedGlobals(random: Random): Pick<PairedCase, "program" | "globals"> {
+  const maps = fuzzMapSpecs.map((map) => ({ ...map, flags: 0, readOnly: false }));
+  for (;;) {
+    const { instructions, globals } = randomGlobals(random);
+    const names = { object: "test", name: "test", functions: [], lines: [] };
+    const program = typed({ ...names, type: "xdp", instructions, maps }, globals);
+    if (verify(program, helpers).ok) return { program: instructions, globals };
+  }
+}
 
 test("5,000 programs that jump anywhere go the same way in both engines", () => {
   const seen = compareEngines(5000, 2_000_000, "none", (random, seed) => ({

@@ -11,6 +11,7 @@ import type { ProgramType } from "../../src/object/object-spec.ts";
 import { SLOT_NETWORK, SLOT_SCRATCH } from "../../src/runtime/wasm/layout.ts";
 import type { Verified } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
+import { type Declarations, typed } from "../verifier/function-types.ts";
 import type { CaseMaps } from "./case-maps.ts";
 import { assembled, EngineBench, type Run, spec } from "./engine-bench.ts";
 import { linkUnverified } from "./unverified.ts";
@@ -26,6 +27,8 @@ export interface PairedCase {
   readonly verified?: boolean;
   /** With what the verifier, which must accept the program, proved of it. */
   readonly proven?: boolean;
+  /** Its functions have types, and these are global: the verifier looks at each on its own. */
+  readonly globals?: Declarations;
 }
 
 /**
@@ -82,7 +85,10 @@ export class EnginePair {
   differs(smaller: PairedCase): boolean {
     const { program, type, targets = [] } = smaller;
     const all = [program, ...targets];
-    if (smaller.proven === true && !all.every((one) => verified(one, type, this.#maps[0]!).ok))
+    if (
+      smaller.proven === true &&
+      !all.every((one) => verified(one, type, this.#maps[0]!, smaller.globals).ok)
+    )
       return false;
     if (smaller.verified === true && this.#run(0, smaller).fault !== undefined) return false;
     return this.difference(smaller) !== undefined;
@@ -102,7 +108,7 @@ export class EnginePair {
     which: number,
     program: readonly Instruction[],
     name: string,
-    { type, verified, proven }: PairedCase,
+    { type, verified, proven, globals }: PairedCase,
   ): Executable {
     const bench = this.#benches[which]!;
     const maps = this.#maps[which]!;
@@ -110,7 +116,8 @@ export class EnginePair {
     if (!linked.ok) throw linked.error;
     if (verified !== true) return bench.prepareLinked(linked.value);
     if (proven !== true) return bench.prepareLinked({ ...linked.value, verified });
-    return bench.prepareLinked({ ...linked.value, verified, proof: prove(program, type, maps) });
+    const proof = prove(program, type, maps, globals);
+    return bench.prepareLinked({ ...linked.value, verified, proof });
   }
 
   #firstDifference(): number | undefined {
@@ -142,8 +149,9 @@ export function prove(
   instructions: readonly Instruction[],
   type: ProgramType,
   maps: readonly MapHandle[],
+  globals?: Declarations,
 ): Verified {
-  const proof = verified(instructions, type, maps);
+  const proof = verified(instructions, type, maps, globals);
   if (!proof.ok) throw new Error(`${proof.error.cause}\n${disassembleProgram(instructions)}`);
   return proof.value;
 }
@@ -152,9 +160,11 @@ function verified(
   instructions: readonly Instruction[],
   type: ProgramType,
   maps: readonly MapHandle[],
+  globals: Declarations | undefined,
 ): ReturnType<typeof verify> {
-  const program = { object: "test", name: "test", functions: [], lines: [] };
-  return verify({ ...program, type, instructions, maps }, helpers);
+  const names = { object: "test", name: "test", functions: [], lines: [] };
+  const program = { ...names, type, instructions, maps };
+  return verify(globals === undefined ? program : typed(program, globals), helpers);
 }
 
 function describe(run: Run): string {

@@ -85,6 +85,16 @@ const onlyTheKernelAccepts: readonly Difference[] = [
     says: /bpf_csum_diff takes in r1 memory, and r1 may be null/,
   },
   {
+    name: "a pointer into the packet for a global function that moves the packet",
+    program: typed(
+      program(
+        `${packetStart}\nr4 = r2\nr4 += 14\nif r4 > r3 goto out\ncall f\nout: r0 = 2\nexit\nf: r6 = r2\nr2 = 4\ncall 44\nr0 = 0\nif r6 == 0 goto o\nr0 = *(u8 *)(r6 + 0)\no: exit`,
+      ),
+      new Map([[8, ["context", { bytes: 8 }]]]),
+    ),
+    says: /global function function1, which may move the packet, takes in r2 memory/,
+  },
+  {
     name: "a loop around bpf_loop that nothing shows to end",
     program: typed(
       program(

@@ -3,10 +3,16 @@ import type { Random } from "../packet/random.ts";
 /** Times that a bpf_loop goes round: few, since they multiply. */
 const rounds = [0, 1, 2, 5, 17];
 
+/** Maps that are walked over, by index, and the bytes of their values. */
+const walked = [
+  { map: 0, valueBytes: 16 },
+  { map: 1, valueBytes: 32 },
+] as const;
+
 /**
- * Text of a program whose functions are callbacks of one another, up to four deep, and share six numbers
- * on the first one's stack: they count them up, copy them, branch on them and use them as offsets,
- * bounded or nearly.
+ * Text of a program whose functions are callbacks of one another, up to four deep, of loops and of walks
+ * over maps 0 and 1, and share six numbers on the first one's stack: they count them up, copy them, take
+ * them from the maps' values, branch on them and use them as offsets, bounded or nearly.
  */
 export function randomCallbacks(random: Random): string {
   const writer = new CallbackWriter(random, 2 + random.below(3));
@@ -16,18 +22,30 @@ export function randomCallbacks(random: Random): string {
 class CallbackWriter {
   readonly #random: Random;
   readonly #functions: number;
+  /** By function: what it is called for each entry of, or undefined: it is a loop's. */
+  readonly #walks: readonly ((typeof walked)[number] | undefined)[];
   #labels = 0;
 
   constructor(random: Random, functions: number) {
     this.#random = random;
     this.#functions = functions;
+    this.#walks = Array.from({ length: functions }, () => walked[random.below(8)]);
   }
 
   write(): string {
     const shared = Array.from({ length: 6 }, (_, i) => `*(u64 *)(r10 - ${8 * (i + 1)}) = 0`);
     const parts = [[...shared, "r6 = r10", "r6 += -8", this.#body(0)].join("\n")];
-    for (let f = 1; f < this.#functions; f++) parts.push(`f${f}: r6 = r2\n${this.#body(f)}`);
+    for (let f = 1; f < this.#functions; f++)
+      parts.push(`f${f}: ${this.#arguments(f)}\n${this.#body(f)}`);
     return parts.join("\n");
+  }
+
+  /** r6 is where the shared numbers are; one of them may come from the value. */
+  #arguments(callee: number): string {
+    const walk = this.#walks[callee];
+    if (walk === undefined) return "r6 = r2";
+    const at = this.#random.below(walk.valueBytes + (this.#one(8) ? 1 : 0));
+    return `r6 = r4\nr3 = *(u8 *)(r3 + ${at})\n${this.#shared()} = r3`;
   }
 
   #body(depth: number): string {
@@ -77,6 +95,9 @@ class CallbackWriter {
   }
 
   #call(callee: number): string {
+    const walk = this.#walks[callee];
+    if (walk !== undefined)
+      return `r1 = map_by_fd(${walk.map}) ll\nr2 = code_addr(f${callee}) ll\nr3 = r6\nr4 = 0\ncall 164`;
     const times = rounds[this.#random.below(rounds.length)]!;
     return `r1 = ${times}\nr2 = code_addr(f${callee}) ll\nr3 = r6\nr4 = 0\ncall 181`;
   }

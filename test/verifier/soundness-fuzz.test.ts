@@ -7,10 +7,13 @@ import type { MapHandle } from "../../src/maps/map-handle.ts";
 import { forbiddenInstruction } from "../../src/verifier/structure.ts";
 import { given } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
-import { assembled, EngineBench } from "../engine/engine-bench.ts";
+import { assembled, EngineBench, spec, unwrap } from "../engine/engine-bench.ts";
+import { linkUnverified } from "../engine/unverified.ts";
 import { Random } from "../packet/random.ts";
+import { typed } from "./function-types.ts";
 import { randomCallbacks } from "./random-callbacks.ts";
 import { randomCounting } from "./random-counting.ts";
+import { randomGlobals } from "./random-globals.ts";
 import { fuzzMapSpecs, mutated, randomProgram } from "./random-program.ts";
 
 /** WEIR_FUZZ_PROGRAMS asks for more than CI has time for; the seed then makes the run another. */
@@ -122,6 +125,41 @@ const callbackWriters = [
     leastAccepted: 1 / 8,
   },
 ];
+
+/**
+ * What a function was given may be of any object, and at any place in it: the interpreter, which checks
+ * what is proven too, finds each access within some object.
+ */
+test(`no accepted program of global functions breaks a rule when it runs (${programCount} programs, ${callbackInputs} inputs each)`, () => {
+  const random = new Random(seed + 3);
+  const bench = new EngineBench(interpreter, undefined, () => random.below(2 ** 32));
+  const maps = fuzzMapSpecs.map((spec) => bench.map(spec.type, spec));
+  const endedAs = new Map<string, number>();
+  const violations: string[] = [];
+  for (let i = 0; i < programCount; i++) {
+    const { instructions, globals } = randomGlobals(random);
+    const names = { object: "fuzz", name: "fuzz", functions: [], lines: [] };
+    const verdict = verify(typed({ ...names, type: "xdp", instructions, maps }, globals), helpers);
+    const end = verdict.ok ? "accepted" : verdict.error.code;
+    endedAs.set(end, (endedAs.get(end) ?? 0) + 1);
+    if (!verdict.ok) continue;
+    const linked = unwrap(linkUnverified(spec(instructions), maps, "xdp"));
+    const executable = bench.prepareLinked({ ...linked, verified: true, proof: verdict.value });
+    for (let n = 0; n < callbackInputs; n++) {
+      scramble(bench, maps, random);
+      const { fault } = bench.run(executable, packet(random));
+      if (fault === undefined || fault.code === "misaligned_atomic") continue;
+      violations.push(`${fault.message} at ${fault.slot}:\n${disassembleProgram(instructions)}`);
+      break;
+    }
+  }
+  expect(violations).toEqual([]);
+  expect(endedAs.get("accepted")).toBeGreaterThan(programCount / 4);
+  expect([...endedAs.keys()]).toEqual(
+    expect.arrayContaining(["FUNCTION_ARGUMENT", "MEMORY_BOUNDS", "MAYBE_NULL"]),
+  );
+  if (process.env.WEIR_FUZZ_PROGRAMS !== undefined) console.log("global functions", endedAs);
+}, 3_600_000);
 
 for (const { what, write, ends, leastAccepted } of callbackWriters)
   test(`no accepted program ${what} breaks a rule when it runs (${programCount} programs, ${callbackInputs} inputs each)`, () => {

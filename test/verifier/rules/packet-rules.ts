@@ -93,6 +93,15 @@ export const packetRules: readonly RuleCase[] = [
     says: /r7 .*pointed into the packet until the call of global function function1, which may move that, at instruction 6; load data/,
   },
   {
+    rule: "a global function that may move the packet is given no memory of it",
+    typed: new Map([[8, ["context", { bytes: 8 }]]]),
+    accepted: movedWithMemory("r2 = r10\nr2 += -8\n*(u64 *)(r2 + 0) = 0\nr3 = 0\nr4 = 0"),
+    refused: movedWithMemory(packetCheck(14)),
+    code: "FUNCTION_ARGUMENT",
+    says: /function1, which may move the packet, takes in r2 memory, and r2 points into the packet; copy the bytes/,
+    notInKernel: "it lets the function use the memory once the packet has moved",
+  },
+  {
     rule: "data_end is only for compares",
     accepted: `${packetStart}\nr0 = r3\nr0 -= r2\nexit`,
     refused: `${packetStart}\nr0 = *(u8 *)(r3 - 1)\nexit`,
@@ -170,4 +179,19 @@ function movedInFunction(after: string): string {
     call 44
     r0 = 0
     exit`;
+}
+
+/** A function moves the packet and then reads what it was given in r2, which five instructions set. */
+function movedWithMemory(given: string): string {
+  return `${given}
+    call f
+    out: r0 = 2
+    exit
+    f: r6 = r2
+    r2 = 4
+    call 44
+    r0 = 0
+    if r6 == 0 goto o
+    r0 = *(u8 *)(r6 + 0)
+    o: exit`;
 }
