@@ -34,7 +34,7 @@ import { EngineBench, unwrap } from "../engine/engine-bench.ts";
 import { placesFrom } from "../support/counter-places.ts";
 
 const shape = { listeners: 1, filters: 1, addresses: 1 };
-const slotCount = 64;
+const slotCount = 128;
 const ifindex = 1000;
 
 /** What a data worker has, on this thread, with the counting filter in the JIT. */
@@ -173,6 +173,14 @@ export class PathRig {
     return port;
   }
 
+  /** Batches of their own. */
+  async batchSockets(): Promise<BatchSockets> {
+    const { arena, slots } = this.#parts;
+    const made = await BatchSockets.create(arena, slots, new DescriptorSet());
+    if (!made.ok) throw new Error(made.error);
+    return made.value;
+  }
+
   tcpListener(upstreamPort: number): Promise<number> {
     return this.#listen("tcp", upstreamPort);
   }
@@ -205,11 +213,7 @@ export class PathRig {
     const { counters, clock } = this.#parts;
     const states = new AddressStates(upstreams, counters, () => clock.nowMs());
     const destinations = new Destinations({ ports: [] }, plan, upstreamsOf(upstreams, states, 0));
-    const { arena, slots } = this.#parts;
-    const made =
-      io === "mmsg" ? await BatchSockets.create(arena, slots, new DescriptorSet()) : undefined;
-    if (made?.ok === false) throw new Error(made.error);
-    const batches = made?.value;
+    const batches = io === "mmsg" ? await this.batchSockets() : undefined;
     const parts = { ...this.#parts, plan, destinations, batches };
     const listener = protocol === "udp" ? new UdpListener(parts) : new TcpListener(parts);
     const { port } = unwrap(await listener.listen());

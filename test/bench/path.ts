@@ -17,6 +17,7 @@ import type { DatagramIo } from "../../src/proxy/plan.ts";
 import { socketCallsProblem } from "../../src/proxy/socket-calls.ts";
 import { maxPayloadBytes, numericLookup, socketBufferBytes } from "../../src/proxy/udp-socket.ts";
 import { command, freePort, type Running, start, temporaryFolder } from "../support/processes.ts";
+import { BatchSteps } from "./batch-steps.ts";
 import { PathRig } from "./path-rig.ts";
 import { type Cost, cost, type Step, since, table } from "./path-table.ts";
 import { tcpTables } from "./path-tcp.ts";
@@ -45,11 +46,16 @@ async function main(): Promise<void> {
     const rig = await PathRig.create();
     const hasBatches = (await socketCallsProblem()) === undefined;
     const [receiver, sender] = [await loopbackSocket(), await loopbackSocket()];
+    const batch = hasBatches
+      ? await BatchSteps.create(await rig.batchSockets(), sender, receiver)
+      : undefined;
     await table("UDP datagram", columns, [
       ...udpSteps(rig, receiver, sender),
+      ...(batch === undefined ? [] : batchSteps(batch)),
       wholeUdp(rig, load, echoPort, "dgram"),
       ...(hasBatches ? [wholeUdp(rig, load, echoPort, "mmsg")] : []),
     ]);
+    await batch?.close();
     receiver.close();
     sender.close();
     await tcpTables(rig);
@@ -90,6 +96,24 @@ function udpSteps(rig: PathRig, receiver: Socket, sender: Socket): Step[] {
     },
     { name: "send, node:dgram", measure: (bytes) => sendCost(sender, receiver, bytes) },
   ];
+}
+
+/** Those that `io: mmsg` has of its own. */
+function batchSteps(batch: BatchSteps): Step[] {
+  return [
+    {
+      name: "receive, io: mmsg",
+      measure: async (bytes) => each(await batch.receive(bytes, datagramsARound)),
+    },
+    {
+      name: "send, io: mmsg",
+      measure: async (bytes) => each(await batch.send(bytes, datagramsARound)),
+    },
+  ];
+}
+
+function each({ user, system }: NodeJS.CpuUsage): Cost {
+  return { user: (user * 1000) / datagramsARound, system: (system * 1000) / datagramsARound };
 }
 
 /** A whole listener: CPU of this thread for each datagram that it forwards, there and back. */
