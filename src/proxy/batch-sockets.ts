@@ -41,9 +41,8 @@ const segmentSlots = 4;
 /** A turn that has taken as long leaves the sockets that are left to the next: messages come between. */
 const longestTurnMs = 2;
 /**
- * A socket that has less to give at once was not full: no buffer that a system has by default is full of
- * fewer datagrams than a batch, or, of the longest, of fewer bytes than one. So it is asked for drops when it has given as much,
- * and as it is closed.
+ * A socket that gives less at once, and no full batch, was not full: the kernel's default buffers hold more.
+ * So it is asked for its drops when it has given as much, and as it is closed.
  */
 const leastFullBytes = 65_536;
 /** Packet slots that batches take of a worker's. */
