@@ -116,7 +116,7 @@ listeners:
   for (const [text, error] of [
     ["", /version/],
     [good.replace("app, ingress", "ap, ingress"), /upstream/],
-    [good.replace("count-by-protocol.o", "absent.o"), /no file/],
+    [good.replace("count-by-protocol.o", "absent.o"), /absent\.o: there is no such file/],
     [`${good}workers: 2\n`, /workers is 1 for as long as the proxy runs/],
     [`${good}memory: 64MiB\n`, /memory/],
     [
