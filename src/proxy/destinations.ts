@@ -59,7 +59,7 @@ export class Upstream {
   /** The addresses that a new connection of this client may try, in this order. */
   inOrder(client: string): readonly Destination[] {
     const { addresses } = this;
-    if (addresses.length === 1) return addresses;
+    if (addresses.length < 2) return addresses;
     const inUse = addresses.filter((_, place) => !this.#isOut(place));
     const usable = inUse.length > 0 ? inUse : addresses;
     if (!this.#byClient) return this.#inTurn(usable);

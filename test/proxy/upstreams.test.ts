@@ -85,6 +85,19 @@ for (const protocol of ["udp", "tcp"] as const)
     expect(marks).toEqual(["0", "3", "0", "3", "0", "3"]);
   });
 
+test("an upstream without an address gives none", () => {
+  for (const balance of ["round_robin", "client_hash"] as const) {
+    const upstream = new Upstream(
+      { name: "app", addresses: [], balance },
+      0,
+      { isOut: () => false },
+      0,
+    );
+    expect(upstream.inOrder("198.51.100.1")).toEqual([]);
+    expect(upstream.pick("198.51.100.1")).toBeUndefined();
+  }
+});
+
 test("round_robin has all others share what an address refuses, neighbours of it that refuse too or not", () => {
   const addresses = Array.from({ length: 5 }, (_, i) => ({ host: `192.0.2.${i}`, port: 1 }));
   const upstream = new Upstream({ name: "app", addresses }, 0, { isOut: () => false }, 0);
