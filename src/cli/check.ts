@@ -23,8 +23,10 @@ export interface CheckOptions {
 export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
   const config = loadConfig(options.config, terminal.environment);
   if (!config.ok) return reportConfigErrors(config.error, terminal, options);
-  const { listen, tokenFile } = config.value.admin;
-  const token = listen === "off" || tokenFile === undefined ? undefined : readToken(tokenFile);
+  const { admin, tokenFilePlace } = config.value;
+  const { listen, tokenFile } = admin;
+  const token =
+    listen === "off" || tokenFile === undefined ? undefined : readToken(tokenFile, tokenFilePlace);
   if (token?.ok === false) return reportConfigErrors([token.error], terminal, options);
   // Nothing is sent: any address stands for the built-in echo's.
   const echo = { host: "127.0.0.1", port: 7 };

@@ -10,7 +10,8 @@ const maxAnswerBytes = 1_024;
 /** Where a proxy is asked whether it lives, and what it is asked for there. */
 interface Target {
   readonly text: string;
-  readonly at: NetConnectOpts;
+  /** Any of them will do. */
+  readonly at: readonly NetConnectOpts[];
   readonly path: string;
 }
 
@@ -26,7 +27,7 @@ export async function health(
   const targets = targetsOf(environment, uid);
   const asked: string[] = [];
   for (const target of targets) {
-    const failure = typeof target === "string" ? target : await failureOf(target);
+    const failure = typeof target === "string" ? target : await failureOfAll(target);
     if (failure === undefined) return exitCodes.done;
     asked.push(typeof target === "string" ? target : `${target.text}: ${failure}`);
   }
@@ -46,7 +47,7 @@ function targetsOf(environment: Terminal["environment"], uid: number): (Target |
   const targets: (Target | string)[] = [];
   const [, path] = /^unix:(.+)$/s.exec(admin) ?? [];
   // An address and port of the control API want a token, which this command has not.
-  if (path !== undefined) targets.push({ text: admin, at: { path }, path: "/v1/status" });
+  if (path !== undefined) targets.push({ text: admin, at: [{ path }], path: "/v1/status" });
   else if (admin !== "off" && portOf(admin) === undefined)
     targets.push(
       admin.startsWith("/")
@@ -56,7 +57,11 @@ function targetsOf(environment: Terminal["environment"], uid: number): (Target |
   const [, host] = /^(.+):\d+$/.exec(metrics) ?? [];
   const port = portOf(metrics);
   if (host !== undefined && port !== undefined)
-    targets.push({ text: metrics, at: { host: reachable(host), port }, path: "/live" });
+    targets.push({
+      text: metrics,
+      at: reachable(host).map((one) => ({ host: one, port })),
+      path: "/live",
+    });
   else if (metrics !== "off")
     targets.push(`WEIR_METRICS_LISTEN is ${JSON.stringify(metrics)}: not HOST:PORT or off`);
   return targets;
@@ -69,15 +74,23 @@ function portOf(address: string): number | undefined {
   return port <= 65_535 ? port : undefined;
 }
 
-/** An address to ask what listens on `host`: all addresses are loopback's too. */
-function reachable(host: string): string {
+/**
+ * Addresses to ask what listens on `host`. All addresses are loopback's too, and those of both
+ * families: the proxy may have been told the other wildcard than this command.
+ */
+function reachable(host: string): readonly string[] {
   const bare = host.replace(/^\[(.*)\]$/, "$1");
-  if (bare === "0.0.0.0") return "127.0.0.1";
-  return bare === "::" ? "::1" : bare;
+  return bare === "0.0.0.0" || bare === "::" ? ["127.0.0.1", "::1"] : [bare];
 }
 
-/** Why a target does not count as alive; undefined: it answered with status 200. */
-function failureOf({ at, path }: Target): Promise<string | undefined> {
+/** Why a target does not count as alive; undefined: it does. */
+async function failureOfAll({ at, path }: Target): Promise<string | undefined> {
+  const failures = await Promise.all(at.map((one) => failureOf(one, path)));
+  return failures.includes(undefined) ? undefined : [...new Set(failures)].join(", ");
+}
+
+/** Why what listens there does not count as alive; undefined: it answered with status 200. */
+function failureOf(at: NetConnectOpts, path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect(at);
     let answer = "";

@@ -26,6 +26,12 @@ export function metricSources(
     missing: unresolved.flatMap(({ upstream, host, port, keeps }) =>
       keeps ? [] : [{ upstream, address: hostPort(host, port) }],
     ),
+    named: plan.upstreams.flatMap(({ name, addresses }) => {
+      const isNamed =
+        addresses.some(({ names }) => names !== undefined) ||
+        unresolved.some(({ upstream }) => upstream === name);
+      return isNamed ? [name] : [];
+    }),
     lanes: plan.listeners.flatMap(({ name, tunnel }) =>
       tunnel === undefined
         ? []

@@ -59,7 +59,11 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     early: terminal.early,
   });
   const watch = new FileWatch(reload);
-  const upstreams = new UpstreamWatch(log, () => live);
+  const upstreams = new UpstreamWatch(
+    log,
+    () => live,
+    (upstream) => counted?.lookupFailed(upstream),
+  );
   if (config.value.watch) watch.follow(config.value.files);
   let echo: Echo | undefined;
   let proxy: RunningProxy | undefined;
@@ -68,6 +72,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   let kernelDrops: KernelDrops | undefined;
   let events: EventPump | undefined;
   let keepPins: Keeping | undefined;
+  let counted: Metrics | undefined;
   const stop = async (code: ExitCode, drainTimeoutMs = 0): Promise<ExitCode> => {
     watch.stop();
     upstreams.stop();
@@ -98,10 +103,16 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     return echo.address;
   };
 
-  const prepared = await preparePlan(
-    config.value,
-    needsEcho(config.value) ? { echo: await echoAddress() } : {},
-  );
+  // It may wait for name servers, which an end does not.
+  const prepared = await Promise.race([
+    preparePlan(config.value, needsEcho(config.value) ? { echo: await echoAddress() } : {}),
+    ending.cause,
+  ]);
+  if ("code" in prepared) {
+    stoppingSinceMs = performance.now();
+    log.info({ cause: prepared.text }, "stopping");
+    return stop(prepared.code);
+  }
   if (!prepared.ok) return stop(reportConfigErrors(prepared.error, terminal));
   const eventPump = new EventPump(eventSources(prepared.value));
   events = eventPump;
@@ -126,6 +137,8 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     onSkip: (metric, error) => log.warn({ metric, error: error.message }, "metric left out"),
   });
   if (!metrics.ok) return refuse(metrics.error.message);
+  counted = metrics.value;
+  for (const { upstream } of prepared.value.unresolved) counted.lookupFailed(upstream);
 
   const started = await startProxy(prepared.value.plan, {
     onFault: (fault) => log.warn(fault, "filter aborted"),
@@ -204,7 +217,12 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
         logFallbacks(next.prepared, log);
       }),
     ],
-    onReload: (result) => reportReload(result, log, metrics.value),
+    onReload: (result) => {
+      reportReload(result, log, metrics.value);
+      if (!result.ok) return;
+      for (const { upstream } of liveConfig.current.prepared.unresolved)
+        metrics.value.lookupFailed(upstream);
+    },
   });
   live = liveConfig;
   upstreams.follow(liveConfig.current);

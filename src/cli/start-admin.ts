@@ -32,7 +32,7 @@ export async function startAdmin(
   const token =
     tokenFile === undefined
       ? ok(undefined)
-      : TokenFile.open(tokenFile, (error) =>
+      : TokenFile.open({ file: tokenFile, named: config.tokenFilePlace }, (error) =>
           log.error({ error: error.message }, "the token before holds on"),
         );
   if (!token.ok) return token;

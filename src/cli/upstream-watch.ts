@@ -11,8 +11,15 @@ export class UpstreamWatch {
   readonly #checks: HealthChecks;
   readonly #names: NameWatch;
 
-  /** `live` is asked for when there is something to put in force. */
-  constructor(log: Log, live: () => LiveConfig | undefined) {
+  /**
+   * `live` is asked for when there is something to put in force. `onLookupFailed`: a name of an upstream
+   * could not be looked up, once more.
+   */
+  constructor(
+    log: Log,
+    live: () => LiveConfig | undefined,
+    onLookupFailed: (upstream: string) => void,
+  ) {
     this.#checks = new HealthChecks(({ upstream, address, up, detail }) => {
       const told = { upstream, address: hostPort(address.host, address.port), detail };
       if (up) log.info(told, "upstream is up");
@@ -30,8 +37,11 @@ export class UpstreamWatch {
           for (const { message } of done?.error ?? [])
             log.error({ ...told, error: message }, "upstream's other addresses not taken");
       },
-      onFailure: (upstream, { host, code, keeps }) =>
-        log.warn({ upstream, host, code }, failedNameText(keeps)),
+      onFailure: (upstream, { host, code, keeps }, isNews) => {
+        onLookupFailed(upstream);
+        if (isNews) log.warn({ upstream, host, code }, failedNameText(keeps));
+      },
+      onRecovery: (upstream, host) => log.info({ upstream, host }, "name found"),
     });
   }
 

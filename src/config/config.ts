@@ -39,6 +39,8 @@ export interface Config {
   /** Undefined: no metrics server. */
   readonly metricsListen: HostPort | undefined;
   readonly admin: AdminConfig;
+  /** Where `admin.tokenFile` is named: `file:line:column`, or a variable's name in place of the file's. */
+  readonly tokenFilePlace: string | undefined;
   readonly upstreams: readonly UpstreamConfig[];
   readonly ports: readonly PortConfig[];
   readonly routes: readonly Route[];

@@ -211,6 +211,7 @@ function resolved(
       listen: values.admin.listen,
       tokenFile: values.admin.tokenFile && resolvePath(values.admin.tokenFile, problems),
     },
+    tokenFilePlace: values.admin.tokenFile && problems.valuePlace(["admin", "tokenFile"]),
     upstreams: Object.entries(values.upstreams).map(([name, upstream]) => ({
       name,
       ...resolvedUpstream(upstream),

@@ -20,8 +20,10 @@ const lastRetryMs = 30_000;
 export interface NameEvents {
   /** Names of an upstream have other addresses now, or none. The next lookup waits for it. */
   readonly onAddresses: (of: Config, upstream: string, resolved: ResolvedNames) => Promise<unknown>;
-  /** A name could not be looked up. Told once, until it can be again. */
-  readonly onFailure: (upstream: string, failed: FailedName) => void;
+  /** A name could not be looked up. `isNews`: the last time it could be, or another cause was told. */
+  readonly onFailure: (upstream: string, failed: FailedName, isNews: boolean) => void;
+  /** A name that could not be looked up the last time was found. */
+  readonly onRecovery: (upstream: string, host: string) => void;
 }
 
 /** Looks the names of upstreams up again and again, and tells where their addresses are others. */
@@ -29,8 +31,8 @@ export class NameWatch {
   readonly #events: NameEvents;
   readonly #resolve: Resolve | undefined;
   readonly #running = new Set<UpstreamNames>();
-  /** Upstreams with names that could not be looked up the last time, and those names. */
-  readonly #failing = new Map<string, ReadonlySet<string>>();
+  /** Upstreams with names that could not be looked up the last time: those names, and the causes. */
+  readonly #failing = new Map<string, ReadonlyMap<string, string>>();
 
   /** `resolve` stands in for the system's resolver. */
   constructor(events: NameEvents, resolve?: Resolve) {
@@ -48,7 +50,7 @@ export class NameWatch {
       const isOff = resolveIntervalMs === undefined && missing.size === 0;
       if (addresses === "echo" || isOff || !hasNames(upstream)) continue;
       // Who prepared it has told.
-      if (failed.length > 0) this.#failing.set(name, new Set(failed.map(({ host }) => host)));
+      if (failed.length > 0) this.#failing.set(name, causesOf(failed));
       const plan = prepared.plan.upstreams[index]!;
       const intervalMs = resolveIntervalMs ?? lastRetryMs;
       const names = new UpstreamNames({ written: addresses, plan, missing }, intervalMs, () =>
@@ -69,9 +71,12 @@ export class NameWatch {
     const resolved = await resolveNames(written, plan.addresses, this.#resolve);
     if (!this.#running.has(names)) return;
     const told = this.#failing.get(name);
+    const causes = causesOf(resolved.failed);
     for (const failed of resolved.failed)
-      if (told?.has(failed.host) !== true) this.#events.onFailure(name, failed);
-    this.#failing.set(name, new Set(resolved.failed.map(({ host }) => host)));
+      this.#events.onFailure(name, failed, told?.get(failed.host) !== failed.code);
+    for (const host of new Set(written.map((one) => one.host)))
+      if (told?.has(host) === true && !causes.has(host)) this.#events.onRecovery(name, host);
+    this.#failing.set(name, causes);
     const lacking = missingOf(resolved.failed);
     const isSame =
       areSame(resolved.addresses, plan.addresses) &&
@@ -114,6 +119,11 @@ class UpstreamNames {
   stop(): void {
     clearTimeout(this.#timer);
   }
+}
+
+/** Why names could not be looked up, by name. */
+function causesOf(failed: readonly FailedName[]): ReadonlyMap<string, string> {
+  return new Map(failed.map(({ host, code }) => [host, code]));
 }
 
 function missingOf(failed: readonly FailedName[]): ReadonlySet<string> {

@@ -58,6 +58,12 @@ export class ProblemList {
     return `${this.source.file}:${line}:${column}`;
   }
 
+  /** `file:line:column` of the value at `path`, wherever it comes from. */
+  valuePlace(path: KeyPath): string {
+    const { line, column } = this.source.locate(path);
+    return `${this.source.fileOf(path)}:${line}:${column}`;
+  }
+
   /** `line 12` of the value at `path`: how one problem points at another place. */
   line(path: KeyPath): string {
     return `line ${this.source.locate(path).line}`;

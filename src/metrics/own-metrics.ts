@@ -21,6 +21,8 @@ export interface MetricSources {
   readonly addresses: readonly { readonly upstream: string; readonly address: string }[];
   /** Names of upstreams that have no address yet, and their ports. Absent: none. */
   readonly missing?: readonly { readonly upstream: string; readonly address: string }[];
+  /** Upstreams with host names. Absent: none. */
+  readonly named?: readonly string[];
   /** Peers and networks of all tunnels, by the index that counters use. Absent: no tunnels. */
   readonly lanes?: readonly {
     readonly listener: string;

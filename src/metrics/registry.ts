@@ -38,6 +38,8 @@ export interface Metrics {
   prepare(sources: MetricSources): Result<() => void, UserError>;
   /** Counts a reload of the config, done or refused. */
   reloaded(result: ReloadResult): void;
+  /** Counts a host name of an upstream that could not be looked up. */
+  lookupFailed(upstream: string): void;
   /** Counts a data worker that died, or was stuck, and was started again. */
   workerRestarted(): void;
 }
@@ -67,6 +69,8 @@ class MetricsRegistry implements Metrics {
   #sources: readonly MetricFamily[] = [];
   readonly #reloads: Record<ReloadResult, number> = { success: 0, error: 0 };
   #workerRestarts = 0;
+  /** By upstream. */
+  readonly #lookupFailures = new Map<string, number>();
   #lastResult: ReloadResult = "success";
   #lastSuccess: number;
 
@@ -112,7 +116,7 @@ class MetricsRegistry implements Metrics {
   }
 
   prepare(sources: MetricSources): Result<() => void, UserError> {
-    const traffic = trafficFamilies(sources);
+    const traffic = [...trafficFamilies(sources), this.#lookupFamily(sources.named ?? [])];
     const maps = mapFamilies(sources);
     const own = [...traffic, ...maps, ...this.#config];
     const clash = findClash([
@@ -126,6 +130,22 @@ class MetricsRegistry implements Metrics {
     return ok(() => {
       this.#sources = families;
     });
+  }
+
+  #lookupFamily(upstreams: readonly string[]): MetricFamily {
+    return family(
+      "weir_upstream_lookup_failures_total",
+      "Host names of an upstream that could not be looked up, each time",
+      "counter",
+      upstreams.map((upstream) => ({
+        labels: renderLabels(["upstream"], [upstream]),
+        read: () => this.#lookupFailures.get(upstream) ?? 0,
+      })),
+    );
+  }
+
+  lookupFailed(upstream: string): void {
+    this.#lookupFailures.set(upstream, (this.#lookupFailures.get(upstream) ?? 0) + 1);
   }
 
   workerRestarted(): void {

@@ -50,12 +50,28 @@ test("a proxy that answers on its control socket is alive, whatever its metrics 
 for (const { listen, admin } of [
   { listen: "127.0.0.1", admin: "off" },
   { listen: "0.0.0.0", admin: "127.0.0.1:1" },
+  { listen: "[::]", admin: "off" },
 ])
   test(`without a control socket, /live at ${listen} is asked (admin ${admin})`, async () => {
     const port = await answering(live);
     const environment = { WEIR_ADMIN_LISTEN: admin, WEIR_METRICS_LISTEN: `${listen}:${port}` };
     expect(await asked(environment)).toEqual({ code: 0, error: "" });
   });
+
+test("what a proxy's wildcard of one family takes is found by that of the other", async () => {
+  const server = createServer((socket) => socket.once("data", () => socket.end(live)));
+  open.push(server);
+  server.listen({ host: "::1", port: 0, ipv6Only: true });
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const environment = { WEIR_ADMIN_LISTEN: "off", WEIR_METRICS_LISTEN: `0.0.0.0:${port}` };
+  expect(await asked(environment)).toEqual({ code: 0, error: "" });
+  server.close();
+  await once(server, "close");
+  const { code, error } = await asked(environment);
+  expect(code).toBe(1);
+  expect(error).toContain(`(0.0.0.0:${port}: ECONNREFUSED)`);
+});
 
 for (const { name, text, failure } of [
   { name: "a refusal", text: "HTTP/1.1 503 no\r\n\r\n", failure: "status 503" },

@@ -14,7 +14,7 @@ function stage(text: string) {
   onCleanUp(() => folder.remove());
   const file = folder.write("token", text);
   const refused: string[] = [];
-  const opened = TokenFile.open(file, (error) => refused.push(error.what));
+  const opened = TokenFile.open({ file, named: undefined }, (error) => refused.push(error.what));
   return { folder, file, refused, opened };
 }
 
@@ -69,7 +69,14 @@ listeners:
     input: () => process.stdin,
   };
   expect(await check({ config }, terminal)).toBe(2);
-  expect(told.join("")).toContain(`token file ${token}: holds no token of 16 characters or more`);
+  expect(told.join("")).toContain(
+    `${config}:2:44: token file ${token}: holds no token of 16 characters or more`,
+  );
+  const environment = { WEIR_ADMIN_TOKEN_FILE: `${folder.path}/none` };
+  expect(await check({ config }, { ...terminal, environment })).toBe(2);
+  expect(told.at(-1)).toContain(
+    `WEIR_ADMIN_TOKEN_FILE:1:1: token file ${folder.path}/none: there is no such file; check the path`,
+  );
   folder.write("token", one);
   expect(await check({ config }, terminal)).toBe(0);
 });
@@ -79,7 +86,7 @@ test("a file without a token is refused", () => {
 });
 
 test("a token file that is not there is named once", () => {
-  const opened = TokenFile.open("/nowhere/token", () => {});
+  const opened = TokenFile.open({ file: "/nowhere/token", named: undefined }, () => {});
   expect(opened.ok ? undefined : opened.error.message).toBe(
     "token file /nowhere/token: there is no such file; check the path",
   );

@@ -57,6 +57,8 @@ interface Stage {
   readonly names: Names;
   readonly live: LiveConfig;
   readonly told: string[];
+  /** Names, each time that one could not be looked up. */
+  readonly failures: readonly string[];
   readonly ports: readonly number[];
 }
 
@@ -83,14 +85,18 @@ listeners: [{ name: a, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: a
   );
   onCleanUp(() => proxy.stop(0));
   const told: string[] = [];
+  const failures: string[] = [];
   const watch = new NameWatch(
     {
       onAddresses: async (of, upstream, resolved) => {
         value(await live.readdress(of, upstream, resolved));
         told.push(resolved.addresses.map(({ host }) => host).join(" "));
       },
-      onFailure: (_, { host, code, keeps }) =>
-        told.push(`${host} ${code}${keeps ? "" : ", no address"}`),
+      onFailure: (_, { host, code, keeps }, isNews) => {
+        failures.push(host);
+        if (isNews) told.push(`${host} ${code}${keeps ? "" : ", no address"}`);
+      },
+      onRecovery: (_, host) => told.push(`${host} found`),
     },
     names.resolve,
   );
@@ -109,7 +115,7 @@ listeners: [{ name: a, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: a
     onReload: () => told.push("reload"),
   });
   watch.follow(live.current);
-  return { names, live, told, ports: proxy.listeners.map(({ address }) => address.port) };
+  return { names, live, told, failures, ports: proxy.listeners.map(({ address }) => address.port) };
 }
 
 async function asked(client: Inbox, port: number): Promise<string> {
@@ -157,19 +163,23 @@ test("an answer in another order changes nothing", async () => {
   expect(stage.told).toEqual([]);
 });
 
-test("a name that stops resolving keeps its last addresses, and that is told once", async () => {
+test("a name that stops resolving keeps its last addresses; that is told once a cause, and so is its return", async () => {
   const port = await servers(["127.0.0.1"]);
   const stage = await start(["127.0.0.1"], `addresses: ["app.test:${port}"]`);
   stage.names.answer = "ENOTFOUND";
   await stage.names.nextAsked();
+  await stage.names.nextAsked();
+  expect(stage.failures.length).toBeGreaterThanOrEqual(2);
   stage.names.answer = [];
   await stage.names.nextAsked();
-  expect(stage.told).toEqual(["app.test ENOTFOUND"]);
+  expect(stage.told).toEqual(["app.test ENOTFOUND", "app.test ENODATA"]);
   expect(await asked(await udpSocket(), stage.ports[0]!)).toBe("127.0.0.1");
   stage.names.answer = ["127.0.0.1"];
   await stage.names.nextAsked();
+  await stage.names.nextAsked();
   stage.names.answer = "ENOTFOUND";
-  await until(() => stage.told.length === 2);
+  await until(() => stage.told.length === 4);
+  expect(stage.told.slice(2)).toEqual(["app.test found", "app.test ENOTFOUND"]);
 });
 
 test("a name that fails keeps an address that another name has too, and loses none when that moves", async () => {
@@ -232,8 +242,8 @@ test("a proxy starts before its upstream's name has an address, drops until then
   // Whoever prepared the plan has told.
   expect(stage.told).toEqual([]);
   stage.names.answer = ["127.0.0.1"];
-  await until(() => stage.told.length > 0);
-  expect(stage.told).toEqual(["127.0.0.1"]);
+  await until(() => stage.told.length > 1);
+  expect(stage.told).toEqual(["app.test found", "127.0.0.1"]);
   expect(await asked(client, stage.ports[0]!)).toBe("127.0.0.1");
   const now = stage.live.current.prepared;
   expect(now.unresolved).toEqual([]);
@@ -253,8 +263,8 @@ test("a name that is not found takes nothing from its neighbours", async () => {
   const stage = await start("ENOTFOUND", `addresses: ["app.test:${port}", "127.0.0.2:${port}"]`);
   expect(await asked(await udpSocket(), stage.ports[0]!)).toBe("127.0.0.2");
   stage.names.answer = ["127.0.0.1"];
-  await until(() => stage.told.length > 0);
-  expect(stage.told).toEqual(["127.0.0.1 127.0.0.2"]);
+  await until(() => stage.told.length > 1);
+  expect(stage.told).toEqual(["app.test found", "127.0.0.1 127.0.0.2"]);
 });
 
 test("with resolveInterval: off a name is looked up until it has an address, and no more", async () => {
@@ -280,12 +290,13 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
       {
         onAddresses: async (_, upstream) => told.push(upstream),
         onFailure: (_, { host }) => told.push(host),
+        onRecovery: (_, host) => told.push(`${host} found`),
       },
       names.resolve,
     );
     watch.follow({ config, prepared: without });
     await vi.advanceTimersByTimeAsync(1_000);
-    expect(told).toEqual(["app"]);
+    expect(told).toEqual(["app.test found", "app"]);
     watch.follow({ config, prepared: withOne });
     await vi.advanceTimersByTimeAsync(600_000);
     expect(names.asked).toBe(before + 1);

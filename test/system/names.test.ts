@@ -1,6 +1,14 @@
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { afterEach, expect } from "vitest";
-import { cleanUp, onCleanUp, TcpClient, tcpEcho, udpSocket, udpUpstream } from "../proxy/rig.ts";
+import {
+  cleanUp,
+  onCleanUp,
+  TcpClient,
+  tcpEcho,
+  udpSocket,
+  udpUpstream,
+  until,
+} from "../proxy/rig.ts";
 import { needing } from "../support/needing.ts";
 import {
   freePort,
@@ -61,6 +69,12 @@ interface Proxy {
 
 /** A proxy that asks our name server, for `upstream` too; that of its TCP listener is at hand. */
 async function startProxy(resolvConf: string, upstream: string): Promise<Proxy> {
+  const proxy = await startUnready(resolvConf, upstream);
+  await proxy.running.printed(/"msg":"ready"/);
+  return proxy;
+}
+
+async function startUnready(resolvConf: string, upstream: string): Promise<Proxy> {
   const folder = temporaryFolder();
   onCleanUp(() => folder.remove());
   const [echo, udp, tcp] = [await tcpEcho(), await freePort(), await freePort()];
@@ -84,7 +98,6 @@ listeners:
   const weir = [process.execPath, `--import=${preload}`, weirCommand, "run", "-c", config];
   const running = start("unshare", ["--mount", "sh", "-c", script, names, ...weir]);
   onCleanUp(() => running.stop("SIGKILL"));
-  await running.printed(/"msg":"ready"/);
   return { running, udp, tcp };
 }
 
@@ -113,6 +126,16 @@ test("no end waits for a name server that is silent, and exit codes are as ever"
   onCleanUp(() => clearInterval(dies));
   expect(await dying.running.ended).toEqual({ code: 1, signal: null });
   expect(dying.running.output()).toContain("the third death in 10 s");
+});
+
+test("a signal while a start waits for a silent name server ends it at once, with exit 0", async () => {
+  const asked = await serveNames();
+  const starting = await startUnready("options timeout:30 attempts:5\n", "app.test:9");
+  await until(() => asked.length > 0);
+  expect(await starting.running.stop()).toEqual({ code: 0, signal: null });
+  expect(starting.running.output()).toMatch(/"cause":"SIGTERM","msg":"stopping"/);
+  expect(starting.running.output()).toMatch(/"reset":0,"durationMs":\d+,"msg":"stopped"/);
+  expect(starting.running.output()).not.toContain("listening");
 });
 
 test("a service's short name is found by the domains of resolv.conf, as in a pod", async () => {
