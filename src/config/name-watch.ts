@@ -31,8 +31,10 @@ export class NameWatch {
   readonly #events: NameEvents;
   readonly #resolve: Resolve | undefined;
   readonly #running = new Set<UpstreamNames>();
-  /** Upstreams with names that could not be looked up the last time: those names, and the causes. */
-  readonly #failing = new Map<string, ReadonlyMap<string, string>>();
+  /** By upstream: names that could not be looked up the last time, and the causes. */
+  #failing = new Map<string, ReadonlyMap<string, string>>();
+  /** Whose names are looked after. */
+  #config: Config | undefined;
 
   /** `resolve` stands in for the system's resolver. */
   constructor(events: NameEvents, resolve?: Resolve) {
@@ -43,14 +45,13 @@ export class NameWatch {
   /** Looks after the names of this config from now on, and no others. */
   follow({ config, prepared }: LoadedConfig): void {
     this.stop();
+    if (config !== this.#config) this.#begin({ config, prepared });
     for (const [index, upstream] of config.upstreams.entries()) {
       const { name, addresses, resolveIntervalMs } = upstream;
       const failed = prepared.unresolved.filter((one) => one.upstream === name);
       const missing = missingOf(failed);
       const isOff = resolveIntervalMs === undefined && missing.size === 0;
       if (addresses === "echo" || isOff || !hasNames(upstream)) continue;
-      // Who prepared it has told.
-      if (failed.length > 0) this.#failing.set(name, causesOf(failed));
       const plan = prepared.plan.upstreams[index]!;
       const intervalMs = resolveIntervalMs ?? lastRetryMs;
       const names = new UpstreamNames({ written: addresses, plan, missing }, intervalMs, () =>
@@ -58,6 +59,30 @@ export class NameWatch {
       );
       this.#running.add(names);
     }
+  }
+
+  /** Another config's names have been looked up, and those that failed been told, by who prepared it. */
+  #begin({ config, prepared }: LoadedConfig): void {
+    const failing = new Map<string, ReadonlyMap<string, string>>();
+    for (const { name, addresses } of config.upstreams) {
+      if (addresses === "echo") continue;
+      const causes = causesOf(prepared.unresolved.filter(({ upstream }) => upstream === name));
+      this.#tellFound(name, addresses, causes);
+      failing.set(name, causes);
+    }
+    this.#config = config;
+    this.#failing = failing;
+  }
+
+  /** Of an upstream's names, `written` so, all but those of `causes` were found. */
+  #tellFound(
+    upstream: string,
+    written: readonly HostPort[],
+    causes: ReadonlyMap<string, string>,
+  ): void {
+    const told = this.#failing.get(upstream);
+    for (const host of new Set(written.map((one) => one.host)))
+      if (told?.has(host) === true && !causes.has(host)) this.#events.onRecovery(upstream, host);
   }
 
   stop(): void {
@@ -74,8 +99,7 @@ export class NameWatch {
     const causes = causesOf(resolved.failed);
     for (const failed of resolved.failed)
       this.#events.onFailure(name, failed, told?.get(failed.host) !== failed.code);
-    for (const host of new Set(written.map((one) => one.host)))
-      if (told?.has(host) === true && !causes.has(host)) this.#events.onRecovery(name, host);
+    this.#tellFound(name, written, causes);
     this.#failing.set(name, causes);
     const lacking = missingOf(resolved.failed);
     const isSame =

@@ -2,7 +2,7 @@ import { u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { eachInSteps, type Steps } from "../common/steps.ts";
 import { UserError } from "../common/user-error.ts";
-import type { EngineContext, LinkedProgram } from "../engine/engine.ts";
+import type { CodePlace, LinkedProgram } from "../engine/engine.ts";
 import { chooseEngine } from "../filter/engines.ts";
 import { slotEntry } from "../filter/program-arrays.ts";
 import { createMap } from "../maps/create-map.ts";
@@ -317,16 +317,13 @@ export interface SettledEngine {
  * Finds out whether the engine that a filter asks for takes all its programs, which is compiling
  * them: else all get the interpreter, and `refusal` says why.
  */
-export function* settleEngine(
-  filter: PreparedFilter,
-  context: EngineContext,
-): Steps<SettledEngine> {
+export function* settleEngine(filter: PreparedFilter, place: CodePlace): Steps<SettledEngine> {
   const { plans, tailCalled } = filter;
   const programs = new Set([...plans, ...tailCalled].map(({ program }) => program));
   const { engine, refusal } = yield* chooseEngine(
     programs,
     plans[0]?.engine ?? "interpreter",
-    context,
+    place,
   );
   if (refusal === undefined) return { withEngine: filter, refusal };
   const withEngine = {

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { inTurns, type Steps } from "../common/steps.ts";
 import type { UserError } from "../common/user-error.ts";
-import { type EngineContext, stackBytes } from "../engine/engine.ts";
+import { type CodePlace, stackBytes } from "../engine/engine.ts";
 import type { CounterPlaces } from "../filter/counters.ts";
 import { releaseMap } from "../maps/create-map.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
@@ -149,8 +149,8 @@ export async function preparePlan(
     return giveUp([workers.error]);
   }
 
-  const context = compileContext(arena, runtime, workers.value[0]!);
-  const settled = await inTurns(settleEngines(prepared, context));
+  const place: CodePlace = { arena, cpu: 0, stack: workers.value[0]!.stack };
+  const settled = await inTurns(settleEngines(prepared, place));
   const running = settled.map(({ withEngine }) => withEngine);
   const fallbacks = settled.flatMap(({ withEngine: { name }, refusal }): Fallback[] =>
     refusal === undefined ? [] : [{ filter: name, refusal }],
@@ -197,24 +197,11 @@ export async function preparePlan(
 /** Finds each filter's engine: to compile one takes milliseconds. */
 function* settleEngines(
   filters: readonly PreparedFilter[],
-  context: EngineContext,
+  place: CodePlace,
 ): Steps<SettledEngine[]> {
   const settled: SettledEngine[] = [];
-  for (const filter of filters) settled.push(yield* settleEngine(filter, context));
+  for (const filter of filters) settled.push(yield* settleEngine(filter, place));
   return settled;
-}
-
-/** What the programs of a worker are compiled with, as far as compiling needs it. */
-function compileContext(arena: Arena, runtime: MapRuntime, worker: WorkerPlan): EngineContext {
-  return {
-    arena,
-    runtime,
-    cpu: 0,
-    stack: worker.stack,
-    clock: { low: 0, high: 0 },
-    random: () => 0,
-    trace: () => {},
-  };
 }
 
 /**

@@ -56,6 +56,7 @@ async function servers(hosts: readonly string[]): Promise<number> {
 interface Stage {
   readonly names: Names;
   readonly live: LiveConfig;
+  readonly watch: NameWatch;
   readonly told: string[];
   /** Names, each time that one could not be looked up. */
   readonly failures: readonly string[];
@@ -115,7 +116,8 @@ listeners: [{ name: a, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: a
     onReload: () => told.push("reload"),
   });
   watch.follow(live.current);
-  return { names, live, told, failures, ports: proxy.listeners.map(({ address }) => address.port) };
+  const ports = proxy.listeners.map(({ address }) => address.port);
+  return { names, live, watch, told, failures, ports };
 }
 
 async function asked(client: Inbox, port: number): Promise<string> {
@@ -180,6 +182,18 @@ test("a name that stops resolving keeps its last addresses; that is told once a 
   stage.names.answer = "ENOTFOUND";
   await until(() => stage.told.length === 4);
   expect(stage.told.slice(2)).toEqual(["app.test found", "app.test ENOTFOUND"]);
+});
+
+test("a name that a reload finds again is told so, and its next failure too", async () => {
+  const { live, names, told, watch } = await start(["127.0.0.1"], 'addresses: ["app.test:9"]');
+  const { config, prepared } = live.current;
+  names.answer = "ENOTFOUND";
+  await until(() => told.length === 1);
+  // As after a reload: another config, of whose names all were found.
+  watch.follow({ config: { ...config }, prepared });
+  expect(told).toEqual(["app.test ENOTFOUND", "app.test found"]);
+  await until(() => told.length === 3);
+  expect(told[2]).toBe("app.test ENOTFOUND");
 });
 
 test("a name that fails keeps an address that another name has too, and loses none when that moves", async () => {

@@ -1,7 +1,6 @@
 import { createSocket, type Socket } from "node:dgram";
 import { afterEach, expect, test } from "vitest";
 import { type BindOptions, bindSocket, numericLookup } from "../../src/proxy/udp-socket.ts";
-import { value } from "./rig.ts";
 
 const open: Socket[] = [];
 afterEach(() => {
