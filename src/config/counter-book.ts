@@ -8,14 +8,15 @@ export type CounterNames = { readonly [Kind in keyof CounterPlaces]: readonly st
 
 /**
  * Places of counters in the arena, by name: what stays in the next plan keeps its place. So does what
- * has left, for when it comes back: counters of one name never fall.
+ * has left, for when it comes back: its counters go on where they were, unless `maxAbsent` others of
+ * its kind have left since, or with it.
  */
 export interface CounterBook {
   /** One a worker, by the plan's numbers. */
   readonly places: readonly CounterPlaces[];
   /** Kind and name → offsets, one a worker. */
   readonly byName: ReadonlyMap<string, NamedPlaces>;
-  /** Of these, those that the plan has not, the one that left first before all others. */
+  /** Of these, those that the plan has not: of each kind the one that left first before all others. */
   readonly absent: ReadonlySet<string>;
 }
 
@@ -24,7 +25,7 @@ interface NamedPlaces {
   readonly offsets: readonly number[];
 }
 
-/** How many that are not there keep their places. */
+/** How many of a kind that are not there keep their places: a tunnel's lanes push out no listener. */
 const maxAbsent = 64;
 
 const kinds: readonly (keyof CounterPlaces)[] = ["listeners", "filters", "addresses", "lanes"];
@@ -80,12 +81,16 @@ function absentOf(
   byName: ReadonlyMap<string, NamedPlaces>,
 ): ReadonlySet<string> {
   if (before === undefined) return new Set();
-  const { absent } = before;
-  const left = [...before.byName].flatMap(([key, { kind }]) =>
-    // What is known of an address is no count: should it come back, it is a new one.
-    absent.has(key) || kind === "addresses" ? [] : [key],
+  const left = [...before.byName.keys()].filter((key) => !before.absent.has(key));
+  const gone = [...before.absent, ...left].filter((key) => !byName.has(key));
+  return new Set(
+    kinds.flatMap((kind) =>
+      // What is known of an address is no count: should it come back, it is a new one.
+      kind === "addresses"
+        ? []
+        : gone.filter((key) => before.byName.get(key)!.kind === kind).slice(-maxAbsent),
+    ),
   );
-  return new Set([...absent, ...left].filter((key) => !byName.has(key)).slice(-maxAbsent));
 }
 
 /** Gives back the places of `book` that `kept` has not. */

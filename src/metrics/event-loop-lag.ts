@@ -1,5 +1,5 @@
 import { createHistogram } from "node:perf_hooks";
-import type { MetricFamily } from "./exposition.ts";
+import type { MetricFamily, MetricType } from "./exposition.ts";
 
 /**
  * Milliseconds between two samples. Node's own monitor, which the client library asks for one each 10 ms,
@@ -9,6 +9,11 @@ export const sampleIntervalMs = 500;
 
 /** How late a timer of the main thread came: what anything else that waits for it had to wait too. */
 export class EventLoopLag {
+  /** Its metrics, under the client library's names. To ask for them takes no sample away. */
+  static get declared(): readonly { readonly name: string; readonly type: MetricType }[] {
+    return gauges;
+  }
+
   readonly #histogram = createHistogram();
   #dueMs = 0;
   #lastSeconds = 0;
@@ -27,28 +32,46 @@ export class EventLoopLag {
     this.#dueMs = nowMs + sampleIntervalMs;
   }
 
-  /** Under the client library's names, all but the first of the samples since it was last asked. */
+  /** As `declared`, all but the first of the samples since it was last asked. */
   families(): readonly MetricFamily[] {
     const histogram = this.#histogram;
     const of = (ns: number): number => (histogram.count === 0 ? 0 : ns / 1e9);
-    const families = [
-      gauge("", "How late the main thread's last timer came", this.#lastSeconds),
-      gauge("_min", `${since}: the least`, of(histogram.min)),
-      gauge("_max", `${since}: the most`, of(histogram.max)),
-      gauge("_mean", `${since}: the mean`, of(histogram.mean)),
-      gauge("_stddev", `${since}: the standard deviation`, of(histogram.stddev)),
-      gauge("_p50", `${since}: the median`, of(histogram.percentile(50))),
-      gauge("_p90", `${since}: the 90th percentile`, of(histogram.percentile(90))),
-      gauge("_p99", `${since}: the 99th percentile`, of(histogram.percentile(99))),
-    ];
+    const seconds: Readonly<Record<Which, number>> = {
+      "": this.#lastSeconds,
+      _min: of(histogram.min),
+      _max: of(histogram.max),
+      _mean: of(histogram.mean),
+      _stddev: of(histogram.stddev),
+      _p50: of(histogram.percentile(50)),
+      _p90: of(histogram.percentile(90)),
+      _p99: of(histogram.percentile(99)),
+    };
     histogram.reset();
-    return families;
+    return gauges.map(({ which, ...declared }) => ({
+      ...declared,
+      collect: (out) => out.sample("", seconds[which]),
+    }));
   }
 }
 
 const since = `How late the main thread's timers, one each ${sampleIntervalMs} ms, came since the last scrape`;
 
-function gauge(which: string, help: string, seconds: number): MetricFamily {
-  const name = `nodejs_eventloop_lag${which}_seconds`;
-  return { name, help, type: "gauge", collect: (out) => out.sample("", seconds) };
-}
+/** What each tells, by what its name adds to the client library's. */
+const helps = {
+  "": "How late the main thread's last timer came",
+  _min: `${since}: the least`,
+  _max: `${since}: the most`,
+  _mean: `${since}: the mean`,
+  _stddev: `${since}: the standard deviation`,
+  _p50: `${since}: the median`,
+  _p90: `${since}: the 90th percentile`,
+  _p99: `${since}: the 99th percentile`,
+} as const;
+type Which = keyof typeof helps;
+
+const gauges = (Object.keys(helps) as Which[]).map((which) => ({
+  which,
+  name: `nodejs_eventloop_lag${which}_seconds`,
+  help: helps[which],
+  type: "gauge" as const,
+}));

@@ -41,17 +41,17 @@ export class ProcessMetrics {
       eventLoopMonitoringPrecision: neverMs,
       eventLoopUtilizationTimeout: sampleIntervalMs,
     });
-    for (const { name } of this.#lag.families()) this.#registry.removeSingleMetric(name);
+    for (const { name } of EventLoopLag.declared) this.#registry.removeSingleMetric(name);
     this.#lag.start(performance.now());
   }
 
-  /** Names and types of all of them, which nothing else may take. */
+  /** Names and types of all of them, which nothing else may take. A reload asks: it measures nothing. */
   get declared(): readonly { readonly name: string; readonly type: MetricType }[] {
     const library = this.#registry.getMetricsAsArray().map(({ name, type }) => ({
       name,
       type: type as unknown as MetricType,
     }));
-    return [...library, ...this.#lag.families()];
+    return [...library, ...EventLoopLag.declared];
   }
 
   async families(): Promise<readonly MetricFamily[]> {

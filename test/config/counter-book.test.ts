@@ -79,3 +79,22 @@ test("of more that left than are kept the first that did begin anew, and memory 
   expect(reloads.arena.usedBytes).toBeLessThanOrEqual(usedBytes);
   expect(reloads.next({ listeners: ["first"] })[0]!.readPackets(0, "ingress", "pass")).toBe(0);
 });
+
+test("listeners and filters that left count on, however many lanes left after them", () => {
+  const reloads = new Reloads();
+  const names = { listeners: ["a"], filters: ["f"] };
+  const lanes = Array.from({ length: 300 }, (_, i) => `t p ${i}`);
+  const [first] = reloads.next({ ...names, lanes });
+  first!.packet(0, "ingress", "pass", 1);
+  first!.filterVerdict(0, "drop");
+  first!.laneFrame(0, "egress", 7);
+  first!.laneFrame(299, "egress", 7);
+  reloads.next({ lanes });
+  reloads.next({});
+  const [again] = reloads.next({ ...names, lanes });
+  expect(again!.readPackets(0, "ingress", "pass")).toBe(1);
+  expect(again!.readFilterVerdicts(0, "drop")).toBe(1);
+  // Of lanes the last 64.
+  expect(again!.readLaneBytes(0, "egress")).toBe(0);
+  expect(again!.readLaneBytes(299, "egress")).toBe(7);
+});
