@@ -88,7 +88,10 @@ or at WEIR_METRICS_LISTEN, which also set these keys of the config. The exit cod
   weir
     .command("verify")
     .description("say of each program of ELF objects whether it is proven safe, and if not, why")
-    .argument("<object...>", "built by clang -target bpf; with -g, lines of C are named")
+    .argument(
+      "<object...>",
+      "built by clang -target bpf; with -g, lines of C are named; - is standard input",
+    )
     .option("--program <name>", "only this program")
     .addOption(
       new Option("--type <type>", "the programs' type, instead of the section's").choices(

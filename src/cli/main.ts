@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { CommanderError } from "commander";
 import { commands } from "./commands.ts";
 import { type EarlySignals, type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
+import { writeWhole } from "./whole-io.ts";
 
 /**
  * The `weir` command: parses `argv` (without node and script), runs, and gives the exit code.
@@ -34,14 +35,22 @@ function describe(error: unknown): string {
 function processTerminal(isServer: boolean): Terminal {
   // A reader that went away (`weir … | head`) is the end of a command's work, not an error; a proxy
   // goes on without the reader of its log.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  const onUnwritable = (error: NodeJS.ErrnoException): void => {
     if (isServer) return;
     if (error.code !== "EPIPE") process.stderr.write(`weir: standard output: ${error.message}\n`);
     process.exit(error.code === "EPIPE" ? exitCodes.done : exitCodes.failed);
-  });
+  };
+  process.stdout.on("error", onUnwritable);
   process.stderr.on("error", () => {});
   return {
     out: (text) => process.stdout.write(text),
+    outWhole: (text) => {
+      try {
+        writeWhole(process.stdout.fd, text);
+      } catch (error) {
+        onUnwritable(error as NodeJS.ErrnoException);
+      }
+    },
     error: (text) => process.stderr.write(text),
     interactive: process.stdout.isTTY === true,
     environment: process.env,

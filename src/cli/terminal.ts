@@ -3,6 +3,8 @@ import type { UserError } from "../common/user-error.ts";
 /** Where commands write: injected, so that tests read what a user would see. */
 export interface Terminal {
   readonly out: (text: string) => void;
+  /** The same, before it returns, however slow the reader: for what is long. Absent: `out` does that. */
+  readonly outWhole?: (text: string) => void;
   readonly error: (text: string) => void;
   /** Standard output is a terminal: people are reading. */
   readonly interactive: boolean;

@@ -6,8 +6,9 @@ import type { VerifiableProgram } from "../verifier/program.ts";
 import { formatRejection, type Rejection, rejectionError } from "../verifier/rejection.ts";
 import type { Verified } from "../verifier/verified.ts";
 import { verify as prove } from "../verifier/verify.ts";
-import { readObject } from "./read-object.ts";
+import { readObject, readObjectFromInput } from "./read-object.ts";
 import { type ExitCode, errorObject, errorText, exitCodes, type Terminal } from "./terminal.ts";
+import { GatheredText } from "./whole-io.ts";
 
 export interface VerifyOptions {
   /** Only this program of each object. */
@@ -28,18 +29,35 @@ export function verify(
   options: VerifyOptions,
   terminal: Terminal,
 ): ExitCode {
-  const verdicts = files.flatMap((file) => verifyObject(file, options, terminal));
+  // A log is hundreds of megabytes: what its reader has not taken must not gather here.
+  const gathered = new GatheredText(terminal.outWhole ?? terminal.out);
+  const output: Output = {
+    out: (text) => gathered.add(text),
+    error: (text) => {
+      gathered.flush();
+      terminal.error(text);
+    },
+  };
+  const verdicts = files.flatMap((file) => {
+    try {
+      return verifyObject(file, options, output);
+    } finally {
+      gathered.flush();
+    }
+  });
   return verdicts.every(Boolean) ? exitCodes.done : exitCodes.failed;
 }
 
+type Output = Pick<Terminal, "out" | "error">;
+
 /** Whether each of the object's programs is accepted; an object that cannot be used counts as one. */
-function verifyObject(file: string, options: VerifyOptions, terminal: Terminal): boolean[] {
-  const object = readObject(file);
-  if (!object.ok) return [refuse({ object: file }, object.error, options, terminal)];
+function verifyObject(file: string, options: VerifyOptions, output: Output): boolean[] {
+  const object = file === "-" ? readObjectFromInput() : readObject(file);
+  if (!object.ok) return [refuse({ object: file }, object.error, options, output)];
   const { programs } = object.value;
   const chosen = programs.filter(({ name }) => name === (options.program ?? name));
   if (chosen.length > 0)
-    return chosen.map((program) => verifyOne(object.value, program, options, terminal));
+    return chosen.map((program) => verifyOne(object.value, program, options, output));
   const what =
     options.program === undefined ? "has no program" : `has no program "${options.program}"`;
   const names = programs.map(({ name }) => name).join(", ");
@@ -49,7 +67,7 @@ function verifyObject(file: string, options: VerifyOptions, terminal: Terminal):
     what,
     names === "" ? undefined : `it has ${names}`,
   );
-  return [refuse({ object: file }, error, options, terminal)];
+  return [refuse({ object: file }, error, options, output)];
 }
 
 /** What a line of output is about. */
@@ -64,15 +82,15 @@ function verifyOne(
   object: ObjectSpec,
   spec: ProgramSpec,
   options: VerifyOptions,
-  terminal: Terminal,
+  output: Output,
 ): boolean {
   const subject: Subject = { object: object.file, program: spec.name };
   const program = verifiableProgram(spec, object.maps, options.type ?? spec.type, { object });
   if (!program.ok) {
-    return refuse(subject, program.error, options, terminal);
+    return refuse(subject, program.error, options, output);
   }
   const log = (line: string): void =>
-    terminal.out(
+    output.out(
       options.json === true ? `${JSON.stringify({ ...subject, log: line })}\n` : `${line}\n`,
     );
   // The thread's own time: what else the machine does is no time of the verifier's.
@@ -85,10 +103,10 @@ function verifyOne(
     const rest = verdict.ok
       ? acceptedObject(program.value, verdict.value, milliseconds)
       : rejectedObject(verdict.error);
-    terminal.out(`${JSON.stringify({ ...subject, type, accepted: verdict.ok, ...rest })}\n`);
+    output.out(`${JSON.stringify({ ...subject, type, accepted: verdict.ok, ...rest })}\n`);
   } else if (verdict.ok)
-    terminal.out(`${acceptedText(subject, program.value, verdict.value, milliseconds)}\n`);
-  else terminal.out(`${formatRejection(verdict.error)}\n`);
+    output.out(`${acceptedText(subject, program.value, verdict.value, milliseconds)}\n`);
+  else output.out(`${formatRejection(verdict.error)}\n`);
   return verdict.ok;
 }
 
@@ -126,14 +144,9 @@ function rejectedObject(one: Rejection): object {
 }
 
 /** Tells of an object or program that the verifier does not even get. */
-function refuse(
-  subject: Subject,
-  error: UserError,
-  options: VerifyOptions,
-  terminal: Terminal,
-): false {
-  terminal.error(`weir verify: ${errorText(error)}`);
+function refuse(subject: Subject, error: UserError, options: VerifyOptions, output: Output): false {
+  output.error(`weir verify: ${errorText(error)}`);
   if (options.json === true)
-    terminal.out(`${JSON.stringify({ ...subject, accepted: false, error: errorObject(error) })}\n`);
+    output.out(`${JSON.stringify({ ...subject, accepted: false, error: errorObject(error) })}\n`);
   return false;
 }

@@ -1,9 +1,11 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { build } from "../object/clang.ts";
 import { needing } from "../support/needing.ts";
-import { temporaryFolder, weir } from "../support/processes.ts";
+import { temporaryFolder, weir, weirCommand } from "../support/processes.ts";
 
 const filter = (name: string): string =>
   fileURLToPath(new URL(`../../filters/${name}`, import.meta.url));
@@ -277,6 +279,56 @@ clang("verify names the file of a program that cannot be decoded", async () => {
   const { code, stderr } = await weir(["verify", file, "--program", "good"]);
   expect(code).toBe(1);
   expect(stderr).toMatch(`weir verify: ${file}, program good, `);
+});
+
+/** Its log has some megabytes: more than a pipe holds, and than a reader of its beginning takes. */
+const counting = `#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("xdp") int count(struct xdp_md *ctx) {
+  unsigned long i = 20000;
+  asm volatile("1: %0 += -1; if %0 != 0 goto 1b" : "+r"(i));
+  return XDP_PASS;
+}
+`;
+
+clang("verify --log writes all of a long log to a pipe", async () => {
+  const file = build(folder.write("count.c", counting), "-mcpu=v3");
+  const { code, stdout } = await weir(["verify", "--log", file]);
+  expect(code).toBe(0);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.filter((line) => /^\d+: \([0-9a-f]{2}\) r\d \+= -1/.test(line))).toHaveLength(
+    20_000,
+  );
+  expect(lines.at(-1)).toMatch(/: program count is accepted/);
+});
+
+clang("verify --log ends where its reader goes away, and looks at nothing more", async () => {
+  const file = build(folder.write("count.c", counting), "-mcpu=v3");
+  const words = [weirCommand, "verify", "--log", file, `${folder.path}/no.o`];
+  const child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.once("data", () => child.stdout.destroy());
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const [code] = await once(child, "close");
+  // Of a file that is not there it would have told.
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+});
+
+clang("verify reads an object from standard input as -", async () => {
+  const bytes = readFileSync(build(folder.write("input.c", source), "-mcpu=v3"));
+  const child = spawnSync(process.execPath, [weirCommand, "verify", "-"], { input: bytes });
+  expect(child.status).toBe(1);
+  const lines = child.stdout.toString().split("\n");
+  expect(lines[0]).toMatch(/^standard input: program good is accepted/);
+  expect(lines[1]).toBe('standard input: program bad, section "xdp" is refused (PACKET_BOUNDS)');
+});
+
+test("verify says so where standard input has no object", async () => {
+  const { code, stderr } = await weir(["verify", "-"], "int main;");
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^weir verify: standard input: not an ELF object/);
 });
 
 for (const { title, args, code, error } of [
