@@ -109,7 +109,11 @@ function checkMemoryArgument(
   held: RegisterState,
   bytes: number,
 ): void {
-  if (held.kind === "scalar" && isNumber(held.range, 0n)) return;
+  if (held.kind === "scalar" && isNumber(held.range, 0n)) {
+    // As null: another number is none.
+    a.markPrecise(register);
+    return;
+  }
   const there = held.nullable ? withFields(held, { nullable: false }) : held;
   if (there.kind === "stack") {
     const span = stackSpan(a, register, there, 0, bytes);

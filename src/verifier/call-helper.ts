@@ -230,6 +230,7 @@ function checkArgument(
           "a pointer to the stack, or 0",
           "keep what the callback needs in a struct on the stack, and pass its address",
         );
+      if (held.kind === "scalar") a.markPrecise(register);
       return;
     default: {
       const never: never = kind;

@@ -12,6 +12,7 @@ import {
   type PathState,
   type Reference,
 } from "./path-state.ts";
+import { hidesUnwritten, type StackSlot } from "./stack-state.ts";
 import { doInstruction } from "./step.ts";
 
 /** What the explorer knows of the program before it starts. */
@@ -209,7 +210,7 @@ export class Explorer {
         // Before its first round the call was come to by a loop around it, which must end of itself.
         if (callback && state.frame.callbackDepth > 0) {
           if (this.#equivalence.coversCheckpoint(checkpoint, state, "within")) {
-            this.#joinLoop();
+            this.#joinLoop(checkpoint.state);
             this.#keep(known, kept, i);
             return true;
           }
@@ -257,19 +258,32 @@ export class Explorer {
       const frame = earlier.frames[number] as Frame;
       if (!frame.isReadAnywhere) continue;
       for (let slot = 0; slot < frame.stack.length; slot++)
-        if (frame.isRead(slot)) a.state.markRead(number, slot);
+        if (frame.isRead(slot)) {
+          a.state.markRead(number, slot);
+          this.#noteUnwritten(number, slot, frame.stack[slot]);
+        }
     }
     a.precision.markScalars(a.state, earlier, true);
+  }
+
+  /** Paths from the checkpoint read what lies in `old`; what was never written is there now is read too. */
+  #noteUnwritten(number: number, slot: number, old: StackSlot | undefined): void {
+    const a = this.#analysis;
+    const now = (a.state.frames[number] as Frame).stack[slot];
+    if (old !== now && hidesUnwritten(old, now)) a.facts.readsUnwritten[a.slot] = 1;
   }
 
   /**
    * A callback's loop has come round. Its first state is still being explored, so that nothing is
    * known of what it relies on: everything counts.
    */
-  #joinLoop(): void {
+  #joinLoop(first: PathState): void {
     const a = this.#analysis;
     for (const [number, frame] of a.state.frames.entries())
-      for (let slot = 0; slot < frame.stack.length; slot++) a.state.markRead(number, slot);
+      for (let slot = 0; slot < frame.stack.length; slot++) {
+        a.state.markRead(number, slot);
+        this.#noteUnwritten(number, slot, first.frames[number]?.stack[slot]);
+      }
     a.precision.markScalars(a.state, a.state, false);
   }
 

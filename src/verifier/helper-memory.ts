@@ -58,7 +58,10 @@ export function checkSizedMemory(
   const nullAllowed = kind === "readable_memory_or_null" || kind === "writable_memory_or_null";
   const isMemory = held.kind === "memory" || held.kind === "map_value";
   const perhapsNull = isNull || (held.nullable && isMemory);
-  if (perhapsNull && nullAllowed && zeroAllowed && umax === 0n) return;
+  if (perhapsNull && nullAllowed && zeroAllowed && umax === 0n) {
+    if (isNull) a.markPrecise(index + 1);
+    return;
+  }
   const variable = !isConstant(size.range);
   const writes = kind?.startsWith("writable") || kind === "updated_memory";
   const reads = kind?.startsWith("readable") || kind === "updated_memory";

@@ -33,6 +33,13 @@ export function byteKind(slot: StackSlot | undefined, byte: number): ByteKind {
   return slot === undefined ? unwritten : (((slot.bytes >> (2 * byte)) & 3) as ByteKind);
 }
 
+/** Whether a byte was never written in `now`, and was in `old`. */
+export function hidesUnwritten(old: StackSlot | undefined, now: StackSlot | undefined): boolean {
+  for (let byte = 0; byte < 8; byte++)
+    if (byteKind(now, byte) === unwritten && byteKind(old, byte) !== unwritten) return true;
+  return false;
+}
+
 /** All eight bytes of one kind. */
 export function filledSlot(kind: ByteKind): StackSlot {
   return filled[kind] as StackSlot;

@@ -8,7 +8,13 @@ import { brokenRule } from "../verifier/broken-rule.ts";
 import { typed } from "../verifier/function-types.ts";
 import { kernelVerdicts } from "../verifier/kernel-verdicts.ts";
 import { functionRules } from "../verifier/rules/function-rules.ts";
-import { lookup, packetStart, programOf, programOfRule } from "../verifier/rules/rule-case.ts";
+import {
+  lookup,
+  packetStart,
+  programOf,
+  programOfRule,
+  type RuleCase,
+} from "../verifier/rules/rule-case.ts";
 
 /** The lists of filters/README.md, "Weir's verifier refuses what the kernel's refuses, but for …". */
 interface Difference {
@@ -20,6 +26,10 @@ interface Difference {
 
 function program(text: string, type: ProgramType = "xdp"): VerifiableProgram {
   return programOf(text, type);
+}
+
+function ruleOf(beginning: string): RuleCase {
+  return functionRules.find(({ rule }) => rule.startsWith(beginning))!;
 }
 
 /** One byte of the stack is written at the place that r2 says, from -16 on. */
@@ -85,6 +95,11 @@ const onlyTheKernelAccepts: readonly Difference[] = [
     says: /bpf_csum_diff takes in r1 memory, and r1 may be null/,
   },
   {
+    name: "a number for a global function's memory, where another way to the call has null",
+    program: programOfRule(ruleOf("a global function's memory is null by each way"), false),
+    says: /takes in r1 a pointer to 8 bytes of memory/,
+  },
+  {
     name: "a pointer into the packet for a global function that moves the packet",
     program: typed(
       program(
@@ -126,9 +141,7 @@ for (const { name, program: one, says } of onlyTheKernelAccepts)
   });
 
 test("the kernel follows callbacks that count on and on for longer than its limit", () => {
-  const rule = functionRules.find(({ rule: it }) =>
-    it.startsWith("rounds that begin with a count"),
-  );
-  const [kernel] = kernelVerdicts([typed(programOfRule(rule!, true))]);
+  const rule = ruleOf("rounds that begin with a count");
+  const [kernel] = kernelVerdicts([typed(programOfRule(rule, true))]);
   expect(kernel?.log).toMatch(/BPF program is too large/);
 });

@@ -138,3 +138,26 @@ test("what was proven is told by instruction", () => {
   expect(readsUnwritten[5]).toBe(1);
   return undefined;
 });
+
+test.each([
+  { title: "the way that writes", branch: "if r6 s> 5 goto met\n*(u32 *)(r10 - 4) = r6" },
+  { title: "the way that does not", branch: "if r6 s> 5 goto write\ngoto met" },
+])(
+  "what was never written is told as read also where a way meets one that wrote: $title comes first",
+  ({ branch }) => {
+    const verdict = verify(
+      programOf(`call 7
+      r6 = r0
+      r3 = 0
+      ${"r3 += 1\n".repeat(9)}
+      ${branch}
+    met: ${"r3 += 1\n".repeat(6)}
+      r0 = *(u32 *)(r10 - 4)
+      exit${branch.includes("write") ? "\nwrite: *(u32 *)(r10 - 4) = r6\ngoto met" : ""}`),
+      helpers,
+    );
+    if (!verdict.ok) return expect.fail(verdict.error.message);
+    expect(verdict.value.readsUnwritten).toContain(1);
+    return undefined;
+  },
+);

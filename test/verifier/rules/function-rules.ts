@@ -67,6 +67,16 @@ export const functionRules: readonly RuleCase[] = [
     typed: allStatic,
   },
   {
+    rule: "a global function's memory is null by each way that leads to the call, or memory",
+    accepted: memoryOrNull("r1 = 0"),
+    refused: memoryOrNull("r1 = 65536"),
+    code: "FUNCTION_ARGUMENT",
+    says: /takes in r1 a pointer to 8 bytes of memory/,
+    typed: new Map([[24, [{ bytes: 8 }]]]),
+    notInKernel:
+      "Linux 6.18 forgets that it had to be 0 where both ways meet, and takes any number",
+  },
+  {
     rule: "a callback runs any number of times on what it was given",
     accepted: loopProgram("r3 = *(u64 *)(r2 + 0)\nr3 += 1\n*(u64 *)(r2 + 0) = r3\nr0 = 0\nexit"),
     refused: loopProgram(
@@ -304,6 +314,26 @@ function loopAround(end: string): string {
     *(u64 *)(r2 + 0) = r3
     r0 = 0
     exit`;
+}
+
+/** Long enough for what one way has seen to be kept where both meet. */
+function memoryOrNull(otherWay: string): string {
+  return `call 7
+    r6 = r0
+    ${otherWay}
+    r3 = 0
+    ${"r3 += 1\n".repeat(9)}
+    if r6 s> 5 goto met
+    r1 = 0
+    met: ${"r3 += 1\n".repeat(6)}
+    call f
+    r0 = 1
+    exit
+    f: r0 = 1
+    if r1 == 0 goto null
+    r2 = 0
+    *(u64 *)(r1 + 0) = r2
+    null: exit`;
 }
 
 function loopProgram(body: string): string {
