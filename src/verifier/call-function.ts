@@ -1,7 +1,7 @@
 import type { Analysis, Widened } from "./analysis.ts";
 import { forgetPacket } from "./branch.ts";
 import { type CallArguments, checkArguments, finishCall } from "./call-helper.ts";
-import type { GlobalFunction } from "./global-function.ts";
+import { contextNames, type GlobalFunction } from "./global-function.ts";
 import { wrong as wrongArgument } from "./helper-refusal.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { checkRegion } from "./memory-access.ts";
@@ -67,6 +67,8 @@ export function callGlobal(a: Analysis, target: GlobalFunction): void {
         if (!parameter.nullable && mayBeNull(held))
           wrong(a, target, register, "a pointer that is never null (arg:nonnull)");
         refuseMovedMemory(a, target, register, held);
+        if (parameter.contextOfOthers !== undefined && held.kind === "context")
+          refuseOthersContext(a, target, register, parameter.contextOfOthers);
         checkMemoryArgument(a, target, register, held, parameter.bytes);
         break;
       default:
@@ -98,6 +100,24 @@ function refuseMovedMemory(
     "FUNCTION_ARGUMENT",
     `global function ${target.name}, which may move the packet, takes in r${register} memory, and r${register} points into the packet`,
     "copy the bytes to the stack and pass those, or make the function static",
+    [register],
+  );
+}
+
+/** To a program of this type that struct is no context, but memory like any other. */
+function refuseOthersContext(
+  a: Analysis,
+  target: GlobalFunction,
+  register: number,
+  taken: string,
+): never {
+  const given = contextNames[a.program.type];
+  a.refuse(
+    "FUNCTION_ARGUMENT",
+    `global function ${target.name} takes in r${register} a struct ${taken}, which is not the context of programs of type ${a.program.type}`,
+    given === undefined
+      ? "make the function static"
+      : `let it take a struct ${given}, or make it static`,
     [register],
   );
 }

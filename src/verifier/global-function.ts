@@ -9,7 +9,13 @@ export type FunctionParameter =
   | { readonly kind: "number" }
   | { readonly kind: "context" }
   /** `nullable`: it may be null, and the function must look. */
-  | { readonly kind: "memory"; readonly bytes: number; readonly nullable: boolean }
+  | {
+      readonly kind: "memory";
+      readonly bytes: number;
+      readonly nullable: boolean;
+      /** It is declared as the context of programs of another type: `__sk_buff` in an XDP program. */
+      readonly contextOfOthers?: string;
+    }
   | { readonly kind: "unsupported"; readonly type: string };
 
 /**
@@ -87,7 +93,8 @@ function isNumber(type: BtfType | undefined): boolean {
   return type?.kind === "int" || type?.kind === "enum";
 }
 
-const contextNames: Partial<Record<VerifiableProgram["type"], string>> = {
+/** The struct that programs of a type are given, by its name in C. */
+export const contextNames: Partial<Record<VerifiableProgram["type"], string>> = {
   xdp: "xdp_md",
   socket: "__sk_buff",
   tc: "__sk_buff",
@@ -132,9 +139,11 @@ function parameterOf(
   if (isContext || !known)
     return { kind: "unsupported", type: `pointer to ${pointee?.kind ?? "unknown"}${tagged}` };
   const bytes = pointee === undefined ? undefined : sizeOf(btf, pointee, 0);
-  return bytes === undefined
-    ? { kind: "unsupported", type: `pointer to ${pointee?.kind ?? "unknown"}` }
-    : { kind: "memory", bytes, nullable: !tags.includes("nonnull") };
+  if (bytes === undefined)
+    return { kind: "unsupported", type: `pointer to ${pointee?.kind ?? "unknown"}` };
+  const memory = { kind: "memory", bytes, nullable: !tags.includes("nonnull") } as const;
+  const isOthers = pointee?.kind === "struct" && Object.values(contextNames).includes(pointee.name);
+  return isOthers ? { ...memory, contextOfOthers: pointee.name } : memory;
 }
 
 function sizeOf(btf: Btf, type: BtfType, depth: number): number | undefined {

@@ -338,6 +338,13 @@ function checkSpan(
   const end = BigInt(from) + umax + BigInt(size);
   if (umax < maxVariableOffset && end <= BigInt(extent)) return;
   const known = isConstant(held.range);
+  if (!known && smin < 0n && umax >= maxVariableOffset)
+    a.refuse(
+      code,
+      `any byte may be accessed, and ${what} has ${extent}: what was added to r${base} may be negative, it is ${rangeText(held.range)}`,
+      `make sure it is not negative: use an unsigned type, compare it with 0, or mask it with &= first`,
+      [base],
+    );
   a.refuse(
     code,
     known

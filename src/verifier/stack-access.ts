@@ -66,7 +66,7 @@ export function stackSpan(
       "STACK_BOUNDS",
       `${bytesText(size)} at stack offset ${low === high ? low : `${low} to ${high}`} ${size === 1 ? "is" : "are"} outside of the frame, which is -${frameBytes} to -1`,
       high + size > 0 || low >= 0
-        ? beyondFix(base, high, size)
+        ? beyondFix(base, pointer, fixed, size)
         : `use at most ${frameBytes} bytes of stack a function, or keep the data in a map`,
       [base],
     );
@@ -75,7 +75,11 @@ export function stackSpan(
   return { frame, number: pointer.frame, low, high };
 }
 
-function beyondFix(base: number, high: number, size: number): string {
+function beyondFix(base: number, { range }: RegisterState, fixed: number, size: number): string {
+  const most = -size - fixed;
+  if (!isConstant(range) && most >= 0)
+    return `bound what was added to r${base}: compare it with ${most}, or mask it with &=`;
+  const high = fixed + Number(range.smax);
   return high < 0
     ? `what r${base} points to has ${-high} bytes up to the frame's end: make it ${bytesText(size)}`
     : "use negative offsets from r10";

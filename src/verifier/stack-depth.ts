@@ -9,11 +9,13 @@ import { functionStarts } from "./structure.ts";
 /** Bytes of stack that may be in use where a tail call keeps them: kernel, check_max_stack_depth. */
 const tailCallBytes = 256;
 
-/** A chain of calls that takes too much stack. */
+/** A chain of calls that is too long or takes too much stack. */
 export interface DeepChain {
+  readonly code: "CALL_DEPTH" | "STACK_DEPTH";
   /** The call that is one too many, or the function's first slot. */
   readonly slot: number;
   readonly cause: string;
+  readonly fix: string;
 }
 
 interface Call {
@@ -21,11 +23,24 @@ interface Call {
   readonly target: number;
 }
 
+/** A function on a chain of calls that is followed. */
+interface Link {
+  readonly entry: number;
+  /** Bytes of stack that its callers use. */
+  readonly below: number;
+  readonly depth: number;
+  /** The call that comes here. */
+  readonly slot: number;
+  readonly caller: Link | undefined;
+}
+
 /** A function's calls, and whether it makes tail calls. */
 interface CalledFunction {
   readonly calls: readonly Call[];
   readonly tailCall: boolean;
 }
+
+const useLess = "use less stack in these functions, or keep the data in a per-CPU array map";
 
 /**
  * Adds up the stack of nested functions, as the kernel with its JIT does: each function's use, rounded up
@@ -39,11 +54,10 @@ export function tooDeep(
 ): DeepChain | undefined {
   const functions = callGraph(instructions, helpers);
   const deepest = new Map<number, number>();
-  const pending: { entry: number; below: number; depth: number; slot: number }[] = [
-    { entry: 0, below: 0, depth: 1, slot: 0 },
-  ];
+  const pending: Link[] = [{ entry: 0, below: 0, depth: 1, slot: 0, caller: undefined }];
   while (pending.length > 0) {
-    const { entry, below, depth, slot } = pending.pop()!;
+    const link = pending.pop()!;
+    const { entry, below, depth, slot } = link;
     // Deeper nesting and more bytes both count: seen with as much of both, nothing new comes of it.
     const key = entry * 16 + depth;
     if ((deepest.get(key) ?? -1) >= below) continue;
@@ -51,25 +65,56 @@ export function tooDeep(
     const called = functions.get(entry)!;
     if (called.tailCall && below >= tailCallBytes)
       return {
+        code: "STACK_DEPTH",
         slot,
         cause: `the function called here makes tail calls, and runs with ${below} bytes of its callers' stack in use: ${tailCallBytes - 1} are the most`,
+        fix: useLess,
       };
     const bytes = below + frameSize(used.get(entry) ?? 0);
     if (bytes > frameBytes)
       return {
+        code: "STACK_DEPTH",
         slot,
         cause: `${depth} nested functions use ${bytes} bytes of stack together, ${bytes - below} of them ${nameAt(named, entry)}, and ${frameBytes} are the most`,
+        fix: useLess,
       };
-    if (depth === 8 && called.calls.length > 0)
-      return { slot: called.calls[0]!.slot, cause: "more than 8 functions are nested" };
-    for (const call of called.calls)
-      pending.push({ entry: call.target, below: bytes, depth: depth + 1, slot: call.slot });
+    for (const call of called.calls) {
+      const long = tooLong(link, call, named);
+      if (long !== undefined) return long;
+      const next = { entry: call.target, below: bytes, depth: depth + 1, slot: call.slot };
+      pending.push({ ...next, caller: link });
+    }
   }
   return undefined;
 }
 
-export const stackDepthFix =
-  "use less stack in these functions, or keep the data in a per-CPU array map";
+/** Functions that may nest, the program among them. Kernel: MAX_CALL_FRAMES. */
+const mostNested = 8;
+
+/** A call back to a function of the chain that it ends, or one more than may nest. */
+function tooLong(
+  link: Link,
+  { slot, target }: Call,
+  named: VerifiableProgram["functions"],
+): DeepChain | undefined {
+  for (let one: Link | undefined = link; one !== undefined; one = one.caller) {
+    if (one.entry !== target) continue;
+    const through = one === link ? "" : ` through ${nameAt(named, link.entry)}`;
+    return {
+      code: "CALL_DEPTH",
+      slot,
+      cause: `${nameAt(named, target)} calls itself${through}: BPF has no recursion`,
+      fix: "make it a loop, with what is still to be done in an array of a bounded size",
+    };
+  }
+  if (link.depth < mostNested) return undefined;
+  return {
+    code: "CALL_DEPTH",
+    slot,
+    cause: `more than ${mostNested} functions are nested here`,
+    fix: "nest fewer functions, or make some of them static __always_inline",
+  };
+}
 
 /**
  * Refuses at once what `tooDeep` would find at the end, where the functions of the path that is followed
@@ -80,8 +125,7 @@ export function checkChain({ state, facts, program, helpers }: Analysis): void {
   for (const { entry } of state.frames) bytes += frameSize(facts.stackBytes.get(entry) ?? 0);
   if (bytes <= frameBytes) return;
   const deep = tooDeep(program, helpers, facts.stackBytes);
-  if (deep !== undefined)
-    throw new Refusal("STACK_DEPTH", deep.slot, deep.cause, stackDepthFix, []);
+  if (deep !== undefined) throw new Refusal(deep.code, deep.slot, deep.cause, deep.fix, []);
 }
 
 function nameAt(named: VerifiableProgram["functions"], entry: number): string {

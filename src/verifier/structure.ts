@@ -158,8 +158,8 @@ export function forbiddenInstruction(
         ? undefined
         : {
             code: "PROGRAM_CALLX",
-            what: "calls a helper by number in a register, which the kernel refuses",
-            fix: "call helpers by immediate number",
+            what: "calls what a register holds, a function by its pointer or a helper by its number: BPF has no indirect calls",
+            fix: "call functions and helpers by name, and choose between them with if or switch; bpf_tail_call chooses a program by number",
           };
     default:
       return undefined;

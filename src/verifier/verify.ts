@@ -18,7 +18,7 @@ import { Refusal } from "./refusal.ts";
 import { pointer, type RegisterState, scalar } from "./register-state.ts";
 import { type Rejection, rejection } from "./rejection.ts";
 import { constantRange } from "./scalar-range.ts";
-import { stackDepthFix, tooDeep } from "./stack-depth.ts";
+import { tooDeep } from "./stack-depth.ts";
 import { findStructureProblem } from "./structure.ts";
 import {
   noStep,
@@ -88,7 +88,7 @@ export function verify(
   if (!found.ok) return found;
   const deep = tooDeep(program, helpers, found.value.stackBytes);
   if (deep !== undefined)
-    return err(reject(program, helpers, deep.slot, "STACK_DEPTH", deep.cause, stackDepthFix, []));
+    return err(reject(program, helpers, deep.slot, deep.code, deep.cause, deep.fix, []));
   return found;
 }
 

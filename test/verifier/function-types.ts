@@ -3,11 +3,11 @@ import type { VerifiableProgram } from "../../src/verifier/program.ts";
 import { functionStarts } from "../../src/verifier/structure.ts";
 import { type BtfRow, btfSection } from "../object/btf-builder.ts";
 
-/** What a global function is declared to take: a number, the context, or memory of so many bytes. */
+/** What a global function is declared to take: a number, the context, or memory of so many bytes, a struct of any name. */
 export type DeclaredParameter =
   | "number"
   | "context"
-  | { readonly bytes: number; readonly nonnull?: true };
+  | { readonly bytes: number; readonly nonnull?: true; readonly struct?: string };
 
 /** A global function, by the slot it begins at. */
 export type Declarations = ReadonlyMap<number, readonly DeclaredParameter[]>;
@@ -43,7 +43,7 @@ class TypeTable {
     { name: "u64", kind: kinds.int, type: 8, tail: [64] },
   ];
   readonly #context: number;
-  readonly #pointers = new Map<number, number>();
+  readonly #pointers = new Map<string, number>();
 
   constructor(context: string) {
     const struct = this.#add({ name: context, kind: kinds.struct, type: 4 });
@@ -74,15 +74,12 @@ class TypeTable {
   #parameter(declared: DeclaredParameter): number {
     if (declared === "number") return 2;
     if (declared === "context") return this.#context;
-    const known = this.#pointers.get(declared.bytes);
+    const name = declared.struct ?? `bytes${declared.bytes}`;
+    const known = this.#pointers.get(name);
     if (known !== undefined) return known;
-    const struct = this.#add({
-      name: `bytes${declared.bytes}`,
-      kind: kinds.struct,
-      type: declared.bytes,
-    });
+    const struct = this.#add({ name, kind: kinds.struct, type: declared.bytes });
     const pointer = this.#add({ kind: kinds.pointer, type: struct });
-    this.#pointers.set(declared.bytes, pointer);
+    this.#pointers.set(name, pointer);
     return pointer;
   }
 }

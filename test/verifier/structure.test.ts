@@ -205,6 +205,7 @@ for (const { rule, good, bad, code, at, what } of [
 test("findStructureProblem allows a helper by register to raw programs alone", () => {
   expect(check("r1 = 5\ncallx r1\nexit", "raw")).toBeUndefined();
   expect(check("r1 = 5\ncallx r1\nexit", "xdp")).toMatchObject({ code: "PROGRAM_CALLX", slot: 1 });
+  expect(check("r1 = 5\ncallx r1\nexit", "xdp")?.what).toMatch(/BPF has no indirect calls/);
 });
 
 test("findStructureProblem allows packet loads to socket and tc programs alone", () => {

@@ -57,6 +57,41 @@ export const functionRules: readonly RuleCase[] = [
     says: /more than 8 functions/,
   },
   {
+    rule: "global functions nest eight deep, the program among them",
+    accepted: nested(8),
+    refused: nested(9),
+    code: "CALL_DEPTH",
+    says: /more than 8 functions are nested here; nest fewer functions/,
+    typed: new Map(Array.from({ length: 8 }, (_, i) => [3 * i + 3, []])),
+  },
+  {
+    rule: "a global function does not call itself",
+    accepted: "call f\nr0 = 0\nexit\nf: r0 = 1\nr0 = 0\nexit",
+    refused: "call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit",
+    code: "CALL_DEPTH",
+    says: /function1 calls itself: BPF has no recursion; make it a loop/,
+    typed: new Map([[3, []]]),
+  },
+  {
+    rule: "global functions do not call each other in a ring",
+    accepted: "call f\nr0 = 0\nexit\nf: call g\nr0 = 0\nexit\ng: r0 = 1\nr0 = 0\nexit",
+    refused: "call f\nr0 = 0\nexit\nf: call g\nr0 = 0\nexit\ng: call f\nr0 = 0\nexit",
+    code: "CALL_DEPTH",
+    says: /function1 calls itself through function2: BPF has no recursion/,
+    typed: new Map([
+      [3, []],
+      [6, []],
+    ]),
+  },
+  {
+    rule: "a global function is not given the context as that of another program type",
+    accepted: othersContext("r1 = r10\nr1 += -8\n*(u64 *)(r1 + 0) = 1"),
+    refused: othersContext("r2 = r10\nr2 += -8\n*(u64 *)(r2 + 0) = 1"),
+    code: "FUNCTION_ARGUMENT",
+    says: /global function function1 takes in r1 a struct __sk_buff, which is not the context of programs of type xdp; let it take a struct xdp_md/,
+    typed: new Map([[6, [{ bytes: 8, struct: "__sk_buff" }]]]),
+  },
+  {
     rule: "tail calls keep the stack below them small",
     accepted:
       "*(u64 *)(r10 - 240) = 0\ncall f\nr0 = 0\nexit\nf: r2 = map_by_fd(5) ll\nr3 = 0\ncall 12\nr0 = 0\nexit",
@@ -175,6 +210,10 @@ export const functionRules: readonly RuleCase[] = [
     typed: allStatic,
   },
 ];
+
+function othersContext(before: string): string {
+  return `${before}\ncall f\nr0 = 1\nexit\nf: r0 = 0\nexit`;
+}
 
 function nested(depth: number): string {
   const functions = Array.from({ length: depth - 1 }, (_, i) =>

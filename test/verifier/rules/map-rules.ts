@@ -25,6 +25,13 @@ export const mapRules: readonly RuleCase[] = [
     says: /arithmetic is done on it/,
   },
   {
+    rule: "what is added to a map's value is not negative",
+    accepted: `r6 = *(u32 *)(r1 + 12)\n${lookup(0)}\nif r0 == 0 goto out\nr6 &= 7\nr0 += r6\nr1 = *(u8 *)(r0 + 4)\n${out}`,
+    refused: `r6 = *(u32 *)(r1 + 12)\n${lookup(0)}\nif r0 == 0 goto out\nr6 &= 7\nr6 += -4\nr0 += r6\nr1 = *(u8 *)(r0 + 4)\n${out}`,
+    code: "MAP_VALUE_BOUNDS",
+    says: /any byte may be accessed, and the value of map counters has 16: what was added to r0 may be negative, it is -4 to 3; make sure it is not negative/,
+  },
+  {
     rule: "a constant key within an array is always there",
     accepted:
       `*(u32 *)(r10 - 8) = 3\nr1 = map_by_fd(0) ll\nr2 = r10\nr2 += -8\ncall 1\nr1 = *(u64 *)(r0 + 0)\n${out}`.replace(

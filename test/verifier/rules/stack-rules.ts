@@ -16,6 +16,13 @@ export const stackRules: readonly RuleCase[] = [
     says: /negative offsets/,
   },
   {
+    rule: "an index into the stack is bounded by what lies behind it",
+    accepted: indexedStack(56),
+    refused: indexedStack(120),
+    code: "STACK_BOUNDS",
+    says: /8 bytes at stack offset -64 to 56 are outside of the frame.*; bound what was added to r1: compare it with 56, or mask it with &=/,
+  },
+  {
     rule: "zero that is stored somewhere among zeros leaves zeros",
     accepted:
       "*(u64 *)(r10 - 8) = 0\n*(u64 *)(r10 - 16) = 0\ncall 7\nr0 &= 15\nr1 = r10\nr1 += -16\nr1 += r0\nr2 = 0\n*(u8 *)(r1 + 0) = r2\nr9 = *(u8 *)(r10 - 8)\nr1 = r10\nr1 += -8\nr1 += r9\n*(u8 *)(r1 + 7) = 1\nr0 = 0\nexit",
@@ -124,4 +131,16 @@ function noBytes(offset: number): string {
 /** Uses what `fetch` leaves in r6 as an index at which 4 bytes are left. */
 function fetched(store: string, fetch: string): string {
   return `${store}\nr6 = 0\n${fetch}\nr1 = r10\nr1 += -4\nr1 += r6\n*(u8 *)(r1 + 0) = 1\nr0 = 0\nexit`;
+}
+
+/** Writes one of the words of an array on the stack, at an index of the bits in `mask`. */
+function indexedStack(mask: number): string {
+  return `r6 = *(u32 *)(r1 + 12)
+    r6 &= ${mask}
+    r1 = r10
+    r1 += -64
+    r1 += r6
+    *(u64 *)(r1 + 0) = 1
+    r0 = 0
+    exit`;
 }
