@@ -78,7 +78,8 @@ export interface RunningProxy {
   /**
    * Stops taking packets and connections, lets TCP connections end for at most `drainTimeoutMs`,
    * then closes everything. Resolves when all workers have ended, to the number of connections that
-   * were broken off for it; a worker that has not ended a second later dies. Calling it again may shorten the wait: it waits too, and gives 0.
+   * were broken off for it; a worker that has not ended a second later dies, and so does one that is being
+   * started again and has not within a second. Calling it again may shorten the wait: it waits too, and gives 0.
    */
   stop(drainTimeoutMs: number): Promise<number>;
 }
@@ -117,7 +118,7 @@ class Supervisor implements RunningProxy {
   readonly #captures = new Map<number, CaptureOrder>();
   readonly #watchdog: Watchdog;
   #crashes: readonly number[] = [];
-  #isStopping = false;
+  readonly #stopping = new AbortController();
   /** The shortest that it was told to stop within. */
   #drainTimeoutMs = Number.POSITIVE_INFINITY;
   /** Its workers are stopping. */
@@ -157,6 +158,10 @@ class Supervisor implements RunningProxy {
     return ok(supervisor);
   }
 
+  get #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   get listeners(): readonly BoundListener[] {
     return this.#listeners;
   }
@@ -186,7 +191,7 @@ class Supervisor implements RunningProxy {
   }
 
   stop(drainTimeoutMs: number): Promise<number> {
-    this.#isStopping = true;
+    this.#stopping.abort();
     this.#drainTimeoutMs = Math.min(this.#drainTimeoutMs, drainTimeoutMs);
     // The workers that drain are told at once; else what is under way comes first.
     if (this.#isDraining) return this.#stopThreads();
@@ -317,6 +322,7 @@ class Supervisor implements RunningProxy {
     const started = await WorkerThread.start(start, events, {
       watchdog: this.#watchdog,
       packets: () => packetsOf(this.#plan, number),
+      stopping: this.#stopping.signal,
     });
     if (!started.ok) return started;
     this.#threads[number] = started.value.thread;
@@ -325,7 +331,7 @@ class Supervisor implements RunningProxy {
 
   #died(number: number, cause: string): void {
     this.#threads[number] = undefined;
-    if (this.#isStopping) this.#lost += connectionsOf(this.#plan, number);
+    if (this.#isStopping) this.#lost += connectionsOf(this.#plansInUse, number);
     this.#repair(number);
     if (this.#isStopping) {
       this.#options.onWarning?.(`worker ${number} died as the proxy stopped: ${cause}`);

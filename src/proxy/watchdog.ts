@@ -15,7 +15,7 @@ export interface Watched {
 
 interface Look {
   isAsked: boolean;
-  /** It has answered once: before, it loads its code, for as long as that takes. */
+  /** It has started, or answered once: before, it loads its code, for as long as whoever starts it lets it. */
   isHeard: boolean;
   misses: number;
   packets: number;
@@ -35,12 +35,18 @@ export class Watchdog {
     this.#everyMs = everyMs;
   }
 
-  /** Looks after a worker from now on, asking it at once: it counts from its first answer on. */
+  /** Looks after a worker from now on, asking it at once: it counts from when it has started, or its first answer. */
   watch(worker: Watched): void {
     const look = { isAsked: false, isHeard: false, misses: 0, packets: 0 };
     this.#looks.set(worker, look);
     ask(worker, look);
     this.#timer ??= setInterval(() => this.#look(), this.#everyMs);
+  }
+
+  /** The worker has started: it owes an answer to what it was asked, whether or not it has given one yet. */
+  started(worker: Watched): void {
+    const look = this.#looks.get(worker);
+    if (look !== undefined) look.isHeard = true;
   }
 
   /** The worker has ended. */

@@ -12,12 +12,19 @@ export function packetsOf(plan: ProxyPlan, worker: number): number {
   return packets;
 }
 
-/** TCP connections that worker number `worker` has. */
-export function connectionsOf(plan: ProxyPlan, worker: number): number {
-  const counters = countersOf(plan, worker);
-  return plan.listeners
-    .map(({ protocol }, index) => (protocol === "tcp" ? counters.readCell(index, "sessions") : 0))
-    .reduce((sum, count) => sum + count, 0);
+/**
+ * TCP connections that worker number `worker` has under any of `plans`, each listener's place counted once:
+ * a place is the name's, so where UDP has become TCP by one name, or the reverse, its sessions are among them.
+ */
+export function connectionsOf(plans: Iterable<ProxyPlan>, worker: number): number {
+  const byPlace = new Map<number, number>();
+  for (const plan of plans) {
+    const counters = countersOf(plan, worker);
+    const places = plan.workers[worker]!.counters.listeners;
+    for (const [index, { protocol }] of plan.listeners.entries())
+      if (protocol === "tcp") byPlace.set(places[index]!, counters.readCell(index, "sessions"));
+  }
+  return [...byPlace.values()].reduce((sum, count) => sum + count, 0);
 }
 
 function countersOf({ memory, workers }: ProxyPlan, worker: number): Counters {

@@ -24,16 +24,21 @@ export interface ThreadEvents {
   readonly onDied: (cause: string) => void;
 }
 
-/** Who looks after a worker's thread, and by what it tells that it works. */
+/** Who looks after a worker's thread, by what it tells that it works, and what ends its start. */
 export interface ThreadWatch {
   readonly watchdog: Watchdog;
   /** Packets that the worker has judged. */
   readonly packets: () => number;
+  /** Aborted when the proxy is to stop: it waits no more than a second for a worker that starts. */
+  readonly stopping: AbortSignal;
 }
 
-/** What a worker that stops has beyond its drain timeout, in milliseconds of the process's own time. */
+/**
+ * What a worker that stops has beyond its drain timeout, and one that has yet to start before it, in
+ * milliseconds of the process's own time.
+ */
 const stopGraceMs = 1_000;
-/** What any step of a reload has: a plan comes compiled, and takes a worker turns, not minutes. */
+/** What a start and any step of a reload have: a plan comes compiled, and takes a worker turns, not minutes. */
 const stepTimeoutMs = 60_000;
 
 /** Run from source, this file is .ts and so is the worker's; in the package both are .js. */
@@ -106,16 +111,39 @@ export class WorkerThread implements Watched {
     watch: ThreadWatch,
   ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
     const thread = new WorkerThread(start, events, watch);
-    const started = await new Promise<Prepared>((resolve) => {
-      thread.#onPrepared = resolve;
-    });
+    const started = await thread.#started(watch.stopping);
     if (started.ok) {
+      watch.watchdog.started(thread);
       void thread.#ended.then(() => {
         if (!thread.#hasStopped) events.onDied(thread.#cause);
+        // Behind it: what it left half done in the plans before is put right first.
+        for (const released of thread.#onReleased.values()) released();
+        thread.#onReleased.clear();
       });
       return ok({ thread, bound: started.value });
     }
     await thread.#ended;
+    return started;
+  }
+
+  /** Whether it has started with its plan: one that does not in time dies. */
+  async #started(stopping: AbortSignal): Promise<Prepared> {
+    let callOff = (): void => {};
+    const hurry = (): void => {
+      callOff = afterOwnTime(stopGraceMs, () =>
+        this.kill("worker_stuck: it had not started a second after the proxy was to stop"),
+      );
+    };
+    if (stopping.aborted) hurry();
+    else stopping.addEventListener("abort", hurry, { once: true });
+    const started = await this.#inTime(
+      new Promise<Prepared>((resolve) => {
+        this.#onPrepared = resolve;
+      }),
+      "its start",
+    );
+    stopping.removeEventListener("abort", hurry);
+    callOff();
     return started;
   }
 
@@ -139,7 +167,7 @@ export class WorkerThread implements Watched {
   commit(drainTimeoutMs: number): { committed: Promise<void>; released: Promise<void> } {
     const commit = this.#commits++;
     const released = this.#hasEnded
-      ? Promise.resolve()
+      ? this.#ended
       : new Promise<void>((resolve) => this.#onReleased.set(commit, resolve));
     return { committed: this.#do({ kind: "commit", commit, drainTimeoutMs }), released };
   }
@@ -200,10 +228,10 @@ export class WorkerThread implements Watched {
     );
   }
 
-  /** The answer to a step of a reload: a worker that does not give it dies. */
-  async #inTime<T>(answer: Promise<T>): Promise<T> {
+  /** The answer to a start or a step of a reload: a worker that does not give it dies. */
+  async #inTime<T>(answer: Promise<T>, what = "a step of a reload"): Promise<T> {
     const callOff = afterOwnTime(stepTimeoutMs, () =>
-      this.kill(`worker_stuck: a step of a reload took it ${stepTimeoutMs / 1_000} s`),
+      this.kill(`worker_stuck: ${what} took it ${stepTimeoutMs / 1_000} s`),
     );
     const answered = await answer;
     callOff();
@@ -265,8 +293,6 @@ export class WorkerThread implements Watched {
     this.#hasEnded = true;
     this.#prepared(err(this.#died(`died: ${this.#cause}`)));
     this.#done();
-    for (const released of this.#onReleased.values()) released();
-    this.#onReleased.clear();
     for (const answer of this.#onAnswer.values()) answer(err(this.#died("has ended")));
     this.#onAnswer.clear();
   }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Counters } from "../../src/filter/counters.ts";
 import { startProxy } from "../../src/proxy/supervisor.ts";
 import { Watchdog, type Watched } from "../../src/proxy/watchdog.ts";
 import { instantiateRuntime } from "../../src/runtime/instantiate.ts";
@@ -125,6 +126,28 @@ test("a stop ends a worker that is stuck a second after its time, tells so, and 
   await stream.over;
 });
 
+test("connections that a worker which is stuck had of listeners of plans before are counted too", async () => {
+  const { proxy, plan, getStuck, streams } = await startBench(3_600_000);
+  const open = async (): Promise<TcpClient> => {
+    const stream = new TcpClient(streams!);
+    stream.write("x");
+    await stream.bytes(1);
+    return stream;
+  };
+  const first = await open();
+  // A plan that has the listener too: its place counts once.
+  value(await proxy.apply({ ...plan }, { drainTimeoutMs: 60_000 }));
+  const second = await open();
+  const without = { ...plan, listeners: plan.listeners.slice(0, 2) };
+  value(await proxy.apply(without, { drainTimeoutMs: 60_000 }));
+  await getStuck();
+  expect(await proxy.stop(100)).toBe(2);
+  // Put right, should the listener come back.
+  const counters = new Counters(plan.memory, plan.workers[0]!.counters);
+  expect(counters.readCell(2, "sessions")).toBe(0);
+  await Promise.all([first.over, second.over]);
+});
+
 test("workers of a process that was stopped for long go on", async () => {
   const script = fileURLToPath(new URL("stopped-process.ts", import.meta.url));
   const running = start(process.execPath, [script]);
@@ -157,7 +180,14 @@ describe("Watchdog", () => {
     watchdog.watch(watched);
     onCleanUp(() => watchdog.forget(watched));
     const looks = (count: number) => vi.advanceTimersByTimeAsync(count * 1_000);
-    return { kills, asked, looks, work: () => packets++, end: () => watchdog.forget(watched) };
+    return {
+      kills,
+      asked,
+      looks,
+      work: () => packets++,
+      start: () => watchdog.started(watched),
+      end: () => watchdog.forget(watched),
+    };
   }
 
   test("ends a worker once that has answered before, at the third look without an answer", async () => {
@@ -187,6 +217,16 @@ describe("Watchdog", () => {
     const { kills, looks } = worker();
     await looks(100);
     expect(kills).toEqual([]);
+  });
+
+  test("ends one that has started and never answered", async () => {
+    const { kills, looks, start } = worker();
+    await looks(100);
+    start();
+    await looks(2);
+    expect(kills).toEqual([]);
+    await looks(1);
+    expect(kills).toHaveLength(1);
   });
 
   test("counts anew from each packet that one without an answer has judged", async () => {
