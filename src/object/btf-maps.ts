@@ -8,7 +8,7 @@ import type { ElfFile, ElfSection } from "./elf.ts";
 import { type LocatedMap, type MapAttributes, mapSpec, tooManyMaps } from "./map-table.ts";
 import type { MapSpec } from "./object-spec.ts";
 import { recordsBetween } from "./records.ts";
-import { spinLockOffset } from "./spin-lock.ts";
+import { spinLockOffsets } from "./spin-lock.ts";
 
 /**
  * Maps of a `.maps` section: BTF describes one variable a map, whose struct's members are the
@@ -129,7 +129,7 @@ function readDefinition(
     keyType: found.keyType,
     valueType: found.valueType,
     extra: found.numbers.get("map_extra"),
-    spinLock: spinLockOffset(btf, found.valueType),
+    spinLocks: spinLockOffsets(btf, found.valueType),
     inner: found.inner,
     slots,
   };

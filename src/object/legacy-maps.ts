@@ -6,7 +6,7 @@ import type { Btf, BtfType } from "./btf.ts";
 import { sizeOfType } from "./btf-types.ts";
 import { type ElfFile, type ElfSection, symbolTypes } from "./elf.ts";
 import { type LocatedMap, mapSpec, tooManyMaps } from "./map-table.ts";
-import { spinLockOffset } from "./spin-lock.ts";
+import { spinLockOffsets } from "./spin-lock.ts";
 
 /**
  * Maps of a `maps` section: one `struct bpf_map_def` a symbol, all of the same length.
@@ -53,9 +53,9 @@ export function readLegacyMaps(
       );
     const definition = readDefinition(section.bytes, symbol.value, size);
     const types = annotatedTypes(btf, annotations.get(symbol.name), definition);
-    const spinLock = btf === undefined ? undefined : spinLockOffset(btf, types.valueType);
+    const spinLocks = btf === undefined ? [] : spinLockOffsets(btf, types.valueType);
     const pinName = definition.pinsWithinObject ? `${digestOf(elf)}/${symbol.name}` : undefined;
-    const made = mapSpec(elf.file, symbol.name, { ...definition, ...types, spinLock, pinName });
+    const made = mapSpec(elf.file, symbol.name, { ...definition, ...types, spinLocks, pinName });
     if ("error" in made) return err(made.error);
     definitions.push(definition);
     maps.push({

@@ -66,7 +66,8 @@ export interface MapAttributes {
   readonly keyType?: number | undefined;
   readonly valueType?: number | undefined;
   readonly extra?: number | undefined;
-  readonly spinLock?: number | undefined;
+  /** As `spinLockOffsets` gives them. */
+  readonly spinLocks?: readonly number[] | undefined;
   readonly inner?: MapSpec | undefined;
   readonly slots?: MapSpec["slots"] | undefined;
 }
@@ -96,6 +97,16 @@ export function mapSpec(
         "use a BPF_MAP_TYPE_* of linux/bpf.h",
       ),
     };
+  const { spinLocks = [] } = attributes;
+  if (spinLocks.length > 1)
+    return {
+      error: new UserError(
+        "OBJECT_BAD_MAP",
+        `${file}, map "${name}"`,
+        "its value has more than one struct bpf_spin_lock",
+        "keep one, which guards all of the value",
+      ),
+    };
   return {
     spec: {
       name,
@@ -113,7 +124,7 @@ export function mapSpec(
       dataSection: undefined,
       inner: attributes.inner,
       extra: attributes.extra,
-      spinLock: attributes.spinLock,
+      spinLock: spinLocks[0],
       slots: attributes.slots ?? [],
     },
   };
