@@ -1,4 +1,5 @@
 import { closeSync, openSync } from "node:fs";
+import { exitNow } from "../proxy/socket-calls.ts";
 import { type EarlySignals, type ExitCode, exitCodes } from "./terminal.ts";
 
 /** Why a run ends, and with what exit code. */
@@ -37,7 +38,7 @@ export function waitForEnding({ onReload, lastWordsMs, early }: EndingOptions = 
   const cause = Promise.withResolvers<Cause>();
   const failure = Promise.withResolvers<Cause>();
   const again = Promise.withResolvers<Cause>();
-  const endProcess = (): void => process.exit(exitCodes.failed);
+  const endProcess = (): void => exitNow(exitCodes.failed);
   let signals = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
     signals++;

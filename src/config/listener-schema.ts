@@ -33,7 +33,7 @@ const proxyProtocol = block({
   accept: choice(["off", "optional", "required"])
     .default("off")
     .describe(
-      "Whether trusted clients begin their connections with a header, v1 or v2. Filters and upstreams then see whose connection it is. required also refuses all clients that are not trusted.",
+      "Whether trusted clients begin their connections with a header, v1 (at most 107 bytes) or v2 (at most 4096, with all it carries; more is refused). Filters and upstreams then see whose connection it is. required also refuses all clients that are not trusted.",
     ),
   send: choice(["off", "v1", "v2"])
     .default("off")
@@ -97,7 +97,9 @@ export const listenerSchema = block({
     ),
   idleTimeout: duration
     .optional()
-    .describe("A session without packets ends after this. Without it: 1h for tcp, else 60s."),
+    .describe(
+      "A session without packets in either direction ends after this, a tcp connection by RST on both sides. Without it: 1h for tcp, else 60s.",
+    ),
   maxSessions: wholeNumber(1, 1_000_000)
     .default(16_384)
     .describe(

@@ -203,7 +203,9 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
   /** A notice keeps the event loop alive, so it is there only while a socket is. */
   #notify(): void {
     if (this.#readiness !== undefined) return;
-    this.#readiness = this.calls.notify(this.#epoll, () => this.#onReady());
+    // In the same turn, and not out of koffi's call: nothing may be thrown there, and who gets stuck there
+    // cannot be ended.
+    this.#readiness = this.calls.notify(this.#epoll, () => setImmediate(this.#onReady));
     // koffi aborts the process where it calls back into a thread that may run no JavaScript any more.
     process.once("exit", this.#unnotify);
   }
@@ -214,7 +216,7 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
     this.#readiness = undefined;
   };
 
-  #onReady(): void {
+  readonly #onReady = (): void => {
     this.#isInTurn = true;
     try {
       if (this.#served === this.#readyCount) {
@@ -227,16 +229,10 @@ export class BatchSockets implements DatagramSockets, SendingSockets {
         if (performance.now() >= endMs) break;
       }
       this.#flush();
-    } catch (bug) {
-      // Out of koffi's call nothing may be thrown: the worker dies of it in a moment.
-      this.#unnotify();
-      setImmediate(() => {
-        throw bug;
-      });
     } finally {
       this.#isInTurn = false;
     }
-  }
+  };
 
   #flush(): void {
     this.queue.flush();

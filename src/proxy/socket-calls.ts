@@ -1,5 +1,5 @@
 import { constants, endianness } from "node:os";
-import { arch, platform } from "node:process";
+import process, { arch, platform } from "node:process";
 import { getSystemErrorName } from "node:util";
 import { err, ok, type Result } from "../common/result.ts";
 import type { Arena } from "../runtime/arena.ts";
@@ -124,6 +124,41 @@ export async function closeAll(descriptors: DescriptorSet): Promise<void> {
     descriptors.remove(fd);
     close(fd);
   }
+}
+
+/**
+ * Has the event loop of a worker that is about to be ended by force hear of its sockets no more. koffi
+ * aborts the process where it calls back into a thread that may run no JavaScript any more, and such a
+ * thread's loop goes on for a turn or two. In one step the number of its epoll instance becomes an empty one's;
+ * the kernel takes the old one, which nobody has any more, out of what the loop waits for.
+ */
+export async function silence(descriptors: DescriptorSet): Promise<void> {
+  if (descriptors.epolls === undefined) return;
+  const koffi = await loadKoffi();
+  // Only now: where the worker has ended meanwhile, another file may have the number.
+  const { epolls } = descriptors;
+  if (!koffi.ok || epolls === undefined) return;
+  const dup3 = koffi.value.load(null).func("int dup3(int, int, int)");
+  dup3(epolls.empty, epolls.watching, SOCK_CLOEXEC);
+}
+
+/** _exit(2), once `loadExit` has found it. */
+let exitCall: ((code: number) => void) | undefined;
+
+/** Has `exitNow` leave threads alone, which `SocketCalls` may be about to be used on. */
+export async function loadExit(): Promise<void> {
+  if (exitCall !== undefined) return;
+  const koffi = await loadKoffi();
+  if (koffi.ok) exitCall = koffi.value.load(null).func("void _exit(int)");
+}
+
+/**
+ * Ends the process in the middle of whatever its threads do. `process.exit` ends them one by one before, and
+ * koffi aborts the process where one of them is just hearing of its sockets.
+ */
+export function exitNow(code: number): never {
+  exitCall?.(code);
+  return process.exit(code);
 }
 
 /** A readiness notice for the descriptor of `SocketCalls.epoll`, from Node's event loop. */
@@ -256,8 +291,20 @@ export class SocketCalls {
     this.#calls.close(fd);
   }
 
-  /** A descriptor that is ready when a socket that was added to it has datagrams. */
+  /** A descriptor that is ready when a socket that was added to it has datagrams, until `silence`. One a thread. */
   epoll(): Result<number, NodeJS.ErrnoException> {
+    const watching = this.#epoll();
+    if (!watching.ok) return watching;
+    const empty = this.#epoll();
+    if (!empty.ok) {
+      this.close(watching.value);
+      return empty;
+    }
+    this.#descriptors.epolls = { watching: watching.value, empty: empty.value };
+    return watching;
+  }
+
+  #epoll(): Result<number, NodeJS.ErrnoException> {
     const epoll = this.#calls.epoll_create1(SOCK_CLOEXEC);
     return epoll < 0 ? err(this.#error("epoll_create1")) : this.#own(epoll);
   }
@@ -272,7 +319,10 @@ export class SocketCalls {
       : undefined;
   }
 
-  /** Has Node's event loop call `onReady` in each turn in which `epoll` is ready. It must not throw. */
+  /**
+   * Has Node's event loop call `onReady` in each turn in which `epoll` is ready. It must not throw, and
+   * is to be short: a thread that is ended by force in the middle of it aborts the process.
+   */
   notify(epoll: number, onReady: () => void): Readiness {
     return this.#koffi.node.poll(epoll, { readable: true }, onReady);
   }

@@ -10,7 +10,7 @@ import { afterOwnTime } from "./own-time.ts";
 import type { Address, CompiledPlan } from "./plan.ts";
 import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { SessionPorts } from "./session-ports.ts";
-import { closeAll } from "./socket-calls.ts";
+import { closeAll, loadExit, silence } from "./socket-calls.ts";
 import type { Watchdog, Watched } from "./watchdog.ts";
 
 /** What a worker's thread tells besides its answers. */
@@ -57,6 +57,8 @@ export class WorkerThread implements Watched {
   readonly sessionPorts = new SessionPorts();
   readonly #number: number;
   readonly #thread: Worker;
+  /** That it holds besides Node's own. */
+  readonly #descriptors = new DescriptorSet();
   readonly packets: () => number;
   readonly #ended: Promise<void>;
   #hasEnded = false;
@@ -80,10 +82,9 @@ export class WorkerThread implements Watched {
     { watchdog, packets }: ThreadWatch,
   ) {
     const { worker: number } = start;
-    const descriptors = new DescriptorSet();
     const workerData: WorkerStart = {
       ...start,
-      descriptors: descriptors.memory,
+      descriptors: this.#descriptors.memory,
       sessionPorts: this.sessionPorts.memory,
     };
     this.#number = number;
@@ -98,7 +99,7 @@ export class WorkerThread implements Watched {
         watchdog.forget(this);
         this.#exited();
         // Before another takes its place: it could not bind what this one still holds.
-        void closeAll(descriptors).then(resolve);
+        void closeAll(this.#descriptors).then(resolve);
       }),
     );
     watchdog.watch(this);
@@ -110,6 +111,7 @@ export class WorkerThread implements Watched {
     events: ThreadEvents,
     watch: ThreadWatch,
   ): Promise<Result<{ thread: WorkerThread; bound: readonly Address[] }, UserError>> {
+    await readyToExit(start.plan);
     const thread = new WorkerThread(start, events, watch);
     const started = await thread.#started(watch.stopping);
     if (started.ok) {
@@ -148,8 +150,9 @@ export class WorkerThread implements Watched {
   }
 
   /** Has the worker make a plan ready beside the one in force: all listeners' addresses. */
-  prepare(plan: CompiledPlan): Promise<Prepared> {
-    if (this.#hasEnded) return Promise.resolve(err(this.#died("is gone")));
+  async prepare(plan: CompiledPlan): Promise<Prepared> {
+    await readyToExit(plan);
+    if (this.#hasEnded) return err(this.#died("is gone"));
     return this.#inTime(
       new Promise((resolve) => {
         this.#onPrepared = resolve;
@@ -190,7 +193,7 @@ export class WorkerThread implements Watched {
   kill(cause: string): void {
     if (this.#hasEnded) return;
     this.#cause = cause;
-    void this.#thread.terminate();
+    void silence(this.#descriptors).then(() => this.#thread.terminate());
   }
 
   /** Has it end a session at a listener, if there still are too many. */
@@ -300,4 +303,9 @@ export class WorkerThread implements Watched {
   #died(what: string): UserError {
     return new UserError("WORKER_DIED", `worker ${this.#number}`, what);
   }
+}
+
+/** Before a worker has sockets that `process.exit` could not end it with. */
+async function readyToExit({ listeners }: CompiledPlan): Promise<void> {
+  if (listeners.some(({ io }) => io === "mmsg")) await loadExit();
 }

@@ -1,9 +1,11 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { DescriptorSet } from "../../src/proxy/descriptor-set.ts";
 import {
   closeAll,
   maxMessages,
   SocketCalls,
+  silence,
   socketCallsProblem,
 } from "../../src/proxy/socket-calls.ts";
 import { decodeSocketName, encodeSocketName } from "../../src/proxy/socket-name.ts";
@@ -131,6 +133,38 @@ describe.skipIf(problem !== undefined)(`system calls${problem ? ` (${problem})` 
     expect([...descriptors.values()]).toEqual([]);
     value(calls.bind(rival, bound, false));
     calls.close(rival);
+  });
+
+  test("a thread's wait is silenced, once its epoll is open and until its descriptors are closed", async () => {
+    const { calls, descriptors } = await setUp();
+    await silence(descriptors);
+    expect(descriptors.epolls).toBeUndefined();
+    const epoll = value(calls.epoll());
+    expect(descriptors.epolls).toEqual({ watching: epoll, empty: expect.any(Number) });
+    const [a, b] = [value(calls.socket(4, 65_536, 65_536)), value(calls.socket(4, 65_536, 65_536))];
+    const any = encodeSocketName({ host: "127.0.0.1", port: 0 }, 4);
+    const to = value(calls.bind(b, any, false)).slice(0, 16);
+    expect(calls.watch(epoll, b, 7)).toBeUndefined();
+    calls.clear();
+    calls.addMessage(to);
+    expect(calls.send(a, 0)).toBe(1);
+    const ids = new Uint32Array(4);
+    const heard = Promise.withResolvers<void>();
+    const first = calls.notify(epoll, heard.resolve);
+    await heard.promise;
+    first.close();
+    expect(calls.ready(epoll, ids)).toBe(1);
+    expect(ids[0]).toBe(7);
+    let calledBack = 0;
+    const second = calls.notify(epoll, () => calledBack++);
+    await silence(descriptors);
+    for (let turn = 0; turn < 3; turn++) await setImmediate();
+    expect(calledBack).toBe(0);
+    expect(calls.ready(epoll, ids)).toBe(0);
+    second.close();
+    for (const fd of [a, b]) calls.close(fd);
+    await closeAll(descriptors);
+    expect(descriptors.epolls).toBeUndefined();
   });
 
   test("errors have the names of Node's own", async () => {
