@@ -234,11 +234,7 @@ function iteration(a: Analysis, helper: HelperSignature, call: CallArguments): P
 }
 
 /** The end of a function that was followed into. Returns where its caller goes on. */
-export function leaveFunction(
-  a: Analysis,
-  step: number,
-  earlierAt: (slot: number) => PathState | undefined,
-): number {
+export function leaveFunction(a: Analysis, step: number): number {
   const { state } = a;
   const callee = state.frame;
   const result = callee.registers[0] as RegisterState;
@@ -265,9 +261,16 @@ export function leaveFunction(
   a.markPrecise(0);
   a.trace.setCallback(step);
   state.frames.pop();
-  const earlier = earlierAt(callee.callSite);
+  const earlier = earlierAt(state, callee.callSite);
   if (earlier !== undefined) widen(a, earlier, callee.callSite, step);
   return callee.callSite;
+}
+
+/** The last checkpoint of a path at a slot, with as many frames as now. */
+function earlierAt(state: PathState, slot: number): PathState | undefined {
+  for (let at = state.parent; at !== undefined; at = at.state.parent)
+    if (at.slot === slot && at.state.depth === state.depth) return at.state;
+  return undefined;
 }
 
 /**

@@ -120,7 +120,7 @@ export class Explorer {
   #exit(step: number): number | undefined {
     const a = this.#analysis;
     this.#jumps++;
-    if (a.state.depth > 0) return leaveFunction(a, step, (slot) => this.#earlierAt(slot));
+    if (a.state.depth > 0) return leaveFunction(a, step);
     const held = a.state.references[0];
     if (held !== undefined) this.#refuseHeld(held);
     this.#checkReturn();
@@ -174,14 +174,6 @@ export class Explorer {
       "return 0 or 1",
       [0],
     );
-  }
-
-  /** The last checkpoint of this path at a slot, with as many frames as now. */
-  #earlierAt(slot: number): PathState | undefined {
-    const { state } = this.#analysis;
-    for (let at = state.parent; at !== undefined; at = at.state.parent)
-      if (at.slot === slot && at.state.depth === state.depth) return at.state;
-    return undefined;
   }
 
   /** The path has ended; checkpoints that it was the last of are complete. */

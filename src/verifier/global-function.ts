@@ -27,8 +27,10 @@ export interface GlobalFunction {
   readonly slot: number;
   readonly parameters: readonly FunctionParameter[];
   readonly returnsNumber: boolean;
-  /** It, or what it calls, moves the packet. */
+  /** It, or what it calls or tail-calls, may move the packet. */
   readonly movesPacket: boolean;
+  /** It, or what it calls, may make a tail call. */
+  readonly tailCalls: boolean;
 }
 
 /** The program's global functions, by their first slot. */
@@ -45,6 +47,8 @@ export function globalFunctions(
     if (slot === 0 || declared?.kind !== "function" || declared.linkage !== "global") continue;
     const prototype = btf.types[declared.type];
     if (prototype?.kind !== "prototype") continue;
+    const called = [...helpersCalled(program.instructions, slot, helpers)];
+    const tailCalls = called.some((helper) => helper.tailCall === true);
     found.set(slot, {
       name,
       slot,
@@ -52,7 +56,8 @@ export function globalFunctions(
         parameterOf(btf, one.type, tags.get(type as number)?.get(i) ?? [], program),
       ),
       returnsNumber: isNumber(resolve(btf, prototype.returns)),
-      movesPacket: movesPacket(program.instructions, slot, helpers),
+      movesPacket: tailCalls || called.some((helper) => helper.movesPacket === true),
+      tailCalls,
     });
   }
   return found;
@@ -167,15 +172,17 @@ function sizeOf(btf: Btf, type: BtfType, depth: number): number | undefined {
   }
 }
 
-/** Whether a function or any that it calls moves the packet, on some path or other. */
-function movesPacket(
+/** The helpers that a function and those it calls may call, on some path or other. */
+function helpersCalled(
   instructions: readonly Instruction[],
   entry: number,
   helpers: ReadonlyMap<number, HelperSignature>,
-): boolean {
+): ReadonlySet<HelperSignature> {
+  const called = new Set<HelperSignature>();
   for (const slot of reachableSlots(instructions, entry)) {
     const instruction = instructions[slot] as Instruction;
-    if (instruction.kind === "call_helper" && helpers.get(instruction.id)?.movesPacket) return true;
+    const helper = instruction.kind === "call_helper" ? helpers.get(instruction.id) : undefined;
+    if (helper !== undefined) called.add(helper);
   }
-  return false;
+  return called;
 }

@@ -4,6 +4,7 @@ import type { Analysis } from "./analysis.ts";
 import { contextAccessOf, fieldAt } from "./context-rules.ts";
 import { whereText } from "./describe-place.ts";
 import type { HelperSignature } from "./helper-signature.ts";
+import { exit } from "./precision.ts";
 import { isNumber } from "./scalar-range.ts";
 import { type Place, placeFrame, placeRegister, placeSlot, registerPlace } from "./trace.ts";
 
@@ -18,7 +19,7 @@ export interface LostPointer {
 interface Origin {
   readonly step: number;
   readonly instruction: Instruction;
-  /** Steps of calls behind it, of helpers and functions, the last first. */
+  /** Steps of calls behind it, of helpers and functions, and of leaving without an exit; the last first. */
   readonly calls: readonly number[];
 }
 
@@ -70,19 +71,27 @@ function movedPacket(a: Analysis, { step, instruction, calls }: Origin): LostPoi
   );
   // The context is made by nothing on the path.
   if (base !== undefined) return undefined;
-  const call = calls.find(
-    (one) => helperAt(a, one)?.movesPacket ?? globalAt(a, one)?.movesPacket ?? false,
-  );
+  const call = calls.find((one) => moverAt(a, one) !== undefined);
   if (call === undefined) return undefined;
-  const global = globalAt(a, call);
-  const mover =
-    global === undefined
-      ? `bpf_${helperAt(a, call)?.name} moved that,`
-      : `the call of global function ${global.name}, which may move that,`;
+  const at = whereText(a.program, a.trace.slot(call));
   return {
-    cause: `pointed into the packet until ${mover} at ${whereText(a.program, a.trace.slot(call))}`,
-    fix: "load data and data_end again behind that call, and compare again",
+    cause: `pointed into the packet until ${moverAt(a, call)} at ${at}`,
+    fix: a.trace.leaves(call)
+      ? "load data and data_end again behind the call of the function that makes the tail call, and compare again"
+      : "load data and data_end again behind that call, and compare again",
   };
+}
+
+/** What a step does to the packet, if it moves it: the middle of a sentence. */
+function moverAt(a: Analysis, step: number): string | undefined {
+  const helper = helperAt(a, step);
+  if (a.trace.leaves(step))
+    return helper?.tailCall ? "the tail call, whose target may move that," : undefined;
+  if (helper?.movesPacket) return `bpf_${helper.name} moved that,`;
+  const global = globalAt(a, step);
+  return global?.movesPacket
+    ? `the call of global function ${global.name}, which may move that,`
+    : undefined;
 }
 
 /** A number of the context where the other kind of context has a pointer. */
@@ -138,11 +147,12 @@ function originOf(a: Analysis, last: number, wanted: Place): Origin | undefined 
   let place = wanted;
   const calls: number[] = [];
   for (let step = last; step >= 0; step = trace.previous(step)) {
-    const instruction = a.instructions[trace.slot(step)] as Instruction;
+    const leaves = trace.leaves(step);
+    const instruction = leaves ? exit : (a.instructions[trace.slot(step)] as Instruction);
     const depth = trace.depth(step);
     const isCall = instruction.kind === "call_helper" || instruction.kind === "call_local";
     const entersOrLeavesCallback = trace.callback(step);
-    if (isCall && !entersOrLeavesCallback) calls.push(step);
+    if ((isCall || leaves) && !entersOrLeavesCallback) calls.push(step);
     const before = entersOrLeavesCallback
       ? placeBeforeCallback(helperAt(a, step), depth, place)
       : placeBefore(instruction, depth, trace.stackPlace(step), place);

@@ -158,7 +158,7 @@ export class Precision {
   /** What is wanted before the step, given what is wanted after it. */
   #back(step: number): void {
     const trace = this.#trace;
-    const instruction = this.#instructions[trace.slot(step)]!;
+    const instruction = trace.leaves(step) ? exit : this.#instructions[trace.slot(step)]!;
     const depth = trace.depth(step);
     // Backwards, a function's end comes before its frame is known of.
     if (depth >= this.#frames) this.#frames = depth + 1;
@@ -274,6 +274,9 @@ export class Precision {
 }
 
 const maxFrames = 8;
+
+/** What a step does that leaves its function without one. */
+export const exit: Instruction = { kind: "exit" };
 
 /** Stores are seen by the place of the stack that they write. */
 function touches(instruction: Instruction): number {

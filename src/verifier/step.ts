@@ -3,6 +3,11 @@ import type { Analysis } from "./analysis.ts";
 import { takeBranch } from "./branch.ts";
 import { callGlobal, callWithCallback, enterFunction } from "./call-function.ts";
 import { checkArguments, constantTarget, finishCall } from "./call-helper.ts";
+import {
+  mayLeaveByPacketLoad,
+  mayLeaveByTailCall,
+  refuseTailCallInCallback,
+} from "./early-return.ts";
 import { type GlobalFunction, returnsNumber } from "./global-function.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import { load, modify, store } from "./memory-access.ts";
@@ -91,21 +96,26 @@ export function doInstruction(
       doAtomic(a, instruction);
       return next;
     case "load_packet":
-      loadPacket(a, instruction.index);
+      loadPacket(a, instruction.index, step);
       return next;
     case "jump":
       return next + instruction.offset;
     case "branch":
       return takeBranch(a, instruction, step);
     case "call_helper":
-      return callHelper(a, a.helpers.get(instruction.id));
+      return callHelper(a, a.helpers.get(instruction.id), step);
     case "call_register":
-      return callHelper(a, a.helpers.get(constantTarget(a, instruction.target)));
+      return callHelper(a, a.helpers.get(constantTarget(a, instruction.target)), step);
     case "call_local": {
       const target = next + instruction.offset;
       const global = globals.get(target);
       if (global === undefined) return enterFunction(a, target);
       refuseUnderLock(a, `global function ${global.name}`);
+      if (global.tailCalls)
+        refuseTailCallInCallback(
+          a,
+          `global function ${global.name}, which makes a tail call, is called`,
+        );
       a.facts.bounded = false;
       callGlobal(a, global);
       return next;
@@ -121,7 +131,7 @@ export function doInstruction(
   }
 }
 
-function callHelper(a: Analysis, helper: HelperSignature | undefined): number {
+function callHelper(a: Analysis, helper: HelperSignature | undefined, step: number): number {
   if (helper === undefined || !helper.types.includes(a.program.type))
     a.refuse(
       "CALL_REGISTER",
@@ -134,6 +144,7 @@ function callHelper(a: Analysis, helper: HelperSignature | undefined): number {
     return callWithCallback(a, helper);
   }
   finishCall(a, helper, checkArguments(a, helper));
+  if (helper.tailCall) mayLeaveByTailCall(a, step);
   return a.slot + 1;
 }
 
@@ -281,7 +292,7 @@ function doAtomic(a: Analysis, { op, fetch, size, base, offset, src }: Atomic): 
 }
 
 /** LD_ABS and LD_IND: the helper behind them ends the program where the packet is too short. */
-function loadPacket(a: Analysis, index: number | undefined): void {
+function loadPacket(a: Analysis, index: number | undefined, step: number): void {
   const context = a.read(6);
   if (context.kind !== "context" || context.offset !== 0)
     a.refuse(
@@ -307,4 +318,5 @@ function loadPacket(a: Analysis, index: number | undefined): void {
     );
   for (let r = 1; r <= 5; r++) a.write(r, uninitialised);
   a.write(0, unknownScalar);
+  mayLeaveByPacketLoad(a, step);
 }

@@ -39,8 +39,9 @@ export class Trace {
   #previous = new Int32Array(1024);
   #slot = new Int32Array(1024);
   /**
-   * Three bits: the frame that ran it; one: `callback`; one: `linked` has something; above: the place
-   * it spilled to or filled from. More than 7 where the step did more than its instruction says.
+   * Three bits: the frame that ran it; one: `callback`; one: `linked` has something; one: `leaves`;
+   * above: the place it spilled to or filled from. More than 7 where the step did more than its
+   * instruction says.
    */
   #detail = new Int32Array(1024);
   #length = 0;
@@ -57,12 +58,17 @@ export class Trace {
 
   /** The step loaded a register from this stack slot, or stored one whole. */
   setStackPlace(step: number, place: Place): void {
-    this.#detail[step] = (this.#detail[step]! & 31) | ((place + 1) << 5);
+    this.#detail[step] = (this.#detail[step]! & 63) | ((place + 1) << 6);
   }
 
   /** The step is a helper's call into a callback, or the callback's exit. */
   setCallback(step: number): void {
     this.#detail[step]! |= 8;
+  }
+
+  /** The step is no instruction's own: the one before it ended its function, as an exit would. */
+  setLeaves(step: number): void {
+    this.#detail[step]! |= 32;
   }
 
   /** The step changed the ranges of all these at once, since they are linked. */
@@ -109,9 +115,13 @@ export class Trace {
     return (this.#detail[step]! & 8) !== 0;
   }
 
+  leaves(step: number): boolean {
+    return (this.#detail[step]! & 32) !== 0;
+  }
+
   /** As set, or -1. */
   stackPlace(step: number): Place {
-    return (this.#detail[step]! >> 5) - 1;
+    return (this.#detail[step]! >> 6) - 1;
   }
 
   /** Sets of places that the step changed together. */

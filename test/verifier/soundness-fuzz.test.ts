@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Executable } from "../../src/engine/engine.ts";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { interpreter, observedInterpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
@@ -14,6 +15,7 @@ import { typed } from "./function-types.ts";
 import { randomCallbacks } from "./random-callbacks.ts";
 import { randomCounting } from "./random-counting.ts";
 import { randomGlobals } from "./random-globals.ts";
+import { leavingTargets, randomLeaving } from "./random-leaving.ts";
 import { fuzzMapSpecs, mutated, randomProgram } from "./random-program.ts";
 
 /** WEIR_FUZZ_PROGRAMS asks for more than CI has time for; the seed then makes the run another. */
@@ -200,6 +202,53 @@ for (const { what, write, ends, leastAccepted } of callbackWriters)
     expect(endedAs.get("accepted")).toBeGreaterThan(programCount * leastAccepted);
     expect([...endedAs.keys()]).toEqual(expect.arrayContaining(ends));
     if (process.env.WEIR_FUZZ_PROGRAMS !== undefined) console.log(what, endedAs);
+  }, 3_600_000);
+
+/**
+ * What a tail call leads to returns to the caller of the function that makes it, and so does a packet load
+ * that fails, from places in the function where it does not exit.
+ */
+for (const type of ["xdp", "socket"] as const)
+  test(`no accepted ${type} program whose functions are left without an exit breaks a rule when it runs (${programCount} programs, ${callbackInputs} inputs each)`, () => {
+    const random = new Random(seed + 4);
+    const bench = new EngineBench(interpreter, undefined, () => random.below(2 ** 32));
+    const programs: Executable[] = [];
+    Object.assign(bench.context, { programs });
+    const array = { name: "programs", keySize: 4, valueSize: 4, maxEntries: 4 };
+    const maps = [
+      ...fuzzMapSpecs.map((spec) => bench.map(spec.type, spec)),
+      bench.map("prog_array", array),
+    ];
+    for (const [i, text] of leavingTargets[type].entries()) {
+      programs.push(bench.prepare(text, type, maps));
+      const number = Uint8Array.of(i + 1, 0, 0, 0);
+      expect(bench.access(maps[3]!).update(number, number)).toBe(0);
+    }
+    const endedAs = new Map<string, number>();
+    const violations: string[] = [];
+    for (let i = 0; i < programCount; i++) {
+      const text = randomLeaving(random, type);
+      const instructions = assembled(text);
+      const names = { object: "fuzz", name: "fuzz", functions: [], lines: [] };
+      const verdict = verify(typed({ ...names, type, instructions, maps }), helpers);
+      const end = verdict.ok ? "accepted" : verdict.error.code;
+      endedAs.set(end, (endedAs.get(end) ?? 0) + 1);
+      if (!verdict.ok) continue;
+      const executable = bench.prepare(instructions, type, maps);
+      for (let n = 0; n < callbackInputs; n++) {
+        const { fault } = bench.run(executable, packet(random));
+        if (fault === undefined) continue;
+        violations.push(`${fault.message} at ${fault.slot}:\n${text}`);
+        break;
+      }
+    }
+    expect(violations).toEqual([]);
+    expect(endedAs.get("accepted")).toBeGreaterThan(programCount / 8);
+    const ends = type === "xdp" ? ["NOT_A_POINTER", "PACKET_BOUNDS"] : [];
+    expect([...endedAs.keys()]).toEqual(
+      expect.arrayContaining(["POINTER_OFFSET", "STACK_BOUNDS", ...ends]),
+    );
+    if (process.env.WEIR_FUZZ_PROGRAMS !== undefined) console.log("left early", type, endedAs);
   }, 3_600_000);
 
 function runsHere(program: readonly Instruction[], type: "xdp" | "socket"): boolean {
