@@ -136,7 +136,7 @@ const kinds: readonly Kind[] = [
   {
     what: "programs of global functions",
     count: 600,
-    write: (random) => ({ type: "xdp", ...randomGlobals(random) }),
+    write: (random) => ({ type: "xdp", ...randomGlobals(random, { likeLinux: true }) }),
     accepted: 1 / 4,
     acceptedMutants: 1 / 12,
   },

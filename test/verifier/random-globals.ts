@@ -17,10 +17,10 @@ const sizes = [1, 4, 8, 16, 24] as const;
  * An XDP program of global functions, which take numbers, the context and memory, null or never: what
  * the program passes are parts of its stack, of the packet and of map values (maps 0 and 1, and 2, the
  * global data), mostly large enough; the functions look for null, mostly, read, write, add and index in
- * what they got, pass it on, move the packet.
+ * what they got, pass it on, move the packet. `likeLinux`: without what Linux takes though it is unsafe.
  */
-export function randomGlobals(random: Random): ProgramOfGlobals {
-  const writer = new GlobalsWriter(random);
+export function randomGlobals(random: Random, { likeLinux = false } = {}): ProgramOfGlobals {
+  const writer = new GlobalsWriter(random, likeLinux);
   const instructions = assembled(writer.write());
   const [, ...slots] = functionStarts(instructions);
   return { instructions, globals: new Map(slots.map((slot, i) => [slot, writer.parameters[i]!])) };
@@ -36,10 +36,12 @@ interface Memory {
 class GlobalsWriter {
   readonly parameters: (readonly DeclaredParameter[])[];
   readonly #random: Random;
+  readonly #likeLinux: boolean;
   #labels = 0;
 
-  constructor(random: Random) {
+  constructor(random: Random, likeLinux: boolean) {
     this.#random = random;
+    this.#likeLinux = likeLinux;
     this.parameters = Array.from({ length: 1 + random.below(4) }, () =>
       Array.from({ length: 1 + random.below(4) }, () => this.#parameter()),
     );
@@ -181,6 +183,14 @@ class GlobalsWriter {
     return `r2 = *(u32 *)(r${context} + 0)\nr3 = *(u32 *)(r${context} + 4)\nr4 = r2\nr4 += 8\nif r4 > r3 goto ${label}\n${this.#access({ register: 2, offset: 0, bytes: 8 })}\n${label}:`;
   }
 
+  /** Null, or a number where another one is large: long enough for a state to be kept where both meet. */
+  #nullByOneWay(into: string, number: number): string {
+    const label = this.#label();
+    const other = this.#pick([0, 0, 65536, 7]);
+    const filler = "r0 = 1\n".repeat(4);
+    return `${into} = ${other}\n${filler}if r${number} s> 5 goto ${label}\n${into} = 0\n${label}: ${filler}`;
+  }
+
   /** `number` and `context`: the registers that hold one, or -1. */
   #call(callee: number, memory: readonly Memory[], number: number, context: number): string {
     const lines = this.parameters[callee]!.map((one, i) => {
@@ -192,6 +202,8 @@ class GlobalsWriter {
           : `${into} = ${this.#random.below(40)}`;
       }
       if (one === "context") return context < 0 ? `${into} = 0` : `${into} = r${context}`;
+      const mayBeNull = !one.nonnull && number >= 0 && !this.#likeLinux;
+      if (mayBeNull && this.#one(6)) return this.#nullByOneWay(into, number);
       const enough = memory.filter(({ bytes }) => bytes >= one.bytes);
       const from = this.#one(15) ? memory : enough;
       if (from.length === 0 || (!one.nonnull && this.#one(5))) return `${into} = 0`;
