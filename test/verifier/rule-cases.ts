@@ -2,6 +2,7 @@ import { contextRules } from "./rules/context-rules.ts";
 import { flowRules } from "./rules/flow-rules.ts";
 import { functionRules } from "./rules/function-rules.ts";
 import { helperRules } from "./rules/helper-rules.ts";
+import { leavingRules } from "./rules/leaving-rules.ts";
 import { mapRules } from "./rules/map-rules.ts";
 import { packetRules } from "./rules/packet-rules.ts";
 import { pointerRules } from "./rules/pointer-rules.ts";
@@ -18,4 +19,5 @@ export const ruleCases: readonly RuleCase[] = [
   ...pointerRules,
   ...helperRules,
   ...functionRules,
+  ...leavingRules,
 ];
