@@ -5,6 +5,8 @@ import { interpreter, observedInterpreter } from "../../src/engine/interpreter/i
 import { disassembleProgram } from "../../src/isa/disassembler.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
+import type { ProgramType } from "../../src/object/object-spec.ts";
+import type { VerifiableProgram, VerifiedMap } from "../../src/verifier/program.ts";
 import { forbiddenInstruction } from "../../src/verifier/structure.ts";
 import { given } from "../../src/verifier/verified.ts";
 import { verify } from "../../src/verifier/verify.ts";
@@ -24,6 +26,16 @@ const seed = Number(process.env.WEIR_FUZZ_SEED ?? 5);
 const inputsEach = 1000;
 /** A run of loops in loops is long. */
 const callbackInputs = Number(process.env.WEIR_FUZZ_CALLBACK_INPUTS ?? 20);
+/** Enough for what is written here, and little enough for many programs. */
+const shortly = { maxVisited: 50_000 };
+
+function fuzzed(
+  type: ProgramType,
+  instructions: readonly Instruction[],
+  maps: readonly VerifiedMap[],
+): VerifiableProgram {
+  return { object: "fuzz", name: "fuzz", type, instructions, maps, functions: [], lines: [] };
+}
 
 /**
  * The interpreter checks every access against the object it points into. What the verifier has
@@ -41,11 +53,7 @@ test(`no accepted program breaks a rule when it runs (${programCount} programs, 
     const plain = randomProgram(random, type);
     const program = i % 3 === 0 ? mutated(random, plain) : plain;
     if (program === undefined) continue;
-    const verdict = verify(
-      { object: "fuzz", name: "fuzz", type, instructions: program, maps, functions: [], lines: [] },
-      helpers,
-      { maxVisited: 50_000 },
-    );
+    const verdict = verify(fuzzed(type, program, maps), helpers, shortly);
     // An engine takes no program that holds what its type may not call, reached or not.
     if (!verdict.ok || !runsHere(program, type)) continue;
     accepted++;
@@ -87,19 +95,7 @@ test(`what is told to be an address has a high word of 0 whenever it is computed
   const maps = fuzzMapSpecs.map((spec) => bench.map(spec.type, spec));
   for (let i = 0; i < programCount; i++) {
     program = randomProgram(random, "xdp");
-    const verdict = verify(
-      {
-        object: "fuzz",
-        name: "fuzz",
-        type: "xdp",
-        instructions: program,
-        maps,
-        functions: [],
-        lines: [],
-      },
-      helpers,
-      { maxVisited: 50_000 },
-    );
+    const verdict = verify(fuzzed("xdp", program, maps), helpers, shortly);
     if (!verdict.ok) continue;
     ({ givenBy } = verdict.value);
     const executable = bench.prepare(program, "xdp", maps);
@@ -140,8 +136,7 @@ test(`no accepted program of global functions breaks a rule when it runs (${prog
   const violations: string[] = [];
   for (let i = 0; i < programCount; i++) {
     const { instructions, globals } = randomGlobals(random);
-    const names = { object: "fuzz", name: "fuzz", functions: [], lines: [] };
-    const verdict = verify(typed({ ...names, type: "xdp", instructions, maps }, globals), helpers);
+    const verdict = verify(typed(fuzzed("xdp", instructions, maps), globals), helpers);
     const end = verdict.ok ? "accepted" : verdict.error.code;
     endedAs.set(end, (endedAs.get(end) ?? 0) + 1);
     if (!verdict.ok) continue;
@@ -174,19 +169,7 @@ for (const { what, write, ends, leastAccepted } of callbackWriters)
     for (let i = 0; i < programCount; i++) {
       const text = write(random);
       const program = assembled(text);
-      const verdict = verify(
-        {
-          object: "fuzz",
-          name: "fuzz",
-          type: "xdp",
-          instructions: program,
-          maps,
-          functions: [],
-          lines: [],
-        },
-        helpers,
-        { maxVisited: 50_000 },
-      );
+      const verdict = verify(fuzzed("xdp", program, maps), helpers, shortly);
       const end = verdict.ok ? "accepted" : verdict.error.code;
       endedAs.set(end, (endedAs.get(end) ?? 0) + 1);
       if (!verdict.ok) continue;
@@ -229,8 +212,7 @@ for (const type of ["xdp", "socket"] as const)
     for (let i = 0; i < programCount; i++) {
       const text = randomLeaving(random, type);
       const instructions = assembled(text);
-      const names = { object: "fuzz", name: "fuzz", functions: [], lines: [] };
-      const verdict = verify(typed({ ...names, type, instructions, maps }), helpers);
+      const verdict = verify(typed(fuzzed(type, instructions, maps)), helpers);
       const end = verdict.ok ? "accepted" : verdict.error.code;
       endedAs.set(end, (endedAs.get(end) ?? 0) + 1);
       if (!verdict.ok) continue;
