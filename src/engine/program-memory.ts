@@ -1,11 +1,5 @@
-import { describedMap, type MapHandle } from "../maps/map-handle.ts";
-import type { MapType, ProgramType } from "../object/object-spec.ts";
+import type { ProgramType } from "../object/object-spec.ts";
 import {
-  F_RDONLY_PROG,
-  F_WRONLY_PROG,
-  MAP_VALUE_COUNT,
-  MAP_VALUE_STRIDE,
-  MAP_VALUES,
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_DATA_META,
@@ -26,6 +20,7 @@ import {
 } from "./engine.ts";
 import { Holdings } from "./holdings.ts";
 import { walk as walkRecord } from "./map-walk.ts";
+import { ReachableMaps, type ValueRange } from "./reachable-maps.ts";
 import { hasSocketContext, hiddenBytes } from "./socket-context.ts";
 
 /** How a program touches memory; what an object allows differs between them. */
@@ -36,17 +31,6 @@ export const ATOMIC = 3;
 export type Access = typeof READ | typeof READ_SIGNED | typeof WRITE | typeof ATOMIC;
 
 const frameDoubles = frameBytes / 8;
-
-/** Values of one map: object i lies at low + i × stride and is `size` long. */
-interface ValueRange {
-  readonly map: MapHandle;
-  readonly low: number;
-  readonly high: number;
-  readonly stride: number;
-  readonly size: number;
-  readonly readable: boolean;
-  readonly writable: boolean;
-}
 
 /**
  * The objects one program may reach while it runs on a packet: its stack frames in use, the packet
@@ -67,8 +51,7 @@ export class ProgramMemory {
   contextAddress = 0;
   /** Why the last check failed. */
   problem: Omit<Fault, "slot"> = { code: "bad_access", message: "" };
-  /** Maps that instructions of the program name, and no others. */
-  readonly maps: readonly MapHandle[];
+  readonly maps: ReachableMaps;
   readonly #context: EngineContext;
   readonly #contextOffset: number;
   readonly #contextRules: ContextAccess | undefined;
@@ -80,13 +63,8 @@ export class ProgramMemory {
   readonly #mayWrite: boolean;
   /** The verifier refuses an atomic operation on the packet but as memory that a global function was given. */
   readonly #atomicPacket: boolean;
-  readonly #values: readonly ValueRange[];
-  readonly #descriptors: Int32Array;
   /** What the run has taken and must give back. */
   readonly holdings: Holdings;
-  /** Maps that this run has looked up in maps of maps, and all that any has. */
-  readonly #reached: ValueRange[] = [];
-  readonly #inner = new Map<number, ValueRange>();
   readonly #stackTop: number;
   readonly #walks: number;
   readonly #stack: Float64Array;
@@ -99,7 +77,7 @@ export class ProgramMemory {
   #packetBound = 0;
 
   constructor(program: RunnableProgram, context: EngineContext) {
-    this.maps = program.namedMaps;
+    this.maps = new ReachableMaps(program.namedMaps, context.arena.view);
     this.#context = context;
     this.#type = program.type;
     this.#contextRules = contextAccessOf(program.type, program.onDevmap);
@@ -112,10 +90,6 @@ export class ProgramMemory {
     this.#stackTop = context.stack + framesBytes;
     this.#walks = context.stack + walksOffset;
     this.#stack = new Float64Array(context.arena.memory.buffer, context.stack, framesBytes / 8);
-    this.#descriptors = Int32Array.from(this.maps, (map) => map.descriptor);
-    this.#values = this.maps
-      .filter(({ type }) => !valuesOutOfReach.includes(type))
-      .map((map) => valueRange(map, context.arena.view));
     this.holdings = new Holdings(context);
   }
 
@@ -130,7 +104,7 @@ export class ProgramMemory {
     this.contextAddress = slot + this.#contextOffset;
     this.#stackLow = this.#stackTop - frameBytes;
     this.#clean = 0;
-    if (this.#reached.length > 0) this.#reached.length = 0;
+    this.maps.enter();
     if (!this.holdings.isEmpty) this.holdings.giveBack();
     this.refresh();
   }
@@ -206,58 +180,10 @@ export class ProgramMemory {
     this.writeHigh = 0;
   }
 
-  /** The map whose descriptor this register pair holds, if the program references it. */
-  mapAt(low: number, high: number): MapHandle | undefined {
-    if (high !== 0) return undefined;
-    const descriptors = this.#descriptors;
-    for (let i = 0; i < descriptors.length; i++) if (descriptors[i] === low) return this.maps[i];
-    for (const { map } of this.#reached) if (map.descriptor === low) return map;
-    return undefined;
-  }
-
-  /** From here on to the end of the run the program may use the map that it found in `outer`. */
-  reachInner(outer: MapHandle, descriptor: number): void {
-    if (this.#reached.some(({ map }) => map.descriptor === descriptor)) return;
-    const known = this.#inner.get(descriptor);
-    const { view } = this.#context.arena;
-    // Storage may have been given to another map since.
-    if (known !== undefined && isStill(known, view)) this.#reached.push(known);
-    else {
-      const range = valueRange(describedMap(`${outer.name}.inner`, descriptor, view), view);
-      if (this.#inner.size >= keptInnerMaps) this.#inner.clear();
-      this.#inner.set(descriptor, range);
-      this.#reached.push(range);
-    }
-  }
-
-  /** The map with a spin lock at this address of one of its values. */
-  spinLockAt(low: number, high: number): MapHandle | undefined {
-    if (high !== 0) return undefined;
-    const range = this.#rangeAt(low);
-    if (range?.map.spinLock === undefined) return undefined;
-    const offset = (low - range.low) % range.stride;
-    return offset === range.map.spinLock ? range.map : undefined;
-  }
-
-  #rangeAt(address: number): ValueRange | undefined {
-    for (const values of this.#values)
-      if (address >= values.low && address < values.high) return values;
-    for (const values of this.#reached)
-      if (address >= values.low && address < values.high) return values;
-    return undefined;
-  }
-
   /** Whether `size` bytes at a pointer given to a helper may be read. `problem` says why not. */
   readable(low: number, high: number, size: number): boolean {
     if (high === 0 && low >= this.readLow && low + size <= this.readHigh) return true;
     return this.#notContext(low) && this.locate(low, high, size, READ);
-  }
-
-  /** Whether an address lies in a value that no program writes. */
-  isConstant(low: number, high: number): boolean {
-    return (
-      high === 0 && this.#values.some((one) => low >= one.low && low < one.high && one.map.readOnly)
-    );
   }
 
   /** Whether a helper may write `size` bytes at a pointer. `problem` says why not. */
@@ -291,7 +217,7 @@ export class ProgramMemory {
       return this.#locateContext(offset, size, access);
     if (address >= this.#dataMeta && address < this.#data && this.#seesMetadata)
       return this.#locatePacket(address, size, access, this.#dataMeta, this.#data, "metadata");
-    const values = this.#rangeAt(address);
+    const values = this.maps.rangeAt(address);
     if (values !== undefined) return this.#locateValue(values, address, size, access);
     const record = this.holdings.recordAt(address);
     if (record !== undefined) return this.#locateRecord(record, address, size, access);
@@ -448,46 +374,4 @@ function hex(address: number): string {
 function name(access: Access, size: number): string {
   const what = access === WRITE ? "write" : access === ATOMIC ? "atomic operation" : "read";
   return `${what} of ${size} ${size === 1 ? "byte" : "bytes"}`;
-}
-
-/** Maps whose values are no program's to see. */
-const valuesOutOfReach: readonly MapType[] = [
-  "prog_array",
-  "array_of_maps",
-  "hash_of_maps",
-  "cpumap",
-];
-
-/** Inner maps a program's memory remembers; more are found anew. */
-const keptInnerMaps = 4096;
-
-function isStill({ map, low, size }: ValueRange, view: DataView): boolean {
-  const now = describedMap(map.name, map.descriptor, view);
-  return (
-    now.type === map.type &&
-    now.keySize === map.keySize &&
-    now.maxEntries === map.maxEntries &&
-    now.flags === map.flags &&
-    now.spinLock === map.spinLock &&
-    now.valueSize === size &&
-    view.getUint32(map.descriptor + MAP_VALUES, true) + (map.type === "xskmap" ? 4 : 0) === low
-  );
-}
-
-function valueRange(map: MapHandle, view: DataView): ValueRange {
-  const isSocket = map.type === "xskmap";
-  // What a program sees of an xskmap lies behind what user space put there.
-  const low = view.getUint32(map.descriptor + MAP_VALUES, true) + (isSocket ? 4 : 0);
-  const stride = view.getUint32(map.descriptor + MAP_VALUE_STRIDE, true);
-  const count = view.getUint32(map.descriptor + MAP_VALUE_COUNT, true);
-  const deviceMap = map.type === "devmap" || map.type === "devmap_hash" || isSocket;
-  return {
-    map,
-    low,
-    high: low + stride * count,
-    stride,
-    size: map.valueSize,
-    readable: (map.flags & F_WRONLY_PROG) === 0,
-    writable: !map.readOnly && !deviceMap && (map.flags & F_RDONLY_PROG) === 0,
-  };
 }

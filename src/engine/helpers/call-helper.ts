@@ -85,7 +85,7 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
 }
 
 function checkMap(helper: Helper, low: number, high: number, run: HelperRun): string | undefined {
-  const map = run.memory.mapAt(low, high);
+  const map = run.memory.maps.at(low, high);
   if (map === undefined) return "not the address of a map of this program";
   if (!(helper.maps as readonly MapType[]).includes(map.type))
     return `map ${map.name} is of type ${map.type}, which this helper does not take`;
@@ -102,7 +102,7 @@ function checkSpinLock(
   high: number,
   { memory }: HelperRun,
 ): string | undefined {
-  if (memory.spinLockAt(low, high) === undefined)
+  if (memory.maps.spinLockAt(low, high) === undefined)
     return "not the address of a struct bpf_spin_lock in a map's value";
   const { lock } = memory.holdings;
   if (spinLock === "lock") return lock === 0 ? undefined : "a spin lock is held already";
@@ -138,7 +138,7 @@ function checkWritable(
 /** Of a map that no program writes, up to a zero byte within its value. */
 function checkConstantString(run: HelperRun, low: number, high: number): string | undefined {
   const { memory, context } = run;
-  if (!memory.isConstant(low, high)) return "no string constant of the program";
+  if (!memory.maps.isConstant(low, high)) return "no string constant of the program";
   const { bytes } = context.arena;
   for (let at = low; memory.readable(at, high, 1); at++) {
     if (bytes[at] !== 0) continue;

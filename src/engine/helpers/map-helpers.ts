@@ -30,7 +30,7 @@ export const mapHelpers: readonly Helper[] = [
       const value = runtime.lookup(map.descriptor, run.registers[R2]!, cpu);
       if (value === 0 || !holdsMaps(map.type)) return value;
       const inner = arena.words[value >> 2]!;
-      if (inner !== 0) run.memory.reachInner(map, inner);
+      if (inner !== 0) run.memory.maps.reach(map, inner);
       return inner;
     },
   },

@@ -276,7 +276,7 @@ const allFrames = (1 << maxFrames) - 1;
 /** The map of a call whose arguments are proven. */
 function mapArgument(helper: Helper, { memory, registers }: Host): MapHandle | undefined {
   const at = 2 * helper.arguments.indexOf("map") + R1;
-  return at < R1 ? undefined : memory.mapAt(registers[at]!, registers[at + 1]!);
+  return at < R1 ? undefined : memory.maps.at(registers[at]!, registers[at + 1]!);
 }
 
 /** A helper of a verified program: its arguments are proven. */
