@@ -170,9 +170,7 @@ function settleEqual(
   held: RegisterState,
   other: RegisterState,
 ): void {
-  // What was added to the other could have made it null.
-  const there = isNeverNull(other) && other.offset === 0 && isNumber(other.range, 0n);
-  if (held.nullable && there)
+  if (held.nullable && isNeverNull(other))
     state.frame.registers[register] = withFields(held, { nullable: false });
 }
 

@@ -7,6 +7,7 @@ import {
   type RegisterKind,
   type RegisterState,
   unknownScalar,
+  withExtent,
   withFields,
   withOffset,
 } from "./register-state.ts";
@@ -176,13 +177,15 @@ function move(
   amount: ScalarRange,
 ): RegisterState {
   if (isConstant(amount)) {
-    const distance = Number(amount.smin);
-    return withOffset(base, base.offset + (op === "add" ? distance : -distance));
+    const distance = op === "add" ? Number(amount.smin) : -Number(amount.smin);
+    const moved = withOffset(base, base.offset + distance);
+    // Further down it may lie before data_end again. The kernel takes it for beyond all the same.
+    return distance < 0 && base.extent < 0 ? withExtent(moved, 0) : moved;
   }
   const range = alu(op === "add" ? "add" : "sub", 64, base.range, amount);
   const isPacket = base.kind === "packet" || base.kind === "packet_meta";
   if (!isPacket) return withFields(base, { range });
   // Nothing is known of the packet behind a new unknown offset, unless that lies further down.
-  const extent = op === "sub" && amount.smin >= 0n ? base.extent : 0;
+  const extent = op === "sub" && amount.smin >= 0n ? Math.max(0, base.extent) : 0;
   return withFields(base, { range, id: a.newId(), extent });
 }

@@ -1,3 +1,4 @@
+import { reservedBytes } from "../runtime/arena.ts";
 import {
   constantNumber,
   constantRange,
@@ -196,9 +197,12 @@ export function constantOf({ kind, range }: RegisterState): bigint | undefined {
   return kind === "scalar" && isConstant(range) ? range.value : undefined;
 }
 
-/** Pointers that cannot be null once they are known not to be: what a compare with 0 may rely on. */
-export function isNeverNull({ kind, nullable }: RegisterState): boolean {
-  if (nullable) return false;
+/**
+ * Pointers that cannot be null once they are known not to be: what a compare with 0 may rely on. Not those
+ * that may have been moved down to it: unlike the kernel's, addresses in the arena are small numbers.
+ */
+export function isNeverNull({ kind, nullable, offset, range }: RegisterState): boolean {
+  if (nullable || offset + Number(range.smin) <= -reservedBytes) return false;
   return (
     kind === "map_value" ||
     kind === "map_key" ||

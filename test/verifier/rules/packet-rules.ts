@@ -1,4 +1,4 @@
-import { allStatic, out, packetCheck, packetStart, type RuleCase } from "./rule-case.ts";
+import { allStatic, lookup, out, packetCheck, packetStart, type RuleCase } from "./rule-case.ts";
 
 export const packetRules: readonly RuleCase[] = [
   {
@@ -28,6 +28,22 @@ export const packetRules: readonly RuleCase[] = [
     refused: `${packetStart}\nr4 = r2\nr4 += 14\nif r3 >= r4 goto out\nr0 = *(u8 *)(r2 + 0)\n${out}`,
     code: "PACKET_BOUNDS",
     says: /none is known to be there/,
+  },
+  {
+    rule: "a pointer beyond the packet's end stays there where it is moved up, and not where it is moved down",
+    accepted: indexBeyondEnd("r4 += 8"),
+    refused: indexBeyondEnd("r4 += -2000"),
+    code: "MAP_VALUE_BOUNDS",
+    says: /byte 64 is accessed, and the value of map flows has 32/,
+    notInKernel: "it takes the pointer for beyond the end wherever it is moved",
+  },
+  {
+    rule: "a pointer beyond the packet's end that is moved down by an unknown number may lie before it",
+    accepted: indexBeyondEnd("r5 = 0"),
+    refused: indexBeyondEnd("r5 = *(u32 *)(r1 + 12)\nr5 &= 0xfff\nr4 -= r5"),
+    code: "MAP_VALUE_BOUNDS",
+    says: /byte 64 is accessed, and the value of map flows has 32/,
+    notInKernel: "it takes the pointer for beyond the end wherever it is moved",
   },
   {
     rule: "nothing lies before the packet",
@@ -194,4 +210,21 @@ function movedWithMemory(given: string): string {
     if r6 == 0 goto o
     r0 = *(u8 *)(r6 + 0)
     o: exit`;
+}
+
+/** Uses 64 as an index into a value of 32 bytes where r4, found beyond data_end and moved, is not beyond it. */
+function indexBeyondEnd(move: string): string {
+  return `${packetStart}
+    r4 = r2
+    r4 += 2000
+    if r4 <= r3 goto out
+    ${move}
+    r6 = 64
+    if r4 <= r3 goto join
+    r6 = 0
+    join: ${lookup(1).trim()}
+    if r0 == 0 goto out
+    r0 += r6
+    r0 = *(u8 *)(r0 + 0)
+    ${out}`;
 }

@@ -27,6 +27,14 @@ export const pointerRules: readonly RuleCase[] = [
     says: /r6 is used as a pointer/,
   },
   {
+    rule: "a pointer that was moved down by the address it points to may be null",
+    accepted: indexAfterCompare("r3 += 8"),
+    refused: indexAfterCompare("r6 &= 0xffffff\nr3 -= r6"),
+    code: "MAP_VALUE_BOUNDS",
+    says: /byte 64 is accessed, and the value of map flows has 32/,
+    notInKernel: "its addresses are too large to be made 0",
+  },
+  {
     rule: "a number stays linked to its sum in 32 bits where that does not wrap",
     accepted: linkedIndex("w6 &= 255\nw7 = w6\nw7 += 4\nif w7 > 67 goto l"),
     refused: linkedIndex("w6 &= 255\nw7 = w6\nw7 += 3\nif w7 > 67 goto l"),
@@ -111,6 +119,22 @@ export const pointerRules: readonly RuleCase[] = [
     says: /subtract the number from the pointer/,
   },
 ];
+
+/** Uses 64 as an index into a value of 32 bytes where r3, the value's address that was moved, is 0. */
+function indexAfterCompare(move: string): string {
+  return `${packetCheck(8)}
+    r6 = *(u32 *)(r2 + 0)
+    ${lookup(1)}
+    if r0 == 0 goto out
+    r3 = r0
+    ${move}
+    r5 = 64
+    if r3 == 0 goto join
+    r5 = 0
+    join: r0 += r5
+    r0 = *(u8 *)(r0 + 0)
+    ${out}`;
+}
 
 /** Uses r6, a random number that `bound` bounds, as an index into 64 bytes of stack. */
 function linkedIndex(bound: string): string {
