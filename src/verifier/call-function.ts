@@ -17,15 +17,12 @@ import {
 } from "./register-state.ts";
 import { isNumber, sameRange } from "./scalar-range.ts";
 import { clobberStack, stackSpan, useStack } from "./stack-access.ts";
-import { checkChain } from "./stack-depth.ts";
+import { checkChain, mostNested, whyTooLong } from "./stack-depth.ts";
 import { registerPlace, slotPlace } from "./trace.ts";
-
-/** Nested functions, the program itself among them. Kernel: MAX_CALL_FRAMES. */
-export const maxFrames = 8;
 
 /** Follows a call into a function, with the caller's r1 to r5. Returns where it begins. */
 export function enterFunction(a: Analysis, entry: number): number {
-  checkDepth(a);
+  checkDepth(a, entry);
   const { state } = a;
   const caller = state.frame.registers;
   const frame = newFrame(state.frames.length, entry, a.slot);
@@ -39,13 +36,11 @@ export function enterFunction(a: Analysis, entry: number): number {
   return entry;
 }
 
-function checkDepth(a: Analysis): void {
-  if (a.state.frames.length < maxFrames) return;
-  a.refuse(
-    "CALL_DEPTH",
-    `more than ${maxFrames} functions are nested here`,
-    "nest fewer functions, let the compiler inline them, and call none from itself",
-  );
+function checkDepth(a: Analysis, called: number): void {
+  const { frames } = a.state;
+  if (frames.length < mostNested) return;
+  const { cause, fix } = whyTooLong(a.program, [...frames.map(({ entry }) => entry), called]);
+  a.refuse("CALL_DEPTH", cause, fix);
 }
 
 /** A call of a function that is verified on its own: its arguments are checked, r0 is any number. */
@@ -211,7 +206,7 @@ export function callWithCallback(a: Analysis, helper: HelperSignature): number {
 
 /** The state in which the callback begins; the caller keeps its registers for the next time. */
 function iteration(a: Analysis, helper: HelperSignature, call: CallArguments): PathState {
-  checkDepth(a);
+  checkDepth(a, call.callback);
   const state = a.state.copy();
   state.step = a.trace.add(a.state.step, a.slot, a.state.depth);
   a.trace.setCallback(state.step);

@@ -82,7 +82,7 @@ function result(a: Analysis, helper: HelperSignature, call: CallArguments): Regi
     }
     case "reserved_memory_or_null": {
       const id = a.newId();
-      a.state.references = [...a.state.references, { id, slot: a.slot }];
+      a.state.take(id, a.slot);
       return pointer("memory", { extent: call.allocation, nullable: true, id, reference: id });
     }
     case "sock_or_null":

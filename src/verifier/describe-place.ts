@@ -21,6 +21,13 @@ export function whereText({ lines }: Pick<VerifiableProgram, "lines">, slot: num
   return `instruction ${slot} (${file.slice(file.lastIndexOf("/") + 1)}:${line.line})`;
 }
 
+/** The function that begins at a slot, for messages: its name, or where it is. */
+export function functionText({ functions }: Pick<VerifiableProgram, "functions">, entry: number) {
+  return (
+    functions.find(({ slot }) => slot === entry)?.name ?? `the function at instruction ${entry}`
+  );
+}
+
 /** `1 byte`, `8 bytes`. */
 export function bytesText(size: number): string {
   return size === 1 ? "1 byte" : `${size} bytes`;

@@ -141,7 +141,9 @@ export class Explorer {
       "REFERENCE_LEAK",
       what,
       held.lock === undefined
-        ? "submit or discard it on every path"
+        ? held.taker.callback
+          ? "submit or discard it in the callback, before it returns"
+          : "submit or discard it on every path"
         : "call bpf_spin_unlock on every path",
     );
   }

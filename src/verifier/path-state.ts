@@ -1,4 +1,4 @@
-import { whereText } from "./describe-place.ts";
+import { functionText, whereText } from "./describe-place.ts";
 import type { VerifiableProgram } from "./program.ts";
 import { pointer, type RegisterState, uninitialised } from "./register-state.ts";
 import type { StackSlot } from "./stack-state.ts";
@@ -131,19 +131,32 @@ export interface Reference {
   readonly id: number;
   /** The call that handed it out. */
   readonly slot: number;
+  /** The function that made this call. */
+  readonly taker: Pick<Frame, "entry" | "callSite" | "callback">;
   /** For a spin lock: the map of the value it lies in, and the id of pointers to that value. */
   readonly lock?: { readonly target: number; readonly value: number };
 }
 
 /** What is wrong about a reference that is still held, for messages. */
 export function heldText(
-  program: Pick<VerifiableProgram, "lines">,
-  { slot, lock }: Reference,
+  program: Pick<VerifiableProgram, "lines" | "functions">,
+  { slot, taker, lock }: Reference,
 ): string {
   const where = whereText(program, slot);
+  const by = takerText(program, taker);
   return lock === undefined
-    ? `what the call at ${where} reserved is not given back`
-    : `the spin lock taken at ${where} is still held`;
+    ? `what the call at ${where} reserved${by} is not given back`
+    : `the spin lock taken at ${where}${by} is still held`;
+}
+
+/** Which function took it, where that is not the program itself. */
+function takerText(
+  program: Pick<VerifiableProgram, "lines" | "functions">,
+  { entry, callSite, callback }: Reference["taker"],
+): string {
+  if (callSite < 0) return "";
+  const call = whereText(program, callSite);
+  return ` in ${functionText(program, entry)}, ${callback ? `the callback of ${call}` : `called at ${call}`},`;
 }
 
 /** Everything known at one point of one path. */
@@ -187,6 +200,14 @@ export class PathState {
     );
     copy.sinceCheckpoint = this.sinceCheckpoint;
     return copy;
+  }
+
+  /** The call at this slot hands something out. */
+  take(id: number, slot: number, lock?: Reference["lock"]): void {
+    const { entry, callSite, callback } = this.frame;
+    const taker = { entry, callSite, callback };
+    const taken = lock === undefined ? { id, slot, taker } : { id, slot, taker, lock };
+    this.references = [...this.references, taken];
   }
 
   /** Notes that a slot is read, in all checkpoints since it was last written. */

@@ -33,10 +33,7 @@ export function checkSpinLock(
   const value = held.id;
   const current = a.state.references.find(({ lock }) => lock !== undefined);
   if (helper.spinLock === "lock") {
-    a.state.references = [
-      ...a.state.references,
-      { id: a.newId(), slot: a.slot, lock: { target: held.target, value } },
-    ];
+    a.state.take(a.newId(), a.slot, { target: held.target, value });
     return;
   }
   if (current === undefined)

@@ -1,5 +1,6 @@
 import type { Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
+import { functionText } from "./describe-place.ts";
 import type { HelperSignature } from "./helper-signature.ts";
 import type { VerifiableProgram } from "./program.ts";
 import { Refusal } from "./refusal.ts";
@@ -48,11 +49,11 @@ const useLess = "use less stack in these functions, or keep the data in a per-CP
  * deep.
  */
 export function tooDeep(
-  { instructions, functions: named }: Pick<VerifiableProgram, "instructions" | "functions">,
+  program: Pick<VerifiableProgram, "instructions" | "functions">,
   helpers: ReadonlyMap<number, HelperSignature>,
   used: ReadonlyMap<number, number>,
 ): DeepChain | undefined {
-  const functions = callGraph(instructions, helpers);
+  const functions = callGraph(program.instructions, helpers);
   const deepest = new Map<number, number>();
   const pending: Link[] = [{ entry: 0, below: 0, depth: 1, slot: 0, caller: undefined }];
   while (pending.length > 0) {
@@ -75,11 +76,11 @@ export function tooDeep(
       return {
         code: "STACK_DEPTH",
         slot,
-        cause: `${depth} nested functions use ${bytes} bytes of stack together, ${bytes - below} of them ${nameAt(named, entry)}, and ${frameBytes} are the most`,
+        cause: `${depth} nested functions use ${bytes} bytes of stack together, ${bytes - below} of them ${functionText(program, entry)}, and ${frameBytes} are the most`,
         fix: useLess,
       };
     for (const call of called.calls) {
-      const long = tooLong(link, call, named);
+      const long = tooLong(link, call, program);
       if (long !== undefined) return long;
       const next = { entry: call.target, below: bytes, depth: depth + 1, slot: call.slot };
       pending.push({ ...next, caller: link });
@@ -89,30 +90,42 @@ export function tooDeep(
 }
 
 /** Functions that may nest, the program among them. Kernel: MAX_CALL_FRAMES. */
-const mostNested = 8;
+export const mostNested = 8;
 
 /** A call back to a function of the chain that it ends, or one more than may nest. */
 function tooLong(
   link: Link,
   { slot, target }: Call,
-  named: VerifiableProgram["functions"],
+  program: Pick<VerifiableProgram, "functions">,
 ): DeepChain | undefined {
-  for (let one: Link | undefined = link; one !== undefined; one = one.caller) {
-    if (one.entry !== target) continue;
-    const through = one === link ? "" : ` through ${nameAt(named, link.entry)}`;
+  const entries = [target];
+  for (let one: Link | undefined = link; one !== undefined; one = one.caller)
+    entries.unshift(one.entry);
+  const isRing = entries.indexOf(target) < entries.length - 1;
+  return isRing || link.depth >= mostNested
+    ? { code: "CALL_DEPTH", slot, ...whyTooLong(program, entries) }
+    : undefined;
+}
+
+/**
+ * What is wrong about a chain of functions that is too long, given by their first slots, each called by
+ * the one before: one of them calls itself, or they are too many.
+ */
+export function whyTooLong(
+  program: Pick<VerifiableProgram, "functions">,
+  entries: readonly number[],
+): Pick<DeepChain, "cause" | "fix"> {
+  const again = entries.findIndex((entry, i) => entries.indexOf(entry) < i);
+  if (again < 0)
     return {
-      code: "CALL_DEPTH",
-      slot,
-      cause: `${nameAt(named, target)} calls itself${through}: BPF has no recursion`,
-      fix: "make it a loop, with what is still to be done in an array of a bounded size",
+      cause: `more than ${mostNested} functions are nested here`,
+      fix: "nest fewer functions, or make some of them static __always_inline",
     };
-  }
-  if (link.depth < mostNested) return undefined;
+  const [caller, called] = [entries[again - 1]!, entries[again]!];
+  const through = caller === called ? "" : ` through ${functionText(program, caller)}`;
   return {
-    code: "CALL_DEPTH",
-    slot,
-    cause: `more than ${mostNested} functions are nested here`,
-    fix: "nest fewer functions, or make some of them static __always_inline",
+    cause: `${functionText(program, called)} calls itself${through}: BPF has no recursion`,
+    fix: "make it a loop, with what is still to be done in an array of a bounded size",
   };
 }
 
@@ -126,10 +139,6 @@ export function checkChain({ state, facts, program, helpers }: Analysis): void {
   if (bytes <= frameBytes) return;
   const deep = tooDeep(program, helpers, facts.stackBytes);
   if (deep !== undefined) throw new Refusal(deep.code, deep.slot, deep.cause, deep.fix, []);
-}
-
-function nameAt(named: VerifiableProgram["functions"], entry: number): string {
-  return named.find(({ slot }) => slot === entry)?.name ?? `the function at instruction ${entry}`;
 }
 
 function frameSize(used: number): number {

@@ -73,6 +73,21 @@ export const functionRules: readonly RuleCase[] = [
     typed: new Map([[3, []]]),
   },
   {
+    rule: "a static function does not call itself",
+    accepted: "call f\nr0 = 0\nexit\nf: r0 = 1\nr0 = 0\nexit",
+    refused: "call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit",
+    code: "CALL_DEPTH",
+    says: /function1 calls itself: BPF has no recursion; make it a loop/,
+    typed: allStatic,
+  },
+  {
+    rule: "functions without names do not call each other in a ring",
+    accepted: "call f\nr0 = 0\nexit\nf: call g\nr0 = 0\nexit\ng: r0 = 1\nr0 = 0\nexit",
+    refused: "call f\nr0 = 0\nexit\nf: call g\nr0 = 0\nexit\ng: call f\nr0 = 0\nexit",
+    code: "CALL_DEPTH",
+    says: /the function at instruction 3 calls itself through the function at instruction 6: BPF has/,
+  },
+  {
     rule: "global functions do not call each other in a ring",
     accepted: "call f\nr0 = 0\nexit\nf: call g\nr0 = 0\nexit\ng: r0 = 1\nr0 = 0\nexit",
     refused: "call f\nr0 = 0\nexit\nf: call g\nr0 = 0\nexit\ng: call f\nr0 = 0\nexit",
@@ -135,6 +150,22 @@ export const functionRules: readonly RuleCase[] = [
     refused: reservedAroundLoop("r1 = *(u64 *)(r2 + 0)\nr2 = 0\ncall 132\nr0 = 1\nexit", ""),
     code: "REFERENCE_LEAK",
     says: /what the call at instruction 4 reserved is not given back: the callback of instruction \d+ gives it back, and may not be called even once; submit or discard it behind that call/,
+    typed: allStatic,
+  },
+  {
+    rule: "a callback gives back what it reserves",
+    accepted: loopProgram(reserving("r1 = r0\nr2 = 0\ncall 132")),
+    refused: loopProgram(reserving("*(u64 *)(r0 + 8) = 1")),
+    code: "REFERENCE_LEAK",
+    says: /what the call at instruction 14 reserved in function1, the callback of instruction 7, is not given back; submit or discard it in the callback, before it returns/,
+    typed: allStatic,
+  },
+  {
+    rule: "what a function reserves is given back by it, or by its caller",
+    accepted: `call f\nr0 = 0\nexit\nf: ${reserving("r1 = r0\nr2 = 0\ncall 132")}`,
+    refused: `call f\nr0 = 0\nexit\nf: ${reserving("*(u64 *)(r0 + 8) = 1")}`,
+    code: "REFERENCE_LEAK",
+    says: /the program ends, and what the call at instruction 7 reserved in function1, called at instruction 0, is not given back; submit or discard it on every path/,
     typed: allStatic,
   },
   {
@@ -240,6 +271,18 @@ function reservedAroundLoop(body: string, after: string): string {
     ${after}out: r0 = 0
     exit
     f: ${body}`;
+}
+
+/** The body of a function that reserves a record; `use` is what it does where there is one. */
+function reserving(use: string): string {
+  return `r1 = map_by_fd(3) ll
+    r2 = 16
+    r3 = 0
+    call 131
+    if r0 == 0 goto end
+    ${use}
+    end: r0 = 0
+    exit`;
 }
 
 /** A callback that counts up what it is given in some iterations, and in others moves a pointer by it. */
