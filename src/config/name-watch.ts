@@ -30,7 +30,8 @@ export interface NameEvents {
 export class NameWatch {
   readonly #events: NameEvents;
   readonly #resolve: Resolve | undefined;
-  readonly #running = new Set<UpstreamNames>();
+  /** By upstream. */
+  #running = new Map<string, UpstreamNames>();
   /** By upstream: names that could not be looked up the last time, and the causes. */
   #failing = new Map<string, ReadonlyMap<string, string>>();
   /** Whose names are looked after. */
@@ -42,10 +43,16 @@ export class NameWatch {
     this.#resolve = resolve;
   }
 
-  /** Looks after the names of this config from now on, and no others. */
+  /**
+   * Looks after the names of this config from now on, and no others. Where other names of the same config
+   * have other addresses, those of an upstream that stays as it was are due when they were.
+   */
   follow({ config, prepared }: LoadedConfig): void {
-    this.stop();
-    if (config !== this.#config) this.#begin({ config, prepared });
+    if (config !== this.#config) {
+      this.stop();
+      this.#begin({ config, prepared });
+    }
+    const running = new Map<string, UpstreamNames>();
     for (const [index, upstream] of config.upstreams.entries()) {
       const { name, addresses, resolveIntervalMs } = upstream;
       const failed = prepared.unresolved.filter((one) => one.upstream === name);
@@ -53,12 +60,20 @@ export class NameWatch {
       const isOff = resolveIntervalMs === undefined && missing.size === 0;
       if (addresses === "echo" || isOff || !hasNames(upstream)) continue;
       const plan = prepared.plan.upstreams[index]!;
+      const before = this.#running.get(name);
+      if (before?.of.plan === plan) {
+        running.set(name, before);
+        this.#running.delete(name);
+        continue;
+      }
       const intervalMs = resolveIntervalMs ?? lastRetryMs;
       const names = new UpstreamNames({ written: addresses, plan, missing }, intervalMs, () =>
         this.#ask(names, config),
       );
-      this.#running.add(names);
+      running.set(name, names);
     }
+    this.stop();
+    this.#running = running;
   }
 
   /** Another config's names have been looked up, and those that failed been told, by who prepared it. */
@@ -86,7 +101,7 @@ export class NameWatch {
   }
 
   stop(): void {
-    for (const names of this.#running) names.stop();
+    for (const names of this.#running.values()) names.stop();
     this.#running.clear();
   }
 
@@ -94,7 +109,7 @@ export class NameWatch {
     const { plan, written, missing } = names.of;
     const { name } = plan;
     const resolved = await resolveNames(written, plan.addresses, this.#resolve);
-    if (!this.#running.has(names)) return;
+    if (this.#running.get(name) !== names) return;
     const told = this.#failing.get(name);
     const causes = causesOf(resolved.failed);
     for (const failed of resolved.failed)
@@ -108,7 +123,7 @@ export class NameWatch {
       [...lacking].every((host) => missing.has(host));
     if (!isSame) await this.#events.onAddresses(config, name, resolved);
     // What came of it may have been a plan with names of its own.
-    if (this.#running.has(names)) names.wait();
+    if (this.#running.get(name) === names) names.wait();
   }
 }
 

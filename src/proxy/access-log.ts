@@ -72,6 +72,8 @@ const sessionLinesPerSecond = 10_000;
 /** A batch goes out after this, or when it has that many lines. */
 const flushAfterMs = 100;
 const batchLines = 256;
+/** What is left out is told after this, should no line follow that may be told. */
+const leftOutAfterMs = 1_000;
 
 const nothing: AccessLogPlan = { sessions: "off", sample: 0, drops: false };
 
@@ -89,6 +91,7 @@ export class AccessLog {
   #sessions = 0;
   #batch: AccessLine[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #leftOutTimer: NodeJS.Timeout | undefined;
 
   constructor(worker: number, send: (lines: readonly AccessLine[]) => void, nowMs: () => number) {
     this.#prefix = `${worker}-${Date.now().toString(36)}`;
@@ -140,21 +143,32 @@ export class AccessLog {
 
   tell(line: AccessLine): void {
     const of = line.kind === "drop" || line.kind === "refused" ? "drops" : "sessions";
-    const leftOut = this.#limits[of].pass(this.#nowMs());
-    if (leftOut === undefined) return;
-    if (leftOut > 0) this.#batch.push({ kind: "left_out", of, lines: leftOut });
+    if (!this.#limits[of].pass(this.#nowMs())) {
+      this.#leftOutTimer ??= setTimeout(() => this.flush(), leftOutAfterMs);
+      return;
+    }
+    this.#addLeftOut(of);
     this.#batch.push(line);
     if (this.#batch.length >= batchLines) this.flush();
     else this.#timer ??= setTimeout(() => this.flush(), flushAfterMs);
   }
 
-  /** Sends what waits. */
+  /** Sends what waits, and tells what was left out. */
   flush(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#leftOutTimer);
     this.#timer = undefined;
+    this.#leftOutTimer = undefined;
+    this.#addLeftOut("sessions");
+    this.#addLeftOut("drops");
     if (this.#batch.length === 0) return;
     this.#send(this.#batch);
     this.#batch = [];
+  }
+
+  #addLeftOut(of: "sessions" | "drops"): void {
+    const lines = this.#limits[of].takeLeftOut();
+    if (lines > 0) this.#batch.push({ kind: "left_out", of, lines });
   }
 }
 
@@ -169,17 +183,22 @@ class LineLimit {
     this.#perSecond = perSecond;
   }
 
-  /** Lines left out since the last that passed, if one more may pass; else undefined. */
-  pass(nowMs: number): number | undefined {
+  /** Whether one more may pass; else it is left out. */
+  pass(nowMs: number): boolean {
     if (nowMs - this.#windowMs >= 1000) {
       this.#windowMs = nowMs;
       this.#lines = 0;
     }
-    if (this.#lines === this.#perSecond) {
-      this.#leftOut++;
-      return undefined;
+    if (this.#lines < this.#perSecond) {
+      this.#lines++;
+      return true;
     }
-    this.#lines++;
+    this.#leftOut++;
+    return false;
+  }
+
+  /** Lines left out since this was asked last. */
+  takeLeftOut(): number {
     const leftOut = this.#leftOut;
     this.#leftOut = 0;
     return leftOut;

@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { metricSources } from "../../src/cli/metric-sources.ts";
 import { parseConfig } from "../../src/config/load-config.ts";
 import { NameWatch } from "../../src/config/name-watch.ts";
-import { type PreparedProxy, preparePlan } from "../../src/config/prepare-plan.ts";
+import { type PreparedProxy, preparePlan, withAddresses } from "../../src/config/prepare-plan.ts";
 import { LiveConfig } from "../../src/config/reload.ts";
 import { type Resolve, unresolvedText } from "../../src/config/resolve-upstreams.ts";
 import { Counters } from "../../src/filter/counters.ts";
@@ -315,6 +315,51 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
     await vi.advanceTimersByTimeAsync(600_000);
     expect(names.asked).toBe(before + 1);
     watch.stop();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a name whose addresses are always others keeps those of no other upstream from being looked up", async () => {
+  const names = new Names();
+  names.answer = ["127.0.0.1"];
+  const config = value(
+    parseConfig(
+      `version: 1
+upstreams:
+  turning: { addresses: ["turning.test:9"], resolveInterval: 1s }
+  steady: { addresses: ["steady.test:9"], resolveInterval: 10s }
+listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: steady }]
+`,
+      "t.yaml",
+    ),
+  );
+  let prepared = value(await preparePlan(config, { resolve: names.resolve }));
+  vi.useFakeTimers();
+  try {
+    const told = new Set<string>();
+    let turns = 0;
+    const watch: NameWatch = new NameWatch(
+      {
+        onAddresses: async (_, upstream, resolved) => {
+          told.add(upstream);
+          names.answers.set("turning.test", [`127.0.1.${++turns}`]);
+          prepared = value(withAddresses(prepared, upstream, resolved));
+          watch.follow({ config, prepared });
+        },
+        onFailure: () => {},
+        onRecovery: () => {},
+      },
+      names.resolve,
+    );
+    names.answers.set("turning.test", ["127.0.1.0"]);
+    watch.follow({ config, prepared });
+    names.answers.set("steady.test", ["127.0.0.2"]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    watch.stop();
+    expect(turns).toBeGreaterThanOrEqual(9);
+    expect([...told]).toEqual(["turning", "steady"]);
+    expect(prepared.plan.upstreams[1]!.addresses.map(({ host }) => host)).toEqual(["127.0.0.2"]);
   } finally {
     vi.useRealTimers();
   }

@@ -1,6 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { type AccessLine, AccessLog } from "../../src/proxy/access-log.ts";
 import { startProxy } from "../../src/proxy/supervisor.ts";
 import { PlanBench, silent, stopping } from "./plan-of.ts";
@@ -262,4 +262,18 @@ test("drop lines are at most 100 a second, and what is left out is counted and t
   log.flush();
   expect(told).toHaveLength(102);
   expect(told.slice(-2)).toEqual([{ kind: "left_out", of: "drops", lines: 900 }, drop]);
+
+  // No line follows: it is told all the same, after a while or as the log ends.
+  vi.useFakeTimers();
+  try {
+    for (let i = 0; i < 150; i++) log.tell(drop);
+    log.flush();
+    expect(told.slice(-2)).toEqual([drop, { kind: "left_out", of: "drops", lines: 51 }]);
+    for (let i = 0; i < 7; i++) log.tell(drop);
+    vi.advanceTimersByTime(1_000);
+    expect(told.at(-1)).toEqual({ kind: "left_out", of: "drops", lines: 7 });
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });
