@@ -3,19 +3,21 @@ import { formatProblem } from "./format-string.ts";
 import { checkMemory } from "./helper-memory.ts";
 import { wrong } from "./helper-refusal.ts";
 import type { HelperSignature } from "./helper-signature.ts";
-import type { VerifiedMap } from "./program.ts";
 import type { RegisterState } from "./register-state.ts";
 import { isConstant } from "./scalar-range.ts";
 
-/** Kernel: check_reg_const_str. The text is there now, so its end can be looked for now. */
+/**
+ * Kernel: check_reg_const_str. The text is there now, so its end can be looked for now. What programs alone
+ * may not write (BPF_F_RDONLY_PROG) is no constant: user space may take the zero byte away.
+ */
 export function checkConstantString(
   a: Analysis,
   helper: HelperSignature,
   register: number,
   held: RegisterState,
 ): void {
-  const map = held.kind === "map_value" ? (a.program.maps[held.target] as VerifiedMap) : undefined;
-  if (map === undefined || !map.readOnly || held.nullable || !isConstant(held.range))
+  const text = held.kind === "map_value" ? a.program.maps[held.target]?.frozenValue : undefined;
+  if (text === undefined || held.nullable || !isConstant(held.range))
     wrong(
       a,
       helper,
@@ -26,8 +28,7 @@ export function checkConstantString(
     );
   checkMemory(a, helper, register, held, 1, "read", false);
   a.markPrecise(register);
-  const text = map.frozenValue;
-  if (text !== undefined && text.indexOf(0, constantOffset(held)) < 0)
+  if (text.indexOf(0, constantOffset(held)) < 0)
     wrong(
       a,
       helper,
@@ -42,7 +43,10 @@ function constantOffset({ offset, range }: RegisterState): number {
   return offset + Number(BigInt.asIntN(64, range.value));
 }
 
-/** Kernel: check_bpf_snprintf_call. Arguments are 64-bit words; their size is in two registers on. */
+/**
+ * Kernel: check_bpf_snprintf_call. Arguments are 64-bit words; their size is in two registers on. What is
+ * held is a constant string.
+ */
 export function checkFormat(a: Analysis, register: number, held: RegisterState): void {
   const size = register + 2;
   const bytes = a.read(size).range.value;
@@ -53,13 +57,12 @@ export function checkFormat(a: Analysis, register: number, held: RegisterState):
       "keep them in an array of __u64 and pass its size",
       [size],
     );
-  const { frozenValue } = a.program.maps[held.target] as VerifiedMap;
-  if (frozenValue === undefined) return;
+  const text = a.program.maps[held.target]!.frozenValue!;
   const offset = constantOffset(held);
   // Paths come here again and again, and a format may be long.
   const key = `${held.target} ${offset} ${bytes}`;
   if (a.soundFormats.has(key)) return;
-  const format = Buffer.from(frozenValue.subarray(offset, frozenValue.indexOf(0, offset)));
+  const format = Buffer.from(text.subarray(offset, text.indexOf(0, offset)));
   const problem = formatProblem(format.toString("latin1"), Number(bytes / 8n));
   if (problem !== undefined)
     a.refuse(

@@ -140,6 +140,13 @@ export const helperRules: readonly RuleCase[] = [
     says: /takes in r3 a string constant that ends in a zero byte/,
   },
   {
+    rule: "a string constant lies where user space cannot write either",
+    accepted: compared(7),
+    refused: compared(8),
+    code: "HELPER_ARGUMENT",
+    says: /bpf_strncmp takes in r3 a string constant, in a map that nobody writes/,
+  },
+  {
     rule: "a helper's memory is no null pointer",
     accepted: `${key}\ncall 1\nr0 = 0\nexit`,
     refused: `${key}\nr2 = 0\ncall 1\nr0 = 0\nexit`,
@@ -229,4 +236,15 @@ function record(before: string, size: string, body: string): string {
 /** The checksum of so many bytes of a map's value, which may not be there. */
 function checksumOf(bytes: number): string {
   return `${lookup(1)}\nr1 = r0\nr2 = ${bytes}\nr3 = 0\nr4 = 0\nr5 = 0\ncall 28\nr0 = 0\nexit`;
+}
+
+/** Compares two bytes of stack with the text in this map. */
+function compared(map: number): string {
+  return `*(u64 *)(r10 - 8) = 0
+    r1 = r10
+    r1 += -8
+    r2 = 2
+    r3 = map_val(map_by_fd(${map})) ll
+    call 182
+    exit`;
 }

@@ -31,6 +31,7 @@ export const testMaps: readonly VerifiedMap[] = [
     readOnly: true,
     frozenValue: new TextEncoder().encode("%d %llx\0%d %q\0ab"),
   }),
+  map({ name: "words", type: "array", valueSize: 16, flags: 0x80, readOnly: true }),
 ];
 
 function map(parts: Partial<VerifiedMap> & Pick<VerifiedMap, "name" | "type">): VerifiedMap {
