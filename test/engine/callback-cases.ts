@@ -255,6 +255,13 @@ export function callbackCases(label: string, bench: EngineBench): void {
       "bad_access",
     );
   });
+  test(`${label}: a record that was reserved before a loop is the program's until it submits it`, () => {
+    const ring = bench.map("ringbuf", { keySize: 0, valueSize: 0, maxEntries: 4096 });
+    const text = `r1 = map_by_fd(0) ll\nr2 = 8\nr3 = 0\ncall 131\nr6 = r0\n${loop(2)}*(u64 *)(r6 + 0) = 7\nr1 = r6\nr2 = 0\ncall 132\nr0 = 1\nexit\nbody:\nr0 = 0\nexit`;
+    const run = bench.run(bench.prepare(text, "raw", [ring]), frame(1));
+    expect(run).toMatchObject({ r0: 1n, fault: undefined });
+    expect(bench.context.runtime.nextRecord(ring.descriptor, 0)).not.toBe(0);
+  });
   test(`${label}: callbacks have one budget in a run, over all its loops`, () => {
     const over = `${loop(1)}${loop(2 ** 23)}r0 = 1\nexit\nbody:\nr0 = 0\nexit`;
     const linked = unwrap(linkUnverified(spec(over), [], "raw"));

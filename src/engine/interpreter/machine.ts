@@ -242,9 +242,10 @@ export class Machine implements HelperRun {
     return work;
   }
 
-  /** Ends the run with what r0 holds, and `steps` left; its low word. */
+  /** Ends the run with what r0 holds, and `steps` left, or in a callback that alone; r0's low word. */
   finish(steps: number): number {
     this.steps = steps;
+    if (this.calledBack > 0) return this.registers[0]! >>> 0;
     this.memory.leave();
     const { view } = this.context.arena;
     const { slot } = this.memory;
@@ -260,6 +261,7 @@ export class Machine implements HelperRun {
     this.fault = { code, slot: pc / slotWords - 1, message };
     this.registers[0] = 0;
     this.registers[1] = 0;
+    this.calledBack = 0;
     return this.finish(0);
   }
 
