@@ -1,6 +1,6 @@
-# The image of the sidecar. Three stages: runtime and sources are compiled with all dependencies;
-# production dependencies are installed on their own; the last stage has those, what was compiled and a
-# user without a name. The entry point is Node itself: no shell runs, and signals reach it as process 1.
+# The image of the sidecar. Three stages: runtime and sources are compiled and bundled with all
+# dependencies; what is not part of the bundle is installed on its own; the last stage has both, and a user
+# without a name. The entry point is Node itself: no shell runs, and signals reach it as process 1.
 #
 # Node's version is that of the `node` development dependency, with which the tests run.
 FROM node:26.10.0-bookworm-slim AS build
@@ -33,7 +33,7 @@ COPY bin ./bin
 COPY config ./config
 COPY filters ./filters
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY --from=build /app/dist ./dist
+COPY --from=build /app/dist/js ./dist/js
 USER 65532:65532
 EXPOSE 7070/tcp 7070/udp 9464/tcp
 # Each starts a Node, for some 50 ms of CPU time.

@@ -29,7 +29,7 @@ const early = {
 
 const source = new URL("../src/cli/main.ts", import.meta.url);
 const { main } = await import(
-  existsSync(source) ? source.href : new URL("../dist/cli/main.js", import.meta.url).href
+  existsSync(source) ? source.href : new URL("../dist/js/main.js", import.meta.url).href
 );
 process.exitCode = await main(words, early);
 // A server that has said that it stopped waits for nothing more, such as a name server's answer.

@@ -2,7 +2,7 @@
  * What Weir costs while it has little to do, with the default config and one worker: time to ready,
  * CPU a datagram, resident memory after some traffic, CPU and wake-ups of all threads while idle, and how
  * long nobody is served after a data worker has died. `npm run bench:idle [-- NODE_FLAG…]`, once as the image runs it
- * (compiled, with the Dockerfile's flags and environment), once so with `io: mmsg`, and once from source,
+ * (bundled, with the Dockerfile's flags and environment), once so with `io: mmsg`, and once from source,
  * as a checkout does.
  */
 import { spawn, spawnSync } from "node:child_process";
@@ -146,15 +146,10 @@ function asInImage(): Command {
   symlinkSync(`${repository}node_modules`, `${place}/node_modules`);
   const { status } = spawnSync(
     process.execPath,
-    [
-      `${repository}node_modules/typescript/bin/tsc`,
-      "-p",
-      `${repository}tsconfig.build.json`,
-    ].concat("--outDir", `${place}/dist`),
+    [`${repository}scripts/build-package.ts`, `${place}/dist`],
     { stdio: "inherit" },
   );
-  if (status !== 0) throw new Error("tsc failed");
-  cpSync(`${repository}src/runtime/runtime.wasm`, `${place}/dist/runtime/runtime.wasm`);
+  if (status !== 0) throw new Error("the package cannot be built");
   const { instructions } = readDockerfile().at(-1)!;
   const entrypoint = instructions.find(({ name }) => name === "ENTRYPOINT")!;
   const [, ...words] = JSON.parse(entrypoint.text) as string[];
