@@ -6,7 +6,7 @@ import type { DatagramPeer } from "./datagram-socket.ts";
 import type { QueueTally } from "./send-queue.ts";
 import type { SendingSocket, SendingSockets } from "./sending-socket.ts";
 import { upstreamDropReason } from "./socket-error.ts";
-import { bindSocket, maxQueuedBytes } from "./udp-socket.ts";
+import { bindSocket, SendRoom } from "./udp-socket.ts";
 
 /** `io: dgram`: a system call a datagram. */
 export const dgramSendingSockets: SendingSockets = {
@@ -18,9 +18,11 @@ export const dgramSendingSockets: SendingSockets = {
 
 class DgramSendingSocket implements SendingSocket {
   readonly #socket: Socket;
+  readonly #room: SendRoom;
 
   constructor(socket: Socket, onLost: (reason: DropReason) => void) {
     this.#socket = socket;
+    this.#room = new SendRoom(socket);
     socket.on("error", (error) => onLost(upstreamDropReason(error)));
   }
 
@@ -32,7 +34,7 @@ class DgramSendingSocket implements SendingSocket {
     tally: QueueTally,
   ): DropReason | undefined {
     const socket = this.#socket;
-    if (socket.getSendQueueSize() > maxQueuedBytes) return "send_queue_full";
+    if (!this.#room.take(datagram.length)) return "send_queue_full";
     const lasting = datagram.buffer instanceof SharedArrayBuffer ? copyOf(datagram) : datagram;
     // A callback costs time, and is how a refused send shows itself: worth it until the other end
     // is known to be there.

@@ -12,9 +12,10 @@ import type {
 } from "./datagram-socket.ts";
 import type { Destination } from "./destinations.ts";
 import type { Address } from "./plan.ts";
+import { RecentPeers } from "./recent-peers.ts";
 import { upstreamDropReason } from "./socket-error.ts";
 import type { Forwarded, PacketTally } from "./tally.ts";
-import { bindSocket, maxQueuedBytes, numericLookup, socketBufferBytes } from "./udp-socket.ts";
+import { bindSocket, numericLookup, SendRoom, socketBufferBytes } from "./udp-socket.ts";
 
 /** Datagrams that wait for the upstream socket to connect; more are dropped. */
 const maxWaiting = 64;
@@ -30,11 +31,14 @@ class DgramListenerSocket<Peer extends DatagramPeer> implements ListenerSocket<P
   readonly #family: 4 | 6;
   readonly #events: ListenerSocketEvents<Peer>;
   readonly #arrivals: Arrivals<Peer> = { count: 1, payloads: [], peers: [] };
+  readonly #peers: RecentPeers<Peer>;
   #socket: Socket | undefined;
+  #room: SendRoom | undefined;
 
   constructor(family: 4 | 6, events: ListenerSocketEvents<Peer>) {
     this.#family = family;
     this.#events = events;
+    this.#peers = new RecentPeers(events);
   }
 
   bind(listen: Address, reusePort: boolean): Promise<Result<Address, NodeJS.ErrnoException>> {
@@ -60,20 +64,20 @@ class DgramListenerSocket<Peer extends DatagramPeer> implements ListenerSocket<P
 
   #receive(socket: Socket): void {
     this.#socket = socket;
-    socket.on("error", () => this.#events.onError());
+    this.#room = new SendRoom(socket);
+    const [arrivals, peers, { onDatagrams, onError }] = [this.#arrivals, this.#peers, this.#events];
+    socket.on("error", onError);
     socket.on("message", (payload, { address, port }) => {
-      const arrivals = this.#arrivals;
       arrivals.payloads[0] = payload;
-      arrivals.peers[0] = this.#events.peer(address, port);
-      this.#events.onDatagrams(arrivals);
+      arrivals.peers[0] = peers.find(address, port);
+      onDatagrams(arrivals);
     });
   }
 
   send(payload: Buffer, peer: Peer, frameBytes: number, kind: Forwarded, tally: PacketTally): void {
     const socket = this.#socket;
     if (socket === undefined) tally.dropped("send_failed", frameBytes);
-    else if (socket.getSendQueueSize() > maxQueuedBytes)
-      tally.dropped("send_queue_full", frameBytes);
+    else if (!this.#room!.take(payload.length)) tally.dropped("send_queue_full", frameBytes);
     else {
       tally.forwarded(kind, frameBytes);
       socket.send(payload, peer.port, peer.address);
@@ -98,6 +102,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
   readonly #destination: Destination;
   tally: PacketTally;
   readonly #socket: Socket;
+  readonly #room: SendRoom;
   #state: "connecting" | "connected" | "closed" = "connecting";
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
@@ -114,6 +119,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
       recvBufferSize: socketBufferBytes,
       sendBufferSize: socketBufferBytes,
     });
+    this.#room = new SendRoom(this.#socket);
     this.#socket.on("message", (payload) => {
       if (this.#state === "closed") return;
       this.#answered = true;
@@ -153,7 +159,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
   }
 
   #sendNow(payload: Buffer, frameBytes: number, kind: Forwarded): void {
-    if (this.#socket.getSendQueueSize() > maxQueuedBytes) {
+    if (!this.#room.take(payload.length)) {
       this.tally.dropped("send_queue_full", frameBytes);
       return;
     }

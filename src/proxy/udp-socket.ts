@@ -8,6 +8,30 @@ export const socketBufferBytes = 4 * 1024 * 1024;
 /** Bytes that may wait in libuv where the kernel would block; then datagrams are dropped. */
 export const maxQueuedBytes = 1024 * 1024;
 
+/**
+ * Whether what waits in libuv leaves a socket room for another datagram. That can be no more than what
+ * waited at the last look and what the socket was given since: it is only looked at, by a call into Node's
+ * own code, where that might be too much.
+ */
+export class SendRoom {
+  readonly #socket: Pick<Socket, "getSendQueueSize">;
+  #atMostBytes = 0;
+
+  constructor(socket: Pick<Socket, "getSendQueueSize">) {
+    this.#socket = socket;
+  }
+
+  /** Asked before each datagram, of `bytes` bytes, that is sent if there is room. */
+  take(bytes: number): boolean {
+    if (this.#atMostBytes > maxQueuedBytes) {
+      this.#atMostBytes = this.#socket.getSendQueueSize();
+      if (this.#atMostBytes > maxQueuedBytes) return false;
+    }
+    this.#atMostBytes += bytes;
+    return true;
+  }
+}
+
 /** The most a datagram carries: 65,535 less UDP's header, and on IPv4 less IP's. RFC 768, RFC 791. */
 export const maxPayloadBytes = { 4: 65_507, 6: 65_527 } as const;
 

@@ -234,13 +234,20 @@ if (udpIo === "dgram")
     const upstream = await udpUpstream();
     const rig = await startRig("udp", { upstreams: [upstream.address] });
     const client = await udpSocket();
-    client.send("opens the session", rig.address);
-    await client.next();
     const queue = vi.spyOn(Socket.prototype, "getSendQueueSize").mockReturnValue(1024 * 1024 + 1);
     onCleanUp(() => queue.mockRestore());
+    // Fewer bytes than may wait are sent without a look at what does.
+    const large = Buffer.alloc(64_000);
+    const unasked = Math.ceil((1024 * 1024 + 1) / large.length);
+    for (let i = 0; i < unasked; i++) {
+      client.send(large, rig.address);
+      expect((await client.next()).payload.length).toBe(large.length);
+    }
+    expect(queue).not.toHaveBeenCalled();
     client.send("x", rig.address);
     await until(() => rig.packets("ingress").drop === 1);
     expect(rig.drops("ingress")).toEqual({ send_queue_full: 1 });
+    expect(rig.drops("egress")).toEqual({});
   });
 
 test("an IPv6 datagram too long for IPv4 is dropped on its way to an IPv4 upstream", async () => {
