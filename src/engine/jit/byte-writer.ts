@@ -1,28 +1,32 @@
 const encoder = new TextEncoder();
 
-/** A growing array of bytes, with the integers of the WebAssembly binary format. */
+/**
+ * A growing array of bytes, with the integers of the WebAssembly binary format. Who writes very often
+ * may do so by itself: into `buffer` from `length` on, within the buffer's length.
+ */
 export class ByteWriter {
-  #bytes = new Uint8Array(64);
-  #length = 0;
+  buffer: Uint8Array;
+  length = 0;
 
-  get length(): number {
-    return this.#length;
+  /** `capacity`: bytes that are likely to be written. */
+  constructor(capacity = 64) {
+    this.buffer = new Uint8Array(capacity);
   }
 
   /** What has been written: a view that the next write may leave behind. */
   get bytes(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+    return this.buffer.subarray(0, this.length);
   }
 
   byte(value: number): void {
-    if (this.#length === this.#bytes.length) this.#grow(1);
-    this.#bytes[this.#length++] = value;
+    if (this.length === this.buffer.length) this.#grow(1);
+    this.buffer[this.length++] = value;
   }
 
   append(bytes: Uint8Array | readonly number[]): void {
-    if (this.#length + bytes.length > this.#bytes.length) this.#grow(bytes.length);
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.length;
+    if (this.length + bytes.length > this.buffer.length) this.#grow(bytes.length);
+    this.buffer.set(bytes, this.length);
+    this.length += bytes.length;
   }
 
   /** Unsigned LEB128 of 0 to 2³² - 1. */
@@ -76,8 +80,8 @@ export class ByteWriter {
   }
 
   #grow(by: number): void {
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + by));
+    const grown = new Uint8Array(Math.max(this.buffer.length * 2, this.length + by));
     grown.set(this.bytes);
-    this.#bytes = grown;
+    this.buffer = grown;
   }
 }

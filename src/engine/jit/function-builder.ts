@@ -60,11 +60,13 @@ export interface Label {
  * compiler shows where it is made.
  */
 export class FunctionBuilder {
-  readonly #code = new ByteWriter();
+  readonly #code: ByteWriter;
   readonly #locals: ValueType[];
   readonly #parameterCount: number;
   readonly #results: readonly ValueType[];
+  /** Types of the operands: those below `#height` are on the stack, those above have been. */
   readonly #stack: ValueType[] = [];
+  #height = 0;
   readonly #labels: Label[] = [{ kind: "function", depth: 0, height: 0, result: undefined }];
   /** Open or not: those in whose else part the code is or was. */
   readonly #elses = new WeakSet<Label>();
@@ -74,7 +76,9 @@ export class FunctionBuilder {
   #unreachable = false;
   #ended = false;
 
-  constructor(parameters: readonly ValueType[], results: readonly ValueType[]) {
+  /** `capacity`: bytes of code that are likely. */
+  constructor(parameters: readonly ValueType[], results: readonly ValueType[], capacity?: number) {
+    this.#code = new ByteWriter(capacity);
     this.#locals = [...parameters];
     this.#parameterCount = parameters.length;
     this.#results = results;
@@ -90,11 +94,11 @@ export class FunctionBuilder {
     return this.#locals.push(type) - 1;
   }
 
-  emit({ takes, gives, code }: Operation): void {
-    this.#popAll(takes);
-    if (gives !== undefined) this.#push(gives);
-    this.#code.byte(code[0]!);
-    for (let i = 1; i < code.length; i++) this.#code.byte(code[i]!);
+  emit(operation: Operation): void {
+    this.#apply(operation);
+    const { code } = operation;
+    if (code.length === 1) this.#code.byte(code[0]!);
+    else this.#code.append(code);
   }
 
   /** A load, store or atomic operation; `offset` is added to the address without wrapping. */
@@ -105,17 +109,18 @@ export class FunctionBuilder {
   }
 
   i32(value: number): void {
-    this.#push(I32);
-    this.#code.byte(codes.i32Const);
-    this.#code.signed(value);
+    this.#stack[this.#height++] = I32;
+    this.#withSigned(codes.i32Const, value);
   }
 
   /** A signed 32-bit number, extended, or any 64-bit one. */
   i64(value: number | bigint): void {
-    this.#push(I64);
-    this.#code.byte(codes.i64Const);
-    if (typeof value === "number") this.#code.signed(value);
-    else this.#code.signed64(value);
+    this.#stack[this.#height++] = I64;
+    if (typeof value === "number") this.#withSigned(codes.i64Const, value);
+    else {
+      this.#code.byte(codes.i64Const);
+      this.#code.signed64(value);
+    }
   }
 
   v128Zero(): void {
@@ -125,23 +130,20 @@ export class FunctionBuilder {
   }
 
   get(local: number): void {
-    this.#push(this.#typeOf(local));
-    this.#code.byte(codes.localGet);
-    this.#code.unsigned(local);
+    this.#stack[this.#height++] = this.#typeOf(local);
+    this.#withUnsigned(codes.localGet, local);
   }
 
   set(local: number): void {
     this.#pop(this.#typeOf(local));
-    this.#code.byte(codes.localSet);
-    this.#code.unsigned(local);
+    this.#withUnsigned(codes.localSet, local);
   }
 
   tee(local: number): void {
     const type = this.#typeOf(local);
     this.#pop(type);
-    this.#push(type);
-    this.#code.byte(codes.localTee);
-    this.#code.unsigned(local);
+    this.#height++;
+    this.#withUnsigned(codes.localTee, local);
   }
 
   drop(): void {
@@ -159,8 +161,7 @@ export class FunctionBuilder {
   call(target: FunctionReference): void {
     this.#popAll(target.parameters);
     for (const result of target.results) this.#push(result);
-    this.#code.byte(codes.call);
-    this.#code.unsigned(target.index);
+    this.#withUnsigned(codes.call, target.index);
   }
 
   /** Calls the function of table 0 that the topmost operand numbers. */
@@ -178,8 +179,7 @@ export class FunctionBuilder {
   /** Another function goes on in place of this one. */
   returnCall(target: FunctionReference): void {
     this.#popAll(target.parameters);
-    this.#code.byte(codes.returnCall);
-    this.#code.unsigned(target.index);
+    this.#withUnsigned(codes.returnCall, target.index);
     this.#leave(target);
   }
 
@@ -222,16 +222,14 @@ export class FunctionBuilder {
 
   br(label: Label): void {
     this.#checkTarget(label);
-    this.#code.byte(codes.br);
-    this.#code.unsigned(this.#distance(label));
+    this.#withUnsigned(codes.br, this.#distance(label));
     this.#cut();
   }
 
   brIf(label: Label): void {
     this.#pop(I32);
     this.#checkTarget(label);
-    this.#code.byte(codes.brIf);
-    this.#code.unsigned(this.#distance(label));
+    this.#withUnsigned(codes.brIf, this.#distance(label));
   }
 
   /** To the label that the operand numbers; to the last for any other number. */
@@ -262,8 +260,8 @@ export class FunctionBuilder {
     if (this.#labels.length !== 1)
       throw new Error(`${this.#labels.length - 1} blocks are open at the function's end`);
     this.#popAll(this.#results);
-    if (this.#stack.length !== 0)
-      throw new Error(`${this.#stack.length} operands are left at the function's end`);
+    if (this.#height !== 0)
+      throw new Error(`${this.#height} operands are left at the function's end`);
     this.#code.byte(codes.end);
     this.#ended = true;
     const locals = new ByteWriter();
@@ -283,7 +281,7 @@ export class FunctionBuilder {
 
   #open(kind: Label["kind"], code: number, result: ValueType | undefined): Label {
     if (this.#unreachable) throw new Error(`a ${kind} opened where nothing arrives`);
-    const label: Label = { kind, depth: this.#labels.length, height: this.#stack.length, result };
+    const label: Label = { kind, depth: this.#labels.length, height: this.#height, result };
     this.#labels.push(label);
     this.#floor = label.height;
     this.#code.byte(code);
@@ -293,8 +291,8 @@ export class FunctionBuilder {
 
   #closeOperands(label: Label): void {
     if (label.result !== undefined) this.#pop(label.result);
-    if (this.#stack.length !== label.height)
-      throw new Error(`a ${label.kind} leaves ${this.#stack.length - label.height} operands`);
+    if (this.#height !== label.height)
+      throw new Error(`a ${label.kind} leaves ${this.#height - label.height} operands`);
   }
 
   #checkTarget(label: Label): void {
@@ -308,16 +306,60 @@ export class FunctionBuilder {
   }
 
   #cut(): void {
-    this.#stack.length = this.#floor;
+    this.#height = this.#floor;
     this.#unreachable = true;
   }
 
+  /** An instruction with an immediate: mostly two bytes, and written here, since there are so many. */
+  #withUnsigned(code: number, value: number): void {
+    const out = this.#code;
+    const at = out.length;
+    if ((value & 0x7f) === value && at + 2 <= out.buffer.length) {
+      out.buffer[at] = code;
+      out.buffer[at + 1] = value;
+      out.length = at + 2;
+    } else {
+      out.byte(code);
+      out.unsigned(value);
+    }
+  }
+
+  #withSigned(code: number, value: number): void {
+    const out = this.#code;
+    const at = out.length;
+    if ((value << 25) >> 25 === value && at + 2 <= out.buffer.length) {
+      out.buffer[at] = code;
+      out.buffer[at + 1] = value & 0x7f;
+      out.length = at + 2;
+    } else {
+      out.byte(code);
+      out.signed(value);
+    }
+  }
+
+  /** Takes an operation's operands off the stack, and puts its result there. */
+  #apply({ takes, gives }: Operation): void {
+    const stack = this.#stack;
+    let height = this.#height - takes.length;
+    for (let i = 0; i < takes.length; i++)
+      if (height < this.#floor || stack[height + i] !== takes[i]) {
+        this.#popAll(takes);
+        height = this.#height;
+        break;
+      }
+    if (gives !== undefined) stack[height++] = gives;
+    this.#height = height;
+  }
+
   #push(type: ValueType): void {
-    if (this.#ended) throw new Error("the function has been finished");
-    this.#stack.push(type);
+    this.#stack[this.#height++] = type;
   }
 
   #pop(expected: ValueType): void {
+    if (this.#height > this.#floor && this.#stack[this.#height - 1] === expected) {
+      this.#height--;
+      return;
+    }
     const type = this.#popAny();
     if (type !== expected && type !== undefined)
       throw new Error(`operand of type 0x${type.toString(16)}, not 0x${expected.toString(16)}`);
@@ -342,7 +384,7 @@ export class FunctionBuilder {
   }
 
   #popAny(): ValueType | undefined {
-    if (this.#stack.length > this.#floor) return this.#stack.pop();
+    if (this.#height > this.#floor) return this.#stack[--this.#height];
     if (this.#unreachable) return undefined;
     throw new Error("an operand is missing");
   }

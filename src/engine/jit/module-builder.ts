@@ -73,9 +73,12 @@ export class ModuleBuilder {
     return { index, parameters, results };
   }
 
-  /** The body of a declared function, to be emitted and ended by the caller. */
-  define(reference: FunctionReference): FunctionBuilder {
-    const body = new FunctionBuilder(reference.parameters, reference.results);
+  /**
+   * The body of a declared function, to be emitted and ended by the caller; `capacity`: the bytes of
+   * code that are likely.
+   */
+  define(reference: FunctionReference, capacity?: number): FunctionBuilder {
+    const body = new FunctionBuilder(reference.parameters, reference.results, capacity);
     const at = reference.index - this.#importedFunctions;
     if (at < 0 || at >= this.#bodies.length || this.#bodies[at] !== undefined)
       throw new Error(`function ${reference.index} is imported, unknown or already defined`);

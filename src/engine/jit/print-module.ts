@@ -202,7 +202,7 @@ function readOperation(reader: Reader, first: number): string {
     }
     if (found === undefined) throw new Error(`instruction ${code.join(" ")} before ${reader.at}`);
   }
-  if (!("align" in found.operation)) return found.name;
+  if (found.operation.align === undefined) return found.name;
   reader.unsigned();
   const offset = reader.unsigned();
   return offset === 0 ? found.name : `${found.name} offset=${offset}`;

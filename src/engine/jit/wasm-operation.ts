@@ -6,11 +6,15 @@ export const V128 = 0x7b;
 export const FUNCTION = 0x70;
 export type ValueType = typeof I32 | typeof I64 | typeof V128 | typeof FUNCTION;
 
-/** One instruction without immediates: its encoding and what it does to the operand stack. */
+/**
+ * One instruction without immediates: its encoding and what it does to the operand stack. All are made
+ * alike (`operationOf`), so that V8 knows where their members are.
+ */
 export interface Operation {
   readonly code: readonly number[];
   readonly takes: readonly ValueType[];
   readonly gives: ValueType | undefined;
+  readonly align: number | undefined;
 }
 
 /** An access to memory; `align` is the exponent that its encoding states. */
@@ -18,20 +22,17 @@ export interface MemoryOperation extends Operation {
   readonly align: number;
 }
 
-function operationOf(
+function operationOf<Align extends number | undefined>(
   code: readonly number[],
   takes: readonly ValueType[],
-  gives: ValueType,
-): Operation {
-  return { code, takes, gives };
+  gives: ValueType | undefined,
+  align: Align,
+): Operation & { readonly align: Align } {
+  return { code, takes, gives, align };
 }
 
-function operation(
-  code: number,
-  takes: readonly ValueType[],
-  gives: ValueType | undefined,
-): Operation {
-  return { code: [code], takes, gives };
+function operation(code: number, takes: readonly ValueType[], gives: ValueType): Operation {
+  return operationOf([code], takes, gives, undefined);
 }
 
 function binary(type: ValueType, code: number): Operation {
@@ -43,11 +44,11 @@ function compare(type: ValueType, code: number): Operation {
 }
 
 function load(type: ValueType, code: number): MemoryOperation {
-  return { code: [code], takes: [I32], gives: type, align: 0 };
+  return operationOf([code], [I32], type, 0);
 }
 
 function store(type: ValueType, code: number): MemoryOperation {
-  return { code: [code], takes: [I32, type], gives: undefined, align: 0 };
+  return operationOf([code], [I32, type], undefined, 0);
 }
 
 /** Prefix of the threads proposal's instructions; they require natural alignment. */
@@ -55,16 +56,15 @@ const atomicPrefix = 0xfe;
 const vectorPrefix = 0xfd;
 
 function exchange(type: ValueType, code: number): MemoryOperation {
-  return {
-    code: [atomicPrefix, code],
-    takes: [I32, type],
-    gives: type,
-    align: type === I64 ? 3 : 2,
-  };
+  return atomic(type, code, [I32, type]);
 }
 
 function compareExchange(type: ValueType, code: number): MemoryOperation {
-  return { ...exchange(type, code), takes: [I32, type, type] };
+  return atomic(type, code, [I32, type, type]);
+}
+
+function atomic(type: ValueType, code: number, takes: readonly ValueType[]): MemoryOperation {
+  return operationOf([atomicPrefix, code], takes, type, type === I64 ? 3 : 2);
 }
 
 /** WebAssembly core specification, 5.4: instructions on 32-bit integers. */
@@ -168,11 +168,11 @@ export const i64 = {
 
 /** On table 0, the only one. */
 export const table = {
-  size: operationOf([0xfc, 0x10, 0], [], I32),
-  get: operationOf([0x25, 0], [I32], FUNCTION),
+  size: operationOf([0xfc, 0x10, 0], [], I32, undefined),
+  get: operationOf([0x25, 0], [I32], FUNCTION, undefined),
 } as const;
-export const isNull = operationOf([0xd1], [FUNCTION], I32);
+export const isNull = operation(0xd1, [FUNCTION], I32);
 
 export const v128 = {
-  store: { code: [vectorPrefix, 0x0b], takes: [I32, V128], gives: undefined, align: 0 },
+  store: operationOf([vectorPrefix, 0x0b], [I32, V128], undefined, 0),
 } as const satisfies Record<string, MemoryOperation>;
