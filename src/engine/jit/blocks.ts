@@ -1,5 +1,6 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import type { ProgramSurvey } from "../program-survey.ts";
+import { endsBlock, type RegisterUse } from "./register-use.ts";
 
 /** Slots of one function: from `start` up to, not including, `end`. */
 export interface FunctionRange {
@@ -35,26 +36,38 @@ export interface Blocks {
   readonly taken: Int32Array;
 }
 
-export function findBlocks(instructions: readonly Instruction[], range: FunctionRange): Blocks {
+export function findBlocks(
+  instructions: readonly Instruction[],
+  range: FunctionRange,
+  { reads }: RegisterUse,
+): Blocks {
   const { start, end } = range;
   const leaders = new Uint8Array(end - start + 1);
   for (let slot = start; slot < end; slot++) {
+    if ((reads[slot]! & endsBlock) === 0) continue;
     const instruction = instructions[slot]!;
-    const { kind } = instruction;
-    if (kind === "jump" || kind === "branch") leaders[slot + 1 + instruction.offset - start] = 1;
-    if (kind === "jump" || kind === "branch" || kind === "exit") leaders[slot + 1 - start] = 1;
+    if (instruction.kind === "jump" || instruction.kind === "branch")
+      leaders[slot + 1 + instruction.offset - start] = 1;
+    leaders[slot + 1 - start] = 1;
   }
   const entryBlocks = leaders[0]!;
   leaders[0] = 1;
-  const blockOf = new Int32Array(end - start + 1);
+  // What begins behind the last slot is no block of this function.
+  leaders[end - start] = 0;
   let count = entryBlocks;
-  for (let at = 0; at < end - start; at++) blockOf[at] = leaders[at] === 1 ? count++ : count - 1;
+  for (const leader of leaders) count += leader;
   const starts = new Int32Array(count).fill(start);
   const ends = new Int32Array(count).fill(start);
-  for (let at = 0; at < end - start; at++) {
-    if (leaders[at] === 1) starts[blockOf[at]!] = start + at;
-    ends[blockOf[at]!] = start + at + 1;
+  /** By slot of the function, where a block begins. */
+  const blockOf = new Int32Array(end - start);
+  for (let at = 0, block = entryBlocks; at < end - start; at++) {
+    if (leaders[at] === 0) continue;
+    blockOf[at] = block;
+    starts[block] = start + at;
+    if (at > 0) ends[block - 1] = start + at;
+    block++;
   }
+  ends[count - 1] = end;
   const next = new Int32Array(count).fill(-1);
   const taken = new Int32Array(count).fill(-1);
   if (entryBlocks === 1) next[0] = 1;

@@ -4,7 +4,7 @@ import { tailCall } from "../helpers/tail-call.ts";
 import { type ProgramSurvey, surveyProgram } from "../program-survey.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { CallbackLoops } from "./callbacks.ts";
-import { type BlockStates, FunctionBody } from "./emit-function.ts";
+import { FunctionBody, type RegisterStates } from "./emit-function.ts";
 import { type CompileInPlace, emitEntries } from "./entries.ts";
 import { graphOf } from "./flow-graph.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
@@ -15,9 +15,9 @@ import { registersOf, signatures } from "./liveness.ts";
 import { usesSlot } from "./memory-access.ts";
 import { ModuleBuilder } from "./module-builder.ts";
 import { makeReducible } from "./reducible.ts";
-import { allRegisters } from "./register-use.ts";
+import { allRegisters, type RegisterUse, registerUse } from "./register-use.ts";
 import { scratchAddress } from "./scratch.ts";
-import { shortAtBlocks } from "./short-registers.ts";
+import { shortRegisters } from "./short-registers.ts";
 import { declareTailCalls } from "./tail-calls.ts";
 import {
   type CompiledFunction,
@@ -47,13 +47,14 @@ export function compileProgram(
   const { instructions, type } = program;
   const module = new ModuleBuilder();
   const imports = declareImports(module, survey);
+  const use = registerUse(instructions, type, proofOf(program));
   const bodies = functionRanges(survey, instructions.length).map((range) => ({
     range,
-    blocks: findBlocks(instructions, range),
+    blocks: findBlocks(instructions, range, use),
   }));
   const functions = new Map<number, CompiledFunction>();
   const callbacks = survey.callsBack ? survey.addressed : noFunctions;
-  const borders = signatures(instructions, type, bodies, callbacks);
+  const borders = signatures(instructions, use, bodies, callbacks);
   for (const [i, { needs, gives }] of borders.entries()) {
     const parameters: ValueType[] = [I32, ...registersOf(needs).map((): ValueType => I64)];
     const results = registersOf(gives).map((): ValueType => I64);
@@ -69,16 +70,20 @@ export function compileProgram(
   const loops = survey.callsBack ? new CallbackLoops(module, parts, callbacks) : undefined;
   const unit: Unit = { ...parts, callbacks: loops };
   const inPlace = mayStandInPlace(program, bodies[0]!.range, survey);
+  const shortBehind = new Uint16Array(instructions.length);
   let entry: CompileInPlace | undefined;
   for (const [i, { range, blocks }] of bodies.entries()) {
     const compile = prepareFunction(
       unit,
       range,
       blocks,
+      use,
+      shortBehind,
       borders[i]!.live,
       isCalled(survey, range.start),
     );
-    compile(module.define(functions.get(range.start)!.reference));
+    const capacity = likelyBytes * (range.end - range.start);
+    compile(module.define(functions.get(range.start)!.reference, capacity));
     if (inPlace && range.start === 0) entry = compile;
   }
   emitEntries(module, unit, entry);
@@ -91,6 +96,9 @@ export function compileProgram(
 }
 
 const noFunctions: ReadonlySet<number> = new Set();
+
+/** Of WebAssembly for an instruction. What checks or calls a lot takes more. */
+const likelyBytes = 16;
 
 function declareImports(module: ModuleBuilder, survey: ProgramSurvey): Imports {
   module.importSharedMemory("env", "memory");
@@ -169,6 +177,8 @@ function prepareFunction(
   unit: Unit,
   range: FunctionRange,
   blocks: Blocks,
+  use: RegisterUse,
+  shortBehind: Uint16Array,
   live: Int32Array,
   called: boolean,
 ): (code: FunctionBuilder, inPlace?: InPlace) => void {
@@ -177,25 +187,35 @@ function prepareFunction(
   const flow = makeReducible(graphOf(blocks));
   const hasContext = range.start === 0 && unit.program.type !== "raw" && !called;
   const order = flow.order.nodes;
-  const known = knownAtBlocks(instructions, blocks, order, hasContext);
+  const known = knownAtBlocks(instructions, blocks, order, use, hasContext);
   // Registers that are no parameters begin as 0.
   const given = live[0]! & ~(hasContext ? 1 << contextRegister : 0);
   const shortAtStart = allRegisters & ~given;
-  const short = shortAtBlocks(instructions, blocks, order, shortAtStart, proofOf(unit.program));
-  const states: BlockStates = { known, short, live };
+  const proof = proofOf(unit.program);
+  const short = shortRegisters(instructions, blocks, order, use, shortAtStart, proof, shortBehind);
+  const states: RegisterStates = { use, known, live, short };
   const checks = needsCheck(unit.program);
   // What nothing asks for is not looked for.
-  const use = checks || unit.zeroFrames ? frameUse(instructions, blocks, known) : noFrameUse;
-  const own = instructions.slice(range.start, range.end);
+  const frame = checks || unit.zeroFrames ? frameUse(instructions, blocks, use, known) : noFrameUse;
   // The program itself may be another's successor by a tail call, and be returned from.
   const chargedAtExit = checks && (range.start !== 0 || unit.program.type !== "raw" || called);
-  const used = chargedAtExit || (checks && own.some(mayTakeFuel));
+  const used = chargedAtExit || (checks && holds(instructions, range, mayTakeFuel));
   return (code, inPlace) => {
     const fuel = { used, chargedAtExit };
-    const to = new FunctionEmitter(unit, code, self, use, range, fuel, shortAtStart, inPlace);
-    if (own.some(usesSlot)) to.loadSlot();
+    const to = new FunctionEmitter(unit, code, self, frame, range, fuel, shortAtStart, inPlace);
+    if (holds(instructions, range, usesSlot)) to.loadSlot();
     new FunctionBody(to, blocks, flow, states).emit(instructions);
   };
+}
+
+/** Whether some instruction of the function is such a one. */
+function holds(
+  instructions: readonly Instruction[],
+  { start, end }: FunctionRange,
+  isSuch: (instruction: Instruction) => boolean,
+): boolean {
+  for (let slot = start; slot < end; slot++) if (isSuch(instructions[slot]!)) return true;
+  return false;
 }
 
 /** A jump back, a helper's work, or a function that may have either. */

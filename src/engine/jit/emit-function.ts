@@ -10,8 +10,8 @@ import { type KnownValues, step } from "./known-values.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory-access.ts";
 import { emitPacketLoad } from "./packet-load.ts";
 import type { ReducibleFlow } from "./reducible.ts";
-import type { RegisterSet } from "./register-use.ts";
-import { shortAfter } from "./short-registers.ts";
+import type { RegisterSet, RegisterUse } from "./register-use.ts";
+import type { ShortRegisters } from "./short-registers.ts";
 import { proofOf, STOP_UNREACHED } from "./unit.ts";
 import { I32, i32 } from "./wasm-operation.ts";
 
@@ -21,12 +21,13 @@ type Task =
   | { readonly from: number; readonly to: number }
   | { readonly end: true };
 
-/** What is known where blocks begin, by block. */
-export interface BlockStates {
+/** What is known of a function's registers. */
+export interface RegisterStates {
+  readonly use: RegisterUse;
+  /** As blocks begin, by block: their values, and those that may be read. */
   readonly known: readonly (KnownValues | undefined)[];
-  /** Registers that are short (short-registers.ts), and those that may be read. */
-  readonly short: Int32Array;
   readonly live: Int32Array;
+  readonly short: ShortRegisters;
 }
 
 /**
@@ -39,7 +40,7 @@ export class FunctionBody {
   readonly #to: FunctionEmitter;
   readonly #blocks: Blocks;
   readonly #flow: ReducibleFlow;
-  readonly #states: BlockStates;
+  readonly #states: RegisterStates;
   /** Nodes that branches name: several edges reach them, or a dispatcher's table does. */
   readonly #isTarget: Uint8Array;
   readonly #isLoop: Uint8Array;
@@ -50,7 +51,7 @@ export class FunctionBody {
   readonly #tasks: Task[] = [];
   #dispatch: number | undefined;
 
-  constructor(to: FunctionEmitter, blocks: Blocks, flow: ReducibleFlow, states: BlockStates) {
+  constructor(to: FunctionEmitter, blocks: Blocks, flow: ReducibleFlow, states: RegisterStates) {
     this.#to = to;
     this.#blocks = blocks;
     this.#flow = flow;
@@ -111,8 +112,9 @@ export class FunctionBody {
     const to = this.#to;
     const { starts, ends, next, taken } = this.#blocks;
     const proof = proofOf(to.unit.program);
-    to.known.set(this.#states.known[block]!);
-    to.short = this.#states.short[block]!;
+    const { use, known, short } = this.#states;
+    to.known.set(known[block]!);
+    to.short = short.starts[block]!;
     to.previous = undefined;
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {
       const instruction = instructions[slot]!;
@@ -120,12 +122,12 @@ export class FunctionBody {
         to.stop(STOP_UNREACHED, slot);
         return;
       }
-      to.shortAfter = shortAfter(to.short, instruction, slot, proof);
+      to.shortAfter = short.behind[slot]!;
       emitInstruction(to, instruction, slot);
       to.short = to.shortAfter;
       // A branch, which is emitted behind its block, keeps what stands before it.
       if (instruction.kind !== "branch") to.previous = instruction;
-      step(to.known, instruction, slot);
+      step(to.known, instructions, slot, use);
     }
     if (next[block]! < 0) return;
     to.widen(to.short & (this.#widerAt(next[block]!) | this.#widerAt(taken[block]!)));
@@ -140,7 +142,7 @@ export class FunctionBody {
 
   /** Registers that a block reads and does not take for short. */
   #widerAt(block: number): RegisterSet {
-    return block < 0 ? 0 : this.#states.live[block]! & ~this.#states.short[block]!;
+    return block < 0 ? 0 : this.#states.live[block]! & ~this.#states.short.starts[block]!;
   }
 
   #branch(block: number, branch: Extract<Instruction, { kind: "branch" }>): void {

@@ -180,8 +180,8 @@ export class FunctionEmitter {
 
   /** Makes of short registers the others that blocks which follow take them for. */
   widen(registers: RegisterSet): void {
-    for (let register = 0; register < r10; register++) {
-      if ((registers & (1 << register)) === 0) continue;
+    for (let left = registers; left !== 0; left &= left - 1) {
+      const register = 31 - Math.clz32(left & -left);
       this.get(register);
       this.code.set(this.#local(register));
     }

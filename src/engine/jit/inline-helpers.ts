@@ -11,8 +11,9 @@ import {
 import { helpers } from "../helpers/helper-table.ts";
 import { READ } from "../program-memory.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
-import { detailOf, kindOf, MAP, mapLookup } from "./known-values.ts";
+import { detailOf, kindOf, MAP } from "./known-values.ts";
 import { pushOutside, staysInFrame } from "./memory-access.ts";
+import { mapLookup } from "./register-use.ts";
 import { scratch } from "./scratch.ts";
 import { proofOf } from "./unit.ts";
 import { I32, i32, i64 } from "./wasm-operation.ts";

@@ -2,6 +2,7 @@ import type { Instruction } from "../../isa/instruction.ts";
 import { callsBack } from "../callbacks.ts";
 import { frameBytes } from "../engine.ts";
 import type { Blocks } from "./blocks.ts";
+import { allRegisters, mapLookup, mayBeKnown, type RegisterUse } from "./register-use.ts";
 
 /**
  * What is known of a register's value where an instruction begins, one number a register: the kind
@@ -22,9 +23,6 @@ export const MAP = 3;
 export const OBJECT = 4;
 /** The address of a function; above the kind its first slot. */
 export const FUNCTION = 5;
-
-/** bpf_map_lookup_elem. */
-export const mapLookup = 1;
 
 /** Offsets beyond this are not followed: there is nothing. */
 const farthest = 1 << 20;
@@ -62,7 +60,19 @@ export interface FrameUse {
 }
 
 /** Changes `known` from before the instruction at `slot` to after it. */
-export function step(known: KnownValues, instruction: Instruction, slot: number): void {
+export function step(
+  known: KnownValues,
+  instructions: readonly Instruction[],
+  slot: number,
+  { writes }: RegisterUse,
+): void {
+  const written = writes[slot]!;
+  if ((written & mayBeKnown) !== 0) follow(known, instructions[slot]!, slot);
+  // One register: those that write several are followed.
+  else if (written !== 0) known[31 - Math.clz32(written & allRegisters)] = UNKNOWN;
+}
+
+function follow(known: KnownValues, instruction: Instruction, slot: number): void {
   switch (instruction.kind) {
     case "alu":
       known[instruction.dst] = afterArithmetic(known, instruction);
@@ -73,24 +83,8 @@ export function step(known: KnownValues, instruction: Instruction, slot: number)
     case "load_map_value":
       known[instruction.dst] = know(OBJECT, 0);
       return;
-    case "move_signed":
-    case "negate":
-    case "byte_order":
-    case "load_immediate":
-      known[instruction.dst] = UNKNOWN;
-      return;
     case "load_function":
       known[instruction.dst] = know(FUNCTION, slot + 1 + instruction.offset);
-      return;
-    case "load_variable":
-    case "load":
-      known[instruction.dst] = UNKNOWN;
-      return;
-    case "atomic":
-      if (instruction.fetch) known[instruction.op === "cmpxchg" ? 0 : instruction.src] = UNKNOWN;
-      return;
-    case "load_packet":
-      known[0] = UNKNOWN;
       return;
     // Helpers leave r1 to r5 as they are, but no verified program looks at them again: following
     // them would only make dead pointers look alive.
@@ -102,7 +96,7 @@ export function step(known: KnownValues, instruction: Instruction, slot: number)
         known[0] = know(OBJECT, 0);
       return;
     default:
-      return;
+      throw new Error(`what ${instruction.kind} writes is unknown`);
   }
 }
 
@@ -126,6 +120,7 @@ export function knownAtBlocks(
   instructions: readonly Instruction[],
   blocks: Blocks,
   order: Int32Array,
+  use: RegisterUse,
   hasContext: boolean,
 ): (KnownValues | undefined)[] {
   const states: (KnownValues | undefined)[] = new Array(blocks.count);
@@ -141,7 +136,7 @@ export function knownAtBlocks(
       stale[block] = 0;
       current.set(states[block]!);
       for (let slot = blocks.starts[block]!; slot < blocks.ends[block]!; slot++)
-        step(current, instructions[slot]!, slot);
+        step(current, instructions, slot, use);
       for (const successor of [blocks.next[block]!, blocks.taken[block]!])
         if (successor >= 0 && meet(states, successor, current)) {
           stale[successor] = 1;
@@ -186,6 +181,7 @@ function isObject(known: Known): boolean {
 export function frameUse(
   instructions: readonly Instruction[],
   blocks: Blocks,
+  use: RegisterUse,
   states: readonly (KnownValues | undefined)[],
 ): FrameUse {
   let lowest = 0;
@@ -223,7 +219,7 @@ export function frameUse(
       } else if (kind === "call_local") {
         for (let register = 0; register <= 5; register++) escapes(current[register]!);
       } else if (kind === "alu" && lost(current, instruction)) lowest = -frameBytes;
-      step(current, instruction, slot);
+      step(current, instructions, slot, use);
     }
     for (const successor of [blocks.next[block]!, blocks.taken[block]!])
       if (successor >= 0)

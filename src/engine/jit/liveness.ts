@@ -1,13 +1,12 @@
 import type { Instruction } from "../../isa/instruction.ts";
-import type { ProgramType } from "../../object/object-spec.ts";
-import { tailCall } from "../helpers/tail-call.ts";
 import type { Blocks, FunctionRange } from "./blocks.ts";
 import {
+  allRegisters,
   allWritable,
   callerSaved,
+  dependsOnFunction,
   type RegisterSet,
-  registersRead,
-  registersWritten,
+  type RegisterUse,
 } from "./register-use.ts";
 
 /** What crosses the borders of a function and of its blocks in registers. */
@@ -37,7 +36,7 @@ interface Body {
  */
 export function signatures(
   instructions: readonly Instruction[],
-  type: ProgramType,
+  { reads, writes }: RegisterUse,
   bodies: readonly Body[],
   callbacks: ReadonlySet<number>,
 ): Signature[] {
@@ -58,6 +57,11 @@ export function signatures(
       const walk = (block: number, out: RegisterSet): RegisterSet => {
         let set = out;
         for (let slot = blocks.ends[block]! - 1; slot >= blocks.starts[block]!; slot--) {
+          const read = reads[slot]!;
+          if ((read & dependsOnFunction) === 0) {
+            set = (set & ~writes[slot]!) | read;
+            continue;
+          }
           const instruction = instructions[slot]!;
           if (instruction.kind === "exit") set = gives[i]!;
           else if (instruction.kind === "call_local") {
@@ -72,8 +76,7 @@ export function signatures(
             set = (set & ~callerSaved) | needs[callee]!;
           } else {
             // A packet load that fails, and a tail call, leave the function with the rest as it is.
-            if (mayLeave(instruction)) set |= gives[i]! & ~1;
-            set = (set & ~registersWritten(instruction)) | registersRead(instruction, type);
+            set = ((set | (gives[i]! & ~1)) & ~writes[slot]!) | (read & allRegisters);
           }
         }
         return set & allWritable;
@@ -87,11 +90,6 @@ export function signatures(
     }
   }
   return bodies.map((_, i) => ({ needs: needs[i]!, gives: gives[i]!, live: liveIn[i]! }));
-}
-
-function mayLeave(instruction: Instruction): boolean {
-  const { kind } = instruction;
-  return kind === "load_packet" || (kind === "call_helper" && instruction.id === tailCall.id);
 }
 
 function liveOut(blocks: Blocks, live: Int32Array, block: number): RegisterSet {

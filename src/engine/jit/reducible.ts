@@ -35,14 +35,16 @@ interface Edge {
 
 /** Edges back in the order whose target does not dominate their source. */
 function badEdges({ graph, order, idom }: ReducibleFlow): Edge[] {
-  const { first, last } = treeIntervals(idom);
-  const bad: Edge[] = [];
+  const back: Edge[] = [];
   for (const from of order.nodes)
-    for (const to of graph.successors[from]!) {
-      const [u, v] = [order.places[from]!, order.places[to]!];
-      if (v <= u && !(first[v]! <= first[u]! && last[u]! <= last[v]!)) bad.push({ from, to });
-    }
-  return bad;
+    for (const to of graph.successors[from]!)
+      if (order.places[to]! <= order.places[from]!) back.push({ from, to });
+  if (back.length === 0) return back;
+  const { first, last } = treeIntervals(idom);
+  return back.filter(({ from, to }) => {
+    const [u, v] = [order.places[from]!, order.places[to]!];
+    return !(first[v]! <= first[u]! && last[u]! <= last[v]!);
+  });
 }
 
 /** Preorder intervals of the dominator tree: u dominates v where v's lies within u's. */
