@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, expect, test } from "vitest";
+import { maxProvenSteps } from "../../src/engine/engine.ts";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import { needing } from "../support/needing.ts";
 import { command, temporaryFolder, weir } from "../support/processes.ts";
@@ -33,4 +34,9 @@ test("filters/README.md names every helper that programs may call", () => {
   const [, row] = /^\| Helpers \| (.*) \|$/m.exec(page)!;
   const named = [...row!.matchAll(/`(\w+)`/g)].map((match) => match[1]!);
   expect(named.toSorted()).toEqual([...helpers.values()].map((helper) => helper.name).toSorted());
+});
+
+test("filters/README.md says after how many instructions a run is aborted", () => {
+  const [, figure] = /runs longer than .* \(([\d,]+)\) instructions/.exec(page)!;
+  expect(Number(figure!.replaceAll(",", ""))).toBe(maxProvenSteps);
 });
