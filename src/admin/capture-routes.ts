@@ -13,6 +13,7 @@ import {
   CaptureReader,
   type CaptureRecord,
   captureRingMemory,
+  type RedirectTarget,
 } from "../filter/capture-ring.ts";
 import type { CaptureOrder } from "../filter/capture-tap.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
@@ -218,7 +219,7 @@ async function* capture(
 }
 
 function rowOf(worker: number, record: CaptureRecord): CaptureRow {
-  const { reason, ifindex, filter, exit, tunnel, shadow } = record;
+  const { reason, filter, exit, tunnel, shadow } = record;
   return {
     seconds: record.seconds,
     nanoseconds: record.nanoseconds,
@@ -227,7 +228,7 @@ function rowOf(worker: number, record: CaptureRecord): CaptureRow {
     direction: record.direction,
     verdict: record.verdict,
     ...(reason === undefined ? {} : { reason }),
-    ...(ifindex === undefined ? {} : { ifindex }),
+    ...targetOf(record),
     ...(filter === undefined ? {} : { filter }),
     ...(shadow === undefined
       ? {}
@@ -235,13 +236,18 @@ function rowOf(worker: number, record: CaptureRecord): CaptureRow {
           shadow: {
             filter: shadow.filter,
             verdict: shadow.verdict,
-            ...(shadow.ifindex === undefined ? {} : { ifindex: shadow.ifindex }),
+            ...targetOf(shadow),
           },
         }),
     ...(tunnel === undefined ? {} : { tunnel: tunnelRow(tunnel) }),
     entry: frameOf(record.entry),
     ...(exit === undefined ? {} : { exit: frameOf(exit) }),
   };
+}
+
+function targetOf({ ifindex, ports }: RedirectTarget): { ifindex?: number; ports?: number[] } {
+  if (ports !== undefined) return { ports: [...ports] };
+  return ifindex === undefined ? {} : { ifindex };
 }
 
 function tunnelRow(tunnel: CapturedTunnel): TunnelRow {

@@ -208,6 +208,7 @@ const frame = z.strictObject({
   length: z.int(),
   data: z.string().describe("Its first bytes, in hex."),
 });
+const ports = z.array(z.int()).optional();
 /** A captured packet, or how many were not captured since the last such line. */
 export const captureRow = z.union([
   z.strictObject({
@@ -221,12 +222,13 @@ export const captureRow = z.union([
       .optional()
       .describe("Why it was dropped. Where the verdict is no drop: after it, on its way out."),
     ifindex: z.int().optional().describe("Where a redirect leads."),
+    ports: ports.describe("Where a broadcast leads, in place of ifindex."),
     filter: z
       .string()
       .optional()
       .describe("The filter that decided: the last one asked. Absent: none was."),
     shadow: z
-      .strictObject({ filter: z.string(), verdict, ifindex: z.int().optional() })
+      .strictObject({ filter: z.string(), verdict, ifindex: z.int().optional(), ports })
       .optional()
       .describe("A shadow that would have had it otherwise."),
     tunnel: z

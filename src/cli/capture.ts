@@ -11,6 +11,7 @@ import { clockText } from "./clock-text.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { outerPacket } from "./outer-packet.ts";
 import { processStreams } from "./process-streams.ts";
+import { targetText } from "./target-text.ts";
 import { type ExitCode, jsonText, type Terminal } from "./terminal.ts";
 
 export interface CaptureOptions extends ControlOptions {
@@ -182,14 +183,15 @@ function recordsOf(row: PacketRow, withOuter: boolean) {
 }
 
 /** `pass by fw, then dropped: mtu_exceeded`. */
-function verdictText({ verdict, reason, filter, ifindex, shadow }: PacketRow): string {
+function verdictText({ verdict, reason, filter, ifindex, ports, shadow }: PacketRow): string {
   const by = filter === undefined ? "" : ` by ${filter}`;
-  const to = (port: number | undefined): string => (port === undefined ? "" : ` to ${port}`);
   const isDrop = verdict === "drop" || verdict === "aborted";
   const why = reason === undefined ? "" : isDrop ? ` (${reason})` : `, then dropped: ${reason}`;
   const instead =
-    shadow === undefined ? "" : `; ${shadow.filter} says ${shadow.verdict}${to(shadow.ifindex)}`;
-  return `${verdict}${to(ifindex)}${by}${why}${instead}`;
+    shadow === undefined
+      ? ""
+      : `; ${shadow.filter} says ${shadow.verdict}${targetText(shadow.ifindex, shadow.ports)}`;
+  return `${verdict}${targetText(ifindex, ports)}${by}${why}${instead}`;
 }
 
 /**

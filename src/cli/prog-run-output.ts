@@ -3,6 +3,7 @@ import type { Outcome, Workbench } from "../filter/workbench.ts";
 import type { MapEvent } from "../maps/event-reader.ts";
 import type { MapHandle } from "../maps/map-handle.ts";
 import { holdsEvents } from "../object/map-rules.ts";
+import { targetText } from "./target-text.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Timing {
@@ -15,6 +16,7 @@ export function jsonLine(i: number, packet: Uint8Array, outcome: Outcome): strin
     i,
     ret: returnedOf(outcome),
     verdict: outcome.verdict?.kind,
+    ports: outcome.verdict?.kind === "redirect" ? outcome.verdict.broadcast?.ports : undefined,
     in_len: packet.length,
     out_len: outcome.data.length,
     data: toHex(outcome.data),
@@ -45,7 +47,10 @@ export function textLine(i: number, packet: Uint8Array, outcome: Outcome): strin
   const ended = fault === undefined ? "" : `\n  ${fault.message}`;
   if (verdict === undefined && fault !== undefined) return `aborted: ${fault.message}`;
   if (verdict === undefined) return `r0 = 0x${outcome.returned.toString(16)} (${outcome.returned})`;
-  const target = verdict.kind === "redirect" ? ` to ifindex ${verdict.ifindex}` : "";
+  const target =
+    verdict.kind === "redirect"
+      ? targetText(verdict.ifindex, verdict.broadcast?.ports, "ifindex ")
+      : "";
   const length =
     outcome.data.length === packet.length
       ? `${packet.length} bytes`

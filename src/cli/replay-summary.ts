@@ -62,7 +62,7 @@ interface Counted {
 /** Counts what became of the packets of a replay. */
 export class ReplaySummary {
   readonly #subject: ReplaySubject;
-  readonly #rows = new Map<string | undefined, Map<string | number, Row>>();
+  readonly #rows = new Map<string | undefined, Map<string, Row>>();
   #packets = 0;
   #bytes = 0;
   #cut = 0;
@@ -185,7 +185,8 @@ export class ReplaySummary {
   #row(verdict: Verdict, filter: string | undefined): Row {
     const isRedirect = verdict.kind === "redirect";
     const reason = "reason" in verdict ? verdict.reason : undefined;
-    const key = isRedirect ? verdict.ifindex : (reason ?? verdict.kind);
+    const ports = isRedirect ? (verdict.broadcast?.ports ?? [verdict.ifindex]) : [];
+    const key = isRedirect ? ports.join() : (reason ?? verdict.kind);
     let rows = this.#rows.get(filter);
     if (rows === undefined) {
       rows = new Map();
@@ -193,7 +194,7 @@ export class ReplaySummary {
     }
     let row = rows.get(key);
     if (row === undefined) {
-      const port = isRedirect ? this.#subject.portName(verdict.ifindex) : undefined;
+      const port = isRedirect ? ports.map(this.#subject.portName).join(", ") : undefined;
       row = { verdict: verdict.kind, filter, reason, port, packets: 0, bytes: 0 };
       rows.set(key, row);
     }

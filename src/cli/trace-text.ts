@@ -6,6 +6,7 @@ import type { BranchOp, Instruction } from "../isa/instruction.ts";
 import { branchOps } from "../isa/opcodes.ts";
 import { formatTyped } from "../maps/typed.ts";
 import type { SourceLine } from "../object/object-spec.ts";
+import { targetText } from "./target-text.ts";
 
 /** An instruction of a run in words. */
 export interface ExplainedStep {
@@ -256,7 +257,8 @@ function placeText(line: SourceLine | undefined): string {
 
 export function verdictText(verdict: Verdict): string {
   if ("reason" in verdict) return `${verdict.kind} (${verdict.reason})`;
-  if (verdict.kind === "redirect") return `redirect to ${verdict.ifindex}`;
+  if (verdict.kind === "redirect")
+    return `redirect${targetText(verdict.ifindex, verdict.broadcast?.ports)}`;
   return verdict.kind === "pass" && verdict.cutTo !== undefined
     ? `pass, cut to ${verdict.cutTo} bytes`
     : verdict.kind;

@@ -11,6 +11,9 @@ export const dropReasons = [
   // What a filter asked for and the proxy does not do.
   "redirect_unknown_port",
   "redirect_midstream",
+  // A broadcast to a devmap without a port for it, and the ports of one beyond those a packet may go to.
+  "redirect_no_port",
+  "redirect_port_limit",
   "destination_not_allowed",
   "source_not_allowed",
   "not_routable",

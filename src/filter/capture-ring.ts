@@ -1,6 +1,7 @@
 import type { DropReason } from "../common/drop-reason.ts";
 import { dropReasons } from "../common/drop-reason.ts";
 import { type TunnelProtocol, tunnelProtocols } from "../packet/tunnel-header.ts";
+import { maxBroadcastPorts } from "./broadcasts.ts";
 import { type Direction, directions, type VerdictKind, verdictKinds } from "./verdict.ts";
 
 /** Where a chain stands, and what its frame was in. */
@@ -31,23 +32,27 @@ export interface CapturedEnd {
   readonly port: number;
 }
 
+/** Where a redirect leads; both undefined for any other verdict. */
+export interface RedirectTarget {
+  readonly ifindex: number | undefined;
+  /** Of a broadcast, in place of `ifindex`: `maxBroadcastPorts` at most. */
+  readonly ports?: readonly number[] | undefined;
+}
+
 /** What became of a packet at a chain. */
-export interface CaptureOutcome {
+export interface CaptureOutcome extends RedirectTarget {
   readonly verdict: VerdictKind;
   /** Why it was dropped: where the verdict is no drop, after it. */
   readonly reason: DropReason | undefined;
-  /** Where a redirect leads; undefined for any other verdict. */
-  readonly ifindex: number | undefined;
   /** The filter that was asked last, which is the one that decided. */
   readonly filter: string | undefined;
   /** A shadow that would have had it otherwise. */
   readonly shadow?: ShadowOutcome | undefined;
 }
 
-export interface ShadowOutcome {
+export interface ShadowOutcome extends RedirectTarget {
   readonly filter: string;
   readonly verdict: VerdictKind;
-  readonly ifindex: number | undefined;
 }
 
 /**
@@ -93,7 +98,9 @@ const portsWord = 11;
 const shadowIfindexWord = 12;
 /** Bytes of the tunnel's header, and above them its protocol. */
 const headerWord = 13;
-const recordHeadBytes = 56;
+/** Ports of a broadcast and 1, 0 for what is none; above it the same of the shadow's. */
+const broadcastWord = 14;
+const recordHeadBytes = 64;
 
 /** Longest header of a tunnel: GENEVE's with 63 words of options (RFC 8926 §3.4), padded. */
 const maxHeaderBytes = 264;
@@ -102,7 +109,10 @@ const maxHeaderBytes = 264;
  * of a config take less; only a program's name, which is last, can be so long that it is cut.
  */
 const maxLabelBytes = 384;
+/** Ports of two broadcasts, a word each. */
+const maxPortsBytes = 2 * 4 * maxBroadcastPorts;
 const noHeader = new Uint8Array(0);
+const noPorts: readonly number[] = [];
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -180,7 +190,7 @@ export class CaptureWriter {
     const kept = Math.min(end - start, this.#snapLength);
     // The frame may come out of the chain as long as the longest one kept.
     const frames = padded(kept) + padded(this.#snapLength);
-    const most = recordHeadBytes + frames + maxHeaderBytes + maxLabelBytes;
+    const most = recordHeadBytes + frames + maxHeaderBytes + maxPortsBytes + maxLabelBytes;
     if (this.#free() < most) {
       this.lose();
       return false;
@@ -197,7 +207,7 @@ export class CaptureWriter {
    */
   fill(
     { listener, direction, tunnel }: CapturePlace,
-    { verdict, reason, ifindex, filter, shadow }: CaptureOutcome,
+    { verdict, reason, ifindex, ports, filter, shadow }: CaptureOutcome,
     exit: { readonly bytes: Uint8Array; readonly start: number; readonly end: number } | undefined,
   ): void {
     const ring = this.#ring;
@@ -208,7 +218,9 @@ export class CaptureWriter {
     const exitAt = recordHeadBytes + padded(this.#entryBytes);
     const headerAt = exitAt + padded(exitBytes);
     const header = tunnel?.header ?? noHeader;
-    const labelsAt = headerAt + padded(header.length);
+    const portsAt = headerAt + padded(header.length);
+    const allPorts = [...(ports ?? noPorts), ...(shadow?.ports ?? noPorts)];
+    const labelsAt = portsAt + padded(allPorts.length * 4);
     const labels = [
       listener,
       tunnel?.peer ?? "",
@@ -240,6 +252,8 @@ export class CaptureWriter {
     );
     put(ifindexWord, ifindex ?? 0);
     put(shadowIfindexWord, shadow?.ifindex ?? 0);
+    put(broadcastWord, countOf(ports) | (countOf(shadow?.ports) << 8));
+    for (const [i, port] of allPorts.entries()) put(portsAt / 4 + i, port);
     put(secondsWord, Math.floor(nowMs / 1000));
     put(nanosecondsWord, Math.floor((nowMs % 1000) * 1e6));
     put(entryLengthWord, this.#entryLength);
@@ -297,7 +311,16 @@ export class CaptureReader {
     const exitBytes = word(exitBytesWord);
     const headerAt = exitAt + padded(exitBytes);
     const headerBytes = word(headerWord) & 0xffff;
-    const labels = ring.take(headerAt + padded(headerBytes), word(labelBytesWord));
+    const portsAt = headerAt + padded(headerBytes);
+    const broadcasts = word(broadcastWord);
+    const portCount = Math.max(0, (broadcasts & 0xff) - 1);
+    const shadowPortCount = Math.max(0, (broadcasts >> 8) - 1);
+    const portsOf = (first: number, count: number): number[] =>
+      Array.from({ length: count }, (_, i) => ring.words[ring.word(portsAt, first + i)]! >>> 0);
+    const labels = ring.take(
+      portsAt + padded((portCount + shadowPortCount) * 4),
+      word(labelBytesWord),
+    );
     const [listener = "", peer = "", far = "", own = "", shadow = "", ...rest] = decoder
       .decode(labels)
       .split("\n");
@@ -321,12 +344,17 @@ export class CaptureReader {
       direction: directions[kinds & 0xff]!,
       verdict,
       reason: dropReasons[((kinds >> 16) & 0xff) - 1],
-      ifindex: verdict === "redirect" ? word(ifindexWord) : undefined,
+      ...targetOf(verdict, word(ifindexWord), (broadcasts & 0xff) !== 0, portsOf(0, portCount)),
       filter: filter === "" ? undefined : filter,
       shadow: shadowVerdict && {
         filter: shadow,
         verdict: shadowVerdict,
-        ifindex: shadowVerdict === "redirect" ? word(shadowIfindexWord) : undefined,
+        ...targetOf(
+          shadowVerdict,
+          word(shadowIfindexWord),
+          broadcasts >> 8 !== 0,
+          portsOf(portCount, shadowPortCount),
+        ),
       },
       seconds: word(secondsWord) >>> 0,
       nanoseconds: word(nanosecondsWord),
@@ -339,6 +367,20 @@ export class CaptureReader {
     Atomics.store(ring.head, readAt, (position + word(sizeWord)) | 0);
     return record;
   }
+}
+
+function countOf(ports: readonly number[] | undefined): number {
+  return ports === undefined ? 0 : ports.length + 1;
+}
+
+function targetOf(
+  verdict: VerdictKind,
+  ifindex: number,
+  isBroadcast: boolean,
+  ports: readonly number[],
+): RedirectTarget {
+  if (verdict !== "redirect") return { ifindex: undefined, ports: undefined };
+  return isBroadcast ? { ifindex: undefined, ports } : { ifindex: ifindex >>> 0, ports: undefined };
 }
 
 /** Records begin at multiples of 8, so that no word of one goes round the ring's end. */

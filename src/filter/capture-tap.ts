@@ -14,6 +14,7 @@ import {
   type CaptureOutcome,
   type CapturePlace,
   CaptureWriter,
+  type RedirectTarget,
   type ShadowOutcome,
 } from "./capture-ring.ts";
 import type { Chain } from "./chain.ts";
@@ -195,7 +196,7 @@ class CaptureSink {
     const outcome: CaptureOutcome = {
       verdict: verdict.kind,
       reason: "reason" in verdict ? verdict.reason : undefined,
-      ifindex: verdict.kind === "redirect" ? verdict.ifindex : undefined,
+      ...targetOf(verdict),
       filter: chain.lastAsked?.name,
       shadow: differing && shadowOutcome(differing),
     };
@@ -220,7 +221,8 @@ class CaptureSink {
     // Who asks for what a filter saw does not mean this.
     if (order.filter !== undefined || order.shadow !== undefined) return;
     this.#left--;
-    const outcome = { verdict: "drop", reason, ifindex: undefined, filter: undefined } as const;
+    const nowhere = { ifindex: undefined, ports: undefined, filter: undefined };
+    const outcome = { verdict: "drop", reason, ...nowhere } as const;
     this.#writer.fill(place, outcome, undefined);
     this.#writer.commit();
   }
@@ -231,6 +233,15 @@ function shadowOutcome({ filter, verdict }: ShadowVerdict): ShadowOutcome {
   return {
     filter: filter.name.split(":", 1)[0]!,
     verdict: verdict.kind,
-    ifindex: verdict.kind === "redirect" ? verdict.ifindex : undefined,
+    ...targetOf(verdict),
   };
+}
+
+/** Where a redirect leads. */
+function targetOf(verdict: Verdict): RedirectTarget {
+  if (verdict.kind !== "redirect") return { ifindex: undefined, ports: undefined };
+  const { ifindex, broadcast } = verdict;
+  return broadcast === undefined
+    ? { ifindex, ports: undefined }
+    : { ifindex: undefined, ports: broadcast.ports };
 }

@@ -6,6 +6,7 @@ import {
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
+import type { Broadcasts } from "./broadcasts.ts";
 import type { Counters } from "./counters.ts";
 import type { FaultReporter } from "./fault-reporter.ts";
 import type { MatchVerdicts, Verdict, VerdictKind } from "./verdict.ts";
@@ -27,6 +28,8 @@ export interface FilterParts {
   /** For expressions, instead of the type's table. */
   readonly match?: MatchVerdicts | undefined;
   readonly executable: Executable;
+  /** The worker's. Absent: its programs send to one port at most. */
+  readonly broadcasts?: Broadcasts | undefined;
   /** Asked without effect, unless it has been promoted. */
   readonly shadow?: boolean | undefined;
 }
@@ -42,6 +45,7 @@ export class LoadedFilter {
   readonly #index: number;
   readonly #executable: Executable;
   readonly #verdictOf: VerdictOf;
+  readonly #broadcasts: Broadcasts | undefined;
   readonly #arena: Arena;
   readonly #counters: Counters;
   readonly #faults: FaultReporter;
@@ -55,6 +59,7 @@ export class LoadedFilter {
     this.#executable = parts.executable;
     this.#verdictOf =
       parts.match === undefined ? verdictOf[parts.type] : matchVerdictOf(parts.match);
+    this.#broadcasts = parts.broadcasts;
     this.#arena = arena;
     this.#counters = counters;
     this.#faults = faults;
@@ -123,7 +128,8 @@ export class LoadedFilter {
     const { words } = this.#arena;
     const frameBytes = words[(slot + SLOT_DATA_END) >> 2]! - words[(slot + SLOT_DATA) >> 2]!;
     const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
-    return this.#verdictOf(returned, ifindex, frameBytes);
+    const verdict = this.#verdictOf(returned, ifindex, frameBytes);
+    return this.#broadcasts === undefined ? verdict : this.#broadcasts.resolve(slot, verdict);
   }
 
   #faulted(fault: Fault): Verdict {

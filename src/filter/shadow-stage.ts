@@ -1,5 +1,6 @@
 import type { Arena } from "../runtime/arena.ts";
 import { SLOT_BYTES, SLOT_DATA_END } from "../runtime/wasm/layout.ts";
+import { isSameBroadcast } from "./broadcasts.ts";
 import type { LoadedFilter } from "./loaded-filter.ts";
 import type { Verdict } from "./verdict.ts";
 import { passed } from "./verdict-of.ts";
@@ -87,7 +88,8 @@ export class ShadowVerdicts {
 }
 
 function isSame(one: Verdict, other: Verdict): boolean {
-  if (one.kind === "redirect" && other.kind === "redirect") return one.ifindex === other.ifindex;
+  if (one.kind === "redirect" && other.kind === "redirect")
+    return one.ifindex === other.ifindex && isSameBroadcast(one.broadcast, other.broadcast);
   return one.kind === other.kind;
 }
 

@@ -29,6 +29,7 @@ import {
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
+import { Broadcasts } from "./broadcasts.ts";
 import { type ProgramSlot, resolveTailCalls, slotEntry } from "./program-arrays.ts";
 import { decisionOf, type TraceDecision } from "./trace-decision.ts";
 import { bytesOfMaps, makeMaps, type NestedMap } from "./trace-maps.ts";
@@ -118,6 +119,7 @@ export class TraceBench {
   readonly #recorder: TraceRecorder;
   readonly #filters: readonly Loaded[];
   readonly #slot: number;
+  readonly #broadcasts: Broadcasts;
 
   private constructor(
     context: EngineContext,
@@ -129,6 +131,7 @@ export class TraceBench {
     this.#recorder = recorder;
     this.#filters = filters;
     this.#slot = slot;
+    this.#broadcasts = new Broadcasts(context);
   }
 
   static async create(
@@ -228,6 +231,7 @@ export class TraceBench {
     const { fault } = executable;
     const [data, end] = ends();
     const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
+    const verdict = verdictOfRun(filter, program.type, fault, returned, ifindex, end - data);
     return {
       filter: filter.name,
       program,
@@ -236,7 +240,7 @@ export class TraceBench {
       steps,
       count,
       returned,
-      verdict: verdictOfRun(filter, program.type, fault, returned, ifindex, end - data),
+      verdict: verdict && this.#broadcasts.resolve(slot, verdict),
       fault,
       decision: fault === undefined && count === steps.length ? decisionOf(steps) : undefined,
       places: {

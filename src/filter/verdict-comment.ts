@@ -9,6 +9,11 @@ export function verdictComment(verdict: Verdict, filter: string | undefined): st
   const words = [`verdict=${verdict.kind}`];
   if (filter !== undefined) words.push(`filter=${filter}`);
   if ("reason" in verdict) words.push(`reason=${verdict.reason}`);
-  if (verdict.kind === "redirect") words.push(`ifindex=${verdict.ifindex}`);
+  if (verdict.kind === "redirect")
+    words.push(
+      verdict.broadcast === undefined
+        ? `ifindex=${verdict.ifindex}`
+        : `ports=${verdict.broadcast.ports.join()}`,
+    );
   return words.join(" ");
 }

@@ -23,7 +23,20 @@ export type Verdict =
   | { readonly kind: "drop"; readonly reason: DropReason }
   | { readonly kind: "aborted"; readonly reason: AbortReason }
   | { readonly kind: "tx" }
-  | { readonly kind: "redirect"; readonly ifindex: number };
+  | {
+      readonly kind: "redirect";
+      readonly ifindex: number;
+      /** To all of these, in place of `ifindex`, which is 0. */
+      readonly broadcast?: Broadcast;
+    };
+
+/** The ports that a packet goes to, a copy each: those of a devmap, as it was then. */
+export interface Broadcast {
+  /** Numbers of ports, `maxBroadcastPorts` at most. */
+  readonly ports: readonly number[];
+  /** The map had more. */
+  readonly isCut: boolean;
+}
 
 /** What an expression's answers mean: its program returns 0 for a miss, anything else for a match. */
 export interface MatchVerdicts {

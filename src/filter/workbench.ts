@@ -31,6 +31,7 @@ import {
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
 } from "../runtime/wasm/layout.ts";
+import { Broadcasts } from "./broadcasts.ts";
 import { engines } from "./engines.ts";
 import type { PacketContext, SkbContext } from "./packet-context.ts";
 import { placeContext, readContext } from "./place-context.ts";
@@ -78,6 +79,7 @@ export class Workbench {
   readonly #context: EngineContext;
   /** The context's. */
   readonly #programs: Executable[];
+  readonly #broadcasts: Broadcasts;
   readonly #slot: number;
   readonly #cpus: number;
   readonly #nowNs: () => bigint;
@@ -92,6 +94,7 @@ export class Workbench {
   ) {
     this.#context = context;
     this.#programs = programs;
+    this.#broadcasts = new Broadcasts(context);
     this.#slot = slot;
     this.#cpus = cpus;
     this.#nowNs = nowNs;
@@ -269,7 +272,10 @@ export class Workbench {
     let verdict: Verdict | undefined;
     if (type !== "raw") {
       if (fault === undefined)
-        verdict = verdictOf[type](Number(returned & 0xffff_ffffn), ifindex, end - data);
+        verdict = this.#broadcasts.resolve(
+          slot,
+          verdictOf[type](Number(returned & 0xffff_ffffn), ifindex, end - data),
+        );
       else verdict = verdictOfFault(fault);
     }
     const start = type === "xdp" ? words[(slot + SLOT_DATA_META) >> 2]! : data;

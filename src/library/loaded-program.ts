@@ -37,8 +37,10 @@ export interface RunResult {
   readonly data: Uint8Array;
   /** What a program of a type that has a `__sk_buff` left in it. */
   readonly ctx?: SkbContext;
-  /** With the verdict "redirect": the number of the device. */
+  /** With the verdict "redirect": the number of the device. Of a broadcast there is `ports` instead. */
   readonly redirect?: number;
+  /** With the verdict "redirect" of a broadcast: the numbers of the devices, the first 32. */
+  readonly ports?: readonly number[];
   /** With the verdict "pass" of a socket filter that keeps less than all: bytes kept. */
   readonly cutTo?: number;
   /** Set if the run ended before the program's `exit`; the verdict is "aborted" then. */
@@ -116,7 +118,10 @@ export class LoadedProgram {
       returned: Number(returned & 0xffff_ffffn),
       data,
       ...(context !== undefined && { ctx: context }),
-      ...(judged.kind === "redirect" && { redirect: judged.ifindex }),
+      ...(judged.kind === "redirect" &&
+        (judged.broadcast === undefined
+          ? { redirect: judged.ifindex }
+          : { ports: judged.broadcast.ports })),
       ...(judged.kind === "pass" && judged.cutTo !== undefined && { cutTo: judged.cutTo }),
       ...(fault !== undefined && {
         fault: { code: fault.code, instruction: fault.slot, message: fault.message },

@@ -2,8 +2,9 @@ import type { DropReason } from "../common/drop-reason.ts";
 import { ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { describeFrame, frameOffset } from "../engine/packet-slot.ts";
+import { shortfall } from "../filter/broadcasts.ts";
 import type { Chain } from "../filter/chain.ts";
-import type { Direction, Verdict } from "../filter/verdict.ts";
+import type { Broadcast, Direction, Verdict } from "../filter/verdict.ts";
 import { dropFor, passed } from "../filter/verdict-of.ts";
 import { ethernet } from "../packet/ethernet.ts";
 import { FrameView } from "../packet/frame-view.ts";
@@ -143,8 +144,20 @@ export class CaptureReplay {
     const { verdict, frameBytes } = replayed;
     if (verdict.kind === "drop" || verdict.kind === "aborted")
       this.#tally.ended(verdict, frameBytes);
+    else if (verdict.kind === "redirect" && verdict.broadcast !== undefined)
+      this.#countBroadcast(verdict.broadcast, frameBytes);
     else this.#tally.forwarded(verdict.kind, frameBytes);
     return replayed;
+  }
+
+  /** As the listener does: a packet for each port. */
+  #countBroadcast(broadcast: Broadcast, frameBytes: number): void {
+    const missing = shortfall(broadcast);
+    if (missing !== undefined) this.#tally.dropped(missing, frameBytes);
+    for (const port of broadcast.ports)
+      if (this.#destinations.port(port) === undefined)
+        this.#tally.dropped("redirect_unknown_port", frameBytes);
+      else this.#tally.forwarded("redirect", frameBytes);
   }
 
   #judge({ data }: ReplayPacket, framing: LinkFraming): Verdict {
@@ -179,9 +192,19 @@ export class CaptureReplay {
     // Replies go to the client and nowhere else.
     if (this.#direction === "egress") return "not_routable";
     if (verdict.kind !== "redirect") return undefined;
+    if (verdict.broadcast !== undefined) return this.#refuseBroadcast(verdict.broadcast);
     return this.#destinations.port(verdict.ifindex) === undefined
       ? "redirect_unknown_port"
       : undefined;
+  }
+
+  /** What of its ports nobody knows is not told from what they are, so long as there are others. */
+  #refuseBroadcast({ ports }: Broadcast): DropReason | undefined {
+    if (this.#listener.protocol === "tcp") return "not_routable";
+    if (ports.length === 0) return "redirect_no_port";
+    return ports.some((port) => this.#destinations.port(port) !== undefined)
+      ? undefined
+      : "redirect_unknown_port";
   }
 
   /** Why the listener would not send a frame as a filter rewrote it. */

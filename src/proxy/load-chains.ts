@@ -1,6 +1,7 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { EngineContext, Executable } from "../engine/engine.ts";
+import { Broadcasts } from "../filter/broadcasts.ts";
 import { Chain } from "../filter/chain.ts";
 import { Counters } from "../filter/counters.ts";
 import { load, type ProgramCode } from "../filter/engines.ts";
@@ -87,13 +88,14 @@ export async function loadChains(
   const loader = new ProgramLoader(context);
   for (const { program } of plan.tailCalled ?? []) programs.push(await loader.load(program));
   const counters = new Counters(plan.memory, own.counters);
+  const broadcasts = new Broadcasts(common);
   const filters: LoadedFilter[] = [];
   for (const [index, filter] of plan.filters.entries()) {
     const type = judgingType(filter);
     if (!type.ok) return type;
     const executable = await loader.load(filter.program);
     const { name, match, shadow } = filter;
-    const parts = { name, index, type: type.value, match, shadow, executable };
+    const parts = { name, index, type: type.value, match, shadow, executable, broadcasts };
     filters.push(new LoadedFilter(parts, common.arena, counters, faults));
   }
   const stage = new ShadowStage(common.arena, network);

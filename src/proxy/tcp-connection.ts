@@ -143,8 +143,9 @@ export class TcpConnection {
       this.#refuse();
       return;
     }
-    if (verdict.kind === "tx") {
-      // A SYN sent back is the half of a simultaneous open, which a socket cannot take part in.
+    if (verdict.kind === "tx" || (verdict.kind === "redirect" && verdict.broadcast !== undefined)) {
+      // A SYN sent back is the half of a simultaneous open, which a socket cannot take part in. Nor
+      // can several upstreams answer one stream.
       received.dropped("not_routable", frameBytes);
       this.#refuse();
       return;
@@ -334,6 +335,7 @@ export class TcpConnection {
         tally.forwarded("tx", frameBytes);
         return "answer";
       case "redirect": {
+        if (verdict.broadcast !== undefined) return lost("not_routable");
         const upstream = destinations.port(verdict.ifindex);
         if (upstream === undefined) return lost("redirect_unknown_port");
         // By name: a reload makes all upstreams anew, and its connections live on.

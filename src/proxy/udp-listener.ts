@@ -2,6 +2,8 @@ import { isIPv6 } from "node:net";
 import type { DropReason } from "../common/drop-reason.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
+import { shortfall } from "../filter/broadcasts.ts";
+import type { Verdict } from "../filter/verdict.ts";
 import { Flow } from "../packet/flow.ts";
 import type { EndReason } from "./access-log.ts";
 import type { Arrivals, DatagramSockets, ListenerSocket } from "./datagram-socket.ts";
@@ -21,7 +23,6 @@ import { type Forwarded, type PacketTally, Tally } from "./tally.ts";
 import { UdpClient } from "./udp-client.ts";
 import { UdpSession } from "./udp-session.ts";
 import { maxPayloadBytes } from "./udp-socket.ts";
-import type { DatagramCopy } from "./worker-network.ts";
 
 type Client = UdpClient<UdpSession>;
 
@@ -226,7 +227,8 @@ export class UdpListener implements Listener {
   #onDatagram(payload: Buffer, client: Client): void {
     const judgement = this.#ingress.datagram(client.toListener, payload);
     const verdict = judgement.verdict;
-    for (const copy of judgement.copies) this.#sendCopy(client, copy, judgement.frameBytes);
+    for (const { ifindex, payload: copy } of judgement.copies)
+      this.#toPort(client, ifindex, copy, judgement.frameBytes);
     switch (verdict.kind) {
       case "drop":
       case "aborted":
@@ -243,33 +245,54 @@ export class UdpListener implements Listener {
         );
         return;
       case "redirect":
+        this.#redirect(client, judgement.payload ?? payload, judgement.frameBytes, verdict);
+        return;
       case "pass":
-        this.#forward(client, payload, judgement, verdict.kind);
+        this.#forward(
+          client,
+          this.#destination(client, judgement),
+          judgement.payload ?? payload,
+          judgement.frameBytes,
+          "pass",
+        );
     }
   }
 
-  #forward(client: Client, payload: Buffer, judgement: Judgement, kind: "pass" | "redirect"): void {
-    const destination = this.#destination(client, judgement);
-    if (typeof destination === "string") {
-      this.#dropped(client, destination, judgement.frameBytes);
+  /** Of a broadcast each port gets its own: each is sent, or dropped, and counted as one. */
+  #redirect(
+    client: Client,
+    payload: Buffer,
+    frameBytes: number,
+    { ifindex, broadcast }: Verdict & { kind: "redirect" },
+  ): void {
+    if (broadcast === undefined) {
+      this.#toPort(client, ifindex, payload, frameBytes);
       return;
     }
-    const session = this.#session(client, destination);
-    if (session === undefined) {
-      this.#dropped(client, "source_limit", judgement.frameBytes);
-      return;
-    }
-    this.#sessions.touch(session);
-    session.send(judgement.payload ?? payload, judgement.frameBytes, kind);
+    for (const port of broadcast.ports) this.#toPort(client, port, payload, frameBytes);
+    const missing = shortfall(broadcast);
+    if (missing !== undefined) this.#dropped(client, missing, frameBytes);
   }
 
-  /** A copy goes to its port as a redirected datagram does, and is counted as one. */
-  #sendCopy(client: Client, { ifindex, payload }: DatagramCopy, frameBytes: number): void {
+  /** A redirected datagram, or a copy, which is counted as one. */
+  #toPort(client: Client, ifindex: number, payload: Buffer, frameBytes: number): void {
     const upstream = this.#parts.destinations.port(ifindex);
-    if (upstream === undefined) return;
-    const destination = client.route(upstream);
-    if (destination === undefined) {
-      this.#dropped(client, "upstream_no_address", frameBytes);
+    const destination =
+      upstream === undefined
+        ? "redirect_unknown_port"
+        : (client.route(upstream) ?? "upstream_no_address");
+    this.#forward(client, destination, payload, frameBytes, "redirect");
+  }
+
+  #forward(
+    client: Client,
+    destination: Destination | DropReason,
+    payload: Buffer,
+    frameBytes: number,
+    kind: "pass" | "redirect",
+  ): void {
+    if (typeof destination === "string") {
+      this.#dropped(client, destination, frameBytes);
       return;
     }
     const session = this.#session(client, destination);
@@ -278,19 +301,15 @@ export class UdpListener implements Listener {
       return;
     }
     this.#sessions.touch(session);
-    session.send(payload, frameBytes, "redirect");
+    session.send(payload, frameBytes, kind);
   }
 
-  /** Where a passed or redirected datagram goes, or why it goes nowhere. */
+  /** Where a passed datagram goes, or why it goes nowhere. */
   #destination(client: Client, judgement: Judgement): Destination | DropReason {
     const { destinations } = this.#parts;
-    const verdict = judgement.verdict;
-    if (verdict.kind !== "redirect" && judgement.readdressed)
+    if (judgement.readdressed)
       return destinations.named(judgement.host, judgement.port) ?? "destination_not_allowed";
-    const upstream =
-      verdict.kind === "redirect" ? destinations.port(verdict.ifindex) : destinations.upstream;
-    if (upstream === undefined) return "redirect_unknown_port";
-    return client.route(upstream) ?? "upstream_no_address";
+    return client.route(destinations.upstream) ?? "upstream_no_address";
   }
 
   #onReplies(session: UdpSession, { count, payloads }: Arrivals<undefined>): void {

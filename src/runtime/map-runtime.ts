@@ -87,6 +87,11 @@ export interface MapRuntime extends DirectLookups, PacketSums {
    * that is there from start to end is given once, whatever is changed between. For workers.
    */
   walk(map: number, cursor: number, cpu: number): number;
+  /**
+   * Writes the interfaces that a devmap or devmap_hash holds, but for `excluded` (0: none), to `out`, a
+   * word each, the first `capacity` of them. Returns how many there are. For workers.
+   */
+  devices(map: number, excluded: number, out: number, capacity: number, cpu: number): number;
 }
 
 /**

@@ -300,6 +300,21 @@ export function helperCases(label: string, bench: EngineBench): void {
       expect(missed).toMatchObject({ r0: 2n, redirect: { ifindex: 0, flags: 0 } });
     });
 
+  for (const { what, after, expected } of [
+    { what: "notes", after: "", expected: { ifindex: 0, flags: 24 } },
+    {
+      what: "forgets, by another call,",
+      after: "r1 = 42\nr2 = 0\ncall 23\n",
+      expected: { ifindex: 42, flags: 0 },
+    },
+  ])
+    test(`${label}: ${what} that a redirect goes to all ports of a map`, () => {
+      const map = bench.map("devmap", { valueSize: 4 });
+      const call = "r1 = map_by_fd(0) ll\nr2 = 9\nr3 = 24\ncall 51\n";
+      const ran = bench.run(bench.prepare(`${call}${after}exit`, "xdp", [map]), frame(64));
+      expect(ran).toMatchObject({ r0: 4n, redirect: expected });
+    });
+
   test(`${label}: says in the slot whether a program wrote to the frame or moved it`, () => {
     const wrote = (program: string, type: ProgramType = "xdp") =>
       bench.run(bench.prepare(program, type), frame(64)).wrote;

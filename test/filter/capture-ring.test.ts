@@ -88,7 +88,7 @@ test("what finds no room is counted as lost, and what is there stays whole", () 
 });
 
 test("a record that was begun and not committed is never seen", () => {
-  const memory = captureRingMemory(1024);
+  const memory = captureRingMemory(2048);
   const writer = new CaptureWriter(memory, 100);
   const reader = new CaptureReader(memory);
   writer.begin(pattern(60, 1), 0, 60);
@@ -116,4 +116,40 @@ test("a name that is too long for a record is cut, and the rest of the record is
     expect(record).toMatchObject({ listener: "udp", entry: { data: frame } });
     expect(record?.filter).toMatch(/^\nx{360,383}$/);
   }
+});
+
+test("broadcasts are told by their ports, a packet's and a shadow's, wherever the ring goes round", () => {
+  const memory = captureRingMemory(4096);
+  const writer = new CaptureWriter(memory, 100);
+  const reader = new CaptureReader(memory);
+  const frame = pattern(60, 1);
+  const place = { listener: "udp", direction: "ingress" } as const;
+  const portsOf = (i: number): number[] =>
+    Array.from({ length: i % 33 }, (_, k) => 2 ** 32 - 1 - k * i);
+  for (let i = 0; i < 500; i++) {
+    const live =
+      i % 3 === 0 ? { ifindex: i, ports: undefined } : { ifindex: undefined, ports: portsOf(i) };
+    const shadow =
+      i % 4 === 0
+        ? undefined
+        : {
+            filter: "next",
+            verdict: "redirect" as const,
+            ...(i % 4 === 1
+              ? { ifindex: i, ports: undefined }
+              : { ifindex: undefined, ports: portsOf(i + 7) }),
+          };
+    const outcome = {
+      verdict: "redirect",
+      reason: undefined,
+      ...live,
+      filter: "all",
+      shadow,
+    } as const;
+    expect(writer.begin(frame, 0, 60)).toBe(true);
+    writer.fill(place, outcome, undefined);
+    writer.commit();
+    expect(reader.next()).toMatchObject({ ...place, ...outcome, entry: { data: frame } });
+  }
+  expect(reader.lost).toBe(0);
 });

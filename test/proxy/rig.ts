@@ -13,6 +13,7 @@ import type { EngineContext, Executable, LinkedProgram } from "../../src/engine/
 import { stackBytes } from "../../src/engine/engine.ts";
 import { interpreter } from "../../src/engine/interpreter/interpreter.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
+import { Broadcasts } from "../../src/filter/broadcasts.ts";
 import { CaptureTap } from "../../src/filter/capture-tap.ts";
 import { Chain } from "../../src/filter/chain.ts";
 import { Counters, counterBytes } from "../../src/filter/counters.ts";
@@ -21,6 +22,8 @@ import { LoadedFilter } from "../../src/filter/loaded-filter.ts";
 import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
+import { createMap } from "../../src/maps/create-map.ts";
+import type { MapSpec } from "../../src/object/object-spec.ts";
 import { type AccessLine, AccessLog } from "../../src/proxy/access-log.ts";
 import { AddressStates } from "../../src/proxy/address-states.ts";
 import { BatchSockets, batchSlots } from "../../src/proxy/batch-sockets.ts";
@@ -117,7 +120,7 @@ export class SlotFrame {
 
 /** A test's filter: eBPF assembly, or a function in its place that sees and changes frames. */
 export type TestFilter =
-  | { readonly type: JudgingType; readonly assembly: string }
+  | { readonly type: JudgingType; readonly assembly: string; readonly maps?: readonly MapSpec[] }
   | { readonly type: JudgingType; readonly run: (frame: SlotFrame) => number };
 
 /** An XDP filter of a test's own. */
@@ -216,13 +219,15 @@ export async function startRig(
     (report) => faults.push(report),
     () => clock.nowMs(),
   );
+  const broadcasts = new Broadcasts(context);
   let filters = 0;
   const chain = (list: readonly TestFilter[] = []): Chain =>
     new Chain(
       list.map((filter) => {
         const index = filters++;
         const executable = executableOf(filter, context);
-        const parts = { name: `filter${index}`, index, type: filter.type, executable };
+        const { type } = filter;
+        const parts = { name: `filter${index}`, index, type, executable, broadcasts };
         return { filter: new LoadedFilter(parts, arena, counters, reporter) };
       }),
     );
@@ -315,7 +320,9 @@ function executableOf(filter: TestFilter, context: EngineContext): Executable {
       name: "test_program",
       type: filter.type,
       instructions: value(assemble(filter.assembly)),
-      maps: [],
+      maps: (filter.maps ?? []).map((spec) =>
+        value(createMap(spec, context.arena, context.runtime, 1)),
+      ),
     };
     return value((udpIo === "mmsg" ? jit : interpreter)(program, context));
   }

@@ -12,6 +12,7 @@ describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : 
     "udp-verdicts",
     "rewrites",
     "tc-verdicts",
+    "broadcast",
     "access-log",
     "source-limit",
     "upstreams",

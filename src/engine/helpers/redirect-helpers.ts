@@ -1,10 +1,13 @@
 import { errno } from "../../common/errno.ts";
 import { MAIN_THREAD } from "../../runtime/map-runtime.ts";
 import {
+  F_BROADCAST,
+  F_EXCLUDE_INGRESS,
   REDIRECT_TO_WORKER,
   SLOT_CLONES_SHIFT,
   SLOT_REDIRECT_FLAGS,
   SLOT_REDIRECT_IFINDEX,
+  SLOT_REDIRECT_MAP,
   SLOT_SCRATCH,
 } from "../../runtime/wasm/layout.ts";
 import { loopbackOnly } from "../network.ts";
@@ -36,9 +39,7 @@ const neighbourBytes = 20;
 /** Copies that programs may send of one packet. */
 export const maxClones = 16;
 const clonesMask = 31;
-const BPF_F_BROADCAST = 8;
-const BPF_F_EXCLUDE_INGRESS = 16;
-const deviceFlags = BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS;
+const deviceFlags = F_BROADCAST | F_EXCLUDE_INGRESS;
 
 /**
  * The helpers that choose where a redirected packet goes. They only note it in the slot: the
@@ -93,19 +94,27 @@ export const redirectHelpers: readonly Helper[] = [
     arguments: ["map", "anything", "anything"],
     types: xdpOnly,
     maps: ["devmap", "devmap_hash", "cpumap", "xskmap"],
-    /** A broadcast names no port of its own: the flags alone are noted. */
+    /**
+     * A broadcast names no port of its own: the map is noted, and which ports it holds is found once
+     * the program has returned, however often it asked.
+     */
     call(run) {
       const flags = run.registers[R3]!;
       const known = actionMask | (run.map!.type.startsWith("devmap") ? deviceFlags : 0);
       if ((flags & ~known) !== 0 || run.registers[R3 + 1] !== 0) return XDP_ABORTED;
-      const broadcast = (flags & BPF_F_BROADCAST) !== 0;
+      if ((flags & F_BROADCAST) !== 0) {
+        const { view } = run.context.arena;
+        view.setUint32(run.memory.slot + SLOT_REDIRECT_MAP, run.map!.descriptor, true);
+        choose(run, 0, flags);
+        return XDP_REDIRECT;
+      }
       const ifindex = deviceAt(run);
-      if (ifindex === 0 && !broadcast) {
+      if (ifindex === 0) {
         // A failed lookup undoes an earlier choice: the last call decides.
         choose(run, 0, 0);
         return flags & actionMask;
       }
-      choose(run, broadcast ? 0 : ifindex, flags);
+      choose(run, ifindex, flags);
       return XDP_REDIRECT;
     },
   },

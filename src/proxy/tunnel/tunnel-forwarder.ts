@@ -1,6 +1,8 @@
 import type { DropReason } from "../../common/drop-reason.ts";
 import { ok, type Result } from "../../common/result.ts";
+import { shortfall } from "../../filter/broadcasts.ts";
 import type { Counters } from "../../filter/counters.ts";
+import type { Broadcast } from "../../filter/verdict.ts";
 import type { TunnelProtocol } from "../../packet/tunnel-header.ts";
 import type { Client } from "../access-log.ts";
 import { dgramSendingSockets } from "../dgram-sending-socket.ts";
@@ -146,7 +148,9 @@ export class TunnelForwarder {
           ? this.#toPeer(arrival, judgement, "tx", this.#bridge, arrival.peer.index)
           : this.#return(arrival, judgement, "tx");
       case "redirect":
-        return this.#redirect(arrival, judgement, verdict.ifindex);
+        return verdict.broadcast === undefined
+          ? this.#redirect(arrival, judgement, verdict.ifindex)
+          : this.#toAll(arrival, judgement, verdict.broadcast);
     }
   }
 
@@ -161,6 +165,21 @@ export class TunnelForwarder {
       return this.#toPeer(arrival, judgement, "pass", this.#bridge, 1 - arrival.peer.index);
     // Among more peers only a filter knows where a frame belongs.
     return this.drop(arrival, "tunnel_no_destination", judgement.frameBytes);
+  }
+
+  /** To each port of a broadcast, counted each; the last reason where it came to nothing at all. */
+  #toAll(arrival: Arrival, judgement: TunnelJudgement, broadcast: Broadcast): Delivered {
+    const { frameBytes } = judgement;
+    if (this.#plan.mode === "mirror") return this.drop(arrival, "tunnel_mirror_only", frameBytes);
+    const missing = shortfall(broadcast);
+    let reason = missing && this.drop(arrival, missing, frameBytes);
+    let isSent = false;
+    for (const port of broadcast.ports) {
+      const dropped = this.#redirect(arrival, judgement, port);
+      if (dropped === undefined) isSent = true;
+      else reason = dropped;
+    }
+    return isSent ? undefined : reason;
   }
 
   #redirect(arrival: Arrival, judgement: TunnelJudgement, ifindex: number): Delivered {

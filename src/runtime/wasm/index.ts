@@ -59,6 +59,7 @@ import { removeTrie, updateTrie } from "./trie-write";
 import { ALL_CPUS } from "./value";
 
 export { copySum, internetSum } from "./checksum";
+export { devices } from "./devices";
 export {
   lookup,
   lookupArray,

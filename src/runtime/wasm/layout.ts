@@ -148,8 +148,11 @@ export const SLOT_RETURN_HIGH = 40;
 export const SLOT_REDIRECT_IFINDEX = 44;
 /** In its place: redirected to a worker, by a cpumap. No port has this number. */
 export const REDIRECT_TO_WORKER = 0xffffffff;
-/** Flags given to the redirect helpers. */
+/** Flags given to the redirect helpers. Cleared likewise. */
 export const SLOT_REDIRECT_FLAGS = 48;
+/** SLOT_REDIRECT_FLAGS of a devmap, linux/bpf.h: to all ports of SLOT_REDIRECT_MAP; not to the one it came by. */
+export const F_BROADCAST = 8;
+export const F_EXCLUDE_INGRESS = 16;
 /** 8 bytes for a helper's own use during a call: a key that a program passed in a register. */
 export const SLOT_SCRATCH = 52;
 /** Address of the network header, for programs of the skb types: it follows changes of the frame. */
@@ -162,6 +165,8 @@ export const SLOT_TUNNEL = 256;
 export const SLOT_TUNNEL_BYTES = 312;
 /** Of a packet with SLOT_ENCAPSULATED: signed distance of its transport header from the frame's start. */
 export const SLOT_TRANSPORT = 568;
+/** Of a broadcast: the map whose ports are meant. Nothing where the flags do not say so. */
+export const SLOT_REDIRECT_MAP = 572;
 export const SLOT_HEADER_BYTES = 576;
 
 /** Bytes between the slot's header and a frame placed by a listener: XDP_PACKET_HEADROOM. */

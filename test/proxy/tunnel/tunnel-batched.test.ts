@@ -12,6 +12,7 @@ describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : 
     "tunnel-bad-input",
     "tunnel-capture",
     "tunnel-modes",
+    "tunnel-broadcast",
     "tunnel-keys",
     "tunnel-reload",
     "source-ports",
