@@ -32,5 +32,12 @@ const { main } = await import(
   existsSync(source) ? source.href : new URL("../dist/js/main.js", import.meta.url).href
 );
 process.exitCode = await main(words, early);
-// A server that has said that it stopped waits for nothing more, such as a name server's answer.
-if (isServer) process.exit();
+// A server that has said that it stopped waits for nothing more, such as a name server's answer, but for
+// the reader of its log, who may be stuck.
+if (isServer) {
+  await new Promise((resolve) => {
+    setTimeout(resolve, 2_000);
+    process.stderr.write("", resolve);
+  });
+  process.exit();
+}
