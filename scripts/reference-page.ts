@@ -76,6 +76,9 @@ direction and reason. What comes too fast (100 drops, 10,000 session lines a sec
 left out, and \`access log lines left out\` tells how many. A reload that turns drops on logs them of
 sessions that are open, too; starts and ends are logged of sessions that begin after it.
 
+Of all that is logged, 4 MiB wait for a reader that does not keep up. Lines beyond are left out; once it
+has read those, \`log lines left out\` tells how many. At the end it has two seconds to read what waits.
+
 ## Reload
 
 Nothing changes until the new config is checked, its programs are compiled and its sockets bound;
