@@ -77,7 +77,7 @@ export class ProgramMemory {
   #packetBound = 0;
 
   constructor(program: RunnableProgram, context: EngineContext) {
-    this.maps = new ReachableMaps(program.namedMaps, context.arena.view);
+    this.maps = new ReachableMaps(program.namedMaps, context.arena);
     this.#context = context;
     this.#type = program.type;
     this.#contextRules = contextAccessOf(program.type, program.onDevmap);

@@ -1,5 +1,6 @@
 import { describedMap, type MapHandle } from "../maps/map-handle.ts";
 import type { MapType } from "../object/object-spec.ts";
+import type { Arena } from "../runtime/arena.ts";
 import {
   F_RDONLY_PROG,
   F_WRONLY_PROG,
@@ -41,16 +42,16 @@ export class ReachableMaps {
   /** That this run has looked up in maps of maps, and all that any has. */
   readonly #reached: ValueRange[] = [];
   readonly #inner = new Map<number, ValueRange>();
-  readonly #view: DataView;
+  readonly #arena: Pick<Arena, "view">;
 
-  /** `named`: the maps that instructions of the program name, and no others; `view`: of the arena. */
-  constructor(named: readonly MapHandle[], view: DataView) {
+  /** `named`: the maps that instructions of the program name, and no others. */
+  constructor(named: readonly MapHandle[], arena: Pick<Arena, "view">) {
     this.#named = named;
-    this.#view = view;
+    this.#arena = arena;
     this.#descriptors = Int32Array.from(named, (map) => map.descriptor);
     this.#values = named
       .filter(({ type }) => !valuesOutOfReach.includes(type))
-      .map((map) => valueRange(map, view));
+      .map((map) => valueRange(map, arena.view));
   }
 
   /** A run begins: what the last one looked up is out of reach. */
@@ -71,7 +72,7 @@ export class ReachableMaps {
   reach(outer: MapHandle, descriptor: number): void {
     if (this.#reached.some(({ map }) => map.descriptor === descriptor)) return;
     const known = this.#inner.get(descriptor);
-    const view = this.#view;
+    const { view } = this.#arena;
     // Storage may have been given to another map since.
     if (known !== undefined && isStill(known, view)) this.#reached.push(known);
     else {

@@ -68,24 +68,12 @@ export class EngineBench {
   }
 
   map(type: MapType, spec: Partial<MapSpec> = {}): MapHandle {
-    const whole: MapSpec = {
-      name: type,
-      type,
-      keySize: 4,
-      valueSize: 8,
-      maxEntries: 4,
-      flags: 0,
-      pinning: "none",
-      keyType: undefined,
-      valueType: undefined,
-      readOnly: false,
-      contents: [],
-      dataSection: undefined,
-      inner: undefined,
-      slots: [],
-      ...spec,
-    };
-    return unwrap(createMap(whole, this.arena, this.context.runtime, 2));
+    return unwrap(createMap(mapSpec(type, spec), this.arena, this.context.runtime, 2));
+  }
+
+  /** One more of the same engine, whose arena may grow to so many bytes. */
+  another(arenaBytes: number): EngineBench {
+    return new EngineBench(this.#engine, arenaBytes);
   }
 
   release(map: MapHandle): void {
@@ -129,6 +117,27 @@ export class EngineBench {
       redirect: { ifindex: word(SLOT_REDIRECT_IFINDEX), flags: word(SLOT_REDIRECT_FLAGS) },
     };
   }
+}
+
+/** A map as an object would declare it. */
+export function mapSpec(type: MapType, spec: Partial<MapSpec> = {}): MapSpec {
+  return {
+    name: type,
+    type,
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 4,
+    flags: 0,
+    pinning: "none",
+    keyType: undefined,
+    valueType: undefined,
+    readOnly: false,
+    contents: [],
+    dataSection: undefined,
+    inner: undefined,
+    slots: [],
+    ...spec,
+  };
 }
 
 /** A program as an object would give it. */

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
+import { putU32le } from "../../src/common/bytes.ts";
 import type { MapType, ProgramType } from "../../src/object/object-spec.ts";
 import { F_RDONLY_PROG } from "../../src/runtime/wasm/layout.ts";
 import { type EngineCase, runCases } from "./case-table.ts";
-import { type EngineBench, frame } from "./engine-bench.ts";
+import { type EngineBench, frame, mapSpec } from "./engine-bench.ts";
 
 /** r1 = map 0, r2 = its key 1 on the stack, r3 = a value of 8 bytes there. */
 const keyAndValue = `
@@ -314,6 +315,31 @@ export function helperCases(label: string, bench: EngineBench): void {
       const ran = bench.run(bench.prepare(`${call}${after}exit`, "xdp", [map]), frame(64));
       expect(ran).toMatchObject({ r0: 4n, redirect: expected });
     });
+
+  test(`${label}: an inner map that was made after the arena has grown is reached`, () => {
+    const roomy = bench.another(64 << 20);
+    const outer = roomy.map("array_of_maps", { valueSize: 4, inner: mapSpec("array") });
+    const program = `*(u32 *)(r10 - 4) = 0
+      r2 = r10
+      r2 += -4
+      r1 = map_by_fd(0) ll
+      call 1
+      if r0 == 0 goto out
+      r2 = r10
+      r2 += -4
+      r1 = r0
+      call 1
+      r0 = 7
+      out: exit`;
+    const executable = roomy.prepare(program, "raw", [outer]);
+    expect(roomy.run(executable, frame(1)).r0).toBe(0n);
+    roomy.map("array", { maxEntries: 1, valueSize: 1 << 20 });
+    const inner = roomy.map("array");
+    const number = new Uint8Array(4);
+    putU32le(number, 0, inner.descriptor);
+    expect(roomy.access(outer).update(new Uint8Array(4), number)).toBe(0);
+    expect(roomy.run(executable, frame(1))).toMatchObject({ r0: 7n, fault: undefined });
+  });
 
   test(`${label}: says in the slot whether a program wrote to the frame or moved it`, () => {
     const wrote = (program: string, type: ProgramType = "xdp") =>
