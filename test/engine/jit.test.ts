@@ -103,6 +103,12 @@ test("a store is noted in the slot with and without checks, where it hits the pa
     const spilled =
       "r2 = map_val(map_by_fd(0)) + 0 ll\n*(u64 *)(r10 - 8) = r2\nr2 = *(u64 *)(r10 - 8)\n*(u8 *)(r2 + 0) = 0\nexit";
     expect(wrote(spilled, verified)).toBe(false);
+    const throughNull =
+      "r6 = *(u32 *)(r1 + 0)\n*(u32 *)(r10 - 4) = 9\nr2 = r10\nr2 += -4\nr1 = map_by_fd(0) ll\ncall 1\nr0 += r6\n*(u8 *)(r0 + 0) = 0\nexit";
+    expect(wrote(throughNull, verified)).toBe(true);
+    const throughDifference =
+      "r6 = *(u32 *)(r1 + 0)\nr2 = map_val(map_by_fd(0)) + 0 ll\nr3 = r2\nr2 -= r3\nr2 += r6\n*(u8 *)(r2 + 0) = 0\nexit";
+    expect(wrote(throughDifference, verified)).toBe(true);
   }
 });
 

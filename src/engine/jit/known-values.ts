@@ -19,10 +19,8 @@ export const FRAME = 1;
 export const CONTEXT = 2;
 /** The address of a map; above the kind its index. */
 export const MAP = 3;
-/** In a verified program: null, or somewhere in the stack or in a map's value, never the packet. */
-export const OBJECT = 4;
 /** The address of a function; above the kind its first slot. */
-export const FUNCTION = 5;
+export const FUNCTION = 4;
 
 /** Offsets beyond this are not followed: there is nothing. */
 const farthest = 1 << 20;
@@ -80,9 +78,6 @@ function follow(known: KnownValues, instruction: Instruction, slot: number): voi
     case "load_map":
       known[instruction.dst] = know(MAP, instruction.map);
       return;
-    case "load_map_value":
-      known[instruction.dst] = know(OBJECT, 0);
-      return;
     case "load_function":
       known[instruction.dst] = know(FUNCTION, slot + 1 + instruction.offset);
       return;
@@ -92,8 +87,6 @@ function follow(known: KnownValues, instruction: Instruction, slot: number): voi
     case "call_register":
     case "call_local":
       for (let register = 0; register <= 5; register++) known[register] = UNKNOWN;
-      if (instruction.kind === "call_helper" && instruction.id === mapLookup)
-        known[0] = know(OBJECT, 0);
       return;
     default:
       throw new Error(`what ${instruction.kind} writes is unknown`);
@@ -108,10 +101,8 @@ function afterArithmetic(
   if (op === "mov") return "register" in src ? known[src.register]! : UNKNOWN;
   const before = known[dst]!;
   const kind = kindOf(before);
-  if ((op !== "add" && op !== "sub") || kind === UNKNOWN || kind === MAP || kind === FUNCTION)
-    return UNKNOWN;
-  if (kind === OBJECT) return before;
-  if ("register" in src) return kind === FRAME ? know(OBJECT, 0) : UNKNOWN;
+  if ((op !== "add" && op !== "sub") || (kind !== FRAME && kind !== CONTEXT)) return UNKNOWN;
+  if ("register" in src) return UNKNOWN;
   return know(kind, detailOf(before) + (op === "add" ? src.immediate : -src.immediate));
 }
 
@@ -156,22 +147,11 @@ function meet(states: (KnownValues | undefined)[], block: number, incoming: Know
   }
   let changed = false;
   for (let register = 0; register < 11; register++) {
-    const met = join(state[register]!, incoming[register]!);
-    if (met === state[register]) continue;
-    state[register] = met;
+    if (state[register] === UNKNOWN || state[register] === incoming[register]) continue;
+    state[register] = UNKNOWN;
     changed = true;
   }
   return changed;
-}
-
-function join(a: Known, b: Known): Known {
-  if (a === b) return a;
-  const bothObjects = isObject(a) && isObject(b);
-  return bothObjects ? know(OBJECT, 0) : UNKNOWN;
-}
-
-function isObject(known: Known): boolean {
-  return kindOf(known) === FRAME || kindOf(known) === OBJECT;
 }
 
 /**

@@ -5,7 +5,7 @@ import { regions } from "../../verifier/verified.ts";
 import { frameBytes } from "../engine.ts";
 import { type Access, ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
-import { CONTEXT, detailOf, FRAME, kindOf, UNKNOWN } from "./known-values.ts";
+import { CONTEXT, detailOf, FRAME, kindOf } from "./known-values.ts";
 import { scratch, sizeIndex } from "./scratch.ts";
 import { proofOf } from "./unit.ts";
 import { I32, i32, i64, type MemoryOperation } from "./wasm-operation.ts";
@@ -256,7 +256,7 @@ const anywhere = 255;
  */
 function noteWrite(to: FunctionEmitter, base: number, offset: number, slot: number): void {
   const { program } = to.unit;
-  if (to.checks || !mayWritePacket(program.type) || kindOf(to.known[base]!) !== UNKNOWN) return;
+  if (to.checks || !mayWritePacket(program.type)) return;
   const reached = proofOf(program)?.regionsOf[slot] ?? anywhere;
   // What a function is given as memory may be the packet.
   if ((reached & (regions.packet | regions.memory)) === 0) return;

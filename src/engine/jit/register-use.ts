@@ -100,9 +100,11 @@ export function registerUse(
         break;
       }
       case "load_map":
-      case "load_map_value":
       case "load_function":
         writes[slot] = (1 << instruction.dst) | isShort | mayBeKnown;
+        break;
+      case "load_map_value":
+        writes[slot] = (1 << instruction.dst) | isShort;
         break;
       case "load_variable":
         writes[slot] = 1 << instruction.dst;
