@@ -12,7 +12,16 @@ import { jit } from "../../src/engine/jit/jit.ts";
 import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { ProgramType } from "../../src/object/object-spec.ts";
 import { MAP_VALUES } from "../../src/runtime/wasm/layout.ts";
-import { assembled, EngineBench, frame, type Run } from "./engine-bench.ts";
+import { assembled, EngineBench, frame, mapSpec, type Run } from "./engine-bench.ts";
+
+interface BenchOptions {
+  readonly type?: ProgramType;
+  readonly slots?: number;
+  /** Maps behind the two. */
+  readonly more?: (bench: EngineBench) => readonly MapHandle[];
+  /** The programs need no checks. */
+  readonly verified?: boolean;
+}
 
 /** Programs of one type on one prog_array, map 0, in whose slots 1, 2, … they stand. Map 1 counts. */
 class TailCallBench {
@@ -23,12 +32,13 @@ class TailCallBench {
   constructor(
     engine: Engine,
     texts: readonly string[],
-    { type = "xdp" as ProgramType, slots = 8 } = {},
+    { type = "xdp", slots = 8, more = () => [], verified = false }: BenchOptions = {},
   ) {
     this.engine = new EngineBench(engine);
     const maps = [
       this.engine.map("prog_array", { valueSize: 4, maxEntries: slots }),
       this.engine.map("array", { valueSize: 8, maxEntries: 1 }),
+      ...more(this.engine),
     ];
     this.counts = maps[1]!;
     Object.assign(this.engine.context, { programs: this.programs });
@@ -36,7 +46,7 @@ class TailCallBench {
     for (const [i, text] of texts.entries()) {
       const instructions = assembled(text);
       this.programs.push(
-        this.engine.prepareLinked({ name: `program${i + 1}`, type, instructions, maps }),
+        this.engine.prepareLinked({ name: `program${i + 1}`, type, instructions, maps, verified }),
       );
       expect(access.update(word(i + 1), word(i + 1))).toBe(0);
     }
@@ -51,6 +61,13 @@ class TailCallBench {
     const [value] = this.engine.access(this.counts).lookup(word(0))!;
     return new DataView(value!.buffer, value!.byteOffset).getBigUint64(0, true);
   }
+}
+
+/** A ring of records, and an array of maps whose place 0 holds an array. */
+function ringAndInnerMap(bench: EngineBench): MapHandle[] {
+  const outer = bench.map("array_of_maps", { valueSize: 4, inner: mapSpec("array") });
+  bench.access(outer).update(word(0), word(bench.map("array").descriptor));
+  return [bench.map("ringbuf", { keySize: 0, valueSize: 0, maxEntries: 4096 }), outer];
 }
 
 function word(n: number): Uint8Array {
@@ -214,15 +231,115 @@ function tailCallContract(label: string, engine: Engine): void {
     expect(bench.run()).toMatchObject({ r0: 32121n, fault: undefined });
   });
 
-  test(`${label}: a target at the deepest frame may not call a function more`, () => {
-    const nested = Array.from({ length: maxFrames - 1 }, (_, i) => `call f${i}\nexit\nf${i}:`).join(
-      "\n",
+  for (const verified of [false, true])
+    for (const { what, target, slot } of [
+      { what: "call a function more", target: "call f", slot: 0 },
+      {
+        what: "have one called back",
+        target: "r1 = 1\nr2 = code_addr(f) ll\nr3 = 0\nr4 = 0\ncall 181",
+        slot: 5,
+      },
+    ])
+      test(`${label}: a${verified ? " verified" : ""} target at the deepest frame may not ${what}`, () => {
+        const nested = Array.from(
+          { length: maxFrames - 1 },
+          (_, i) => `call f${i}\nexit\nf${i}:`,
+        ).join("\n");
+        const bench = new TailCallBench(
+          engine,
+          [
+            `${nested}\nr6 = r1\n${call(2)}r0 = 1\nexit`,
+            `${target}\nexit\nf:\n*(u64 *)(r10 - 8) = -1\nr0 = 1\nexit`,
+          ],
+          { verified },
+        );
+        const { context, arena } = bench.engine;
+        const below = (): Uint8Array => arena.bytes.slice(context.stack - 512, context.stack);
+        const before = below();
+        expect(bench.run().fault).toMatchObject({ code: "call_depth", slot, program: "program2" });
+        expect(below()).toEqual(before);
+      });
+
+  for (const [verified, target] of [
+    [false, 2],
+    [false, 1],
+    [true, 2],
+    [true, 1],
+  ] as const)
+    test(`${label}: a${verified ? " verified" : ""} program goes on with a map and a record behind calls of functions, where one of them became ${target === 1 ? "the program itself" : "another program"}`, () => {
+      const bench = new TailCallBench(
+        engine,
+        [
+          `r7 = r1
+     r1 = map_val(map_by_fd(1)) ll
+     r2 = *(u64 *)(r1 + 0)
+     if r2 != 0 goto again
+     *(u64 *)(r1 + 0) = 1
+     r1 = map_by_fd(2) ll
+     r2 = 8
+     r3 = 0
+     call 131
+     r6 = r0
+     *(u32 *)(r10 - 4) = 0
+     r2 = r10
+     r2 += -4
+     r1 = map_by_fd(3) ll
+     call 1
+     r8 = r0
+     call nothing
+     r2 = r10
+     r2 += -4
+     r1 = r8
+     call 1
+     *(u64 *)(r6 + 0) = 7
+     *(u64 *)(r0 + 0) = 8
+     r1 = r6
+     r2 = 0
+     call 132
+     r1 = r7
+     call inner
+     r2 = r10
+     r2 += -4
+     r1 = r8
+     call 1
+     r0 = *(u64 *)(r0 + 0)
+     exit
+     again:
+     call 7
+     exit
+     nothing:
+     r0 = 0
+     exit
+     inner:
+     r6 = r1
+     ${call(target)}
+     r0 = 1
+     exit`,
+          "call 7\nexit",
+        ],
+        { verified, more: ringAndInnerMap },
+      );
+      expect(bench.run()).toMatchObject({ r0: 8n, fault: undefined });
+      const ring = bench.programs[0]!.program.maps[2]!;
+      expect(bench.engine.context.runtime.nextRecord(ring.descriptor, 0)).not.toBe(0);
+    });
+
+  test(`${label}: what a target has reserved is given back where a fault ends the run`, () => {
+    const reserve = "r1 = map_by_fd(2) ll\nr2 = 8\nr3 = 0\ncall 131\n";
+    const bench = new TailCallBench(
+      engine,
+      [
+        `r6 = r1\n${call(2)}r0 = 1\nexit`,
+        `${reserve}r0 = *(u64 *)(r0 + 8)\nexit`,
+        `${reserve}r1 = r0\nr2 = 0\ncall 132\nr0 = 1\nexit`,
+      ],
+      { more: ringAndInnerMap },
     );
-    const bench = new TailCallBench(engine, [
-      `${nested}\nr6 = r1\n${call(2)}r0 = 1\nexit`,
-      "call f\nexit\nf:\nr0 = 1\nexit",
-    ]);
-    expect(bench.run().fault).toMatchObject({ code: "call_depth", slot: 0, program: "program2" });
+    expect(bench.run().fault).toMatchObject({ code: "bad_access", program: "program2" });
+    expect(bench.engine.run(bench.programs[2]!, frame(64)).fault).toBeUndefined();
+    // The reader stops at what is still reserved.
+    const ring = bench.programs[0]!.program.maps[2]!;
+    expect(bench.engine.context.runtime.nextRecord(ring.descriptor, 0)).not.toBe(0);
   });
 
   test(`${label}: a target's stack is zeroed though the same frame was full`, () => {

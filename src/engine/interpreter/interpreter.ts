@@ -87,7 +87,10 @@ class Interpreted implements Executable {
         if (machine.depth > floor) callers.push({ machine, floor });
         const next = Interpreted.#machineOf(target);
         machine.target = undefined;
-        next.take(machine);
+        next.take(
+          machine,
+          callers.some((one) => one.machine === next),
+        );
         machine = next;
       } else {
         const caller = machine.fault === undefined ? callers.pop() : undefined;

@@ -146,15 +146,19 @@ export class Machine implements HelperRun {
     this.registers[r10] = this.memory.framePointer(depth);
   }
 
-  /** Goes on in place of the function in which `from`, which may be this machine, made a tail call. */
-  take(from: Machine): void {
+  /**
+   * Goes on in place of the function in which `from`, which may be this machine, made a tail call.
+   * `isWaiting`: functions of its own wait for that one, which go on with what they have looked up.
+   */
+  take(from: Machine, isWaiting: boolean): void {
     const { memory, registers } = this;
     const { depth, steps, tailCalls } = from;
     const { slot, cleanFrames } = from.memory;
     this.steps = steps;
     this.tailCalls = tailCalls;
     this.callbacksLeft = from.callbacksLeft;
-    memory.enter(slot);
+    if (isWaiting) memory.refresh();
+    else memory.enter(slot);
     memory.resumeFrames(depth, cleanFrames & ~(1 << depth));
     this.#start(depth);
     registers[2] = memory.contextAddress;

@@ -37,8 +37,8 @@ export function emitCallback(to: FunctionEmitter, helper: Helper, slot: number):
     code.i32(helper.id);
     code.i32(slot);
     code.call(checkCallback);
-    prepareCall(to, slot);
   }
+  prepareCall(to, slot);
   to.getFrame();
   for (const register of [r1, r3, r4]) to.get(register);
   code.i32(slot);

@@ -1,8 +1,8 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes, framesBytes } from "../engine.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
-import { limitsBytes, scratch } from "./scratch.ts";
-import { STOP_DEPTH } from "./unit.ts";
+import { limitsBytes, RUN_COUNTED, scratch } from "./scratch.ts";
+import { mayBeEntered, STOP_DEPTH } from "./unit.ts";
 import { i32, i64, V128, v128 } from "./wasm-operation.ts";
 
 /** What a function does before its first instruction. */
@@ -74,8 +74,7 @@ export function emitLocalCall(
 ): void {
   const { code } = to;
   const callee = to.unit.functions.get(slot + 1 + instruction.offset)!;
-  const checks = to.checks;
-  if (checks) prepareCall(to, slot);
+  prepareCall(to, slot);
   to.getFrame();
   code.i32(frameBytes);
   code.emit(i32.sub);
@@ -83,8 +82,13 @@ export function emitLocalCall(
   code.call(callee.reference);
   for (const register of callee.gives.toReversed()) to.set(register);
   // Another program may have gone on in the callee's place.
-  if (to.unit.imports.tailCalls !== undefined) to.storeWord(scratch.entered, 0);
-  if (checks) goOnAfterCall(to);
+  if (to.unit.imports.tailCalls !== undefined)
+    to.storeWord(scratch.entered, () => {
+      to.loadWord(scratch.entered);
+      code.i32(RUN_COUNTED);
+      code.emit(i32.and);
+    });
+  if (to.checks) goOnAfterCall(to);
 }
 
 /** Behind a call that checked code may have been run by. */
@@ -95,9 +99,13 @@ export function goOnAfterCall(to: FunctionEmitter): void {
   forgetBounds(to);
 }
 
-/** Before a call of a function: there must be a frame for it, and it takes the budget over. */
+/**
+ * Before a call of a function: there must be a frame for it, and it takes the budget over. What is proven
+ * of a program's nesting holds where it begins with all frames.
+ */
 export function prepareCall(to: FunctionEmitter, slot: number): void {
   const { code } = to;
+  if (!to.checks && !mayBeEntered(to.unit.program)) return;
   to.getFrame();
   code.i32(to.unit.context.stack);
   code.emit(i32.eq);

@@ -12,8 +12,8 @@ import { forgetBounds } from "./calls.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
 import type { InPlace } from "./function-emitter.ts";
 import type { ModuleBuilder } from "./module-builder.ts";
-import { scratch, sizeIndex } from "./scratch.ts";
-import { countsProvenSteps, needsCheck, type Unit } from "./unit.ts";
+import { RUN_COUNTED, scratch, sizeIndex } from "./scratch.ts";
+import { countsProvenSteps, mayBeEntered, needsCheck, type Unit } from "./unit.ts";
 import { I32, I64, i32, i64 } from "./wasm-operation.ts";
 
 /** Compiles the program's own function once more, where this code has come to. */
@@ -44,7 +44,7 @@ export function emitEntries(
     emitBatch(module.define(batch), (code) => emitRunInPlace(code, unit, inPlace));
     emitBatchOfOne(module.define(run), batch);
   }
-  if (unit.program.type !== "raw") emitEnter(module, unit);
+  if (mayBeEntered(unit.program)) emitEnter(module, unit);
 }
 
 /** The first parameter of `run` and `batch`: a packet slot. */
@@ -184,6 +184,9 @@ function emitEnter(module: ModuleBuilder, unit: Unit): void {
   const frame = 0;
   code.i32(0);
   code.i32(0);
+  code.access(i32.load, unit.scratch + scratch.entered);
+  code.i32(RUN_COUNTED);
+  code.emit(i32.and);
   code.access(i32.store, unit.scratch + scratch.entered);
   if (needsCheck(unit.program)) forgetBounds({ code, unit });
   code.get(frame);

@@ -18,7 +18,7 @@ import { ATOMIC, ProgramMemory } from "../program-memory.ts";
 import { fillSocketContext } from "../socket-context.ts";
 import { unpackAccess } from "./memory-access.ts";
 import { type ProgramTable, programTable } from "./program-table.ts";
-import { scratch, scratchAddress } from "./scratch.ts";
+import { MEMORY_CURRENT, RUN_COUNTED, scratch, scratchAddress } from "./scratch.ts";
 import {
   needsCheck,
   STOP_BUDGET,
@@ -64,6 +64,8 @@ export class Host implements HelperRun {
   readonly #makesTailCalls: boolean;
   /** The frame that ProgramMemory was last told of; 0: none in this run. */
   #frame = 0;
+  /** The run that it was last told of, by the scratch's count. */
+  #run = 0;
 
   constructor(program: RunnableProgram, makesTailCalls: boolean, context: EngineContext) {
     this.context = context;
@@ -220,9 +222,11 @@ export class Host implements HelperRun {
   /** Brings ProgramMemory to where the code is. */
   #synchronise(): void {
     const words = this.#words;
-    if (words[scratch.entered >> 2] === 0) {
-      words[scratch.entered >> 2] = 1;
-      this.memory.enter(words[scratch.slot >> 2]!);
+    const entered = words[scratch.entered >> 2]!;
+    if ((entered & MEMORY_CURRENT) === 0) {
+      if ((entered & RUN_COUNTED) === 0) words[scratch.runs >> 2]!++;
+      words[scratch.entered >> 2] = RUN_COUNTED | MEMORY_CURRENT;
+      this.#takeOver(words[scratch.runs >> 2]!);
       this.#frame = 0;
       // Verified code keeps no account of its frames, and passes nothing that needs one.
       if (!this.#checks) this.memory.resumeFrames(maxFrames - 1, allFrames);
@@ -237,6 +241,13 @@ export class Host implements HelperRun {
     const top = this.context.stack + framesBytes;
     this.memory.resumeFrames((top - frame) / frameBytes - 1, clean);
     this.#publishAtomic(0, 0);
+  }
+
+  /** What the program has looked up and taken before in the run stays: it goes on behind a call. */
+  #takeOver(run: number): void {
+    if (run === this.#run) this.memory.refresh();
+    else this.memory.enter(this.#words[scratch.slot >> 2]!);
+    this.#run = run;
   }
 
   /** Shows the objects hit last to generated code. */
@@ -264,6 +275,8 @@ export class Host implements HelperRun {
   }
 
   #stop(slot: number, code: Fault["code"], message: string): never {
+    // The run may be another program's, which knows nothing of what this one has taken.
+    this.memory.leave();
     this.#end.fault = { code, slot, message };
     throw this.#end;
   }

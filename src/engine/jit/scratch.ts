@@ -9,7 +9,7 @@ export const scratch = {
   registers: 0,
   /** The packet slot of this run. */
   slot: 88,
-  /** 0 until the running program's ProgramMemory has taken over this run's slot. */
+  /** What JavaScript knows of this run: 0, or RUN_COUNTED, with MEMORY_CURRENT or not. */
   entered: 92,
   /** Lowest address of the frame of the function that runs. */
   frame: 96,
@@ -34,7 +34,13 @@ export const scratch = {
   callbacksLeft: 180,
   /** Callbacks that the run is in. */
   calledBack: 184,
+  /** How many runs JavaScript has been asked for something in: tells whether this one is another. */
+  runs: 188,
 } as const;
+
+/** Bits of `entered`: the run is counted, and the running program's ProgramMemory is as the run is. */
+export const RUN_COUNTED = 1;
+export const MEMORY_CURRENT = 2;
 
 /** All limits together are forgotten at once, by 64-bit stores. */
 export const limitsBytes = 40;

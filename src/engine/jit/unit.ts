@@ -72,6 +72,11 @@ export function needsCheck(program: ProgramInfo): boolean {
   return program.verified !== true;
 }
 
+/** Whether a tail call may put it in place of another program's function, with what is left of the frames. */
+export function mayBeEntered(program: ProgramInfo): boolean {
+  return program.type !== "raw";
+}
+
 /** Whether a verified program counts its steps all the same. One with checks always does. */
 export function countsProvenSteps(program: LinkedProgram): boolean {
   return proofOf(program)?.bounded === false;
