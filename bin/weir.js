@@ -28,9 +28,9 @@ const early = {
 };
 
 const source = new URL("../src/cli/main.ts", import.meta.url);
-const { main } = await import(
-  existsSync(source) ? source.href : new URL("../dist/js/main.js", import.meta.url).href
-);
+const { main } = existsSync(source)
+  ? await import(source.href)
+  : (await import("./bundle.cjs")).default.load("main.cjs");
 process.exitCode = await main(words, early);
 // A server that has said that it stopped waits for nothing more, such as a name server's answer, but for
 // the reader of its log, who may be stuck.

@@ -19,23 +19,40 @@ const packages = join(repository, "node_modules");
 const target = resolve(process.argv[2] ?? join(repository, "dist"));
 
 rmSync(target, { recursive: true, force: true });
-const bundled = await bundle();
-copyFileSync(join(repository, "src/runtime/runtime.wasm"), join(target, "js/runtime.wasm"));
-writeFileSync(join(target, "js/LICENSES.txt"), licenses(bundled));
+const command = join(target, "js");
+const library = join(target, "library");
+const bundled = [
+  ...(await bundle(command, "cjs", {
+    main: "src/cli/main.ts",
+    "data-worker": "src/proxy/worker.ts",
+  })),
+  ...(await bundle(library, "esm", { index: "src/index.ts" })),
+];
+// A thread starts at this file, and it at the bundle.
+writeFileSync(
+  join(command, "worker.cjs"),
+  'require("../../bin/bundle.cjs").load("data-worker.cjs");\n',
+);
+const notices = licenses(new Set(bundled));
+for (const folder of [command, library]) {
+  copyFileSync(join(repository, "src/runtime/runtime.wasm"), join(folder, "runtime.wasm"));
+  writeFileSync(join(folder, "LICENSES.txt"), notices);
+}
 declareTypes();
 
 /**
- * Three files to start at, and what they share, all in one folder: what a module finds beside itself
- * (the worker's file, the runtime) it finds beside its bundle. The packages that went in.
+ * A folder of files to start at and of what they share: what a module finds beside itself (the worker's
+ * file, the runtime) it finds beside its bundle. The command's files are scripts: V8's code for them can be
+ * kept (bin/bundle.cjs). Gives the packages that went in.
  */
-async function bundle(): Promise<ReadonlySet<string>> {
+async function bundle(
+  dir: string,
+  format: "cjs" | "esm",
+  input: Readonly<Record<string, string>>,
+): Promise<string[]> {
   const build = await rolldown({
     cwd: repository,
-    input: {
-      index: "src/index.ts",
-      main: "src/cli/main.ts",
-      worker: "src/proxy/worker.ts",
-    },
+    input: { ...input },
     platform: "node",
     // It has code of its own for each system, and may be missing.
     external: ["koffi"],
@@ -43,14 +60,16 @@ async function bundle(): Promise<ReadonlySet<string>> {
       throw new Error(message);
     },
   });
+  const suffix = format === "cjs" ? "cjs" : "js";
   const { output } = await build.write({
-    dir: join(target, "js"),
-    entryFileNames: "[name].js",
-    chunkFileNames: "[name]-[hash].js",
+    dir,
+    format,
+    entryFileNames: `[name].${suffix}`,
+    chunkFileNames: `[name]-[hash].${suffix}`,
   });
   await build.close();
   const files = output.flatMap((one) => (one.type === "chunk" ? one.moduleIds : []));
-  return new Set(files.flatMap((file) => packageOf(file) ?? []));
+  return files.flatMap((file) => packageOf(file) ?? []);
 }
 
 /** The package that a file is of; undefined: it is ours. */

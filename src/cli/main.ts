@@ -58,5 +58,8 @@ function processTerminal(isServer: boolean): Terminal {
   };
 }
 
+// Not awaited: the package's files are scripts, which cannot.
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  process.exitCode = await main(process.argv.slice(2));
+  void main(process.argv.slice(2)).then((code) => {
+    process.exitCode = code;
+  });

@@ -141,21 +141,22 @@ function asInImage(): Command {
   const repository = fileURLToPath(new URL("../../", import.meta.url));
   const place = `${folder.path}/image`;
   mkdirSync(place);
-  for (const part of ["bin", "package.json"])
+  for (const part of ["bin", "config", "filters", "package.json"])
     cpSync(repository + part, `${place}/${part}`, { recursive: true });
   symlinkSync(`${repository}node_modules`, `${place}/node_modules`);
-  const { status } = spawnSync(
-    process.execPath,
-    [`${repository}scripts/build-package.ts`, `${place}/dist`],
-    { stdio: "inherit" },
-  );
-  if (status !== 0) throw new Error("the package cannot be built");
+  const run = (script: string, args: readonly string[]): void => {
+    const { status } = spawnSync(process.execPath, [script, ...args], { stdio: "inherit" });
+    if (status !== 0) throw new Error(`${script} failed`);
+  };
+  run(`${repository}scripts/build-package.ts`, [`${place}/dist`]);
   const { instructions } = readDockerfile().at(-1)!;
   const entrypoint = instructions.find(({ name }) => name === "ENTRYPOINT")!;
   const [, ...words] = JSON.parse(entrypoint.text) as string[];
   const environment = Object.fromEntries(
     instructions.filter(({ name }) => name === "ENV").map(({ text }) => text.split("=")),
   ) as Record<string, string>;
+  const flags = words.filter((word) => word.startsWith("--"));
+  run(`${repository}scripts/build-code-cache.ts`, [place, ...flags]);
   return {
     io: "dgram",
     words: words.map((word) => (word === "bin/weir.js" ? `${place}/${word}` : word)),

@@ -4,6 +4,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -41,6 +42,12 @@ plainTest("the image runs as 65532, by Node itself, and is asked for its health"
   expect(text("USER")).toBe("65532:65532");
   expect(text("ENTRYPOINT")).toMatch(/^\["node", .*"bin\/weir.js"\]$/);
   expect(text("HEALTHCHECK")).toContain('["node", "bin/weir.js", "health"]');
+  // V8's code is made with the flags that it is taken with.
+  const flagsOf = (words: string | undefined): string[] => words?.match(/--[\w=-]+/g) ?? [];
+  const building = readDockerfile()
+    .flatMap(({ instructions }) => instructions)
+    .find((one) => one.name === "RUN" && one.text.includes("build-code-cache.ts"));
+  expect(flagsOf(building?.text)).toEqual(flagsOf(text("ENTRYPOINT")));
 });
 
 beforeAll(async () => {
@@ -106,6 +113,25 @@ test("its health check holds while it runs, and fails where nothing does", async
     },
     ["node", "-e", "console.log('ready'); setInterval(() => {}, 1000)"],
   );
+}, 60_000);
+
+test("it starts with code that V8 made as the image was built", async () => {
+  await withContainer(async (container) => {
+    const taken = `const { load, scripts } = require("/app/bin/bundle.cjs"); load("main.cjs");
+      console.log([...scripts.values()].every((one) => one.cachedDataRejected === false), scripts.size > 1);`;
+    const [node, ...words] = image.entrypoint;
+    const flags = words.filter((word) => word.startsWith("--"));
+    expect(await container.execute([node!, ...flags, "-e", taken])).toMatchObject({
+      code: 0,
+      stderr: "",
+      stdout: "true true\n",
+    });
+    // Nothing of it can be written by whoever is in the container.
+    const code = `${image.root}/app/dist/js/code`;
+    for (const thread of ["main", "worker"])
+      expect(readdirSync(`${code}/${thread}`).length).toBeGreaterThan(1);
+    expect(statSync(code)).toMatchObject({ uid: 0, mode: 0o40755 });
+  });
 }, 60_000);
 
 test("SIGTERM to process 1 ends it with exit code 0", async () => {

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -47,6 +48,51 @@ test("npm pack yields a package whose weir command works in an empty project", a
   const running = start(process.execPath, [weir, "run", "-c", config]);
   await running.printed(/"msg":"ready"/);
   expect(await running.stop()).toEqual({ code: 0, signal: null });
+}, 60_000);
+
+test("V8's code that was kept is taken by the same Node, and left aside where it does not fit", async () => {
+  const root = `${project}/node_modules/weir`;
+  const keeping = await command(process.execPath, [
+    `${repository}scripts/build-code-cache.ts`,
+    root,
+    "--no-maglev",
+  ]);
+  expect(keeping).toMatchObject({ code: 0, stderr: "" });
+  const taken = async (flags: readonly string[], environment = {}) => {
+    const { stdout, stderr } = await command("env", [
+      ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
+      process.execPath,
+      ...flags,
+      "-e",
+      `const { load, scripts } = require(${JSON.stringify(`${root}/bin/bundle.cjs`)});
+       load("main.cjs").main(["--version"]).then(() => console.log(scripts.get("main.cjs").cachedDataRejected));`,
+    ]);
+    expect(stderr).toBe("");
+    const [version, rejected] = stdout.split("\n");
+    expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+    return rejected;
+  };
+  expect(await taken(["--no-maglev"])).toBe("false");
+  // Made with other flags: V8 itself refuses it.
+  expect(await taken([])).toBe("true");
+  expect(await taken(["--no-maglev"], { WEIR_CODE_CACHE: "off" })).toBe("undefined");
+  const file = `${root}/dist/js/code/main/main.cjs.code`;
+  const code = readFileSync(file);
+  code[code.length >> 1]! ^= 0xff;
+  writeFileSync(file, code);
+  expect(await taken(["--no-maglev"])).toBe("undefined");
+  writeFileSync(file, code.subarray(0, 2));
+  expect(await taken(["--no-maglev"])).toBe("undefined");
+  // A bundle of another version, of the same length: V8 would not see it.
+  code[code.length >> 1]! ^= 0xff;
+  writeFileSync(file, code);
+  expect(await taken(["--no-maglev"])).toBe("false");
+  const bundled = `${root}/dist/js/main.cjs`;
+  const text = readFileSync(bundled, "utf8");
+  writeFileSync(bundled, text.replace(/\n$/, " "));
+  expect(await taken(["--no-maglev"])).toBe("undefined");
+  writeFileSync(bundled, text);
+  rmSync(`${root}/dist/js/code`, { recursive: true });
 }, 60_000);
 
 test("the package's types compile where no others are: no DOM, no @types/node, no library skipped", async () => {
