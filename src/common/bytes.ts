@@ -79,19 +79,17 @@ export function copyBytes(
   copy.call(source, target, at, from, to);
 }
 
-/** Lower-case hex without separators. */
-export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
+/**
+ * Lower-case hex without separators. Made at once: a text that is put together byte by byte takes V8
+ * some 60 bytes for each until it is written, a gigabyte in 12 s of a capture of large frames.
+ */
+export function toHex({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("hex");
 }
 
 /** Bytes of a hex string (an even number of digits, white space and colons ignored), or undefined. */
 export function parseHex(text: string): Uint8Array | undefined {
   const digits = text.replace(/[\s:]/g, "");
   if (digits.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(digits)) return undefined;
-  const bytes = new Uint8Array(digits.length / 2);
-  for (let i = 0; i < bytes.length; i++)
-    bytes[i] = Number.parseInt(digits.slice(i * 2, i * 2 + 2), 16);
-  return bytes;
+  return new Uint8Array(Buffer.from(digits, "hex"));
 }
