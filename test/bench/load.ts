@@ -121,7 +121,7 @@ function load({ context, slot }: EngineBench, bytes: Uint8Array): Times {
   const { run } = timed("instantiate", () => {
     const { exports } = new WebAssembly.Instance(module, {
       env: { memory: context.arena.memory },
-      host: new Host(runnableProgram(linked), false, context).imports,
+      host: new Host(runnableProgram(linked), false, compiled.origin, context).imports,
       runtime: context.runtime as unknown as Record<string, unknown>,
     });
     return exports as { run(slot: number): number };

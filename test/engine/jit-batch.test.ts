@@ -143,8 +143,8 @@ test("a trap in a batch of a program without checks ends its own run alone", () 
     linked("r0 = r2\nif r2 != 2 goto +3\nr1 = 0x7ffffff0 ll\nr0 = *(u64 *)(r1 + 64)\nexit", "raw"),
   );
   const faults = executable.runBatch!(first, SLOT_BYTES, 4);
-  expect(faults.map(({ packetSlot, fault }) => [packetSlot, fault.code])).toEqual([
-    [first + SLOT_BYTES, "bad_access"],
+  expect(faults.map(({ packetSlot, fault }) => [packetSlot, fault.code, fault.slot])).toEqual([
+    [first + SLOT_BYTES, "bad_access", 4],
   ]);
   expect(results(bench, first, 4)).toEqual([1n, 0n, 3n, 4n]);
 });

@@ -82,10 +82,32 @@ test("a program in which nothing is proven, run without checks, ends by its trap
     return bench.run(bench.prepareLinked({ ...linked, verified: true }), frame(8));
   };
   const outside = run("r1 = 0x7ffffff0 ll\nr0 = *(u64 *)(r1 + 64)\nexit");
-  expect(outside.fault).toMatchObject({ code: "bad_access", message: /trapped/ });
+  expect(outside.fault).toMatchObject({ code: "bad_access", slot: 2, message: /trapped/ });
   expect(outside.r0).toBe(0n);
   const unaligned = run("r2 = 1\nlock *(u64 *)(r1 + 1) += r2\nexit");
-  expect(unaligned.fault?.code).toBe("misaligned_atomic");
+  expect(unaligned.fault).toMatchObject({ code: "misaligned_atomic", slot: 1 });
+  const inFunction = run(
+    "r6 = 0\ncall f\nexit\nf:\nif r6 != 0 goto +2\nr1 = 0x7ffffff0 ll\nr0 = *(u8 *)(r1 + 64)\nexit",
+  );
+  expect(inFunction.fault).toMatchObject({ code: "bad_access", slot: 6 });
+});
+
+test("a trap of which V8 tells no place is said to be of an unknown one", () => {
+  const bench = new EngineBench(jit);
+  const linked = unwrap(
+    linkUnverified(spec("r1 = 0x7ffffff0 ll\nr0 = *(u64 *)(r1 + 64)\nexit"), [], "raw"),
+  );
+  const executable = bench.prepareLinked({ ...linked, verified: true });
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    expect(bench.run(executable, frame(8)).fault).toMatchObject({
+      slot: 0,
+      message: /at an instruction that V8 does not tell/,
+    });
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 });
 
 test("a store is noted in the slot with and without checks, where it hits the packet and only there", () => {

@@ -492,3 +492,40 @@ for (const [name, engine] of [
       program: "program2",
     });
   });
+
+/** Without checks: loads from where no arena reaches. */
+const trap = "r1 = 0x7ffffff0 ll\nr0 = *(u64 *)(r1 + 64)\nexit";
+
+for (const { name, texts, fault } of [
+  {
+    name: "before it calls any",
+    texts: [`r6 = r1\n${trap}\n${call(2)}exit`, "r0 = 1\nexit"],
+    fault: { slot: 3, program: undefined },
+  },
+  {
+    name: "after one that another called",
+    texts: [`r6 = r1\n${call(2)}exit`, `r6 = r1\n${call(3)}exit`, `r0 = 1\n${trap}`],
+    fault: { slot: 3, program: "program3" },
+  },
+  {
+    name: "in a function of the one that was called",
+    texts: [`r6 = r1\n${call(2)}exit`, `r0 = 1\ncall f\nexit\nf:\n${trap}`],
+    fault: { slot: 5, program: "program2" },
+  },
+  {
+    name: "after a function of its own has been left for another",
+    texts: [`r6 = r1\ncall f\n${trap}\nf:\nr6 = r1\n${call(2)}exit`, "r0 = 1\nexit"],
+    fault: { slot: 4, program: undefined },
+  },
+  {
+    name: "as itself again",
+    texts: [`r6 = r1\nr0 = *(u32 *)(r1 + 0)\n${call(2)}exit`, `r6 = r1\n${call(1)}${trap}`],
+    // Program 1 and 2 call each other until no call is left, which is in the second.
+    fault: { slot: 9, program: "program2" },
+  },
+])
+  test(`jit: a trap tells the program and the instruction: ${name}`, () => {
+    const bench = new TailCallBench(jit, texts, { verified: true });
+    const { code, slot, program } = bench.run().fault!;
+    expect({ code, slot, program }).toEqual({ code: "bad_access", ...fault });
+  });

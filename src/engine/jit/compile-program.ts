@@ -4,6 +4,7 @@ import { tailCall } from "../helpers/tail-call.ts";
 import { type ProgramSurvey, surveyProgram } from "../program-survey.ts";
 import { type Blocks, type FunctionRange, findBlocks, functionRanges } from "./blocks.ts";
 import { CallbackLoops } from "./callbacks.ts";
+import { type CodeOrigin, moduleName, newPlaces, type Places } from "./code-origin.ts";
 import { FunctionBody, type RegisterStates } from "./emit-function.ts";
 import { type CompileInPlace, emitEntries } from "./entries.ts";
 import { graphOf } from "./flow-graph.ts";
@@ -34,6 +35,7 @@ export interface CompiledProgram {
   /** Imports `env.memory`, functions of `host` (host.ts) and of `runtime`; exports `run`, `batch`. */
   readonly bytes: Uint8Array;
   readonly largestBody: number;
+  readonly origin: CodeOrigin;
   /** It, or what it tail-calls, may ask for the time. */
   readonly usesClock: boolean;
 }
@@ -70,6 +72,8 @@ export function compileProgram(
   const loops = survey.callsBack ? new CallbackLoops(module, parts, callbacks) : undefined;
   const unit: Unit = { ...parts, callbacks: loops };
   const inPlace = mayStandInPlace(program, bodies[0]!.range, survey);
+  const places = newPlaces(instructions.length);
+  const origins: (FunctionRange & { reference: FunctionReference; places: Places })[] = [];
   const shortBehind = new Uint16Array(instructions.length);
   let entry: CompileInPlace | undefined;
   for (const [i, { range, blocks }] of bodies.entries()) {
@@ -83,14 +87,27 @@ export function compileProgram(
       isCalled(survey, range.start),
     );
     const capacity = likelyBytes * (range.end - range.start);
-    compile(module.define(functions.get(range.start)!.reference, capacity));
-    if (inPlace && range.start === 0) entry = compile;
+    const { reference } = functions.get(range.start)!;
+    compile(module.define(reference, capacity), places);
+    origins.push({ ...range, reference, places });
+    if (!inPlace || range.start !== 0) continue;
+    entry = (code, place) => {
+      const placesThere = newPlaces(range.end);
+      compile(code, placesThere, place);
+      origins.push({ ...range, reference: place.within, places: placesThere });
+    };
   }
   emitEntries(module, unit, entry);
   loops?.finish();
+  const name = moduleName(program.name, module.codeBytes);
+  const bytes = module.finish(name);
+  const functionOrigins = origins.map(({ reference, start, end, places }) => {
+    return { index: reference.index, codeStart: module.codeStart(reference), start, end, places };
+  });
   return {
-    bytes: module.finish(),
+    bytes,
     largestBody: module.largestBody,
+    origin: { module: name, functions: functionOrigins },
     usesClock: [...survey.helpers].some((id) => readsClock(id) || id === tailCall.id),
   };
 }
@@ -181,7 +198,7 @@ function prepareFunction(
   shortBehind: Uint16Array,
   live: Int32Array,
   called: boolean,
-): (code: FunctionBuilder, inPlace?: InPlace) => void {
+): (code: FunctionBuilder, places: Places, inPlace?: InPlace) => void {
   const { instructions } = unit.program;
   const self = unit.functions.get(range.start)!;
   const flow = makeReducible(graphOf(blocks));
@@ -200,11 +217,11 @@ function prepareFunction(
   // The program itself may be another's successor by a tail call, and be returned from.
   const chargedAtExit = checks && (range.start !== 0 || unit.program.type !== "raw" || called);
   const used = chargedAtExit || (checks && holds(instructions, range, mayTakeFuel));
-  return (code, inPlace) => {
+  return (code, places, inPlace) => {
     const fuel = { used, chargedAtExit };
     const to = new FunctionEmitter(unit, code, self, frame, range, fuel, shortAtStart, inPlace);
     if (holds(instructions, range, usesSlot)) to.loadSlot();
-    new FunctionBody(to, blocks, flow, states).emit(instructions);
+    new FunctionBody(to, blocks, flow, states, places).emit(instructions);
   };
 }
 

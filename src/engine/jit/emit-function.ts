@@ -3,6 +3,7 @@ import { MAP_VALUES } from "../../runtime/wasm/layout.ts";
 import { emitArithmetic, emitCondition } from "./arithmetic.ts";
 import type { Blocks } from "./blocks.ts";
 import { emitEntry, emitExit, emitLocalCall } from "./calls.ts";
+import type { Places } from "./code-origin.ts";
 import type { Label } from "./function-builder.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { emitHelperCall, emitRegisterCall } from "./helper-calls.ts";
@@ -41,6 +42,7 @@ export class FunctionBody {
   readonly #blocks: Blocks;
   readonly #flow: ReducibleFlow;
   readonly #states: RegisterStates;
+  readonly #places: Places;
   /** Nodes that branches name: several edges reach them, or a dispatcher's table does. */
   readonly #isTarget: Uint8Array;
   readonly #isLoop: Uint8Array;
@@ -51,11 +53,19 @@ export class FunctionBody {
   readonly #tasks: Task[] = [];
   #dispatch: number | undefined;
 
-  constructor(to: FunctionEmitter, blocks: Blocks, flow: ReducibleFlow, states: RegisterStates) {
+  /** `places`: becomes where each instruction's code begins. */
+  constructor(
+    to: FunctionEmitter,
+    blocks: Blocks,
+    flow: ReducibleFlow,
+    states: RegisterStates,
+    places: Places,
+  ) {
     this.#to = to;
     this.#blocks = blocks;
     this.#flow = flow;
     this.#states = states;
+    this.#places = places;
     const { graph, order, idom } = flow;
     const count = graph.successors.length;
     this.#isTarget = new Uint8Array(count);
@@ -123,7 +133,9 @@ export class FunctionBody {
         return;
       }
       to.shortAfter = short.behind[slot]!;
+      const from = to.code.size;
       emitInstruction(to, instruction, slot);
+      if (to.code.size > from) this.#places[slot] = from + 1;
       to.short = to.shortAfter;
       // A branch, which is emitted behind its block, keeps what stands before it.
       if (instruction.kind !== "branch") to.previous = instruction;

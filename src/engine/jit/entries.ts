@@ -41,7 +41,7 @@ export function emitEntries(
       code.drop();
     });
   } else {
-    emitBatch(module.define(batch), (code) => emitRunInPlace(code, unit, inPlace));
+    emitBatch(module.define(batch), (code) => emitRunInPlace(code, unit, batch, inPlace));
     emitBatchOfOne(module.define(run), batch);
   }
   if (mayBeEntered(unit.program)) emitEnter(module, unit);
@@ -67,7 +67,12 @@ function emitRun(code: FunctionBuilder, unit: Unit): void {
 }
 
 /** The same for a program that stands right here; gives nothing. */
-function emitRunInPlace(code: FunctionBuilder, unit: Unit, inPlace: CompileInPlace): void {
+function emitRunInPlace(
+  code: FunctionBuilder,
+  unit: Unit,
+  within: FunctionReference,
+  inPlace: CompileInPlace,
+): void {
   const result = code.local(I64);
   const frame = code.local(I32);
   emitBegin(code, unit);
@@ -75,6 +80,7 @@ function emitRunInPlace(code: FunctionBuilder, unit: Unit, inPlace: CompileInPla
   code.set(frame);
   const exit = code.block();
   inPlace(code, {
+    within,
     frame,
     slot: first,
     result,

@@ -1,7 +1,7 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { frameBytes } from "../engine.ts";
 import type { FunctionRange } from "./blocks.ts";
-import type { FunctionBuilder, Label } from "./function-builder.ts";
+import type { FunctionBuilder, FunctionReference, Label } from "./function-builder.ts";
 import type { FrameUse, KnownValues } from "./known-values.ts";
 import type { RegisterSet } from "./register-use.ts";
 import { scratch } from "./scratch.ts";
@@ -20,7 +20,9 @@ const r10 = 10;
 
 /** Where a function's code stands in another one, in place of a call. */
 export interface InPlace {
-  /** Locals of the other: the lowest address of the frame, the packet slot, what becomes of r0. */
+  /** The other. */
+  readonly within: FunctionReference;
+  /** Locals of it: the lowest address of the frame, the packet slot, what becomes of r0. */
   readonly frame: number;
   readonly slot: number;
   readonly result: number;

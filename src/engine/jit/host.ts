@@ -16,6 +16,7 @@ import { tailCall, tailCallInCallback, tailCallNumber } from "../helpers/tail-ca
 import { endAllWalks } from "../map-walk.ts";
 import { ATOMIC, ProgramMemory } from "../program-memory.ts";
 import { fillSocketContext } from "../socket-context.ts";
+import { type CodeOrigin, placeOfTrap, slotAt } from "./code-origin.ts";
 import { unpackAccess } from "./memory-access.ts";
 import { type ProgramTable, programTable } from "./program-table.ts";
 import { MEMORY_CURRENT, RUN_COUNTED, scratch, scratchAddress } from "./scratch.ts";
@@ -62,12 +63,18 @@ export class Host implements HelperRun {
   readonly #end: RunEnd;
   readonly #table: ProgramTable;
   readonly #makesTailCalls: boolean;
+  readonly #origin: CodeOrigin;
   /** The frame that ProgramMemory was last told of; 0: none in this run. */
   #frame = 0;
   /** The run that it was last told of, by the scratch's count. */
   #run = 0;
 
-  constructor(program: RunnableProgram, makesTailCalls: boolean, context: EngineContext) {
+  constructor(
+    program: RunnableProgram,
+    makesTailCalls: boolean,
+    origin: CodeOrigin,
+    context: EngineContext,
+  ) {
     this.context = context;
     this.memory = new ProgramMemory(program, context);
     this.#program = program;
@@ -75,6 +82,7 @@ export class Host implements HelperRun {
     this.#end = new RunEnd(program.name);
     this.#table = programTable(context.programs);
     this.#makesTailCalls = makesTailCalls;
+    this.#origin = origin;
     this.callbacks = program.callbacks;
     const { buffer } = context.arena.memory;
     const at = scratchAddress(context.stack);
@@ -172,8 +180,8 @@ export class Host implements HelperRun {
 
   /**
    * The fault of a run that ended by throwing. A trap means that something unproven was compiled
-   * without checks: the run ends like any other fault, and says so. Anything else is a bug here, and
-   * is thrown on.
+   * without checks: the run ends like any other fault, and says so, with the instruction as far as V8
+   * tells it. Anything else is a bug here, and is thrown on.
    */
   faultOf(cause: unknown): Fault {
     endAllWalks(this.context.arena, this.context.stack);
@@ -181,7 +189,13 @@ export class Host implements HelperRun {
       return this.#hasMadeTailCalls ? { ...cause.fault, program: cause.program } : cause.fault;
     if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
     const code = cause.message.includes("unaligned") ? "misaligned_atomic" : "bad_access";
-    return { code, slot: 0, message: `the compiled program trapped: ${cause.message}` };
+    const message = `the compiled program trapped: ${cause.message}`;
+    const place = placeOfTrap(cause);
+    const slot = place && slotAt(this.#origin, place);
+    if (slot !== undefined) return { code, slot, message };
+    const elsewhere = place && this.#table.instructionAt(place);
+    if (elsewhere !== undefined) return { code, message, ...elsewhere };
+    return { code, slot: 0, message: `${message} (at an instruction that V8 does not tell)` };
   }
 
   get #hasMadeTailCalls(): boolean {

@@ -15,6 +15,7 @@ import type {
 import { tailCall } from "../helpers/tail-call.ts";
 import { surveyProgram } from "../program-survey.ts";
 import { runnableProgram } from "../runnable-program.ts";
+import type { CodeOrigin } from "./code-origin.ts";
 import { compileProgram } from "./compile-program.ts";
 import { Host } from "./host.ts";
 import { maxFunctionBytes } from "./module-builder.ts";
@@ -34,6 +35,8 @@ export interface JitCode {
   readonly module: WebAssembly.Module;
   readonly usesClock: boolean;
   readonly makesTailCalls: boolean;
+  /** For traps. */
+  readonly origin: CodeOrigin;
   /** Of the largest function as WebAssembly: V8 compiles a function when it is first called. */
   readonly largestBody: number;
 }
@@ -46,7 +49,7 @@ export interface JitCode {
 export function compile(program: LinkedProgram, place: CodePlace): Result<JitCode, UserError> {
   const where = `program ${program.name}`;
   const survey = surveyProgram(program.instructions);
-  const { bytes, largestBody, usesClock } = compileProgram(program, place, survey);
+  const { bytes, largestBody, origin, usesClock } = compileProgram(program, place, survey);
   const tooLarge = (what: string) =>
     err(
       new UserError(
@@ -69,7 +72,15 @@ export function compile(program: LinkedProgram, place: CodePlace): Result<JitCod
   }
   const makesTailCalls = survey.helpers.has(tailCall.id);
   const runnable = runnableProgram(program, survey);
-  return ok({ engine: "jit", program: runnable, module, usesClock, makesTailCalls, largestBody });
+  return ok({
+    engine: "jit",
+    program: runnable,
+    module,
+    usesClock,
+    makesTailCalls,
+    origin,
+    largestBody,
+  });
 }
 
 /** The other part, on the thread that runs it. */
@@ -110,7 +121,7 @@ export interface Twin {
 }
 
 function newInstance(code: JitCode, context: EngineContext): { host: Host; exports: Exports } {
-  const host = new Host(code.program, code.makesTailCalls, context);
+  const host = new Host(code.program, code.makesTailCalls, code.origin, context);
   const { exports } = new WebAssembly.Instance(code.module, {
     env: { memory: context.arena.memory, programs: host.table },
     host: host.imports,
@@ -148,7 +159,7 @@ class Compiled implements Executable {
     this.#run = exports.run;
     this.#batch = exports.batch;
     this.#usesClock = code.usesClock;
-    if (exports.enter !== undefined) addEntry(this, exports.enter);
+    if (exports.enter !== undefined) addEntry(this, exports.enter, code.origin);
   }
 
   run(slot: number): number {

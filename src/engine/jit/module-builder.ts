@@ -3,7 +3,9 @@ import { FunctionBuilder, type FunctionReference, type FunctionType } from "./fu
 import { FUNCTION, type ValueType } from "./wasm-operation.ts";
 
 /** Section numbers. WebAssembly core specification, 5.5.2. */
-const sections = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+const sections = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+/** Of the custom section "name": the module's own. Appendix, 7.4.1. */
+const moduleNameKind = 0;
 const functionKind = 0;
 const tableKind = 1;
 const memoryKind = 2;
@@ -30,6 +32,7 @@ export class ModuleBuilder {
   #importedFunctions = 0;
   readonly #functionTypes: number[] = [];
   readonly #bodies: (FunctionBuilder | undefined)[] = [];
+  readonly #codeStarts: number[] = [];
   readonly #exports: { readonly name: string; readonly index: number }[] = [];
 
   /** A memory of whatever size that another instance shares. */
@@ -90,13 +93,26 @@ export class ModuleBuilder {
     this.#exports.push({ name, index: reference.index });
   }
 
+  /** Bytes of all bodies so far. */
+  get codeBytes(): number {
+    return this.#bodies.reduce((sum, body) => sum + (body?.size ?? 0), 0);
+  }
+
   /** Bytes of the largest body so far. */
   get largestBody(): number {
     return this.#bodies.reduce((most, body) => Math.max(most, body?.size ?? 0), 0);
   }
 
-  /** The module. Throws where a function has no body or one that was not ended. */
-  finish(): Uint8Array {
+  /** Once finished: the offset in the module where the code of a function begins. */
+  codeStart(reference: FunctionReference): number {
+    return this.#codeStarts[reference.index - this.#importedFunctions]!;
+  }
+
+  /**
+   * The module, which V8 calls `name` in stack traces. Throws where a function has no body or one that
+   * was not ended.
+   */
+  finish(name?: string): Uint8Array {
     const out = new ByteWriter();
     out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     section(out, sections.type, this.#types.size, (to) => to.append(this.#typeBytes.bytes));
@@ -112,6 +128,7 @@ export class ModuleBuilder {
       }
     });
     this.#writeBodies(out);
+    if (name !== undefined) writeName(out, name);
     return out.bytes;
   }
 
@@ -122,14 +139,19 @@ export class ModuleBuilder {
       const { locals, code } = body.finish();
       const length = new ByteWriter();
       length.unsigned(locals.length + code.length);
-      return [length.bytes, locals, code];
+      return [length.bytes, locals, code] as const;
     });
     const count = new ByteWriter();
     count.unsigned(bodies.length);
-    const parts = [count.bytes, ...bodies.flat()];
     out.byte(sections.code);
-    out.unsigned(parts.reduce((sum, { length }) => sum + length, 0));
-    for (const part of parts) out.append(part);
+    out.unsigned(bodies.flat().reduce((sum, { length }) => sum + length, count.length));
+    out.append(count.bytes);
+    for (const [length, locals, code] of bodies) {
+      out.append(length);
+      out.append(locals);
+      this.#codeStarts.push(out.length);
+      out.append(code);
+    }
   }
 
   #import(module: string, name: string, kind: number): void {
@@ -152,6 +174,19 @@ export class ModuleBuilder {
     }
     return index;
   }
+}
+
+function writeName(out: ByteWriter, name: string): void {
+  const own = new ByteWriter();
+  own.name(name);
+  const content = new ByteWriter();
+  content.name("name");
+  content.byte(moduleNameKind);
+  content.unsigned(own.length);
+  content.append(own.bytes);
+  out.byte(sections.custom);
+  out.unsigned(content.length);
+  out.append(content.bytes);
 }
 
 function section(

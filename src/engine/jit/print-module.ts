@@ -24,6 +24,9 @@ export function printModule(bytes: Uint8Array): string {
     const section = reader.byte();
     const end = reader.unsigned() + reader.at;
     switch (section) {
+      case 0:
+        lines[0] = `(module $${readModuleName(reader)}`;
+        break;
       case 1:
         for (let n = reader.unsigned(); n > 0; n--) parts.types.push(readType(reader));
         break;
@@ -69,6 +72,15 @@ class Parts {
     const exported = this.exports.get(index);
     return this.imported[index] ?? (exported === undefined ? `$f${index}` : `$${exported}`);
   }
+}
+
+/** Of the section "name", in which nothing else is named. */
+function readModuleName(reader: Reader): string {
+  const section = reader.name();
+  const kind = reader.byte();
+  if (section !== "name" || kind !== 0) throw new Error(`custom section ${section}, part ${kind}`);
+  reader.unsigned();
+  return reader.name();
 }
 
 function readType(reader: Reader): FunctionShape {

@@ -1,13 +1,19 @@
 import type { Executable } from "../engine.ts";
+import { type CodeOrigin, slotAt, type TrapPlace } from "./code-origin.ts";
 
 /** `enter` of a compiled program: it goes on in the frame at this address, and gives r0. */
 export type Enter = (frame: number) => bigint;
 
-const entries = new WeakMap<Executable, Enter>();
+interface Entry {
+  readonly enter: Enter;
+  readonly origin: CodeOrigin;
+}
+
+const entries = new WeakMap<Executable, Entry>();
 
 /** Makes a compiled program one that tail calls can lead to. */
-export function addEntry(executable: Executable, enter: Enter): void {
-  entries.set(executable, enter);
+export function addEntry(executable: Executable, enter: Enter, origin: CodeOrigin): void {
+  entries.set(executable, { enter, origin });
 }
 
 /**
@@ -27,15 +33,25 @@ export class ProgramTable {
   fill(number: number): boolean {
     const executable = this.#programs[number - 1];
     if (executable === undefined) return false;
-    const enter = entries.get(executable);
-    if (enter === undefined)
+    const entry = entries.get(executable);
+    if (entry === undefined)
       throw new Error(
         `program ${executable.program.name} of engine ${executable.engine} is tail-called by the JIT`,
       );
     const { functions } = this;
     if (number >= functions.length) functions.grow(number + 1 - functions.length);
-    functions.set(number, enter);
+    functions.set(number, entry.enter);
     return true;
+  }
+
+  /** The instruction of one of these programs whose code trapped at this place. */
+  instructionAt(place: TrapPlace): { program: string; slot: number } | undefined {
+    for (const executable of this.#programs) {
+      const entry = entries.get(executable);
+      const slot = entry && slotAt(entry.origin, place);
+      if (slot !== undefined) return { program: executable.program.name, slot };
+    }
+    return undefined;
   }
 }
 
