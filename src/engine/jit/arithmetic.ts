@@ -4,7 +4,7 @@ import { I32, I64, i32, i64, type Operation } from "./wasm-operation.ts";
 
 type Arithmetic = Extract<
   Instruction,
-  { kind: "alu" | "move_signed" | "negate" | "byte_order" | "load_immediate" }
+  { kind: "move_signed" | "negate" | "byte_order" | "load_immediate" }
 >;
 
 /** Operations that are one of WebAssembly's; shifts take their count modulo the width in both. */
@@ -49,12 +49,9 @@ const shortComparisons: Record<BranchOp, Operation> = {
   set: i32.and,
 };
 
-/** Instructions that only compute. RFC 9669 §4.1, §4.2. */
+/** Instructions that only compute, `alu` apart. RFC 9669 §4.1, §4.2. */
 export function emitArithmetic(to: FunctionEmitter, instruction: Arithmetic): void {
   switch (instruction.kind) {
-    case "alu":
-      emitAlu(to, instruction);
-      return;
     case "move_signed":
       emitMoveSigned(to, instruction);
       return;
@@ -126,8 +123,10 @@ function isShort(to: FunctionEmitter, operand: Operand): boolean {
 
 /** Pushes an operand: an i64, or an i32 for 32-bit instructions. */
 function pushOperand(to: FunctionEmitter, operand: Operand, width: 32 | 64): void {
-  if ("register" in operand) pushDestination(to, operand.register, width);
-  else if (width === 64) to.code.i64(operand.immediate);
+  if (width === 64) {
+    if ("register" in operand) to.get(operand.register);
+    else to.code.i64(operand.immediate);
+  } else if ("register" in operand) to.getLow(operand.register);
   else to.code.i32(operand.immediate);
 }
 
@@ -136,7 +135,11 @@ function pushDestination(to: FunctionEmitter, register: number, width: 32 | 64):
   else to.getLow(register);
 }
 
-function emitAlu(to: FunctionEmitter, instruction: Extract<Instruction, { kind: "alu" }>): void {
+/** RFC 9669 §4.1. */
+export function emitAlu(
+  to: FunctionEmitter,
+  instruction: Extract<Instruction, { kind: "alu" }>,
+): void {
   const { op, dst, src } = instruction;
   const width = worksOnLowWords(to, instruction) ? 32 : instruction.width;
   if (op === "mov") pushOperand(to, src, width);

@@ -1,6 +1,6 @@
 import type { Instruction } from "../../isa/instruction.ts";
 import { MAP_VALUES } from "../../runtime/wasm/layout.ts";
-import { emitArithmetic, emitCondition } from "./arithmetic.ts";
+import { emitAlu, emitArithmetic, emitCondition } from "./arithmetic.ts";
 import type { Blocks } from "./blocks.ts";
 import { emitEntry, emitExit, emitLocalCall } from "./calls.ts";
 import type { Places } from "./code-origin.ts";
@@ -245,6 +245,8 @@ function emitInstruction(to: FunctionEmitter, instruction: Instruction, slot: nu
   const { code, unit } = to;
   switch (instruction.kind) {
     case "alu":
+      emitAlu(to, instruction);
+      return;
     case "move_signed":
     case "negate":
     case "byte_order":

@@ -35,28 +35,45 @@ export interface Order {
   readonly places: Int32Array;
 }
 
-export function reversePostorder(graph: FlowGraph): Order {
-  const { successors } = graph;
-  const seen = new Uint8Array(successors.length);
-  const nextEdge = new Int32Array(successors.length);
-  const path = [0];
-  const postorder: number[] = [];
-  seen[0] = 1;
-  while (path.length > 0) {
-    const node = path.at(-1)!;
+/** A walk of the graph from node 0, depth first. */
+export interface DepthFirst {
+  readonly order: Order;
+  /** Nodes in preorder, and each node's number in it (-1: not reachable). */
+  readonly vertices: Int32Array;
+  readonly numbers: Int32Array;
+  /** By preorder number: that of the parent in the tree. */
+  readonly parents: Int32Array;
+}
+
+export function depthFirst({ successors }: FlowGraph): DepthFirst {
+  const count = successors.length;
+  const vertices = new Int32Array(count);
+  const numbers = new Int32Array(count).fill(-1);
+  const parents = new Int32Array(count);
+  const postorder = new Int32Array(count);
+  const nextEdge = new Int32Array(count);
+  const path = new Int32Array(count);
+  let depth = 1;
+  let found = 1;
+  let left = 0;
+  numbers[0] = 0;
+  while (depth > 0) {
+    const node = path[depth - 1]!;
     const successor = successors[node]![nextEdge[node]!++];
     if (successor === undefined) {
-      postorder.push(node);
-      path.pop();
-    } else if (seen[successor] === 0) {
-      seen[successor] = 1;
-      path.push(successor);
+      postorder[left++] = node;
+      depth--;
+    } else if (numbers[successor]! < 0) {
+      numbers[successor] = found;
+      parents[found] = numbers[node]!;
+      vertices[found++] = successor;
+      path[depth++] = successor;
     }
   }
-  const nodes = Int32Array.from(postorder.reverse());
-  const places = new Int32Array(successors.length).fill(-1);
-  for (const [place, node] of nodes.entries()) places[node] = place;
-  return { nodes, places };
+  const nodes = postorder.subarray(0, found).reverse();
+  const places = new Int32Array(count).fill(-1);
+  for (let place = 0; place < found; place++) places[nodes[place]!] = place;
+  return { order: { nodes, places }, vertices: vertices.subarray(0, found), numbers, parents };
 }
 
 /**
@@ -64,12 +81,12 @@ export function reversePostorder(graph: FlowGraph): Order {
  * the node at place p; the entry's is itself.
  *
  * Lengauer and Tarjan, "A fast algorithm for finding dominators in a flowgraph" (1979), the simple
- * version: O(m log n) whatever the graph looks like. A depth-first numbering of its own, since a
- * reverse postorder is none.
+ * version: O(m log n) whatever the graph looks like. It works on preorder numbers.
  */
-export function dominators(graph: FlowGraph, order: Order): Int32Array {
-  const count = order.nodes.length;
-  const { vertices, parents, predecessors } = depthFirst(graph, order);
+export function dominators(graph: FlowGraph, walk: DepthFirst): Int32Array {
+  const { order, vertices, parents } = walk;
+  const count = vertices.length;
+  const { first, predecessors } = predecessorsOf(graph, walk);
   const semi = Int32Array.from({ length: count }, (_, i) => i);
   const label = semi.slice();
   const ancestor = new Int32Array(count).fill(-1);
@@ -90,7 +107,8 @@ export function dominators(graph: FlowGraph, order: Order): Int32Array {
     return label[v]!;
   };
   for (let w = count - 1; w > 0; w--) {
-    for (const v of predecessors[w]!) semi[w] = Math.min(semi[w]!, semi[evaluate(v)]!);
+    for (let i = first[w]!; i < first[w + 1]!; i++)
+      semi[w] = Math.min(semi[w]!, semi[evaluate(predecessors[i]!)]!);
     const bucket = buckets[semi[w]!];
     if (bucket === undefined) buckets[semi[w]!] = [w];
     else bucket.push(w);
@@ -109,33 +127,23 @@ export function dominators(graph: FlowGraph, order: Order): Int32Array {
   return result;
 }
 
-/** Vertices in depth-first preorder; parents in the tree and predecessors by preorder number. */
-function depthFirst(
-  graph: FlowGraph,
-  order: Order,
-): { vertices: number[]; parents: Int32Array; predecessors: number[][] } {
-  const { successors } = graph;
-  const count = order.nodes.length;
-  const numbers = new Int32Array(successors.length).fill(-1);
-  const nextEdge = new Int32Array(successors.length);
-  const parents = new Int32Array(count);
-  const vertices = [0];
-  const path = [0];
-  numbers[0] = 0;
-  while (path.length > 0) {
-    const node = path.at(-1)!;
-    const successor = successors[node]![nextEdge[node]!++];
-    if (successor === undefined) path.pop();
-    else if (numbers[successor]! < 0) {
-      numbers[successor] = vertices.length;
-      parents[vertices.length] = numbers[node]!;
-      vertices.push(successor);
-      path.push(successor);
-    }
-  }
-  const predecessors: number[][] = Array.from({ length: count }, () => []);
+/** By preorder number w: the numbers in `predecessors` from `first[w]` up to `first[w + 1]`. */
+function predecessorsOf(
+  { successors }: FlowGraph,
+  { vertices, numbers }: DepthFirst,
+): { first: Int32Array; predecessors: Int32Array } {
+  const count = vertices.length;
+  const first = new Int32Array(count + 1);
   for (const node of vertices)
-    for (const successor of successors[node]!)
-      predecessors[numbers[successor]!]!.push(numbers[node]!);
-  return { vertices, parents, predecessors };
+    for (const successor of successors[node]!) first[numbers[successor]!]!++;
+  for (let w = 0, sum = 0; w <= count; w++) {
+    sum += first[w]!;
+    first[w] = sum;
+  }
+  // Each is filled from its end, which so becomes its first.
+  const predecessors = new Int32Array(first[count]!);
+  for (let w = 0; w < count; w++)
+    for (const successor of successors[vertices[w]!]!)
+      predecessors[--first[numbers[successor]!]!] = w;
+  return { first, predecessors };
 }

@@ -33,6 +33,8 @@ const codes = {
 } as const;
 const v128Const = [0xfd, 0x0c] as const;
 const emptyType = 0x40;
+/** Operands that there is room for from the start: V8 compiles anew what has seen an array grow. */
+const usualDepth = 32;
 
 /** What calls through a table name: `index` is that of the type. */
 export interface FunctionType {
@@ -65,7 +67,7 @@ export class FunctionBuilder {
   readonly #parameterCount: number;
   readonly #results: readonly ValueType[];
   /** Types of the operands: those below `#height` are on the stack, those above have been. */
-  readonly #stack: ValueType[] = [];
+  readonly #stack: ValueType[] = new Array<ValueType>(usualDepth).fill(I32);
   #height = 0;
   readonly #labels: Label[] = [{ kind: "function", depth: 0, height: 0, result: undefined }];
   /** Open or not: those in whose else part the code is or was. */
@@ -94,9 +96,17 @@ export class FunctionBuilder {
     return this.#locals.push(type) - 1;
   }
 
-  emit(operation: Operation): void {
-    this.#apply(operation);
-    const { code } = operation;
+  emit({ takes, gives, code }: Operation): void {
+    const stack = this.#stack;
+    let height = this.#height - takes.length;
+    for (let i = 0; i < takes.length; i++)
+      if (height < this.#floor || stack[height + i] !== takes[i]) {
+        this.#popAll(takes);
+        height = this.#height;
+        break;
+      }
+    if (gives !== undefined) stack[height++] = gives;
+    this.#height = height;
     if (code.length === 1) this.#code.byte(code[0]!);
     else this.#code.append(code);
   }
@@ -130,17 +140,22 @@ export class FunctionBuilder {
   }
 
   get(local: number): void {
-    this.#stack[this.#height++] = this.#typeOf(local);
+    const type = this.#locals[local];
+    if (type === undefined) throw unknownLocal(local);
+    this.#stack[this.#height++] = type;
     this.#withUnsigned(codes.localGet, local);
   }
 
   set(local: number): void {
-    this.#pop(this.#typeOf(local));
+    const type = this.#locals[local];
+    if (type === undefined) throw unknownLocal(local);
+    this.#pop(type);
     this.#withUnsigned(codes.localSet, local);
   }
 
   tee(local: number): void {
-    const type = this.#typeOf(local);
+    const type = this.#locals[local];
+    if (type === undefined) throw unknownLocal(local);
     this.#pop(type);
     this.#height++;
     this.#withUnsigned(codes.localTee, local);
@@ -337,20 +352,6 @@ export class FunctionBuilder {
     }
   }
 
-  /** Takes an operation's operands off the stack, and puts its result there. */
-  #apply({ takes, gives }: Operation): void {
-    const stack = this.#stack;
-    let height = this.#height - takes.length;
-    for (let i = 0; i < takes.length; i++)
-      if (height < this.#floor || stack[height + i] !== takes[i]) {
-        this.#popAll(takes);
-        height = this.#height;
-        break;
-      }
-    if (gives !== undefined) stack[height++] = gives;
-    this.#height = height;
-  }
-
   #push(type: ValueType): void {
     this.#stack[this.#height++] = type;
   }
@@ -388,10 +389,8 @@ export class FunctionBuilder {
     if (this.#unreachable) return undefined;
     throw new Error("an operand is missing");
   }
+}
 
-  #typeOf(local: number): ValueType {
-    const type = this.#locals[local];
-    if (type === undefined) throw new Error(`there is no local ${local}`);
-    return type;
-  }
+function unknownLocal(local: number): Error {
+  return new Error(`there is no local ${local}`);
 }

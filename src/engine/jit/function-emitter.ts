@@ -53,8 +53,8 @@ export class FunctionEmitter {
   short: RegisterSet = 0;
   shortAfter: RegisterSet = 0;
   /** Locals of registers that are short, and of all others. */
-  readonly #shorts: number[] = [];
-  readonly #registers: number[] = [];
+  readonly #shorts: (number | undefined)[] = new Array(r10).fill(undefined);
+  readonly #registers: (number | undefined)[] = new Array(r10).fill(undefined);
   /** Some caller goes on after this function's exit, with what is left of the budget. */
   readonly chargesExit: boolean;
   readonly #usesFuel: boolean;
@@ -114,7 +114,8 @@ export class FunctionEmitter {
 
   /** Pushes a register. */
   get(register: number): void {
-    if (!this.isShort(register)) this.code.get(this.#local(register));
+    if ((this.short & (1 << register)) === 0)
+      this.code.get(this.#registers[register] ?? this.#newLocal(register));
     else {
       this.getLow(register);
       this.code.emit(i64.extend_u);
@@ -127,9 +128,10 @@ export class FunctionEmitter {
       this.code.get(this.#frame);
       this.code.i32(frameBytes);
       this.code.emit(i32.add);
-    } else if (this.isShort(register)) this.code.get(this.#shortLocal(register));
+    } else if ((this.short & (1 << register)) !== 0)
+      this.code.get(this.#shorts[register] ?? this.#newShortLocal(register));
     else {
-      this.code.get(this.#local(register));
+      this.code.get(this.#registers[register] ?? this.#newLocal(register));
       this.code.emit(i32.wrap);
     }
   }
@@ -148,20 +150,19 @@ export class FunctionEmitter {
 
   /** Pops an i64 into a register. */
   set(register: number): void {
-    if (this.#isShortAfter(register)) {
+    if ((this.shortAfter & (1 << register)) !== 0) {
       this.code.emit(i32.wrap);
-      this.code.set(this.#shortLocal(register));
-      this.short |= 1 << register;
+      this.setLow(register);
     } else {
-      this.code.set(this.#local(register));
+      this.code.set(this.#registers[register] ?? this.#newLocal(register));
       this.short &= ~(1 << register);
     }
   }
 
   /** Pops an i32 into a register, zero-extended. */
   setLow(register: number): void {
-    if (this.#isShortAfter(register)) {
-      this.code.set(this.#shortLocal(register));
+    if ((this.shortAfter & (1 << register)) !== 0) {
+      this.code.set(this.#shorts[register] ?? this.#newShortLocal(register));
       this.short |= 1 << register;
     } else {
       this.code.emit(i64.extend_u);
@@ -171,7 +172,7 @@ export class FunctionEmitter {
 
   /** Puts a number of 64 bits into a register. */
   setConstant(register: number, value: bigint): void {
-    if (this.#isShortAfter(register)) {
+    if ((this.shortAfter & (1 << register)) !== 0) {
       this.code.i32(Number(BigInt.asIntN(32, value)));
       this.setLow(register);
     } else {
@@ -185,12 +186,8 @@ export class FunctionEmitter {
     for (let left = registers; left !== 0; left &= left - 1) {
       const register = 31 - Math.clz32(left & -left);
       this.get(register);
-      this.code.set(this.#local(register));
+      this.code.set(this.#registers[register] ?? this.#newLocal(register));
     }
-  }
-
-  #isShortAfter(register: number): boolean {
-    return (this.shortAfter & (1 << register)) !== 0;
   }
 
   /** Pushes the address of the frame's lowest byte. */
@@ -316,13 +313,15 @@ export class FunctionEmitter {
     code.end();
   }
 
-  #shortLocal(register: number): number {
-    this.#shorts[register] ??= this.code.local(I32);
-    return this.#shorts[register];
+  #newShortLocal(register: number): number {
+    const local = this.code.local(I32);
+    this.#shorts[register] = local;
+    return local;
   }
 
-  #local(register: number): number {
-    this.#registers[register] ??= this.code.local(I64);
-    return this.#registers[register];
+  #newLocal(register: number): number {
+    const local = this.code.local(I64);
+    this.#registers[register] = local;
+    return local;
   }
 }

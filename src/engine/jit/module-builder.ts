@@ -17,6 +17,9 @@ const openLimits = 0;
 /** Of a 32-bit memory, in pages of 64 KiB. */
 const maxPages = 65_536;
 
+/** Bytes of all in a module but imports and code. */
+const likelyRest = 512;
+
 /** V8's limit on a function's body: kV8MaxWasmFunctionSize. */
 export const maxFunctionBytes = 7_654_321;
 
@@ -113,7 +116,7 @@ export class ModuleBuilder {
    * was not ended.
    */
   finish(name?: string): Uint8Array {
-    const out = new ByteWriter();
+    const out = new ByteWriter(this.codeBytes + this.#importBytes.length + likelyRest);
     out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     section(out, sections.type, this.#types.size, (to) => to.append(this.#typeBytes.bytes));
     section(out, sections.import, this.#imports, (to) => to.append(this.#importBytes.bytes));

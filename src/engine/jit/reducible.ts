@@ -1,4 +1,4 @@
-import { dominators, type FlowGraph, type Order, reversePostorder } from "./flow-graph.ts";
+import { depthFirst, dominators, type FlowGraph, type Order } from "./flow-graph.ts";
 
 /** A graph that structured control flow can express, with what structuring asks of it. */
 export interface ReducibleFlow {
@@ -24,8 +24,8 @@ export function makeReducible(graph: FlowGraph): ReducibleFlow {
 }
 
 function analyse(graph: FlowGraph): ReducibleFlow {
-  const order = reversePostorder(graph);
-  return { graph, order, idom: dominators(graph, order) };
+  const walk = depthFirst(graph);
+  return { graph, order: walk.order, idom: dominators(graph, walk) };
 }
 
 interface Edge {
