@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { errno } from "../common/errno.ts";
-import { parseJson } from "../common/json.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { storageBytes } from "../maps/create-map.ts";
 import { nameOfType } from "../object/btf-types.ts";
+import { shown } from "../object/encode-value.ts";
+import { isCollection, parseCollection } from "../object/written-text.ts";
 import { UPDATE_ANY, UPDATE_EXIST, UPDATE_NOEXIST } from "../runtime/wasm/layout.ts";
 import type { Control } from "./control.ts";
 import { parseVariables, sectionOf } from "./data-section.ts";
@@ -148,8 +149,10 @@ export const mapRoutes: readonly AnyRoute[] = [
       if (!map.ok) return map;
       const keyBytes = parseKey(map.value, body.key);
       if (!keyBytes.ok) return keyBytes;
-      const variables = map.value.dataSection === undefined ? undefined : recordOf(body.value);
-      if (variables !== undefined) return setVariables(inventory, map.value, variables);
+      const variables =
+        map.value.dataSection === undefined ? ok(undefined) : recordOf(map.value, body.value);
+      if (!variables.ok) return variables;
+      if (variables.value !== undefined) return setVariables(inventory, map.value, variables.value);
       const value = parseMapValue(inventory, map.value, body.value);
       if (!value.ok) return value;
       const { source } = map.value;
@@ -246,19 +249,28 @@ function pop(inventory: Inventory, map: MapItem, isRaw: boolean): Result<EntryRe
   return ok(formatEntry(inventory, map, { key: new Uint8Array(0), values: [value] }, isRaw));
 }
 
-/** An object, or the text of one, as a command line gives it. */
-function recordOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  if (typeof value === "string") {
-    if (!value.startsWith("{")) return undefined;
-    try {
-      return recordOf(parseJson(value));
-    } catch {
-      return undefined;
-    }
-  }
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : undefined;
+/** An object, or the text of one, as a command line gives it; undefined for anything else. */
+function recordOf(
+  { handle }: MapItem,
+  value: unknown,
+): Result<Readonly<Record<string, unknown>> | undefined, UserError> {
+  const isWritten = typeof value === "string" && isCollection(value, "{");
+  const read = isWritten ? parseCollection(value) : ok(value);
+  if (!read.ok)
+    return err(
+      new UserError(
+        "VALUE_TYPE",
+        `map ${handle.name}, value`,
+        `${shown(value)} ${read.error}`,
+        "write its variables as in YAML or JSON: { NAME: … }",
+      ),
+    );
+  const record = read.value;
+  return ok(
+    typeof record === "object" && record !== null && !Array.isArray(record)
+      ? (record as Readonly<Record<string, unknown>>)
+      : undefined,
+  );
 }
 
 /** Each where it lies: what programs do to other variables meanwhile stays. */

@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 
 import { programTypes } from "../object/object-spec.ts";
 import { addControlCommands } from "./control-commands.ts";
+import { mapOptionHelp } from "./map-option-help.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -142,12 +143,13 @@ or at WEIR_METRICS_LISTEN, which also set these keys of the config. The exit cod
         "what runs the program (default: jit, or interpreter where it is too large for that)",
       ).choices(["jit", "interpreter"]),
     )
-    .option("--map <name=key:value>", "set a map entry first, in hex; repeat for more", collect, [])
+    .option("--map <name=key:value>", "set a map entry first; repeat for more", collect, [])
     .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
     .option("--json", "one JSON line a packet, then one for the maps")
     .addHelpText(
       "after",
-      `
+      `${mapOptionHelp}
+
 Each line of a batch is a JSON object: {"id", "insns": HEX, "type": "raw"|"xdp"|"tc"|…, "data": HEX,
 "engine": "interpreter"|"jit" (without it the interpreter), "maps": [{"type", "key_size", "value_size", "max_entries"}]}; lddw with source 1 names a map by index.
 The answer is {"id", "ret"} (r0 as hex for raw), or {"id", "error": {"code", "message"}}.

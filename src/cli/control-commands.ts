@@ -2,6 +2,7 @@ import { Argument, type Command, Option } from "commander";
 import { logLevels } from "../admin/control.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import type { ControlOptions } from "./control-client.ts";
+import { mapOptionHelp } from "./map-option-help.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
 /** Commands are the program's, or under one of its groups. */
@@ -212,14 +213,10 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
         collect,
         [],
       )
-      .option(
-        "--map <name=key:value>",
-        "set a map entry first, in hex; repeat for more",
-        collect,
-        [],
-      )
+      .option("--map <name=key:value>", "set a map entry first; repeat for more", collect, [])
       .option("--global <name=value>", "set a global variable first; repeat for more", collect, [])
-      .option("--brief", "the verdict and what decided it, without the instructions"),
+      .option("--brief", "the verdict and what decided it, without the instructions")
+      .addHelpText("after", mapOptionHelp),
   ).action(async (words: string[], options) => {
     const { progTrace } = await import("./prog-trace.ts");
     done(await progTrace(words, options, terminal));

@@ -13,6 +13,7 @@ import type { MapHandle } from "../maps/map-handle.ts";
 import { type ProgramType, programTypes, refusalOf } from "../object/object-spec.ts";
 import { readCapture } from "../pcap/read-capture.ts";
 import { looseProgram, type Subject } from "./loose-program.ts";
+import { parseMapOption } from "./map-option.ts";
 import { objectSubject } from "./object-subject.ts";
 import { progRunBatch } from "./prog-run-batch.ts";
 import { jsonLine, printEvents, printMaps, type Timing, textLine } from "./prog-run-output.ts";
@@ -61,13 +62,9 @@ export async function progRun(
   if (!maps.ok) return refused(maps.error);
   const chosen: ProgramSlot[] = [];
   for (const text of options.map) {
-    const slot = programSlot(text, maps.value);
-    if (slot !== undefined) {
-      chosen.push(slot);
-      continue;
-    }
     const set = setEntry(text, maps.value, subject.value, workbench.value);
     if (!set.ok) return refused(set.error);
+    if (set.value !== undefined) chosen.push(set.value);
   }
   const packets = await packetsOf(options);
   if (!packets.ok) return refused(packets.error);
@@ -175,62 +172,37 @@ async function subjectOf(
   return err(new UserError("ASSEMBLY", file, `does not assemble:\n  ${lines.join("\n  ")}`));
 }
 
-/** An entry of a prog_array, whose value is a program's name; undefined for any other text. */
-function programSlot(text: string, maps: readonly MapHandle[]): ProgramSlot | undefined {
-  const match = /^([^=]+)=([0-9a-fA-F]{8}):([^:]+)$/.exec(text);
-  const key = parseHex(match?.[2] ?? "x");
-  const map = maps.findIndex(({ name, type }) => name === match?.[1] && type === "prog_array");
-  if (match === null || key === undefined || map < 0) return undefined;
-  return { map, index: u32le(key, 0), program: match[3]! };
-}
-
+/** Sets an entry of a map; one of a prog_array is left for when its programs are there. */
 function setEntry(
   text: string,
   maps: readonly MapHandle[],
-  { object }: Subject,
+  { maps: specs, object }: Subject,
   workbench: Workbench,
-): Result<undefined, UserError> {
+): Result<ProgramSlot | undefined, UserError> {
   const where = `--map ${text}`;
-  const match = /^([^=]+)=([0-9a-fA-F]*):([0-9a-fA-F]*)$/.exec(text);
-  const key = parseHex(match?.[2] ?? "x");
-  const value = parseHex(match?.[3] ?? "x");
-  const map = maps.find((candidate) => candidate.name === (match ?? /^([^=]+)=/.exec(text))?.[1]);
-  if (map?.type === "prog_array")
+  const option = parseMapOption(text, specs, object);
+  if (!option.ok) {
+    // A map that the object has, and that there cannot be here, is not unknown.
+    const refused = object && refusalOf(object, text.slice(0, text.indexOf("=")));
+    if (refused === undefined) return option;
+    return err(new UserError(refused.code, where, refused.what, refused.fix));
+  }
+  const entry = option.value;
+  const { map, key } = entry;
+  const { type, name, cpus } = maps[map]!;
+  if (entry.kind === "name") {
+    if (type === "prog_array") return ok({ map, index: u32le(key, 0), program: entry.name });
     return err(
       new UserError(
         "USAGE_MAP",
         where,
-        "expected NAME=KEYHEX:PROGRAM, with 8 digits",
-        `map "${map.name}" takes an index of 4 bytes and a program's name`,
-      ),
-    );
-  if (match === null || key === undefined || value === undefined)
-    return err(new UserError("USAGE_MAP", where, "expected NAME=KEYHEX:VALUEHEX"));
-  const refused = object && refusalOf(object, match[1]);
-  if (refused !== undefined)
-    return err(new UserError(refused.code, where, refused.what, refused.fix));
-  if (map === undefined) {
-    const known = maps.map((candidate) => candidate.name).join(", ");
-    return err(
-      new UserError(
-        "MAP_UNKNOWN",
-        where,
-        `no map "${match[1]}"`,
-        `the object has ${known || "none"}`,
+        `map "${name}" holds maps, and prog run puts none into it`,
+        "weir prog trace --map does, and a config",
       ),
     );
   }
-  if (key.length !== map.keySize || value.length !== map.valueSize)
-    return err(
-      new UserError(
-        "USAGE_MAP",
-        where,
-        `key has ${key.length} bytes and value ${value.length}`,
-        `map "${map.name}" takes a key of ${map.keySize} and a value of ${map.valueSize}`,
-      ),
-    );
-  const values = Array.from({ length: map.cpus }, () => value);
-  const result = workbench.access(map).update(key, values, 0);
+  const values = Array.from({ length: cpus }, () => entry.value);
+  const result = workbench.access(maps[map]!).update(key, values, 0);
   if (result !== 0)
     return err(new UserError("MAP_UPDATE", where, `the map refuses it: ${refusal(-result)}`));
   return ok(undefined);

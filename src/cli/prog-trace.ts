@@ -1,18 +1,18 @@
 import type { z } from "zod";
 import type { programReply } from "../admin/replies.ts";
-import { parseHex, u32le } from "../common/bytes.ts";
+import { u32le } from "../common/bytes.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import type { ProgramSlot } from "../filter/program-arrays.ts";
 import { TraceBench, type TracedChain, type TracedFilter } from "../filter/trace-bench.ts";
 import type { NestedMap } from "../filter/trace-maps.ts";
 import type { MapContent } from "../maps/map-access.ts";
-import { holdsMaps } from "../object/map-rules.ts";
-import type { MapSpec } from "../object/object-spec.ts";
+import type { MapSpec, ObjectSpec } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
 import { liveSubject } from "./explain-subject.ts";
 import { splitItem } from "./live-filter.ts";
 import { namedOf } from "./live-program.ts";
+import { parseMapOption } from "./map-option.ts";
 import { objectSubject } from "./object-subject.ts";
 import { objectOf } from "./prog-dump-wasm.ts";
 import { packetsOf } from "./prog-run.ts";
@@ -56,7 +56,7 @@ export async function progTrace(
   const subject = objectSubject(object, options.program, options.global);
   if (!subject.ok) return reportError(command, subject.error, terminal);
   const { program, maps } = subject.value;
-  const entries = readEntries(options.map, maps);
+  const entries = readEntries(options.map, maps, subject.value.object);
   if (!entries.ok) return reportError(command, entries.error, terminal);
   const filter: TracedFilter = {
     name: program.name,
@@ -152,61 +152,40 @@ export function printTrace(
     );
 }
 
-/**
- * `--map NAME=KEYHEX:VALUEHEX`; for a prog_array the value is a program's name, for a map of maps a
- * map's.
- */
+/** What the `--map` options set: entries, programs in slots, and maps in maps. */
 function readEntries(
   texts: readonly string[],
   maps: readonly MapSpec[],
+  object: ObjectSpec | undefined,
 ): Result<Pick<TracedFilter, "contents" | "slots" | "nested">, UserError> {
   const contents: MapContent[][] = maps.map(() => []);
   const slots: ProgramSlot[] = [];
   const nested: NestedMap[] = [];
   for (const text of texts) {
-    const [, name, keyHex, written] = /^([^=]+)=([0-9a-fA-F]*):(.*)$/.exec(text) ?? [];
-    const index = maps.findIndex((map) => map.name === name);
-    const map = maps[index];
-    const key = parseHex(keyHex ?? "x");
-    if (map === undefined || key === undefined || written === undefined)
+    const option = parseMapOption(text, maps, object);
+    if (!option.ok) return option;
+    const entry = option.value;
+    const { map, key } = entry;
+    if (entry.kind === "entry") {
+      contents[map]!.push({ key, values: [entry.value] });
+      continue;
+    }
+    const { name } = entry;
+    if (maps[map]!.type === "prog_array") {
+      slots.push({ map, index: u32le(key, 0), program: name });
+      continue;
+    }
+    const inner = maps.findIndex((one) => one.name === name);
+    if (inner < 0)
       return err(
         new UserError(
           "USAGE_MAP",
           `--map ${text}`,
-          map === undefined && name !== undefined
-            ? `no map "${name}"`
-            : "expected NAME=KEYHEX:VALUEHEX",
-          `the object has ${maps.map((one) => one.name).join(", ") || "none"}`,
+          `map "${maps[map]!.name}" holds maps, and there is none of the name "${name}"`,
+          `the object has ${maps.map((one) => one.name).join(", ")}`,
         ),
       );
-    if (map.type === "prog_array" && key.length === 4) {
-      slots.push({ map: index, index: u32le(key, 0), program: written });
-      continue;
-    }
-    if (holdsMaps(map.type) && key.length === map.keySize) {
-      const inner = maps.findIndex((one) => one.name === written);
-      if (inner < 0)
-        return err(
-          new UserError(
-            "USAGE_MAP",
-            `--map ${text}`,
-            `map "${map.name}" holds maps, and there is none of the name "${written}"`,
-            `the object has ${maps.map((one) => one.name).join(", ")}`,
-          ),
-        );
-      nested.push({ map: index, key, inner });
-      continue;
-    }
-    const value = parseHex(written);
-    if (value === undefined || key.length !== map.keySize || value.length !== map.valueSize)
-      return err(
-        new UserError(
-          "USAGE_MAP",
-          `--map ${text}`,
-          `map "${map.name}" takes a key of ${map.keySize} bytes and a value of ${map.valueSize}, in hex`,
-        ),
-      );
-    contents[index]!.push({ key, values: [value] });
+    nested.push({ map, key, inner });
   }
   return ok({ contents, slots, nested });
 }

@@ -1,6 +1,5 @@
 import { inspect } from "node:util";
 import { parseHex, toHex } from "../common/bytes.ts";
-import { parseJson } from "../common/json.ts";
 import { err, ok, type Result } from "../common/result.ts";
 import { UserError } from "../common/user-error.ts";
 import { parseAddress } from "../packet/address.ts";
@@ -18,6 +17,7 @@ import {
   onlyMember,
   prefixAddressBytes,
 } from "./value-shapes.ts";
+import { isCollection, parseCollection } from "./written-text.ts";
 
 /**
  * The bytes of a value that a person wrote (in YAML, JSON or on a command line), by its BTF type.
@@ -25,7 +25,8 @@ import {
  * Integers: numbers, decimal or 0x text, true and false; `__be16/32/64` are written in network
  * order. Enums by name. `char[]`: text. Addresses: wherever 4 or 16 bytes of integers stand.
  * `struct { __u32 prefixlen; address }`: a prefix, 203.0.113.0/24. Arrays: lists; structs: objects by
- * member, or the value of their only member. What is left out is zero, as in C. Anything: `hex:`
+ * member, or the value of their only member. What is left out is zero, as in C. Text for a struct
+ * that begins with `{`, or for a list with `[`, holds one as YAML or JSON has it. Anything: `hex:`
  * and its bytes. `where` begins the place that an error names.
  */
 export function encodeValue(
@@ -191,7 +192,12 @@ function writeArray(
     }
     if (writeAddress(target, id, at, input)) return undefined;
   }
-  const list = typeof input === "string" ? jsonOf(input) : input;
+  let list = input;
+  if (typeof input === "string" && isCollection(input, "[")) {
+    const read = collectionOf(input, "write a list, as in YAML or JSON: [1, 2]", where);
+    if (!read.ok) return read.error;
+    list = read.value;
+  }
   if (!Array.isArray(list)) return mismatch(btf, id, input, where);
   if (list.length > type.length)
     return new UserError(
@@ -217,7 +223,16 @@ function writeStruct(
   where: string,
 ): Problem {
   const { btf, bytes } = target;
-  if (typeof input === "string" && !isJson(input)) {
+  if (typeof input === "string" && isCollection(input, "{")) {
+    const [name = "member"] = flattenMembers(btf, type).map((member) => member.name);
+    const members = collectionOf(
+      input,
+      `write its members as in YAML or JSON: { ${name}: … }; text in them with a comma, a colon or a bracket in quotes`,
+      where,
+    );
+    return members.ok ? writeMembers(target, type, at, members.value, where) : members.error;
+  }
+  if (typeof input === "string") {
     const keyBytes = prefixAddressBytes(btf, type);
     if (keyBytes !== undefined) {
       const key = encodePrefixKey(input, keyBytes, where);
@@ -227,9 +242,8 @@ function writeStruct(
     }
     if (writeAddress(target, id, at, input)) return undefined;
   }
-  const members = typeof input === "string" ? (jsonOf(input) ?? input) : input;
-  if (typeof members === "object" && members !== null && !Array.isArray(members))
-    return writeMembers(target, type, at, members, where);
+  if (typeof input === "object" && input !== null && !Array.isArray(input))
+    return writeMembers(target, type, at, input, where);
   const only = onlyMember(btf, type);
   if (only === undefined) return mismatch(btf, id, input, where);
   return write(target, only.type, at + only.bitOffset / 8, input, `${where}.${only.name}`);
@@ -318,18 +332,11 @@ function memberBits(btf: Btf, member: BtfMember): number {
   return member.bitSize > 0 ? member.bitSize : (sizeOfType(btf, member.type) ?? 0) * 8;
 }
 
-/** Lists and objects from a command line. */
-function isJson(text: string): boolean {
-  return /^\s*[[{]/.test(text);
-}
-
-function jsonOf(text: string): unknown {
-  if (!isJson(text)) return undefined;
-  try {
-    return parseJson(text);
-  } catch {
-    return undefined;
-  }
+/** An object or a list that was written as text, on a command line or in quotes. */
+function collectionOf(text: string, expected: string, where: string): Result<object, UserError> {
+  const read = parseCollection(text);
+  if (read.ok) return read;
+  return err(new UserError("VALUE_TYPE", where, `${shown(text)} ${read.error}`, expected));
 }
 
 function mismatch(btf: Btf, id: number, input: unknown, where: string): UserError {

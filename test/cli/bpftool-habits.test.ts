@@ -175,6 +175,13 @@ test("a data section is shown and changed by its variables, one beside the other
   expect(await printed("map lookup one/.data")).toBe(
     'key: 0  value: {"limit":60,"mark":"18446744073709551615"}\n',
   );
+  await printed(["map", "update", "one/.data", "value", "{limit: 61}"]);
+  expect(await printed("map lookup one/.data")).toBe(
+    'key: 0  value: {"limit":61,"mark":"18446744073709551615"}\n',
+  );
+  expect((await weir(["map", "update", "one/.data", "value", "{limit: 61"])).stderr).toMatch(
+    /^weir map update: map \.data, value: "\{limit: 61" is not valid YAML: .*; write its variables/,
+  );
   expect(await printed("map lookup two/.data key 0 -j")).toBe(
     '{"key":0,"value":{"limit":4,"mark":1}}\n',
   );

@@ -104,12 +104,7 @@ test("explain -c and prog trace --map put maps into maps as the config or the li
   const fromConfig = await explained("-c", `${running.folder}/weir.yaml`);
   expect(fromConfig).toMatch(/\(tenants, key 60\): found map strict\n[\s\S]*verdict: drop/);
   const trace = ["prog", "trace", object, "--data", frame, "--map"];
-  const traced = await printed(
-    ...trace,
-    "tenants=3c000000:strict",
-    "--map",
-    "strict=07000000:01000000",
-  );
+  const traced = await printed(...trace, "tenants=3c000000:strict", "--map", "strict=7:1");
   expect(traced).toMatch(/\(strict, key 7\): found 1\n[\s\S]*verdict: drop/);
   expect(await printed(...trace, "strict=07000000:01000000")).toMatch(
     /\(defaults, key 1\): found map loose\n[\s\S]*verdict: pass/,

@@ -7,6 +7,8 @@ import { needing } from "../support/needing.ts";
 import { temporaryFolder, weir } from "../support/processes.ts";
 
 const blocklist = fileURLToPath(new URL("../../filters/blocklist.o", import.meta.url));
+const firewall = fileURLToPath(new URL("../../filters/port-firewall.o", import.meta.url));
+const sizes = fileURLToPath(new URL("../../filters/size-limit.o", import.meta.url));
 const count = fileURLToPath(new URL("../../filters/count-by-protocol.o", import.meta.url));
 
 /** An ELF header of an x86-64 executable: 64 bytes. */
@@ -30,6 +32,34 @@ test("prog run says verdict, lengths and whether the packet changed", async () =
   const { code, stdout } = await weir(["prog", "run", blocklist, "--data", datagram]);
   expect(code).toBe(0);
   expect(stdout.split("\n")[0]).toBe("packet 0: pass (2), 43 bytes, unchanged");
+});
+
+const firstLine = async (...args: string[]): Promise<string | undefined> => {
+  const { code, stdout, stderr } = await weir(["prog", "run", ...args, "--data", datagram]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return stdout.split("\n")[0];
+};
+
+for (const [object, map, verdict] of [
+  [blocklist, "blocked=203.0.113.0/24:7", "drop"],
+  [blocklist, "blocked=203.0.113.0/24=0x7", "drop"],
+  [blocklist, "blocked=hex:18000000cb007100:hex:07000000", "drop"],
+  [blocklist, "blocked=18000000cb007100:07000000", "drop"],
+  [blocklist, "blocked={prefixlen: 24, address: 203.0.113.0}:7", "drop"],
+  [blocklist, "blocked6=2001:db8::/32:7", "pass"],
+  [sizes, "limits=udp:{min: 12, max: 512}", "drop"],
+  [sizes, 'limits=17={"min": 1}', "pass"],
+] as const)
+  test(`prog run --map takes an entry by its types, or as bytes: ${map}`, async () => {
+    expect(await firstLine(object, "--map", map)).toMatch(`packet 0: ${verdict} `);
+  });
+
+test("prog run --global takes structs as YAML or JSON has them", async () => {
+  for (const rules of [
+    "[{action: drop, protocol: udp, source: 203.0.113.0/24}]",
+    '[{"action": "drop", "protocol": 17}]',
+  ])
+    expect(await firstLine(firewall, "--global", `rules=${rules}`)).toMatch("packet 0: drop ");
 });
 
 test("prog run --json gives a line a packet, then the maps, with entries set before", async () => {
@@ -268,10 +298,29 @@ for (const { title, args, code, error } of [
     error: /no map "x"; the object has blocked, blocked6/,
   },
   {
-    title: "a key of the wrong size",
+    title: "a key that is none, typed or in hex",
     args: [blocklist, "--data", ethernet, "--map", "blocked=00:00"],
     code: 2,
-    error: /takes a key of 8 and a value of 4/,
+    error:
+      /key: "00" is no address prefix; .*; or both in hex, a key of 16 digits and a value of 8$/m,
+  },
+  {
+    title: "a key in hex with a value that is not",
+    args: [blocklist, "--data", ethernet, "--map", "blocked=18000000cb007100:7"],
+    code: 2,
+    error: /"18000000cb007100" could be hex, .*; write hex:18000000cb007100 for bytes, or 0x and/,
+  },
+  {
+    title: "an entry without a value",
+    args: [blocklist, "--data", ethernet, "--map", "blocked=hex:18000000cb007100"],
+    code: 2,
+    error: /expected NAME=KEY:VALUE/,
+  },
+  {
+    title: "a global whose members do not end",
+    args: [firewall, "--data", ethernet, "--global", "rules=[{action: drop]"],
+    code: 1,
+    error: /"rules": "\[\{action: drop\]" is not valid YAML: /,
   },
   {
     title: "a global that is not there",

@@ -97,6 +97,11 @@ btf.union(
 );
 btf.struct("in6_addr", [["in6_u", "in6_u"]]);
 btf.struct("only", [["rule", "__u32"]]);
+btf.struct("named", [["name", "char[8]"]]);
+btf.struct("measure", [
+  ["ratio", "double"],
+  ["count", "__u64"],
+]);
 btf.struct("ipv4_prefix", [
   ["prefixlen", "__u32"],
   ["address", "__be32"],

@@ -97,14 +97,14 @@ test("prog run puts the program that --map names into a slot, and refuses what i
       ...map,
     ]);
   expect((await run()).stdout.split("\n")[0]).toContain("pass (2)");
-  expect((await run("--map", "chosen=00000000:send_back")).stdout.split("\n")[0]).toContain(
-    "tx (3)",
-  );
+  for (const slot of ["chosen=00000000:send_back", "chosen=0:send_back"])
+    expect((await run("--map", slot)).stdout.split("\n")[0]).toContain("tx (3)");
   for (const [text, code, message] of [
     ["chosen=00000000:send_bak", 1, 'map chosen[0]: no program "send_bak"'],
     ["chosen=04000000:send_back", 1, "map chosen[4]: the map has 4 entries"],
     ["chosen=00000000:of_a_socket", 1, "program of_a_socket is of type socket, and dispatch"],
-    ["chosen=0000:send_back", 2, "expected NAME=KEYHEX:PROGRAM"],
+    ["chosen=first:send_back", 2, 'key: "first" is no'],
+    ["chosen=send_back", 2, "expected NAME=KEY:VALUE"],
   ] as const) {
     const refused = await run("--map", text);
     expect(refused.stderr).toContain(message);
