@@ -58,7 +58,8 @@ completion and help in editors: begin a file with
 - Keys and values of map entries take the form of their BTF type: numbers, addresses, CIDR for the
   keys of LPM tries, names for enums, lists for arrays, blocks for structs; or \`hex:\` and all bytes. On a per-CPU
   map each CPU gets the value. A device map's value may be the name of a port's upstream. In an entry
-  file a line is \`key,value\`.
+  file a line is \`key,value\`. Text for a struct that begins with \`{\` (for an array, with \`[\`) is read as a block
+  (a list) wherever values are written: in quotes in a config, in \`weir map update\`, \`--map\` and \`--global\`.
 
 ## Access log
 
