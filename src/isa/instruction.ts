@@ -54,6 +54,11 @@ export type AtomicOp = "add" | "or" | "and" | "xor" | "xchg" | "cmpxchg";
 /** The second operand: a register, or a signed 32-bit immediate (sign-extended to 64 bits). */
 export type Operand = { readonly register: Register } | { readonly immediate: number };
 
+/** The register that an operand is, if it is one. A load of the field: `in` takes several times as long. */
+export function registerOf(operand: Operand): Register | undefined {
+  return (operand as { readonly register?: Register }).register;
+}
+
 /**
  * One instruction, past the codec. What the encoding hides in offset and source fields (signed
  * division, sign-extending moves, `gotol`, pseudo sources) is explicit here.

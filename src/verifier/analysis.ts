@@ -5,6 +5,7 @@ import type { HelperSignature } from "./helper-signature.ts";
 import type { PathState } from "./path-state.ts";
 import { Precision } from "./precision.ts";
 import type { VerifiableProgram } from "./program.ts";
+import type { ProgramShape } from "./program-shape.ts";
 import { Refusal, type RefusalCode } from "./refusal.ts";
 import type { RegisterState } from "./register-state.ts";
 import { forbiddenInstruction } from "./structure.ts";
@@ -28,6 +29,7 @@ export class Analysis {
   readonly program: VerifiableProgram;
   readonly instructions: readonly Instruction[];
   readonly helpers: ReadonlyMap<number, HelperSignature>;
+  readonly shape: ProgramShape;
   readonly context: ContextAccess | undefined;
   readonly facts: Facts;
   readonly trace = new Trace();
@@ -53,16 +55,18 @@ export class Analysis {
   constructor(
     program: VerifiableProgram,
     helpers: ReadonlyMap<number, HelperSignature>,
+    shape: ProgramShape,
     facts: Facts,
     patience: number,
   ) {
     this.program = program;
     this.instructions = program.instructions;
     this.helpers = helpers;
+    this.shape = shape;
     this.context = contextAccessOf(program.type, program.onDevmap);
     this.facts = facts;
     this.patience = patience;
-    this.precision = new Precision(program.instructions, this.trace);
+    this.precision = new Precision(program.instructions, shape.touches, this.trace);
     this.#unanswered = new Map(program.unanswered?.map((one) => [one.slot, one]));
   }
 
@@ -76,7 +80,7 @@ export class Analysis {
 
   /** A register that the instruction reads, which must hold something. */
   read(register: number): RegisterState {
-    const held = this.registers[register] as RegisterState;
+    const held = this.state.frame.registers[register] as RegisterState;
     if (held.kind === "uninitialised")
       this.refuse(
         "UNINITIALISED_REGISTER",
@@ -100,7 +104,7 @@ export class Analysis {
   }
 
   write(register: number, value: RegisterState): void {
-    this.registers[register] = value;
+    this.state.frame.registers[register] = value;
   }
 
   /** The exact range of a register of this frame mattered. */

@@ -1,4 +1,4 @@
-import type { BranchOp, Instruction } from "../isa/instruction.ts";
+import { type BranchOp, type Instruction, registerOf } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import type { Frame, PathState } from "./path-state.ts";
 import { mapOf } from "./program.ts";
@@ -36,7 +36,7 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   const next = a.slot + 1;
   const target = next + branch.offset;
   const left = a.read(dst);
-  const sourceRegister = "register" in branch.src ? branch.src.register : undefined;
+  const sourceRegister = registerOf(branch.src);
   const right =
     sourceRegister === undefined
       ? numberScalar((branch.src as { immediate: number }).immediate)

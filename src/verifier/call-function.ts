@@ -31,7 +31,7 @@ export function enterFunction(a: Analysis, entry: number): number {
     caller[r] = uninitialised;
   }
   caller[0] = uninitialised;
-  state.frames.push(frame);
+  state.enter(frame);
   checkChain(a);
   return entry;
 }
@@ -224,7 +224,7 @@ function iteration(a: Analysis, helper: HelperSignature, call: CallArguments): P
     registers[3] = pointer("map_value", { target: mapIndex });
     registers[4] = caller.registers[3] as RegisterState;
   }
-  state.frames.push(frame);
+  state.enter(frame);
   return state;
 }
 
@@ -241,7 +241,7 @@ export function leaveFunction(a: Analysis, step: number): number {
       [0],
     );
   if (!callee.callback) {
-    state.frames.pop();
+    state.leave();
     state.frame.registers[0] = result;
     return callee.callSite + 1;
   }
@@ -255,7 +255,7 @@ export function leaveFunction(a: Analysis, step: number): number {
     );
   a.markPrecise(0);
   a.trace.setCallback(step);
-  state.frames.pop();
+  state.leave();
   const earlier = earlierAt(state, callee.callSite);
   if (earlier !== undefined) widen(a, earlier, callee.callSite, step);
   return callee.callSite;

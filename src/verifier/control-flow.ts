@@ -1,32 +1,7 @@
 import type { Instruction } from "../isa/instruction.ts";
 
-/**
- * Slots where paths meet, and states are worth keeping to compare with: targets of jumps, branches,
- * calls and where they return to. Not the slot behind a branch, to which one way alone leads: what
- * comes there was compared at the branch. Kernel: mark_prune_point.
- */
-export function meetingSlots(instructions: readonly Instruction[]): Uint8Array {
-  const meeting = new Uint8Array(instructions.length + 1);
-  for (let slot = 0; slot < instructions.length; slot++) {
-    const instruction = instructions[slot]!;
-    switch (instruction.kind) {
-      case "branch":
-        meeting[slot] = 1;
-        meeting[slot + 1 + instruction.offset] = 1;
-        break;
-      case "jump":
-        meeting[slot + 1 + instruction.offset] = 1;
-        break;
-      case "call_local":
-        meeting[slot] = 1;
-        meeting[slot + 1] = 1;
-        break;
-      default:
-        break;
-    }
-  }
-  return meeting;
-}
+/** Where an instruction leads; `refer` is what names a function: a call of it, or its address. */
+export const flows = { on: 0, jump: 1, branch: 2, exit: 3, refer: 4 } as const;
 
 /** Every slot that jumps, calls and fall-through can reach from `entry`, once each, in no order. */
 export function reachableSlots(
@@ -61,13 +36,4 @@ export function reachableSlots(
     }
   }
   return slots;
-}
-
-/** The first instruction that no jump, call or fall-through can reach, or undefined. */
-export function firstUnreachable(instructions: readonly Instruction[]): number | undefined {
-  const slots = reachableSlots(instructions, 0);
-  if (slots.length === instructions.length) return undefined;
-  const reached = new Uint8Array(instructions.length);
-  for (const slot of slots) reached[slot] = 1;
-  return reached.indexOf(0);
 }

@@ -1,6 +1,7 @@
 import { type Analysis, simplerLoops } from "./analysis.ts";
 import { leaveFunction } from "./call-function.ts";
 import { leftToCallback } from "./callback-release.ts";
+import { flows } from "./control-flow.ts";
 import { rangeText } from "./describe-register.ts";
 import { Equivalence } from "./equivalence.ts";
 import type { GlobalFunction } from "./global-function.ts";
@@ -12,19 +13,9 @@ import {
   type PathState,
   type Reference,
 } from "./path-state.ts";
+import type { ProgramShape } from "./program-shape.ts";
 import { hidesUnwritten, type StackSlot } from "./stack-state.ts";
-import { doInstruction } from "./step.ts";
-
-/** What the explorer knows of the program before it starts. */
-export interface ProgramShape {
-  /** Registers read from each slot on, as masks. */
-  readonly live: Uint16Array;
-  /** 1 where paths meet. */
-  readonly meeting: Uint8Array;
-  /** 1 at calls of helpers that call back: states are always kept there. */
-  readonly callbackCalls: Uint8Array;
-  readonly globals: ReadonlyMap<number, GlobalFunction>;
-}
+import { doInstruction, type StepInstruction } from "./step.ts";
 
 /** The function that is explored: the program, or a global function. */
 export interface ExploredFunction {
@@ -50,17 +41,12 @@ export class Explorer {
   #visitedThen = 0;
   #jumpsThen = 0;
 
-  constructor(
-    analysis: Analysis,
-    shape: ProgramShape,
-    maxVisited: number,
-    log: VerifierLog | undefined,
-  ) {
+  constructor(analysis: Analysis, maxVisited: number, log: VerifierLog | undefined) {
     this.#analysis = analysis;
-    this.#shape = shape;
+    this.#shape = analysis.shape;
     this.#maxVisited = maxVisited;
     this.#log = log;
-    this.#equivalence = new Equivalence(shape.live);
+    this.#equivalence = new Equivalence(analysis.shape.live);
   }
 
   /** Explores from the state that `analysis` holds. A `Refusal` is thrown where a rule is broken. */
@@ -101,17 +87,15 @@ export class Explorer {
     const step = a.trace.add(state.step, slot, state.depth);
     const instruction = a.instructions[slot]!;
     if (facts.reached[slot] === 0) {
-      a.checkAllowed(instruction);
+      if (this.#shape.restricted[slot] === 1) a.checkAllowed(instruction);
       facts.reached[slot] = 1;
     }
     this.#log?.before(a);
     let next: number | undefined;
-    if (instruction.kind === "exit") {
-      next = this.#exit(step);
-    } else {
-      if (instruction.kind === "branch" || instruction.kind === "jump") this.#jumps++;
-      next = doInstruction(a, instruction, step, this.#shape.globals);
-    }
+    const flow = this.#shape.flow[slot];
+    if (flow === flows.branch || flow === flows.jump || flow === flows.exit) this.#jumps++;
+    if (flow === flows.exit) next = this.#exit(step);
+    else next = doInstruction(a, instruction as StepInstruction, step, this.#shape.globals);
     a.state.step = step;
     this.#log?.after(a);
     return next;
@@ -119,7 +103,6 @@ export class Explorer {
 
   #exit(step: number): number | undefined {
     const a = this.#analysis;
-    this.#jumps++;
     if (a.state.depth > 0) return leaveFunction(a, step);
     const held = a.state.references[0];
     if (held !== undefined) this.#refuseHeld(held);

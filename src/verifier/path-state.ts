@@ -161,7 +161,9 @@ function takerText(
 
 /** Everything known at one point of one path. */
 export class PathState {
-  readonly frames: Frame[];
+  readonly #frames: Frame[];
+  /** The frame of the function that runs. */
+  frame: Frame;
   references: readonly Reference[];
   /** The last checkpoint on this path. */
   parent: Checkpoint | undefined;
@@ -176,19 +178,32 @@ export class PathState {
     parent: Checkpoint | undefined,
     step: number,
   ) {
-    this.frames = frames;
+    this.#frames = frames;
+    this.frame = frames[frames.length - 1] as Frame;
     this.references = references;
     this.parent = parent;
     this.step = step;
   }
 
-  /** The frame of the function that runs. */
-  get frame(): Frame {
-    return this.frames[this.frames.length - 1] as Frame;
+  /** The program's frame, and those of functions that are nested in it. */
+  get frames(): readonly Frame[] {
+    return this.#frames;
   }
 
   get depth(): number {
-    return this.frames.length - 1;
+    return this.#frames.length - 1;
+  }
+
+  /** A function begins. */
+  enter(frame: Frame): void {
+    this.#frames.push(frame);
+    this.frame = frame;
+  }
+
+  /** The function that runs ends: its caller goes on. */
+  leave(): void {
+    this.#frames.pop();
+    this.frame = this.#frames[this.#frames.length - 1] as Frame;
   }
 
   copy(): PathState {

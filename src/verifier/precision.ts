@@ -2,7 +2,6 @@ import type { Instruction } from "../isa/instruction.ts";
 import { type Frame, type PathState, SlotSet } from "./path-state.ts";
 import { asPrecise, type RegisterState } from "./register-state.ts";
 import {
-  mattersAlways,
   type Place,
   placeFrame,
   placeRegister,
@@ -20,7 +19,7 @@ import {
 export class Precision {
   readonly #instructions: readonly Instruction[];
   readonly #trace: Trace;
-  /** By slot: which registers of its frame, if wanted, make an instruction matter. */
+  /** Of the program's shape. */
   readonly #touches: Uint16Array;
   /** Wanted registers by frame, one bit each; and wanted stack slots. */
   readonly #registers = new Int32Array(maxFrames);
@@ -28,13 +27,10 @@ export class Precision {
   /** Frames below this number may want something; those above want nothing. */
   #frames = 0;
 
-  constructor(instructions: readonly Instruction[], trace: Trace) {
+  constructor(instructions: readonly Instruction[], touches: Uint16Array, trace: Trace) {
     this.#instructions = instructions;
+    this.#touches = touches;
     this.#trace = trace;
-    // `Uint16Array.from` goes through an iterator, which takes many times as long.
-    this.#touches = new Uint16Array(instructions.length);
-    for (let slot = 0; slot < instructions.length; slot++)
-      this.#touches[slot] = touches(instructions[slot]!);
   }
 
   /** Something relies on registers of the frame that runs, one bit each, as they are after the path's last step. */
@@ -277,34 +273,6 @@ const maxFrames = 8;
 
 /** What a step does that leaves its function without one. */
 export const exit: Instruction = { kind: "exit" };
-
-/** Stores are seen by the place of the stack that they write. */
-function touches(instruction: Instruction): number {
-  switch (instruction.kind) {
-    case "alu":
-    case "move_signed":
-    case "load_immediate":
-    case "load_map":
-    case "load_map_value":
-    case "load_variable":
-    case "load_function":
-    case "load":
-      return 1 << instruction.dst;
-    case "branch": {
-      const { dst, src } = instruction;
-      return "register" in src ? (1 << dst) | (1 << src.register) : 0;
-    }
-    case "atomic":
-    case "load_packet":
-    case "call_helper":
-    case "call_register":
-    case "call_local":
-    case "exit":
-      return mattersAlways;
-    default:
-      return 0;
-  }
-}
 
 function markRegister(frame: Frame, register: number): boolean {
   const held = frame.registers[register] as RegisterState;

@@ -1,11 +1,9 @@
-import type { Instruction } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import { functionText } from "./describe-place.ts";
-import type { HelperSignature } from "./helper-signature.ts";
 import type { VerifiableProgram } from "./program.ts";
+import type { FunctionReference, ProgramShape } from "./program-shape.ts";
 import { Refusal } from "./refusal.ts";
 import { frameBytes } from "./stack-state.ts";
-import { functionStarts } from "./structure.ts";
 
 /** Bytes of stack that may be in use where a tail call keeps them: kernel, check_max_stack_depth. */
 const tailCallBytes = 256;
@@ -17,11 +15,6 @@ export interface DeepChain {
   readonly slot: number;
   readonly cause: string;
   readonly fix: string;
-}
-
-interface Call {
-  readonly slot: number;
-  readonly target: number;
 }
 
 /** A function on a chain of calls that is followed. */
@@ -37,7 +30,7 @@ interface Link {
 
 /** A function's calls, and whether it makes tail calls. */
 interface CalledFunction {
-  readonly calls: readonly Call[];
+  readonly calls: readonly FunctionReference[];
   readonly tailCall: boolean;
 }
 
@@ -49,11 +42,11 @@ const useLess = "use less stack in these functions, or keep the data in a per-CP
  * deep.
  */
 export function tooDeep(
-  program: Pick<VerifiableProgram, "instructions" | "functions">,
-  helpers: ReadonlyMap<number, HelperSignature>,
+  program: Pick<VerifiableProgram, "functions">,
+  shape: Pick<ProgramShape, "references" | "tailCalls">,
   used: ReadonlyMap<number, number>,
 ): DeepChain | undefined {
-  const functions = callGraph(program.instructions, helpers);
+  const functions = callGraph(shape);
   const deepest = new Map<number, number>();
   const pending: Link[] = [{ entry: 0, below: 0, depth: 1, slot: 0, caller: undefined }];
   while (pending.length > 0) {
@@ -95,7 +88,7 @@ export const mostNested = 8;
 /** A call back to a function of the chain that it ends, or one more than may nest. */
 function tooLong(
   link: Link,
-  { slot, target }: Call,
+  { slot, target }: FunctionReference,
   program: Pick<VerifiableProgram, "functions">,
 ): DeepChain | undefined {
   const entries = [target];
@@ -133,11 +126,11 @@ export function whyTooLong(
  * Refuses at once what `tooDeep` would find at the end, where the functions of the path that is followed
  * take too much: states with many full frames would take much memory.
  */
-export function checkChain({ state, facts, program, helpers }: Analysis): void {
+export function checkChain({ state, facts, program, shape }: Analysis): void {
   let bytes = 0;
   for (const { entry } of state.frames) bytes += frameSize(facts.stackBytes.get(entry) ?? 0);
   if (bytes <= frameBytes) return;
-  const deep = tooDeep(program, helpers, facts.stackBytes);
+  const deep = tooDeep(program, shape, facts.stackBytes);
   if (deep !== undefined) throw new Refusal(deep.code, deep.slot, deep.cause, deep.fix, []);
 }
 
@@ -145,24 +138,17 @@ function frameSize(used: number): number {
   return Math.ceil(used / 16) * 16;
 }
 
-function callGraph(
-  instructions: readonly Instruction[],
-  helpers: ReadonlyMap<number, HelperSignature>,
-): Map<number, CalledFunction> {
-  const starts = functionStarts(instructions);
+function callGraph({
+  references,
+  tailCalls,
+}: Pick<ProgramShape, "references" | "tailCalls">): Map<number, CalledFunction> {
+  const starts = [...new Set([0, ...references.map(({ target }) => target)])].sort((a, b) => a - b);
   return new Map(
     starts.map((start, i) => {
-      const end = starts[i + 1] ?? instructions.length;
-      const calls: Call[] = [];
-      let tailCall = false;
-      for (let slot = start; slot < end; slot++) {
-        const instruction = instructions[slot]!;
-        if (instruction.kind === "call_local" || instruction.kind === "load_function")
-          calls.push({ slot, target: slot + 1 + instruction.offset });
-        else if (instruction.kind === "call_helper")
-          tailCall ||= helpers.get(instruction.id)?.tailCall === true;
-      }
-      return [start, { calls, tailCall }];
+      const end = starts[i + 1] ?? Number.POSITIVE_INFINITY;
+      const isInside = (slot: number): boolean => slot >= start && slot < end;
+      const calls = references.filter(({ slot }) => isInside(slot));
+      return [start, { calls, tailCall: tailCalls.some(isInside) }];
     }),
   );
 }

@@ -1,4 +1,4 @@
-import type { Instruction } from "../isa/instruction.ts";
+import { type Instruction, registerOf } from "../isa/instruction.ts";
 import type { Analysis } from "./analysis.ts";
 import { takeBranch } from "./branch.ts";
 import { callGlobal, callWithCallback, enterFunction } from "./call-function.ts";
@@ -29,6 +29,8 @@ import { refuseUnderLock } from "./spin-lock.ts";
 import { linked } from "./stack-access.ts";
 
 type Alu = Extract<Instruction, { kind: "alu" }>;
+/** What does not end a function. */
+export type StepInstruction = Exclude<Instruction, { kind: "exit" }>;
 type Atomic = Extract<Instruction, { kind: "atomic" }>;
 
 /**
@@ -37,15 +39,35 @@ type Atomic = Extract<Instruction, { kind: "atomic" }>;
  */
 export function doInstruction(
   a: Analysis,
-  instruction: Exclude<Instruction, { kind: "exit" }>,
+  instruction: StepInstruction,
   step: number,
   globals: ReadonlyMap<number, GlobalFunction>,
 ): number {
   const next = a.slot + 1;
+  // The most frequent come first: strings are compared one by one.
   switch (instruction.kind) {
     case "alu":
       doAlu(a, instruction);
       return next;
+    case "load": {
+      const { dst, base, offset, size, signed } = instruction;
+      const value = load(a, base, offset, size, signed, step);
+      if (size === 8) a.facts.gives(a.slot, isAddress(value));
+      a.write(dst, value);
+      return next;
+    }
+    case "store": {
+      const { base, offset, size, src } = instruction;
+      const source = registerOf(src);
+      const value =
+        source === undefined
+          ? numberScalar((src as { immediate: number }).immediate)
+          : a.read(source);
+      store(a, base, offset, size, value, source, step);
+      return next;
+    }
+    case "branch":
+      return takeBranch(a, instruction, step);
     case "move_signed":
       moveSigned(a, instruction);
       return next;
@@ -75,23 +97,6 @@ export function doInstruction(
     case "load_function":
       a.write(instruction.dst, pointer("function", { target: next + instruction.offset }));
       return next + 1;
-    case "load": {
-      const { dst, base, offset, size, signed } = instruction;
-      const value = load(a, base, offset, size, signed, step);
-      if (size === 8) a.facts.gives(a.slot, isAddress(value));
-      a.write(dst, value);
-      return next;
-    }
-    case "store": {
-      const { base, offset, size, src } = instruction;
-      const source = "register" in src ? src.register : undefined;
-      const value =
-        source === undefined
-          ? numberScalar((src as { immediate: number }).immediate)
-          : a.read(source);
-      store(a, base, offset, size, value, source, step);
-      return next;
-    }
     case "atomic":
       doAtomic(a, instruction);
       return next;
@@ -100,8 +105,6 @@ export function doInstruction(
       return next;
     case "jump":
       return next + instruction.offset;
-    case "branch":
-      return takeBranch(a, instruction, step);
     case "call_helper":
       return callHelper(a, a.helpers.get(instruction.id), step);
     case "call_register":
@@ -161,8 +164,8 @@ function checkHeld(a: Analysis, helper: HelperSignature): void {
 }
 
 function doAlu(a: Analysis, { op, width, dst, src }: Alu): void {
-  const register = "register" in src ? src.register : undefined;
-  const immediate = "immediate" in src ? src.immediate : 0;
+  const register = registerOf(src);
+  const immediate = register === undefined ? (src as { immediate: number }).immediate : 0;
   if (op === "mov") {
     if (register !== undefined) {
       move(a, width, dst, register);

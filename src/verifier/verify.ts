@@ -1,19 +1,16 @@
 import { err, ok, type Result } from "../common/result.ts";
 import { disassemble } from "../isa/disassembler.ts";
-import type { Instruction } from "../isa/instruction.ts";
 import { Analysis, type Widened } from "./analysis.ts";
 import { globalArguments, patientRounds } from "./call-function.ts";
 import { tellContextMismatch } from "./context-mismatch.ts";
-import { firstUnreachable, meetingSlots } from "./control-flow.ts";
 import { lineAt, whereText } from "./describe-place.ts";
 import { describeRegister } from "./describe-register.ts";
-import { Explorer, type ProgramShape } from "./explore.ts";
-import { type GlobalFunction, globalFunctions } from "./global-function.ts";
+import { Explorer } from "./explore.ts";
 import { type HelperSignature, helperName } from "./helper-signature.ts";
-import { liveRegisters } from "./live-registers.ts";
 import { VerifierLog } from "./log.ts";
 import { newFrame, PathState } from "./path-state.ts";
 import type { VerifiableProgram } from "./program.ts";
+import { firstUnreachable, type ProgramShape, shapeOf } from "./program-shape.ts";
 import { Refusal } from "./refusal.ts";
 import { pointer, type RegisterState, scalar } from "./register-state.ts";
 import { type Rejection, rejection } from "./rejection.ts";
@@ -69,7 +66,8 @@ export function verify(
   const fault = findStructureProblem(program, undefined);
   if (fault !== undefined)
     return err(reject(program, helpers, fault.slot, fault.code, fault.what, fault.fix, []));
-  const unreachable = firstUnreachable(instructions);
+  const shape = shapeOf(program, helpers);
+  const unreachable = firstUnreachable(shape);
   if (unreachable !== undefined)
     return err(
       reject(
@@ -84,9 +82,9 @@ export function verify(
     );
   const log = options.log === undefined ? undefined : new VerifierLog(options.log, program.lines);
   const budget = Math.min(options.maxVisited ?? maxVisitedInstructions, maxVisitedInstructions);
-  const found = explorePatiently(program, helpers, budget, log);
+  const found = explorePatiently(program, helpers, shape, budget, log);
   if (!found.ok) return found;
-  const deep = tooDeep(program, helpers, found.value.stackBytes);
+  const deep = tooDeep(program, shape, found.value.stackBytes);
   if (deep !== undefined)
     return err(reject(program, helpers, deep.slot, deep.code, deep.cause, deep.fix, []));
   return found;
@@ -101,21 +99,22 @@ export function verify(
 function explorePatiently(
   program: VerifiableProgram,
   helpers: ReadonlyMap<number, HelperSignature>,
+  shape: ProgramShape,
   budget: number,
   log: VerifierLog | undefined,
 ): Result<Facts, Rejection> {
-  const first = attempt(program, helpers, budget, patientRounds, log);
+  const first = attempt(program, helpers, shape, budget, patientRounds, log);
   if (first.facts !== undefined) return ok(first.facts);
   const { refusal, analysis } = first;
-  if (refusal.code === "TOO_COMPLEX" && callsBack(program, helpers)) {
+  if (refusal.code === "TOO_COMPLEX" && callsBack(shape)) {
     log?.again("with what a callback changes taken as any number at once");
-    const last = attempt(program, helpers, budget, 0, log);
+    const last = attempt(program, helpers, shape, budget, 0, log);
     if (last.facts !== undefined) return ok(last.facts);
   }
   const { widened } = analysis;
   if (widened === undefined) return err(rejected(besideLoop(refusal, analysis), analysis));
   log?.again("with callbacks followed for as many iterations as there are");
-  const second = attempt(program, helpers, budget, Number.POSITIVE_INFINITY, log);
+  const second = attempt(program, helpers, shape, budget, Number.POSITIVE_INFINITY, log);
   if (second.facts !== undefined) return ok(second.facts);
   // Where only the budget ended it, the first tells more.
   const told = second.refusal.code === "TOO_COMPLEX" ? first : second;
@@ -123,13 +122,8 @@ function explorePatiently(
 }
 
 /** Whether patience makes a difference. */
-function callsBack(
-  { instructions }: VerifiableProgram,
-  helpers: ReadonlyMap<number, HelperSignature>,
-): boolean {
-  return instructions.some(
-    (one) => one.kind === "call_helper" && helpers.get(one.id)?.callback !== undefined,
-  );
+function callsBack({ callbackCalls }: ProgramShape): boolean {
+  return callbackCalls.includes(1);
 }
 
 /** A refusal that a number brought about which goes on changing in a callback's loop. */
@@ -182,12 +176,13 @@ type Attempt =
 function attempt(
   program: VerifiableProgram,
   helpers: ReadonlyMap<number, HelperSignature>,
+  shape: ProgramShape,
   budget: number,
   patience: number,
   log: VerifierLog | undefined,
 ): Attempt {
   const facts = new Facts(program.instructions.length);
-  const analysis = new Analysis(program, helpers, facts, patience);
+  const analysis = new Analysis(program, helpers, shape, facts, patience);
   try {
     exploreAll(analysis, budget, log);
     return { analysis, facts };
@@ -208,10 +203,7 @@ function rejected(refusal: Refusal, analysis: Analysis): Rejection {
 
 /** The program, and then each of its global functions on its own. */
 function exploreAll(analysis: Analysis, maxVisited: number, log: VerifierLog | undefined): void {
-  const { program, helpers } = analysis;
-  const globals = globalFunctions(program, helpers);
-  const shape = shapeOf(program.instructions, helpers, globals);
-  const explorer = new Explorer(analysis, shape, maxVisited, log);
+  const explorer = new Explorer(analysis, maxVisited, log);
   begin(analysis, 0);
   entryRegisters(analysis);
   explorer.explore({ entry: 0, global: undefined });
@@ -227,22 +219,6 @@ function exploreAll(analysis: Analysis, maxVisited: number, log: VerifierLog | u
     globalArguments(analysis, global);
     explorer.explore({ entry: global.slot, global });
   }
-}
-
-function shapeOf(
-  instructions: readonly Instruction[],
-  helpers: ReadonlyMap<number, HelperSignature>,
-  globals: ReadonlyMap<number, GlobalFunction>,
-): ProgramShape {
-  const meeting = meetingSlots(instructions);
-  const callbackCalls = new Uint8Array(instructions.length);
-  for (let slot = 0; slot < instructions.length; slot++) {
-    const instruction = instructions[slot]!;
-    if (instruction.kind === "call_helper" && helpers.get(instruction.id)?.callback !== undefined)
-      callbackCalls[slot] = meeting[slot] = 1;
-  }
-  const live = liveRegisters(instructions, (id) => helpers.get(id)?.arguments.length ?? 5);
-  return { live, meeting, callbackCalls, globals };
 }
 
 function begin(analysis: Analysis, entry: number): void {
