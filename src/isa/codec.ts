@@ -38,6 +38,14 @@ export function decodeProgram(bytes: Uint8Array): Result<Instruction[], UserErro
   const program: Instruction[] = new Array<Instruction>(slots);
   for (let slot = 0; slot < slots; slot++) {
     const at = slot * slotBytes;
+    const low = u32le(bytes, at) | 0;
+    const high = u32le(bytes, at + 4) | 0;
+    const place = placeOf(low, high);
+    const known = knownInstructions[place];
+    if (known !== undefined && lowWords[place] === low && highWords[place] === high) {
+      program[slot] = known;
+      continue;
+    }
     const code = bytes[at] as number;
     const rows = rowsOfCode(code);
     const first = rows[0];
@@ -57,10 +65,32 @@ export function decodeProgram(bytes: Uint8Array): Result<Instruction[], UserErro
     const badRegister =
       fields.dst > 10 || fields.src > 10 ? checkRegisters(row, fields, bytes, slot) : undefined;
     if (badRegister !== undefined) return err(badRegister);
-    program[slot] = withFields(row.form, fields);
-    if (wide) program[++slot] = secondSlot;
+    const instruction = withFields(row.form, fields);
+    program[slot] = instruction;
+    if (wide) {
+      program[++slot] = secondSlot;
+      continue;
+    }
+    knownInstructions[place] = instruction;
+    lowWords[place] = low;
+    highWords[place] = high;
   }
   return ok(program);
+}
+
+/**
+ * Instructions of 8 bytes that were decoded before, and those bytes, the last that fell to each place:
+ * programs repeat theirs, and a long one would take ten times its bytecode with an object for each. A
+ * power of two.
+ */
+const places = 1024;
+const knownInstructions: (Instruction | undefined)[] = new Array(places).fill(undefined);
+const lowWords = new Int32Array(places);
+const highWords = new Int32Array(places);
+
+function placeOf(low: number, high: number): number {
+  const mixed = Math.imul(low, 0x9e3779b1) ^ Math.imul(high, 0x85ebca6b);
+  return (mixed ^ (mixed >>> 15)) & (places - 1);
 }
 
 /**

@@ -15,7 +15,7 @@ import {
   u64max,
   unknownRange,
 } from "./scalar-range.ts";
-import { settle, signedRange } from "./settle.ts";
+import { settle, signedRange, unsignedRange } from "./settle.ts";
 import { smallAlu, smallAnd, smallLess } from "./small-range.ts";
 import {
   addBits,
@@ -69,6 +69,8 @@ function aluOfSmall(
 ): ScalarRange | undefined {
   if (a.small && b.small) return smallAlu(op, width, a, b);
   if (op === "and" && (a.small || b.small)) return smallAnd(a, b);
+  // Of which no bit is known in one or the other, no bit is known: as in hashes.
+  if (op === "xor" && width === 32 && (a.lowMask | b.lowMask) === -1) return unsignedRange(4);
   return op === "add" && a.small ? addedNegative(width, a, b) : undefined;
 }
 

@@ -25,6 +25,7 @@ export function settle(draft: RangeDraft): ScalarRange | undefined {
     return settleSmall(draft);
   boundsFromBits(draft);
   if (isEmpty(draft)) return undefined;
+  if (draft.umax <= bigSmallMax) return settleSmall(draft);
   // Three rounds reach what a fourth would not add to in practice; fewer only lose precision.
   for (let round = 0; round < 3; round++) {
     deduceLowHalf(draft);

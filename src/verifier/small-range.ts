@@ -97,6 +97,15 @@ export function smallAlu(
       return a.u32min < b.u32max ? undefined : difference(a, b);
     case "and":
       return smallAnd(a, b);
+    case "or": {
+      const value = a.lowValue | b.lowValue;
+      const mask = (a.lowMask | b.lowMask) & ~value;
+      return smallRange(Math.max(a.u32min, b.u32min), smallMax, value, mask);
+    }
+    case "xor": {
+      const mask = a.lowMask | b.lowMask;
+      return smallRange(0, smallMax, (a.lowValue ^ b.lowValue) & ~mask, mask);
+    }
     case "lsh": {
       const by = b.u32min;
       if (!b.constant || by >= width || a.u32max * 2 ** by > smallMax) return undefined;

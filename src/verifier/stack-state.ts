@@ -56,6 +56,7 @@ export function spill(
   size: number,
   before: StackSlot | undefined,
 ): StackSlot {
+  if (size === 8) return { bytes: spilled * 0x5555, register };
   let bytes = 0;
   for (let byte = 0; byte < 8; byte++) {
     const was = byteKind(before, byte);
@@ -68,6 +69,7 @@ export function spill(
 /** Bytes of a spilled register in a slot, or 0. */
 export function spillSize(slot: StackSlot | undefined): number {
   if (slot?.register === undefined) return 0;
+  if (slot.bytes === spilled * 0x5555) return 8;
   let size = 0;
   while (size < 8 && byteKind(slot, size) === spilled) size++;
   return size;

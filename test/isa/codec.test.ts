@@ -21,6 +21,30 @@ test("an offset in exit is ignored, as in the kernel", () => {
   });
 });
 
+test("instructions that repeat are one object, in a program and in the next", () => {
+  const [first, second, third, other] = decode(
+    "b700000001000000 b700000001000000 b700000001000000 b700000002000000".replaceAll(" ", ""),
+  );
+  expect(second).toBe(first);
+  expect(third).toBe(first);
+  expect(other).toEqual({ ...first, src: { immediate: 2 } });
+  expect(decode("b700000001000000")[0]).toBe(first);
+});
+
+test("what was decoded before does not stand in for what shares its place (60,000 instructions)", () => {
+  const words = Array.from({ length: 60_000 }, (_, i) => i ^ (i << 13));
+  const bytes = new Uint8Array(8 * words.length);
+  for (const [i, word] of words.entries()) {
+    bytes[8 * i] = 0xb7;
+    new DataView(bytes.buffer).setInt32(8 * i + 4, word, true);
+  }
+  const decoded = decodeProgram(bytes);
+  if (!decoded.ok) throw decoded.error;
+  expect(decoded.value.map((one) => (one as { src: { immediate: number } }).src.immediate)).toEqual(
+    words,
+  );
+});
+
 test("every sample of the table survives encoding and decoding", () => {
   for (const { row, instruction } of sampleInstructions()) {
     const program: Instruction[] = [instruction];

@@ -22,7 +22,7 @@ import {
   type ScalarRange,
   sameRange,
 } from "../../src/verifier/scalar-range.ts";
-import { settle } from "../../src/verifier/settle.ts";
+import { settle, unsignedRange } from "../../src/verifier/settle.ts";
 import { Random } from "../packet/random.ts";
 
 /**
@@ -265,6 +265,16 @@ function smallRange(random: Random): ScalarRange {
   draft.setBits({ value: BigInt(value & ~mask), mask: BigInt(mask) });
   return settle(draft)!;
 }
+
+test("numbers of which bits alone say that they are below 2^31 count as small", () => {
+  const byte = unsignedRange(1);
+  const word = unsignedRange(2);
+  for (const op of ["or", "xor"] as const)
+    for (const width of [32, 64] as const) {
+      expect(alu(op, width, byte, word).small).toBe(true);
+      expect(workOut(op, width, byte, word).small).toBe(true);
+    }
+});
 
 test("what is worked out of small numbers by integers is what the general way works out", () => {
   const random = new Random(67);
