@@ -1,8 +1,11 @@
 import { flows } from "./control-flow.ts";
-import type { ProgramShape } from "./program-shape.ts";
 
-/** What is asked of a program, by slot: registers that it reads and overwrites as bit masks. */
-interface RegisterUse extends Pick<ProgramShape, "flow" | "target"> {
+/** What is asked of a program, by slot. */
+interface RegisterUse {
+  /** One of `flows`, and the slot that a jump or a branch names. */
+  readonly flow: Uint8Array;
+  readonly target: Int32Array;
+  /** Registers that are read and overwritten, one bit each. */
   readonly reads: Uint16Array;
   readonly writes: Uint16Array;
 }
