@@ -42,6 +42,8 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
       ? numberScalar((branch.src as { immediate: number }).immediate)
       : a.read(sourceRegister);
   const numbers = left.kind === "scalar" && right.kind === "scalar";
+  const ofItself = numbers && sourceRegister === dst ? comparedWithItself[op] : undefined;
+  if (ofItself !== undefined) return ofItself ? target : next;
   let known = outcome(op, width, left, right);
   const open = numbers && known === undefined;
   const ifTaken = open ? refine(op, width, left.range, right.range, true) : undefined;
@@ -61,6 +63,25 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   a.later(target, taken);
   return next;
 }
+
+/**
+ * How a compare of a number with itself comes out, whatever it is: nothing is relied on, nor learnt. A
+ * bound that each such compare moved by one would make every round of a loop another. Kernel:
+ * is_scalar_branch_taken, from Linux 6.19 on; before, it follows both ways.
+ */
+const comparedWithItself: Readonly<Record<BranchOp, boolean | undefined>> = {
+  eq: true,
+  ne: false,
+  gt: false,
+  ge: true,
+  lt: false,
+  le: true,
+  sgt: false,
+  sge: true,
+  slt: false,
+  sle: true,
+  set: undefined,
+};
 
 function outcome(
   op: BranchOp,

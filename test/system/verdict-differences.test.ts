@@ -74,6 +74,11 @@ const onlyWeAccept: readonly Difference[] = [
     ),
     says: /R0 max value is outside of the allowed memory range/,
   },
+  {
+    name: "what stands behind a compare of a number with itself that never comes out so",
+    program: program("call 7\nif w0 < w0 goto l\nr0 = 0\nexit\nl: r0 = r9\nexit"),
+    says: /R9 !read_ok/,
+  },
 ];
 
 const onlyTheKernelAccepts: readonly Difference[] = [

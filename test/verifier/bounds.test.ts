@@ -86,6 +86,25 @@ test("a loop whose every round leaves a branch open ends where too many are open
   return undefined;
 });
 
+test("a compare of a number with itself goes one way, and moves no bound from round to round", () => {
+  const loop = programOf(`call 7
+    r5 = r0
+    r6 = 0
+    l: if w5 >= w5 goto m
+    r7 = r6
+    m: r6 += 1
+    if r6 < 16 goto l
+    w5 = w5
+    r8 = 0xffffffff ll
+    if r5 > r8 goto bad
+    r0 = 0
+    exit
+    bad: r0 = 1
+    exit`);
+  const verdict = verify(loop, helpers);
+  expect(verdict.ok ? verdict.value.visited : verdict.error.message).toBe(3 + 16 * 3 + 5);
+});
+
 test("a function that calls itself is refused", () => {
   const verdict = verify(programOf("call f\nr0 = 0\nexit\nf: call f\nr0 = 0\nexit"), helpers);
   expect(verdict.ok ? "" : verdict.error.code).toBe("CALL_DEPTH");
