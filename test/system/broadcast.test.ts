@@ -114,7 +114,7 @@ for (const ports of sets)
   });
 
 /** Two upstreams as ports, and a listener that sends every datagram to all that `listed` names. */
-function config(upstreams: readonly string[], listed: string): string {
+function config(upstreams: readonly string[], listed: string, protocol = "udp"): string {
   const named = upstreams.map((address, i) => `  up${i}: { addresses: ["${address}"] }`);
   return `
 upstreams:
@@ -126,7 +126,7 @@ filters:
     program: to_all
     maps: { listed: { entries: [ ${listed} ] } }
 listeners:
-  - { name: fan, protocol: udp, listen: "127.0.0.1:0", upstream: up0, ingress: [all] }
+  - { name: fan, protocol: ${protocol}, listen: "127.0.0.1:0", upstream: up0, ingress: [all] }
 `;
 }
 
@@ -173,7 +173,7 @@ test("weir prog run and prog trace tell of the ports", async () => {
   expect(none.stdout).toContain("packet 0: redirect to no port (4)");
 });
 
-for (const { name, listed, row } of [
+for (const { name, listed, row, protocol } of [
   {
     name: "both upstreams",
     listed: both,
@@ -189,11 +189,17 @@ for (const { name, listed, row } of [
     listed: "",
     row: { verdict: "drop", filter: "all", reason: "redirect_no_port", packets: 1 },
   },
+  {
+    name: "both upstreams on a TCP listener",
+    protocol: "tcp",
+    listed: both,
+    row: { verdict: "drop", filter: "all", reason: "not_routable", packets: 1 },
+  },
 ])
   test(`weir replay shows a broadcast to ${name}`, async () => {
     const folder = temporaryFolder();
     onCleanUp(() => folder.remove());
-    const text = config(["127.0.0.1:9", "127.0.0.1:10"], listed);
+    const text = config(["127.0.0.1:9", "127.0.0.1:10"], listed, protocol);
     const file = folder.write("weir.yaml", `version: 1\n${text}`);
     const capture = captureFile("one.pcapng", [{ data: Buffer.from(frame) }]);
     const passed = `${folder.path}/passed.pcapng`;
