@@ -72,7 +72,8 @@ export async function startAdminServer(
     },
     (request, response) => {
       void answer(input, limits, streams, request, response).catch((error: unknown) => {
-        input.onError(error);
+        // Not that a client left in the middle of its request.
+        if (request.complete || !request.destroyed) input.onError(error);
         response.destroy();
       });
     },

@@ -346,6 +346,20 @@ test("a reader that takes nothing is cut off", async () => {
   await other.stop();
 });
 
+test("a client that leaves in the middle of its request is no error of the API's", async () => {
+  const other = await startAdminRig({ limits: { ...defaultAdminLimits, maxConnections: 1 } });
+  const leaving = connect(other.socket);
+  leaving.write(
+    "PUT /v1/log-level HTTP/1.1\r\nhost: weir\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n{",
+  );
+  expect(String((await once(leaving, "data"))[0])).toMatch(/^HTTP\/1\.1 100 /);
+  leaving.destroy();
+  // It had the only connection there may be.
+  await eventually(() => ask(other.socket, "GET", "/v1/status"), "the place is free");
+  expect(other.errors).toEqual([]);
+  await other.stop();
+});
+
 test("streams are fewer than connections: whoever acts is answered beside readers that stay", async () => {
   const other = await startAdminRig({
     limits: { ...defaultAdminLimits, maxStreams: 2, maxConnections: 3 },
