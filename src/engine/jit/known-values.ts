@@ -2,7 +2,7 @@ import type { Instruction } from "../../isa/instruction.ts";
 import { callsBack } from "../callbacks.ts";
 import { frameBytes } from "../engine.ts";
 import type { Blocks } from "./blocks.ts";
-import { allRegisters, mapLookup, mayBeKnown, type RegisterUse } from "./register-use.ts";
+import { allRegisters, mayBeKnown, type RegisterUse } from "./register-use.ts";
 
 /**
  * What is known of a register's value where an instruction begins, one number a register: the kind
