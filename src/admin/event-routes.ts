@@ -75,7 +75,7 @@ function wantedOf(
     const found = inventory.map(
       filter === undefined || query.map.includes("/") ? query.map : `${filter}/${query.map}`,
     );
-    if (!found.ok) return found;
+    if (!found.ok) return err(withEventMaps(found.error, inventory));
     map = found.value;
     if (!holdsEvents(map.handle.type))
       return err(
@@ -100,6 +100,16 @@ function wantedOf(
   return typed.find((one) => one.ok) !== undefined || typed[0] === undefined
     ? ok(wanted)
     : (typed[0] as Result<never, UserError>);
+}
+
+/** Where there is no such map: those that have events, not all. */
+function withEventMaps(error: UserError, { maps }: Inventory): UserError {
+  if (error.code !== "MAP_UNKNOWN") return error;
+  const names = maps.flatMap(({ filter, handle }) =>
+    holdsEvents(handle.type) ? [`${filter}/${handle.name}`] : [],
+  );
+  const fix = names.length === 0 ? "no map holds events" : `events are in ${names.join(", ")}`;
+  return new UserError(error.code, error.where, error.what, fix);
 }
 
 function isWanted(wanted: Wanted, filter: string, map: string): boolean {

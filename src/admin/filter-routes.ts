@@ -339,7 +339,10 @@ async function swap(
           ...(program === undefined ? {} : { program }),
         },
   );
-  if (!done.ok) return err(reloadRefused(`filter ${name}`, done.error));
+  if (!done.ok) {
+    const [first] = done.error;
+    return err(first?.code === "FILTER_SWAP" ? first : reloadRefused(`filter ${name}`, done.error));
+  }
   control.onChange("filter swapped", { filter: name, object: object ?? "the config's" });
   return ok(reloadSummary(done.value));
 }

@@ -1,5 +1,6 @@
-import { loadConfig } from "../config/load-config.ts";
+import { loadConfig, parseConfig } from "../config/load-config.ts";
 import { preparePlan } from "../config/prepare-plan.ts";
+import { maxConfigBytes } from "../config/read-yaml.ts";
 import { unresolvedText } from "../config/resolve-upstreams.ts";
 import { createMetrics } from "../metrics/registry.ts";
 import type { ListenerPlan, ProxyPlan } from "../proxy/plan.ts";
@@ -15,13 +16,28 @@ export interface CheckOptions {
   readonly json?: boolean;
 }
 
+/** The config of a file, or for `-` of standard input: its relative paths start at the working folder. */
+async function configOf(
+  file: string,
+  { environment, input }: Terminal,
+): Promise<ReturnType<typeof loadConfig>> {
+  if (file !== "-") return loadConfig(file, environment);
+  let text = "";
+  // One that is too long is refused as such, however much would follow.
+  for await (const chunk of input()) {
+    text += chunk;
+    if (text.length > maxConfigBytes) break;
+  }
+  return parseConfig(text, "standard input", environment);
+}
+
 /**
  * `weir check`: all that `weir run` does up to the first socket. It needs no network: of a name that
  * cannot be looked up here it warns. Objects are loaded, maps made and
  * filled, programs accepted, metrics bound; then it says what would run.
  */
 export async function check(options: CheckOptions, terminal: Terminal): Promise<ExitCode> {
-  const config = loadConfig(options.config, terminal.environment);
+  const config = await configOf(options.config, terminal);
   if (!config.ok) return reportConfigErrors(config.error, terminal, options);
   const { admin, tokenFilePlace } = config.value;
   const { listen, tokenFile } = admin;

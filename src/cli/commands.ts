@@ -65,7 +65,10 @@ Examples:
   weir
     .command("check")
     .description("validate a config, load and verify every filter and say what would run")
-    .requiredOption("-c, --config <file>", "the config (YAML)")
+    .requiredOption(
+      "-c, --config <file>",
+      "the config (YAML); - is standard input, whose paths start at the working folder",
+    )
     .option("--json", "one JSON object instead of text: what would run, or errors")
     .action(async (options: { config: string; json?: boolean }) => {
       const { check } = await import("./check.ts");
@@ -75,15 +78,16 @@ Examples:
   weir
     .command("health")
     .description("whether a proxy runs here and answers: for a container's health check")
+    .option("-j, --json", "one JSON object: whether it lives, and where; or what was asked in vain")
     .addHelpText(
       "after",
       `
 Asked is the control API at its default socket or at WEIR_ADMIN_LISTEN, then /live at 127.0.0.1:9464
 or at WEIR_METRICS_LISTEN, which also set these keys of the config. The exit code is 0 where one answers.`,
     )
-    .action(async () => {
+    .action(async (options: { json?: boolean }) => {
       const { health } = await import("./health.ts");
-      done(await health(terminal));
+      done(await health(terminal, options));
     });
 
   weir
@@ -231,10 +235,15 @@ Examples:
 
 /** Hands options that stood before a command to it, or refuses them as it does. */
 function passOn(given: Readonly<Record<string, unknown>>, command: Command): void {
-  for (const name of ["json", "pretty"] as const) {
+  for (const [name, flags] of [
+    ["json", "-j, --json"],
+    ["pretty", "-p, --pretty"],
+  ] as const) {
     if (given[name] !== true) continue;
     if (!command.options.some((option) => option.attributeName() === name))
-      command.error(`error: unknown option '--${name}'`, { code: "commander.unknownOption" });
+      command.error(`error: unknown option '${flags}' of ${command.name()}`, {
+        code: "commander.unknownOption",
+      });
     command.setOptionValue(name, true);
     if (name === "pretty") command.setOptionValue("json", true);
   }

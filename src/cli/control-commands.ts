@@ -162,7 +162,7 @@ weir filter match numbers them: what Wireshark shows as No. 1 is --packet 0.`,
 
 function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
   for (const [name, argument, description] of [
-    ["list", "[program...]", "programs of a running proxy, or of an object"],
+    ["list", "[program...]", "programs of a running proxy, or with --object of an object"],
     ["show", "[program...]", "programs: all, or those that are named"],
   ] as const)
     controlled(
@@ -180,7 +180,10 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
     dump
       .command("xlated")
       .description("eBPF, with source lines")
-      .argument("[program...]", "a program, then opcodes, linum or visual (a graph for dot)")
+      .argument(
+        "[program...]",
+        "a program or an object (and its program), then opcodes, linum or visual (a graph for dot)",
+      )
       .option("--object <file>", "of this object, instead of a running proxy"),
   ).action(async (words: string[], options) => {
     const { progDumpXlated } = await import("./prog-control.ts");
@@ -190,7 +193,8 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
     dump
       .command("wasm")
       .description("the WebAssembly that the JIT makes of a program, as text")
-      .argument("<object|program...>", "an ELF object, or a program of a running proxy")
+      .argument("[object|program...]", "an ELF object, or a program of a running proxy")
+      .option("--object <file>", "of this object, instead of a running proxy")
       .option("--program <name>", "program of the object; needed where it holds several"),
     { json: false },
   ).action(async (words: string[], options) => {
@@ -235,7 +239,7 @@ function addProgCommands(prog: Command, terminal: Terminal, done: (code: ExitCod
 
 function addMapCommands(map: Command, terminal: Terminal, done: (code: ExitCode) => void): void {
   for (const [name, argument, description] of [
-    ["list", "[map...]", "all maps, or those of an object"],
+    ["list", "[map...]", "all maps of a running proxy, or with --object of an object"],
     ["show", "[map...]", "maps: all, or those that are named"],
   ] as const)
     controlled(

@@ -7,6 +7,10 @@ const answerTimeoutMs = 1_500;
 /** Of a status line: all that is read of an answer. */
 const maxAnswerBytes = 1_024;
 
+export interface HealthOptions {
+  readonly json?: boolean;
+}
+
 /** Where a proxy is asked whether it lives, and what it is asked for there. */
 interface Target {
   readonly text: string;
@@ -18,19 +22,25 @@ interface Target {
 /**
  * `weir health`: whether a proxy lives, for a container's health check. Asked is its control API,
  * then its `/live`: where the environment says that they listen, else where they do by default. One
- * answer is enough. It loads little: it is started again and again.
+ * answer is enough; with `json` an object tells of it. It loads little: it is started again and again.
  */
 export async function health(
-  { environment, error }: Pick<Terminal, "environment" | "error">,
+  { environment, error, out }: Pick<Terminal, "environment" | "error" | "out">,
+  options: HealthOptions = {},
   uid = process.getuid?.() ?? 0,
 ): Promise<ExitCode> {
   const targets = targetsOf(environment, uid);
   const asked: string[] = [];
   for (const target of targets) {
     const failure = typeof target === "string" ? target : await failureOfAll(target);
-    if (failure === undefined) return exitCodes.done;
+    if (failure === undefined) {
+      if (options.json === true && typeof target !== "string")
+        out(`${JSON.stringify({ lives: true, address: target.text })}\n`);
+      return exitCodes.done;
+    }
     asked.push(typeof target === "string" ? target : `${target.text}: ${failure}`);
   }
+  if (options.json === true) out(`${JSON.stringify({ lives: false, asked })}\n`);
   error(
     targets.length === 0
       ? "weir health: WEIR_ADMIN_LISTEN and WEIR_METRICS_LISTEN leave nothing to ask; set one of them to unix:PATH or HOST:PORT, or do without this check\n"

@@ -6,6 +6,7 @@ import { refusalOf } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { type EntryParts, parseEntryWords, referenceOf, splitReference } from "./entry-words.ts";
 import { namedOf } from "./live-program.ts";
+import { objectInPlaceOfName } from "./object-word.ts";
 import type { ProgOptions } from "./prog-control.ts";
 import { readObject } from "./read-object.ts";
 import {
@@ -46,6 +47,8 @@ export async function mapShow(
     for (const { error } of refused) reportError(command, error, terminal);
     return refused.length === 0 ? exitCodes.done : exitCodes.failed;
   }
+  const misplaced = objectInPlaceOfName(command, words);
+  if (misplaced !== undefined) return reportError(command, misplaced, terminal);
   return withControl(command, options, terminal, async (client) => {
     const maps = await namedOf<Map>(client, "/v1/maps", words);
     return maps.ok ? print(maps.value) : maps;

@@ -11,6 +11,7 @@ import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, segment, withControl } from "./control-client.ts";
 import { referenceOf } from "./entry-words.ts";
 import { namedOf } from "./live-program.ts";
+import { isObjectWord, objectInPlaceOfName } from "./object-word.ts";
 import { programGraph } from "./program-graph.ts";
 import { printListing } from "./program-listing.ts";
 import { readObject } from "./read-object.ts";
@@ -61,6 +62,8 @@ export async function progShow(
     for (const error of broken) reportError(command, error, terminal);
     return broken.length === 0 ? exitCodes.done : exitCodes.failed;
   }
+  const misplaced = objectInPlaceOfName(command, words);
+  if (misplaced !== undefined) return reportError(command, misplaced, terminal);
   return withControl(command, options, terminal, async (client) => {
     const programs = await namedOf<Program>(client, "/v1/programs", words);
     return programs.ok ? print(programs.value) : programs;
@@ -122,8 +125,22 @@ function objectPrograms(
 
 const listings = ["opcodes", "linum", "visual"] as const;
 
-/** `weir prog dump xlated PROGRAM [opcodes|linum|visual]`, words in any of bpftool's orders. */
+/**
+ * `weir prog dump xlated PROGRAM [opcodes|linum|visual]`, words in any of bpftool's orders. An object may
+ * stand before them, in place of `--object`.
+ */
 export async function progDumpXlated(
+  given: readonly string[],
+  { object, ...others }: ProgOptions,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const [first] = given;
+  if (object !== undefined || first === undefined || !isObjectWord(first))
+    return dumpXlated(given, { ...others, ...(object !== undefined && { object }) }, terminal);
+  return dumpXlated(given.slice(1), { ...others, object: first }, terminal);
+}
+
+async function dumpXlated(
   words: readonly string[],
   options: ProgOptions,
   terminal: Terminal,

@@ -4,13 +4,17 @@ import { UserError } from "../common/user-error.ts";
 import { Workbench } from "../filter/workbench.ts";
 import type { ProgramType } from "../object/object-spec.ts";
 import { type ControlOptions, reportError, withControl } from "./control-client.ts";
+import { referenceOf } from "./entry-words.ts";
 import { liveProgram } from "./live-program.ts";
 import type { Subject } from "./loose-program.ts";
 import { objectSubject } from "./object-subject.ts";
+import { isObjectWord } from "./object-word.ts";
 import { type ExitCode, exitCodes, type Terminal } from "./terminal.ts";
 
 export interface ProgDumpWasmOptions extends ControlOptions {
   readonly program?: string;
+  /** An object file, whose program the words name, if any; it may stand before them instead. */
+  readonly object?: string;
 }
 
 const command = "prog dump wasm";
@@ -25,9 +29,14 @@ export async function progDumpWasm(
   options: ProgDumpWasmOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const object = objectOf(words);
+  const [first] = words;
+  const isFirst = options.object === undefined && first !== undefined && isObjectWord(first);
+  const object = options.object ?? (isFirst ? first : objectOf(words));
   if (object !== undefined) {
-    const subject = objectSubject(object, options.program, []);
+    const rest = object === options.object ? words : words.slice(1);
+    const named = rest.length === 0 ? ok(options.program) : referenceOf(rest);
+    if (!named.ok) return reportError(command, named.error, terminal);
+    const subject = objectSubject(object, named.value, []);
     const text = subject.ok ? await wasmOf(subject.value, undefined) : subject;
     if (!text.ok) return reportError(command, text.error, terminal);
     terminal.out(`${text.value}\n`);

@@ -163,7 +163,10 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   kernelDrops = drops;
   const serving = await FollowingServer.start(config.value.metricsListen, {
     metrics: metrics.value,
-    notReady: () => (stoppingSinceMs === undefined ? undefined : "shutting down"),
+    notReady: () => {
+      if (stoppingSinceMs !== undefined) return "shutting down";
+      return proxy?.isCarrying === false ? "all workers are stuck, or start again" : undefined;
+    },
     onError: (error) => log.error({ error: String(error) }, "metrics server"),
   });
   if (!serving.ok) return refuse(serving.error.message);

@@ -6,7 +6,7 @@ import { type ProgramSlot, resolveTailCalls, type TailCalls } from "../filter/pr
 import { unplacedMap } from "../maps/map-handle.ts";
 import { canBeKept } from "../maps/pin-file.ts";
 import { withInnerMap } from "../maps/with-inner-map.ts";
-import { setGlobal } from "../object/globals.ts";
+import { globalNames, setGlobal } from "../object/globals.ts";
 import type { ObjectSpec, ProgramSpec } from "../object/object-spec.ts";
 import { readMetrics } from "./check-metrics.ts";
 import { splitChainItem } from "./check-references.ts";
@@ -231,11 +231,7 @@ function withGlobals(
         "CONFIG_REFERENCE",
         at,
         `no global variable ${quote(variable)} in ${object.file}`,
-        suggestion(
-          variable,
-          object.variables.map((one) => one.name),
-          "the object has none",
-        ),
+        suggestion(variable, globalNames(object), "the object has none"),
       );
       continue;
     }

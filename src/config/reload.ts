@@ -124,7 +124,8 @@ export class LiveConfig {
   }
 
   /**
-   * Gives the filter `name` another object, or with `swap` undefined again what the config names. All
+   * Gives the filter `name` another object, or with `swap` undefined again what the config names
+   * (`FILTER_SWAP` where it has it). All
    * else is as the config in force has it, whatever its file says by now; it takes its turn among the
    * reloads, and does to maps what they do.
    */
@@ -132,8 +133,16 @@ export class LiveConfig {
     return this.#next(async () => {
       const { config } = this.#current;
       const swaps = new Map(config.swaps);
-      if (swap === undefined) swaps.delete(name);
-      else swaps.set(name, swap);
+      if (swap !== undefined) swaps.set(name, swap);
+      else if (!swaps.delete(name))
+        return err([
+          new UserError(
+            "FILTER_SWAP",
+            `filter ${name}`,
+            "nothing is swapped: it runs what the config names",
+            "to read what has changed on disk: weir reload",
+          ),
+        ]);
       const loaded = config.filters.filter((filter) => filter.name !== name);
       const { environment } = this.#parts;
       const parsed = await inTurns(

@@ -15,7 +15,7 @@ import type { MapHandle } from "../maps/map-handle.ts";
 import { formatTyped, parseTyped } from "../maps/typed.ts";
 import { type InnerMap, withInnerMap } from "../maps/with-inner-map.ts";
 import { maxObjectBytes } from "../object/elf.ts";
-import { setGlobal } from "../object/globals.ts";
+import { globalNames, setGlobal } from "../object/globals.ts";
 import { loadObject as readObject } from "../object/load-object.ts";
 import {
   type ObjectSpec,
@@ -149,11 +149,11 @@ export class LoadedObject {
   #chosen: readonly ProgramSlot[] = [];
 
   private constructor(parts: Parts) {
-    const { programs, maps, variables } = parts.object;
+    const { programs, maps } = parts.object;
     this.#parts = parts;
     this.programs = programs.map(({ name }) => name);
     this.maps = maps.filter(({ dataSection }) => dataSection === undefined).map(({ name }) => name);
-    this.globals = variables.map(({ name }) => name);
+    this.globals = globalNames(parts.object);
   }
 
   /**

@@ -81,8 +81,18 @@ function withBytes(map: MapSpec, offset: number, bytes: Uint8Array): MapSpec {
   return { ...map, contents: [{ key: new Uint8Array(map.keySize), value }] };
 }
 
-function unknownGlobal({ file, variables }: ObjectSpec, name: string): UserError {
-  const names = [...new Set(variables.map((variable) => variable.name))];
+/**
+ * Names of an object's global variables, each once. Format strings of `bpf_printk` and its like, static
+ * within libbpf's macros (`____fmt`), are none that anyone declared.
+ */
+export function globalNames({ variables }: ObjectSpec): readonly string[] {
+  const names = variables.map(({ name }) => name);
+  return [...new Set(names.filter((name) => !/(^|\.)_{3,4}fmt(\.\d+)?$/.test(name)))];
+}
+
+function unknownGlobal(object: ObjectSpec, name: string): UserError {
+  const { file } = object;
+  const names = globalNames(object);
   const close = names
     .map((known) => ({ known, distance: editDistance(name, known) }))
     .filter(({ known, distance }) => distance <= Math.max(2, known.length / 3))

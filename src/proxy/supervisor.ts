@@ -61,6 +61,8 @@ export interface Applied {
 export interface RunningProxy {
   /** In the order of the plan in force. */
   readonly listeners: readonly BoundListener[];
+  /** Whether some worker can take packets: none can while all are stuck, or between their deaths and their starts. */
+  readonly isCarrying: boolean;
   /**
    * Name of the UDP listener or tunnel that has a session whose socket is node:dgram's and has these ports;
    * undefined where it is none of the plan's in force.
@@ -160,6 +162,10 @@ class Supervisor implements RunningProxy {
 
   get #isStopping(): boolean {
     return this.#stopping.signal.aborted;
+  }
+
+  get isCarrying(): boolean {
+    return this.#watchdog.hasTurningWorker;
   }
 
   get listeners(): readonly BoundListener[] {

@@ -3,6 +3,9 @@ const askEveryMs = 2_000;
 /** So many looks in a row without an answer, nor a packet since the one before: stuck. */
 const maxMisses = 3;
 
+/** So many looks in a row: it carries nothing. One may be missed by a process that was stopped. */
+const idleMisses = 2;
+
 /** A worker, as who looks after it sees it. */
 export interface Watched {
   /** Resolves in a turn of the worker's event loop, or when it has ended. */
@@ -47,6 +50,13 @@ export class Watchdog {
   started(worker: Watched): void {
     const look = this.#looks.get(worker);
     if (look !== undefined) look.isHeard = true;
+  }
+
+  /** Whether there is a worker that has started and is not stuck: one that answers, or judges packets. */
+  get hasTurningWorker(): boolean {
+    for (const { isHeard, misses } of this.#looks.values())
+      if (isHeard && misses < idleMisses) return true;
+    return false;
   }
 
   /** The worker has ended. */

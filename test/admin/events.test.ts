@@ -112,7 +112,10 @@ for (const { query, status, what } of [
       `/v1/events${query.replace("packets_total", map.handle.name)}`,
     );
     expect(answer.status).toBe(status);
-    expect(JSON.parse(answer.text).error.what).toMatch(what);
+    const { error } = JSON.parse(answer.text);
+    expect(error.what).toMatch(what);
+    if (error.code === "MAP_UNKNOWN")
+      expect(error.fix).toMatch(/^events are in [^, ]+\/told(, |$)/);
   });
 
 test("what found no room in a ring is counted, and told whose it was", async () => {

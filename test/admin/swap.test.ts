@@ -150,6 +150,13 @@ test("reloads keep a swap until the file names another source for the filter; un
   expect((await swap({})).reply).toMatchObject({ swapped: [] });
   expect(objectOf(set)).toBe(`${folder}/renamed.o`);
   expect(await swapped()).toEqual([false, false]);
+  // There is nothing more to undo, and nothing is read again for it.
+  expect(await swap({})).toMatchObject({
+    status: 400,
+    reply: {
+      error: { code: "FILTER_SWAP", what: "nothing is swapped: it runs what the config names" },
+    },
+  });
 });
 
 test("an expression can be swapped for an object's section, and back", async () => {

@@ -79,7 +79,7 @@ describe("-j and -p", () => {
   test("are refused before a command that does not know them", async () => {
     expect(await weir("-p prog dump wasm id 1")).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("error: unknown option '--pretty'"),
+      stderr: expect.stringContaining("error: unknown option '-p, --pretty' of wasm"),
     });
   });
 });

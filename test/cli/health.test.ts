@@ -27,15 +27,20 @@ async function answering(text: string | undefined, at: string | number = 0): Pro
 
 async function asked(
   environment: Record<string, string>,
-): Promise<{ code: number; error: string }> {
-  let error = "";
-  const code = await health({
+  json = false,
+): Promise<{ code: number; error: string; printed: string }> {
+  const said = { error: "", printed: "" };
+  const terminal = {
     environment: { XDG_RUNTIME_DIR: place.path, ...environment },
-    error: (text) => {
-      error += text;
+    error: (text: string) => {
+      said.error += text;
     },
-  });
-  return { code, error };
+    out: (text: string) => {
+      said.printed += text;
+    },
+  };
+  const code = await health(terminal, { json });
+  return { code, ...said };
 }
 
 const live = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -44,7 +49,7 @@ test("a proxy that answers on its control socket is alive, whatever its metrics 
   const path = `${place.path}/a.sock`;
   await answering(live, path);
   const environment = { WEIR_ADMIN_LISTEN: `unix:${path}`, WEIR_METRICS_LISTEN: "off" };
-  expect(await asked(environment)).toEqual({ code: 0, error: "" });
+  expect(await asked(environment)).toEqual({ code: 0, error: "", printed: "" });
 });
 
 for (const { listen, admin } of [
@@ -55,7 +60,7 @@ for (const { listen, admin } of [
   test(`without a control socket, /live at ${listen} is asked (admin ${admin})`, async () => {
     const port = await answering(live);
     const environment = { WEIR_ADMIN_LISTEN: admin, WEIR_METRICS_LISTEN: `${listen}:${port}` };
-    expect(await asked(environment)).toEqual({ code: 0, error: "" });
+    expect(await asked(environment)).toEqual({ code: 0, error: "", printed: "" });
   });
 
 test("what a proxy's wildcard of one family takes is found by that of the other", async () => {
@@ -65,7 +70,7 @@ test("what a proxy's wildcard of one family takes is found by that of the other"
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const environment = { WEIR_ADMIN_LISTEN: "off", WEIR_METRICS_LISTEN: `0.0.0.0:${port}` };
-  expect(await asked(environment)).toEqual({ code: 0, error: "" });
+  expect(await asked(environment)).toEqual({ code: 0, error: "", printed: "" });
   server.close();
   await once(server, "close");
   const { code, error } = await asked(environment);
@@ -144,4 +149,16 @@ listeners: [{ name: a, protocol: udp, listen: "127.0.0.1:0", upstream: app }]
     else process.env.WEIR_ADMIN_LISTEN = before;
     delete process.env.WEIR_METRICS_LISTEN;
   }
+});
+
+test("with --json an object says where a proxy lives, or what was asked in vain", async () => {
+  const path = `${place.path}/json.sock`;
+  const environment = { WEIR_ADMIN_LISTEN: `unix:${path}`, WEIR_METRICS_LISTEN: "off" };
+  const none = await asked(environment, true);
+  expect(none).toMatchObject({ code: 1, error: expect.stringContaining("no proxy lives here") });
+  expect(JSON.parse(none.printed)).toEqual({ lives: false, asked: [`unix:${path}: ENOENT`] });
+  await answering(live, path);
+  const { printed, ...others } = await asked(environment, true);
+  expect(others).toEqual({ code: 0, error: "" });
+  expect(JSON.parse(printed)).toEqual({ lives: true, address: `unix:${path}` });
 });

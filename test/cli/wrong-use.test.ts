@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { type AdminRig, startAdminRig } from "../admin/rig.ts";
-import { temporaryFolder } from "../support/processes.ts";
+import { temporaryFolder, weir } from "../support/processes.ts";
 import { inProcess } from "./in-process.ts";
 
 /** What commands say of options and names that are wrong, before a proxy with no shadow and no event. */
@@ -95,6 +95,20 @@ test("a command that fails with --json says why as an object too", async () => {
       fix: expect.stringContaining("blocked"),
     },
   });
+});
+
+test("check -c - reads a config from standard input, with paths from the working folder", async () => {
+  const text = `version: 1
+upstreams: { app: { addresses: ["127.0.0.1:9"] } }
+filters: { count: { object: filters/count-by-protocol.o } }
+listeners: [ { name: udp, protocol: udp, listen: "127.0.0.1:0", upstream: app, ingress: [count] } ]
+`;
+  const whole = await weir(["check", "-c", "-"], text);
+  expect(whole).toMatchObject({ code: 0, stderr: "" });
+  expect(whole.stdout).toContain("count");
+  const broken = await weir(["check", "-c", "-"], text.replace("count-by", "cuont-by"));
+  expect(broken.code).not.toBe(0);
+  expect(broken.stderr).toMatch(/^standard input:3:\d+: .*filters\/cuont-by-protocol\.o/);
 });
 
 test("check --json gives all that is wrong with a config as an object, exit 2", async () => {

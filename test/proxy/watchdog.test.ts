@@ -95,13 +95,18 @@ async function startBench(watchMs: number, io: DatagramIo = "dgram") {
 
 for (const io of hasBatches ? (["dgram", "mmsg"] as const) : (["dgram"] as const))
   test(`io: ${io}: a worker that is stuck in WebAssembly is ended and started again, its maps intact`, async () => {
-    const { causes, echoed, filtered, getStuck, map } = await startBench(500, io);
+    const { proxy, causes, echoed, filtered, getStuck, map } = await startBench(500, io);
     expect(map.access.update(bytesOf(1, 4), [bytesOf(2, 4)], 0)).toBe(0);
     await echoed(filtered);
+    expect(proxy.isCarrying).toBe(true);
     await getStuck();
+    await until(() => !proxy.isCarrying);
+    expect(causes).toEqual([]);
     await until(() => causes.length > 0);
+    expect(proxy.isCarrying).toBe(false);
     expect(causes).toEqual(["worker_stuck: no turn of its event loop, and no packet, for 1.5 s"]);
     await echoed(filtered);
+    expect(proxy.isCarrying).toBe(true);
     expect(map.access.lookup(bytesOf(1, 4))).toEqual([bytesOf(2, 4)]);
     expect(map.access.lookup(bytesOf(7, 4))).toEqual([bytesOf(7, 4)]);
   });
@@ -192,6 +197,7 @@ describe("Watchdog", () => {
       looks,
       work: () => packets++,
       start: () => watchdog.started(watched),
+      isTurning: () => watchdog.hasTurningWorker,
       end: () => watchdog.forget(watched),
     };
   }
@@ -245,6 +251,26 @@ describe("Watchdog", () => {
     expect(kills).toEqual([]);
     await looks(4);
     expect(kills).toHaveLength(1);
+  });
+
+  test("tells whether a worker turns: not before it has started, once it has missed two looks, nor when it has ended", async () => {
+    const { asked, looks, start, work, end, isTurning } = worker();
+    await looks(10);
+    expect(isTurning()).toBe(false);
+    start();
+    await looks(1);
+    expect(isTurning()).toBe(true);
+    await looks(1);
+    expect(isTurning()).toBe(false);
+    // Late with its answer, and at work.
+    work();
+    await looks(1);
+    expect(isTurning()).toBe(true);
+    asked[0]!();
+    await looks(2);
+    expect(isTurning()).toBe(true);
+    end();
+    expect(isTurning()).toBe(false);
   });
 
   test("has no timer left once the last worker has ended", async () => {
