@@ -32,10 +32,12 @@ export class UpstreamWatch {
           upstream,
           addresses: resolved.addresses.map(({ host, port }) => hostPort(host, port)),
         };
-        if (done?.ok === true) log.info(told, "upstream's names have other addresses");
-        else
-          for (const { message } of done?.error ?? [])
+        if (done === undefined) return;
+        if (!done.ok)
+          for (const { message } of done.error)
             log.error({ ...told, error: message }, "upstream's other addresses not taken");
+        else if (done.value === "in_force")
+          log.info(told, "upstream's names have other addresses");
       },
       onFailure: (upstream, { host, code, keeps }, isNews) => {
         onLookupFailed(upstream);

@@ -1,6 +1,7 @@
 import {
   type Alias,
   Composer,
+  type CST,
   type Document,
   isAlias,
   isMap,
@@ -25,6 +26,7 @@ const maxLineLength = 4_096;
  */
 const maxIndentation = 256;
 const maxDepth = 32;
+const tooDeep = `nested deeper than ${maxDepth} levels`;
 /** Values after aliases are followed: what stops an alias bomb. */
 const maxValues = 100_000;
 
@@ -93,10 +95,12 @@ export function readYaml(
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1) };
   };
-  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  const tokens = new BoundedTokens(text, lines.addNewLine);
   // Duplicate keys are found below, in linear time.
   const composer = new Composer({ uniqueKeys: false, intAsBigInt: true, stringKeys: false });
-  const documents = [...composer.compose(parser.parse(text), true, text.length)];
+  const documents = [...composer.compose(tokens, true, text.length)];
+  if (tokens.tooDeepAt !== undefined) return err([refused(position(tokens.tooDeepAt), tooDeep)]);
   const problems: ConfigProblem[] = [];
   const wrong = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
   const bare = wrong.length === 0 ? undefined : bareSubstitution(text);
@@ -130,7 +134,7 @@ export function readYaml(
     positions.set(pathKey(path), { key, value: at });
     values++;
     if (depth > maxDepth || values > maxValues) {
-      if (depth > maxDepth) problems.push(refused(at, `nested deeper than ${maxDepth} levels`));
+      if (depth > maxDepth) problems.push(refused(at, tooDeep));
       else if (values === maxValues + 1)
         problems.push(
           refused(at, `more than ${maxValues} values after aliases are followed`, "use fewer"),
@@ -257,7 +261,46 @@ function pathKey(path: KeyPath): string {
 }
 
 /** What the lexer has between tokens: a document's begin, a flow's end, a scalar to come. */
-const marks: ReadonlySet<string> = new Set(["\x02", "\x18", "\x1f"]);
+const marks = { document: "\x02", flowEnd: "\x18", scalar: "\x1f" } as const;
+const allMarks: ReadonlySet<string> = new Set(Object.values(marks));
+
+/**
+ * What the library's parser makes of a text, up to where more brackets are open than values may be nested:
+ * it and its composer recurse with each, and some 800 overflow the stack.
+ */
+class BoundedTokens {
+  readonly #text: string;
+  readonly #parser: Parser;
+  /** Where the first bracket stands that is one too many. */
+  tooDeepAt: number | undefined;
+
+  constructor(text: string, onNewLine: (offset: number) => void) {
+    this.#text = text;
+    this.#parser = new Parser(onNewLine);
+  }
+
+  *[Symbol.iterator](): Generator<CST.Token, void> {
+    const parser = this.#parser;
+    let open = 0;
+    let before = "";
+    for (const lexeme of new Lexer().lex(this.#text)) {
+      // What a mark announces is text, whatever it looks like.
+      if (before !== marks.scalar) {
+        if (lexeme === "[" || lexeme === "{") open++;
+        else if (lexeme === "]" || lexeme === "}") open = Math.max(0, open - 1);
+        else if (lexeme === marks.flowEnd) open = 0;
+      }
+      // The outermost bracket is level 0.
+      if (open > maxDepth + 1) {
+        this.tooDeepAt = parser.offset;
+        return;
+      }
+      yield* parser.next(lexeme);
+      before = lexeme;
+    }
+    yield* parser.end();
+  }
+}
 
 /**
  * Where the first `${` without quotes stands between `{ }` or `[ ]`: there YAML takes `{` for a block.
@@ -266,7 +309,7 @@ function bareSubstitution(text: string): number | undefined {
   let at = 0;
   let before = "";
   for (const token of new Lexer().lex(text)) {
-    if (marks.has(token)) continue;
+    if (allMarks.has(token)) continue;
     if (token === "{" && before.endsWith("$")) return at - 1;
     at += token.length;
     before = token;

@@ -154,23 +154,23 @@ export class LiveConfig {
 
   /**
    * Puts what names of the upstream `name` of `of` are now in force; all else stays, maps and filters
-   * too. It takes its turn among the reloads, and is none; after one there is nothing to do: it has
-   * looked up names itself.
+   * too. It takes its turn among the reloads, and is none. `overtaken`: after one there was nothing to do,
+   * it has looked up names itself.
    */
   readdress(
     of: Config,
     name: string,
     resolved: ResolvedNames,
-  ): Promise<Result<undefined, readonly UserError[]>> {
+  ): Promise<Result<"in_force" | "overtaken", readonly UserError[]>> {
     const result = this.#running.then(async () => {
       const { config, prepared } = this.#current;
-      if (config !== of) return ok(undefined);
+      if (config !== of) return ok("overtaken" as const);
       const next = withAddresses(prepared, name, resolved);
       if (!next.ok) return err([next.error]);
       const enforced = await this.#enforce({ config, prepared: next.value }, async () =>
         ok(undefined),
       );
-      return enforced.ok ? ok(undefined) : enforced;
+      return enforced.ok ? ok("in_force" as const) : enforced;
     });
     this.#running = result.catch(() => {});
     return result;

@@ -12,7 +12,7 @@ export interface ArrivalEvents {
   readonly onReady: (arrival: ProxiedArrival, flow: ProxiedFlow | undefined) => void;
   /** Its header is wrong in this way, or missing where one is required; the client may be gone. */
   readonly onRefused: (arrival: ProxiedArrival, wrong: string) => void;
-  /** The client is gone, and had said nothing where it need not. */
+  /** The client broke the connection off, and had said nothing where it need not. */
   readonly onGone: (arrival: ProxiedArrival) => void;
 }
 
@@ -26,10 +26,18 @@ export class ProxiedArrival {
   readonly #events: ArrivalEvents;
   #read: Buffer = Buffer.alloc(0);
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
+  readonly #onEnd = (): void => {
+    if (this.#mustSay) {
+      this.#refuse("when the client ended");
+      return;
+    }
+    // It may wait for the server's word, as a client without a header may that ends later.
+    this.release();
+    this.#events.onReady(this, undefined);
+  };
   readonly #onGone = (): void => {
     // A probe of the port, where nothing had to be said.
-    if (this.#required || this.#read.length > 0)
-      this.#events.onRefused(this, `${this.#soFar()} when the client ended`);
+    if (this.#mustSay) this.#refuse("when the client ended");
     else this.#events.onGone(this);
   };
 
@@ -38,9 +46,8 @@ export class ProxiedArrival {
     this.peer = peer;
     this.#required = required;
     this.#events = events;
-    // A client that ends before its header is whole is gone as well.
-    client.on("data", this.#onData).on("end", this.#onGone).on("error", this.#onGone);
-    client.on("close", this.#onGone);
+    client.on("data", this.#onData).on("end", this.#onEnd);
+    client.on("error", this.#onGone).on("close", this.#onGone);
     client.resume();
   }
 
@@ -65,21 +72,27 @@ export class ProxiedArrival {
    */
   giveUp(): void {
     this.release();
-    if (this.#required || this.#read.length > 0) {
-      this.#events.onRefused(this, `${this.#soFar()} in time`);
+    if (this.#mustSay) {
+      this.#refuse("in time");
       return;
     }
     this.client.pause();
     this.#events.onReady(this, undefined);
   }
 
-  #soFar(): string {
-    return this.#read.length === 0 ? "nothing" : `${this.#read.length} bytes of a header`;
+  /** A header is required, or begun: without the rest of it there is no connection. */
+  get #mustSay(): boolean {
+    return this.#required || this.#read.length > 0;
+  }
+
+  #refuse(when: string): void {
+    const read = this.#read.length;
+    this.#events.onRefused(this, `${read === 0 ? "nothing" : `${read} bytes of a header`} ${when}`);
   }
 
   /** Looks at the socket no more. */
   release(): void {
-    this.client.off("data", this.#onData).off("end", this.#onGone);
+    this.client.off("data", this.#onData).off("end", this.#onEnd);
     this.client.off("error", this.#onGone).off("close", this.#onGone);
   }
 }

@@ -264,6 +264,8 @@ export class TcpConnection {
     );
     client.on("end", () => this.#ended("client", upstream));
     upstream.on("end", () => this.#ended("upstream", client));
+    // Its end was read where a PROXY header may come first.
+    if (client.readableEnded) this.#ended("client", upstream);
     // The stream need not flow where nothing goes through it but its end.
     if (this.#buffer === undefined) client.resume();
     else client.read(0);

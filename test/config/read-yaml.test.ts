@@ -124,7 +124,27 @@ for (const { name, text: deep } of [
 ])
   test(`nesting by ${name} ends in problems, not in a stack overflow`, () => {
     expect(problems(deep).length).toBeGreaterThan(0);
+    expect(problems(deep).join("\n")).not.toContain("call stack");
   });
+
+for (const { name, text: deep, at } of [
+  { name: "open brackets", text: `a: 1\nb: [[\n ${"[".repeat(4_000)}`, at: "3:33" },
+  { name: "open braces", text: "{a: ".repeat(900), at: "1:133" },
+  { name: "closed brackets", text: `${"[".repeat(34)}${"]".repeat(34)}`, at: "1:34" },
+  { name: "closed ones and stray ends", text: `${"]".repeat(99)}\n${"[".repeat(99)}`, at: "2:34" },
+])
+  test(`more ${name} than a config has levels are one problem, at the first that is too many`, () => {
+    expect(problems(deep)).toEqual([`t.yaml:${at}: nested deeper than 32 levels`]);
+  });
+
+test("brackets that are text, in comments or after one another are no nesting", () => {
+  const many = "[".repeat(99);
+  const text = `a: "${many}"\nb: |\n  ${many}\n# ${many}\nc: [${"[], {}, ".repeat(99)}]\n`;
+  expect(Object.keys(read(text).value as object)).toEqual(["a", "b", "c"]);
+  // As a block's only line at the margin a bracket is a token like another.
+  expect(read(`--- |\n${"[\n".repeat(99)}`).value).toBe("[\n".repeat(99));
+  expect(read(`${"[".repeat(33)}${"]".repeat(33)}`).value).toBeInstanceOf(Array);
+});
 
 test("a line that no person writes is refused", () => {
   expect(problems(`a: 1\nb: ${"x".repeat(4_096)}`)).toEqual([

@@ -136,6 +136,39 @@ for (const { accept, errors } of [
     expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(errors + 1);
   });
 
+test("a trusted client that ends without a byte still gets the server's word, where a header is optional", async () => {
+  const heard: string[] = [];
+  const upstream = await tcpUpstream((socket) =>
+    socket
+      .on("data", (chunk: Buffer) => heard.push(chunk.toString()))
+      .on("end", () => socket.end("welcome")),
+  );
+  const rig = await proxied({ accept: "optional" }, upstream);
+  const client = new TcpClient(rig.address);
+  client.socket.end();
+  expect(await client.over).toBe("end");
+  expect(client.received.toString()).toBe("welcome");
+  expect(heard).toEqual([]);
+  expect(rig.seen).toHaveLength(1);
+  expect(rig.seen[0]).toMatch(/^127\.0\.0\.1:/);
+  await until(() => rig.counters.readCell(0, "sessions") === 0);
+  expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(0);
+  // SYN, ACK and FIN; then SYN-ACK, what it says, and its FIN.
+  expect(rig.packets("ingress")).toEqual({ pass: 3 });
+  expect(rig.packets("egress")).toEqual({ pass: 3 });
+});
+
+test("a trusted client that breaks off without a byte is no session, where a header is optional", async () => {
+  const rig = await proxied({ accept: "optional" });
+  const client = new TcpClient(rig.address);
+  client.socket.on("connect", () => client.socket.resetAndDestroy());
+  const next = new TcpClient(rig.address);
+  next.write("hello");
+  await next.text(5);
+  expect(rig.counters.readCell(0, "sessions_total")).toBe(1);
+  expect(rig.counters.readReceiveErrors(0, "proxy_header")).toBe(0);
+});
+
 test("a trusted client may leave an optional header out", async () => {
   const rig = await proxied({ accept: "optional" });
   const client = new TcpClient(rig.address);
