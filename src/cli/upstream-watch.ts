@@ -17,7 +17,7 @@ export class UpstreamWatch {
    */
   constructor(
     log: Log,
-    live: () => LiveConfig | undefined,
+    live: () => Pick<LiveConfig, "readdress"> | undefined,
     onLookupFailed: (upstream: string) => void,
   ) {
     this.#checks = new HealthChecks(({ upstream, address, up, detail }) => {
@@ -36,8 +36,7 @@ export class UpstreamWatch {
         if (!done.ok)
           for (const { message } of done.error)
             log.error({ ...told, error: message }, "upstream's other addresses not taken");
-        else if (done.value === "in_force")
-          log.info(told, "upstream's names have other addresses");
+        else if (done.value === "in_force") log.info(told, "upstream's names have other addresses");
       },
       onFailure: (upstream, { host, code, keeps }, isNews) => {
         onLookupFailed(upstream);

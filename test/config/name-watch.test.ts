@@ -386,8 +386,11 @@ test("addresses found for a config that is not in force any more are not taken",
   const stage = await start(["127.0.0.1"], 'addresses: ["app.test:9"]');
   const { config, prepared } = stage.live.current;
   const addresses = [{ host: "127.0.0.7", port: 9 }];
-  value(await stage.live.readdress({ ...config }, "app", { addresses, failed: [] }));
+  const resolved = { addresses, failed: [] };
+  expect(value(await stage.live.readdress({ ...config }, "app", resolved))).toBe("overtaken");
   expect(stage.live.current.prepared).toBe(prepared);
+  expect(value(await stage.live.readdress(config, "app", resolved))).toBe("in_force");
+  expect(stage.live.current.prepared.plan.upstreams[0]!.addresses).toEqual(addresses);
 });
 
 /** Labels and value of each series of `weir_upstream_up`. */
