@@ -221,7 +221,9 @@ function iteration(a: Analysis, helper: HelperSignature, call: CallArguments): P
     const { mapIndex, map } = call;
     registers[1] = pointer("map", { target: mapIndex });
     registers[2] = pointer("map_key", { extent: map!.keySize, readOnly: true });
-    registers[3] = pointer("map_value", { target: mapIndex });
+    // Each time another value: the id tells whose spin lock it is. To the kernel all are the same one.
+    const id = map!.spinLock === undefined ? 0 : a.newId();
+    registers[3] = pointer("map_value", { target: mapIndex, id });
     registers[4] = caller.registers[3] as RegisterState;
   }
   state.enter(frame);

@@ -2,6 +2,14 @@ import { allStatic, type RuleCase } from "./rule-case.ts";
 
 export const functionRules: readonly RuleCase[] = [
   {
+    rule: "the spin locks of two values that walks over one map give are two",
+    accepted: nestedWalks("r7", "r7"),
+    refused: nestedWalks("r7", "r6"),
+    code: "SPIN_LOCK",
+    says: /r1 points to another spin lock than the one taken at/,
+    notInKernel: "it takes them for one",
+  },
+  {
     rule: "a function gets what each call passes",
     accepted:
       "r2 = 8\ncall f\nr0 = 0\nexit\nf: r3 = r10\nr3 += -16\nr3 += r2\n*(u64 *)(r3 + 0) = 1\nr0 = 0\nexit",
@@ -470,4 +478,34 @@ function walkProgram(body: string): string {
     r0 = 0
     exit
     f: ${body}`;
+}
+
+/** A walk within a walk over a map with spin locks: the inner has its value in r6, the outer's in r7. */
+function nestedWalks(locked: string, freed: string): string {
+  return `r1 = map_by_fd(6) ll
+    r2 = code_addr(outer) ll
+    r3 = 0
+    r4 = 0
+    call 164
+    r0 = 0
+    exit
+    outer: *(u64 *)(r10 - 8) = r3
+    r1 = map_by_fd(6) ll
+    r2 = code_addr(inner) ll
+    r3 = r10
+    r3 += -8
+    r4 = 0
+    call 164
+    r0 = 0
+    exit
+    inner: r6 = r3
+    r7 = *(u64 *)(r4 + 0)
+    r1 = ${locked}
+    r1 += 4
+    call 93
+    r1 = ${freed}
+    r1 += 4
+    call 94
+    r0 = 0
+    exit`;
 }
