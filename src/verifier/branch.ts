@@ -44,11 +44,10 @@ export function takeBranch(a: Analysis, branch: Branch, step: number): number {
   const numbers = left.kind === "scalar" && right.kind === "scalar";
   const ofItself = numbers && sourceRegister === dst ? comparedWithItself[op] : undefined;
   if (ofItself !== undefined) return ofItself ? target : next;
-  let known = outcome(op, width, left, right);
+  const known = outcome(op, width, left, right);
   const open = numbers && known === undefined;
   const ifTaken = open ? refine(op, width, left.range, right.range, true) : undefined;
   const ifNot = open ? refine(op, width, left.range, right.range, false) : undefined;
-  if ((ifTaken === undefined) !== (ifNot === undefined)) known = ifTaken !== undefined;
   if (known !== undefined) {
     let relied = left.kind === "scalar" ? 1 << dst : 0;
     if (sourceRegister !== undefined && right.kind === "scalar") relied |= 1 << sourceRegister;
@@ -165,7 +164,6 @@ function applyOutcome(
 ): void {
   const { op, width, dst, src } = branch;
   if (left.kind === "scalar" && right.kind === "scalar") {
-    // A path that cannot be taken at all, for reasons not seen here, is followed as it is.
     if (refined === undefined) return;
     learn(state, dst, left, refined.a);
     if ("register" in src && src.register !== dst) learn(state, src.register, right, refined.b);

@@ -156,8 +156,8 @@ export interface Refined {
 }
 
 /**
- * What `a op b` being `holds` tells of both. Undefined: no two numbers are like that, though `decide`
- * could not tell from the bounds alone.
+ * What `a op b` being `holds` tells of both. Nothing, where no two numbers are like that, though `decide`
+ * could not tell from the bounds alone: such a path is followed as it is.
  */
 export function refine(
   op: BranchOp,
@@ -165,7 +165,7 @@ export function refine(
   a: ScalarRange,
   b: ScalarRange,
   holds: boolean,
-): Refined | undefined {
+): Refined {
   if (op !== "set" && a.small && b.small) {
     const relation = holds ? op : opposites[op];
     const refinedA = refineSmall(relation, a, b);

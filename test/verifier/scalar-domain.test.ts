@@ -246,8 +246,7 @@ test("a compare is only decided where it comes out so for all numbers, and only 
       continue;
     }
     const refined = refine(op, width, a, b, outcome);
-    if (refined === undefined || !holds(refined.a, x) || !holds(refined.b, y))
-      expect.fail(`refined away: ${about()}`);
+    if (!holds(refined.a, x) || !holds(refined.b, y)) expect.fail(`refined away: ${about()}`);
   }
   expect(decided).toBeGreaterThan(1000);
 });
@@ -302,7 +301,7 @@ test("what is worked out of small numbers by integers is what the general way wo
     if (known !== compare(relation, width, a, b)) expect.fail(`${about(relation)} is ${known}`);
     if (known !== undefined) seen.decided++;
     for (const holds of known === undefined ? [true, false] : []) {
-      const found = refine(relation, width, a, b, holds)!;
+      const found = refine(relation, width, a, b, holds);
       const wanted = workOutCompare(relation, width, a, b, holds);
       if (!sameRange(found.a, wanted.a) || !sameRange(found.b, wanted.b))
         expect.fail(
