@@ -4,30 +4,27 @@ import { err, ok, type Result } from "../common/result.ts";
 import type { UserError } from "../common/user-error.ts";
 import { shortfall } from "../filter/broadcasts.ts";
 import type { Verdict } from "../filter/verdict.ts";
-import { Flow } from "../packet/flow.ts";
+import type { Flow } from "../packet/flow.ts";
 import type { EndReason } from "./access-log.ts";
 import type { Arrivals, DatagramSockets, ListenerSocket } from "./datagram-socket.ts";
 import type { Destination } from "./destinations.ts";
 import { dgramSockets } from "./dgram-socket.ts";
-import { endpointKey, formatEndpoint } from "./endpoint.ts";
+import { formatEndpoint } from "./endpoint.ts";
 import { FrameJudge, type Judgement } from "./frame-judge.ts";
 import { listenError } from "./listen-error.ts";
 import type { Listener, ListenerParts, ListenerSettings } from "./listener.ts";
-import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.ts";
 import type { Address } from "./plan.ts";
 import type { SessionInfo } from "./session-info.ts";
 import { SessionLedger } from "./session-ledger.ts";
 import { SessionTable } from "./session-table.ts";
 import { SourceCounts } from "./source-counts.ts";
 import { type Forwarded, type PacketTally, Tally } from "./tally.ts";
-import { UdpClient } from "./udp-client.ts";
+import type { UdpClient } from "./udp-client.ts";
+import { UdpClients } from "./udp-clients.ts";
 import { UdpSession } from "./udp-session.ts";
 import { maxPayloadBytes } from "./udp-socket.ts";
 
 type Client = UdpClient<UdpSession>;
-
-/** Clients without a session whose flows are kept, for the next datagram that is dropped too. */
-const maxStrangers = 1024;
 
 /** When the listener stops, a datagram older than this is not expected to be answered any more. */
 const answerTimeoutMs = 5_000;
@@ -49,13 +46,9 @@ export class UdpListener implements Listener {
   readonly #sessions: SessionTable<UdpSession>;
   /** Sessions by client address. */
   readonly #sources: SourceCounts;
-  /** Those with sessions, by `endpointKey`. */
-  readonly #clients = new Map<string, Client>();
-  readonly #strangers = new Map<string, Client>();
-  readonly #local = new Map<4 | 6, string>();
+  readonly #clients: UdpClients<UdpSession>;
   /** Of the datagrams of a batch. */
   readonly #flows: Flow[] = [];
-  #port = 0;
   #state: "bound" | "open" | "draining" | "closed" = "bound";
   /** While draining: sessions that an answer is still expected for, and who waits for them. */
   readonly #awaiting = new Set<UdpSession>();
@@ -82,6 +75,7 @@ export class UdpListener implements Listener {
     this.#received = new Tally(counters, index, "ingress");
     this.#replied = new Tally(counters, index, "egress");
     this.#sources = new SourceCounts(parts.sources);
+    this.#clients = new UdpClients(plan);
     this.#sessions = new SessionTable({
       limit: parts.sessionLimit,
       idleTimeoutMs: plan.idleTimeoutMs,
@@ -95,8 +89,8 @@ export class UdpListener implements Listener {
     this.#sockets = parts.batches ?? dgramSockets;
     this.#socket = this.#sockets.listener<Client>(isIPv6(plan.listen.host) ? 6 : 4, {
       onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
-      peer: (address, port) => this.#client(address, port),
-      isCurrent: (client) => this.#isCurrent(client),
+      peer: (address, port) => this.#clients.at(address, port),
+      isCurrent: (client) => this.#clients.isCurrent(client),
       onError: () => this.#parts.counters.receiveError(this.#parts.index, "socket_error"),
       onKernelDrops: (datagrams) => {
         const { counters, index } = this.#parts;
@@ -112,7 +106,7 @@ export class UdpListener implements Listener {
       this.#state = "closed";
       return err(listenError(plan, bound.error));
     }
-    this.#port = bound.value.port;
+    this.#clients.listenerPort = bound.value.port;
     return ok(bound.value);
   }
 
@@ -138,8 +132,7 @@ export class UdpListener implements Listener {
     counters.add(index, "sessions", this.#sessions.size);
     this.#sessions.follow(settings.sessionLimit, plan.idleTimeoutMs);
     this.#sources.follow(settings.sources);
-    this.#strangers.clear();
-    this.#local.clear();
+    this.#clients.follow(plan);
     for (const session of this.#sessions.walk()) {
       session.follow(before.accessLog, plan);
       this.#showPort(session);
@@ -352,41 +345,6 @@ export class UdpListener implements Listener {
     else this.#socket.send(payload, client, frameBytes, kind, tally);
   }
 
-  #isCurrent(client: Client): boolean {
-    return client.hasSessions || this.#strangers.get(client.key) === client;
-  }
-
-  #client(address: string, port: number): Client {
-    const key = endpointKey(address, port);
-    const known = this.#clients.get(key) ?? this.#strangers.get(key);
-    if (known !== undefined) return known;
-    const source = { address, port };
-    const destination = { address: this.#localAddress(address), port: this.#port };
-    const client = new UdpClient<UdpSession>(
-      key,
-      source,
-      new Flow("udp", source, destination),
-      new Flow("udp", destination, source),
-    );
-    if (this.#strangers.size === maxStrangers) this.#strangers.clear();
-    this.#strangers.set(key, client);
-    return client;
-  }
-
-  /** The listener's address as a client of `peer`'s family sees it. */
-  #localAddress(peer: string): string {
-    const { listen, localAddress } = this.#parts.plan;
-    if (!isWildcard(listen.host)) return listen.host;
-    const family = addressFamily(peer) ?? 4;
-    let address = this.#local.get(family);
-    if (address === undefined) {
-      const fits = addressFamily(localAddress) === family && !isWildcard(localAddress);
-      address = fits ? localAddress : defaultLocalAddress(family);
-      this.#local.set(family, address);
-    }
-    return address;
-  }
-
   /** The client's session with `destination`; undefined where its address may open no more. */
   #session(client: Client, destination: Destination): UdpSession | undefined {
     const known = client.session(destination);
@@ -427,10 +385,9 @@ export class UdpListener implements Listener {
       },
       onLocalPort: (connected) => this.#showPort(connected),
     });
-    this.#strangers.delete(client.key);
     this.#sessions.add(session);
-    this.#clients.set(client.key, client);
     client.add(session);
+    this.#clients.hasSession(client);
     this.#parts.counters.add(this.#parts.index, "sessions", 1);
     this.#parts.counters.add(this.#parts.index, "sessions_total", 1);
     session.open();
@@ -457,7 +414,7 @@ export class UdpListener implements Listener {
     this.#sources.remove(session.client.address);
     if (session.localPort !== 0) this.#parts.sessionPorts.clear(session.localPort);
     session.client.remove(session);
-    if (!session.client.hasSessions) this.#clients.delete(session.client.key);
+    if (!session.client.hasSessions) this.#clients.hasNone(session.client);
     this.#parts.counters.add(this.#parts.index, "sessions", -1);
   }
 }
