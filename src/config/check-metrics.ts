@@ -69,7 +69,9 @@ export function checkMetricNames(
 ): void {
   const seen = new Map<string, string>();
   for (const { name, kind, path, auto } of namedMetrics(filters, loaded)) {
-    const choose = auto ? "write the block, with names of your own" : undefined;
+    const choose = auto
+      ? `write the block in place of auto: metrics: { ${kind}: [{ name: a name of your own, map: the map's, … }] }`
+      : undefined;
     const prefix = reservedPrefixes.find((one) => name.startsWith(one));
     if (prefix !== undefined)
       problems.value(

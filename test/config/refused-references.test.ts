@@ -330,7 +330,7 @@ filters:
   e: { object: ../filters/blocklist.o, metrics: all }
 `,
       problems: `
-13:49: filters.c.metrics: auto makes "blocked", which collides with the metric at line 12; write the block, with names of your own
+13:49: filters.c.metrics: auto makes "blocked", which collides with the metric at line 12; write the block in place of auto: metrics: { gauges: [{ name: a name of your own, map: the map's, … }] }
 14:36: filters.d.metrics: auto finds nothing: there are no maps; remove it
 15:49: filters.e.metrics: expected auto or a block of keys, found "all"
 `,
