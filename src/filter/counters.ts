@@ -51,7 +51,11 @@ const shadowsAt = runSumAt + 1;
 const disabledAt = shadowsAt + verdictKinds.length ** 2;
 /** Not 0: the filter is live, though the config has it as a shadow. */
 const promotedAt = disabledAt + 1;
-const perFilter = promotedAt + 1;
+/** Not 0: the worker runs the filter now, on the packets of this slot and those behind it. */
+const runningAt = promotedAt + 1;
+const perFilter = runningAt + 1;
+/** A run's slot is above its number of packets in one cell, and both are exact. */
+const runUnit = 1_024;
 
 /** An address's cells: when it was last heard of, failures since, the end of its ejection, its check. */
 const failuresAt = 1;
@@ -154,6 +158,24 @@ export class Counters {
 
   filterVerdict(filter: number, kind: VerdictKind): void {
     this.#cells[this.#filters[filter]! + verdictIndex[kind]]! += 1;
+  }
+
+  /** The filter runs on `count` (below 1,024) packet slots from `slot` on: what is known of it if that never ends. */
+  beginRun(filter: number, slot: number, count: number): void {
+    this.#cells[this.#filters[filter]! + runningAt] = slot * runUnit + count;
+  }
+
+  endRun(filter: number): void {
+    this.#cells[this.#filters[filter]! + runningAt] = 0;
+  }
+
+  /** The run that a worker which has ended did not come to the end of; from then on there is none. */
+  takeRun(filter: number): { slot: number; count: number } | undefined {
+    const at = this.#filters[filter]! + runningAt;
+    const run = this.#cells[at]!;
+    if (run === 0) return undefined;
+    this.#cells[at] = 0;
+    return { slot: Math.floor(run / runUnit), count: run % runUnit };
   }
 
   /** A run of a filter that was timed. */

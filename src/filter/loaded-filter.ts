@@ -89,7 +89,9 @@ export class LoadedFilter {
 
   /** As `judge`, without counting: a shadow's verdict is no packet's. `compare` counts it. */
   ask(slot: number): Verdict {
+    this.#counters.beginRun(this.#index, slot, 1);
     const returned = --this.#untilSample === 0 ? this.#timedRun(slot) : this.#executable.run(slot);
+    this.#counters.endRun(this.#index);
     const fault = this.#executable.fault;
     return fault === undefined ? this.#verdict(slot, returned) : this.#faulted(fault);
   }
@@ -101,11 +103,13 @@ export class LoadedFilter {
 
   /** As `judge`, for the frames in `count` slots, `stride` bytes apart. Where `canBatch`. */
   judgeBatch(first: number, stride: number, count: number, verdicts: Verdict[]): void {
+    this.#counters.beginRun(this.#index, first, count);
     this.#untilSample -= count;
     const faults =
       this.#untilSample <= 0
         ? this.#timedBatch(first, stride, count)
         : this.#executable.runBatch!(first, stride, count);
+    this.#counters.endRun(this.#index);
     this.#batchFaults = faults;
     const { words } = this.#arena;
     let nextFault = 0;

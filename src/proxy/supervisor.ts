@@ -14,6 +14,7 @@ import type { WorkerAnswer, WorkerQuestion } from "./questions.ts";
 import { repairMaps } from "./repair-maps.ts";
 import { crowdedWorker } from "./session-limit.ts";
 import { abandonSources, withSourceMemory } from "./source-memory.ts";
+import { countUnfinishedRun } from "./unfinished-run.ts";
 import { Watchdog } from "./watchdog.ts";
 import { connectionsOf, packetsOf } from "./worker-counts.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
@@ -335,10 +336,10 @@ class Supervisor implements RunningProxy {
     return ok(started.value.bound);
   }
 
-  #died(number: number, cause: string): void {
+  #died(number: number, told: string): void {
     this.#threads[number] = undefined;
     if (this.#isStopping) this.#lost += connectionsOf(this.#plansInUse, number);
-    this.#repair(number);
+    const cause = [told, ...this.#repair(number)].join("; ");
     if (this.#isStopping) {
       this.#options.onWarning?.(`worker ${number} died as the proxy stopped: ${cause}`);
       return;
@@ -362,9 +363,12 @@ class Supervisor implements RunningProxy {
 
   /**
    * Puts right what the dead worker left half done: locks that it held, sessions that it counted.
-   * Before anyone is told: whoever is may read the maps.
+   * Before anyone is told: whoever is may read the maps. What it was running is counted as aborted: in words.
    */
-  #repair(number: number): void {
+  #repair(number: number): string[] {
+    const unfinished = [...this.#plansInUse].flatMap(
+      (plan) => countUnfinishedRun(plan, number) ?? [],
+    );
     for (const plan of this.#plansInUse) repairMaps(plan, number);
     // Listeners that drained count in their places still, should they come back.
     for (const plan of this.#plansInUse) {
@@ -374,6 +378,7 @@ class Supervisor implements RunningProxy {
         abandonSources(plan, listener, number);
       }
     }
+    return unfinished;
   }
 }
 

@@ -90,12 +90,23 @@ async function startBench(watchMs: number, io: DatagramIo = "dgram") {
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(bench.counters[0]!.readPackets(1, "ingress", "pass")).toBe(before);
   };
-  return { proxy, plan: withMap, map, causes, warnings, echoed, getStuck, filtered, streams };
+  return {
+    proxy,
+    counters: bench.counters[0]!,
+    plan: withMap,
+    map,
+    causes,
+    warnings,
+    echoed,
+    getStuck,
+    filtered,
+    streams,
+  };
 }
 
 for (const io of hasBatches ? (["dgram", "mmsg"] as const) : (["dgram"] as const))
   test(`io: ${io}: a worker that is stuck in WebAssembly is ended and started again, its maps intact`, async () => {
-    const { proxy, causes, echoed, filtered, getStuck, map } = await startBench(500, io);
+    const { proxy, counters, causes, echoed, filtered, getStuck, map } = await startBench(500, io);
     expect(map.access.update(bytesOf(1, 4), [bytesOf(2, 4)], 0)).toBe(0);
     await echoed(filtered);
     expect(proxy.isCarrying).toBe(true);
@@ -104,7 +115,11 @@ for (const io of hasBatches ? (["dgram", "mmsg"] as const) : (["dgram"] as const
     expect(causes).toEqual([]);
     await until(() => causes.length > 0);
     expect(proxy.isCarrying).toBe(false);
-    expect(causes).toEqual(["worker_stuck: no turn of its event loop, and no packet, for 1.5 s"]);
+    expect(causes).toEqual([
+      "worker_stuck: no turn of its event loop, and no packet, for 1.5 s; it was running filter filter0, program program0, on a packet of listener listener0, ingress",
+    ]);
+    expect(counters.readPackets(0, "ingress", "aborted")).toBe(1);
+    expect(counters.readDrops(0, "ingress", "filter_aborted")).toBe(1);
     await echoed(filtered);
     expect(proxy.isCarrying).toBe(true);
     expect(map.access.lookup(bytesOf(1, 4))).toEqual([bytesOf(2, 4)]);
@@ -131,7 +146,7 @@ test("a stop ends a worker that is stuck a second after its time, tells so, and 
   await getStuck();
   expect(await proxy.stop(100)).toBe(1);
   expect(warnings).toEqual([
-    "worker 0 died as the proxy stopped: worker_stuck: it had not stopped a second after its drain timeout",
+    "worker 0 died as the proxy stopped: worker_stuck: it had not stopped a second after its drain timeout; it was running filter filter0, program program0, on a packet of listener listener0, ingress",
   ]);
   expect(causes).toEqual([]);
   await stream.over;
