@@ -12,7 +12,6 @@ import {
   type CapturedTunnel,
   CaptureReader,
   type CaptureRecord,
-  captureRingMemory,
   type RedirectTarget,
 } from "../filter/capture-ring.ts";
 import type { CaptureOrder } from "../filter/capture-tap.ts";
@@ -20,6 +19,7 @@ import { directions, verdictKinds } from "../filter/verdict.ts";
 import { readTunnelHeader } from "../packet/tunnel-header.ts";
 import { formatEndpoint } from "../proxy/endpoint.ts";
 import { leastSnapLength, mostPerSecond, mostSnapLength } from "./capture-limits.ts";
+import { CaptureRings } from "./capture-rings.ts";
 import type { Control } from "./control.ts";
 import { filterOf, filterState } from "./filter-routes.ts";
 import type { Inventory } from "./inventory.ts";
@@ -30,8 +30,6 @@ type TunnelRow = NonNullable<Exclude<CaptureRow, { lost: number }>["tunnel"]>;
 
 /** Captures at a time: each costs every packet its questions, and memory for its rings. */
 const maxCaptures = 4;
-/** A worker's ring: some 15 frames of the longest kind, some 500 of 1,500 bytes. */
-const ringBytes = 2 ** 20;
 /** How often rings are looked into. */
 const pollMs = 20;
 /** Records handed on at a time. */
@@ -53,6 +51,8 @@ const wholeText = (least: number, most: number) =>
 
 let captures = 0;
 let lastCapture = 0;
+/** At most those of `maxCaptures`: a capture is over when nobody uses its rings. */
+const rings = new CaptureRings();
 
 export const captureRoutes: readonly AnyRoute[] = [
   streaming({
@@ -106,7 +106,8 @@ export const captureRoutes: readonly AnyRoute[] = [
           ),
         );
       captures++;
-      return ok(capture(control, wanted.value, signal));
+      const { workers } = inventory.parts.plan;
+      return ok(capture(control, { ...wanted.value, rings: rings.take(workers.length) }, signal));
     },
   }),
 ];
@@ -120,7 +121,7 @@ type Query = Readonly<Partial<Record<"listener" | "filter" | "shadow" | "express
 function orderOf(
   inventory: Inventory,
   query: { readonly [Key in keyof Query]: Query[Key] | undefined },
-): Result<CaptureOrder, UserError> {
+): Result<Omit<CaptureOrder, "rings">, UserError> {
   if (query.listener !== undefined) {
     const listener = inventory.listener(query.listener);
     if (!listener.ok) return listener;
@@ -165,7 +166,6 @@ function orderOf(
   }
   return ok({
     id: ++lastCapture,
-    rings: inventory.parts.plan.workers.map(() => captureRingMemory(ringBytes)),
     snapLength: Number(query.snap_length ?? defaultSnapLength),
     perSecond: Number(query.per_second ?? defaultPerSecond),
     listener: query.listener,
@@ -190,10 +190,9 @@ async function* capture(
   const readers = order.rings.map((ring) => new CaptureReader(ring));
   let lost = 0;
   try {
-    for (const worker of readers.keys()) {
-      const started = await control.ask(worker, { kind: "start_capture", order });
-      if (!started.ok) throw started.error;
-    }
+    // A worker that is down takes part once it is back.
+    for (const worker of readers.keys())
+      await control.ask(worker, { kind: "start_capture", order });
     yield [{ lost: 0 }];
     while (!signal.aborted) {
       const rows: CaptureRow[] = [];
@@ -212,9 +211,14 @@ async function* capture(
       else await delay(pollMs, undefined, { signal }).catch(() => {});
     }
   } finally {
+    const free: SharedArrayBuffer[] = [];
+    for (const [worker, ring] of order.rings.entries()) {
+      const stopped = await control.ask(worker, { kind: "stop_capture", id: order.id });
+      // One that is down may be on its way back, and write until it is told.
+      if (stopped.ok) free.push(ring);
+    }
+    rings.giveBack(free);
     captures--;
-    for (const worker of readers.keys())
-      await control.ask(worker, { kind: "stop_capture", id: order.id });
   }
 }
 

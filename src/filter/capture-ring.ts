@@ -123,6 +123,11 @@ export function captureRingMemory(capacity: number): SharedArrayBuffer {
   return new SharedArrayBuffer(ringHeadBytes + capacity);
 }
 
+/** Makes a ring that nobody writes to or reads from as if it were new. What its records held stays, unseen. */
+export function clearCaptureRing(memory: SharedArrayBuffer): void {
+  new Ring(memory).head.fill(0);
+}
+
 /** What both ends share: the ring's words and bytes, and where a position lies in them. */
 class Ring {
   readonly head: Int32Array;

@@ -68,7 +68,9 @@ export class CaptureTap {
     this.#nowMs = nowMs;
   }
 
+  /** Nothing happens where the capture is under way: a worker that starts again may be told of it twice. */
   start(order: CaptureOrder): void {
+    if (this.#sinks.some((sink) => sink.order.id === order.id)) return;
     this.#sinks.push(new CaptureSink(order, order.rings[this.#worker]!));
     this.isActive = true;
   }

@@ -69,7 +69,10 @@ export interface RunningProxy {
    * undefined where it is none of the plan's in force.
    */
   sessionListener(localPort: number, remotePort: number): string | undefined;
-  /** What a worker (by its place in the plan) says to a question; an error where it has died. */
+  /**
+   * What a worker (by its place in the plan) says to a question; an error where it has died. Of captures it
+   * is told when it is back.
+   */
   ask(worker: number, question: WorkerQuestion): Promise<Result<WorkerAnswer, UserError>>;
   /**
    * Puts another plan over the same memory and workers in force: on all workers, or on none. Each
@@ -332,8 +335,14 @@ class Supervisor implements RunningProxy {
       stopping: this.#stopping.signal,
     });
     if (!started.ok) return started;
-    this.#threads[number] = started.value.thread;
-    return ok(started.value.bound);
+    const { thread, bound } = started.value;
+    this.#threads[number] = thread;
+    // What began or ended while it started.
+    for (const order of this.#captures.values())
+      if (!captures.includes(order)) void thread.ask({ kind: "start_capture", order });
+    for (const order of captures)
+      if (!this.#captures.has(order.id)) void thread.ask({ kind: "stop_capture", id: order.id });
+    return ok(bound);
   }
 
   #died(number: number, told: string): void {

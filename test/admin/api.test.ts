@@ -3,10 +3,14 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { captureRoutes } from "../../src/admin/capture-routes.ts";
+import type { Control } from "../../src/admin/control.ts";
 import { openApiDocument } from "../../src/admin/openapi.ts";
 import { type CaptureRow, problemReply } from "../../src/admin/replies.ts";
 import { routes } from "../../src/admin/routes.ts";
 import { defaultAdminLimits } from "../../src/admin/server.ts";
+import { err } from "../../src/common/result.ts";
+import { UserError } from "../../src/common/user-error.ts";
 import { eventually } from "../support/processes.ts";
 import { type AdminRig, ask, filtersFolder, startAdminRig } from "./rig.ts";
 
@@ -284,6 +288,35 @@ test("a fifth capture is refused until one has ended", async () => {
     await again.value.return();
     break;
   }
+});
+
+test("a capture begins while a worker is down, and what that one had of it is not used again", async () => {
+  const [route] = captureRoutes;
+  if (route?.kind !== "stream") throw new Error("a stream was expected");
+  const used: SharedArrayBuffer[][] = [];
+  const down = new Set([1]);
+  const ask: Control["ask"] = (worker, question) => {
+    if (question.kind === "start_capture") used.push([...question.order.rings]);
+    return down.has(worker)
+      ? Promise.resolve(err(new UserError("WORKER_DIED", `worker ${worker}`, "it has ended")))
+      : rig.control.ask(worker, question);
+  };
+  for (let i = 0; i < 2; i++) {
+    const end = new AbortController();
+    const control = { ...rig.control, ask };
+    const parts = { control, path: {}, query: {}, body: undefined, signal: end.signal };
+    const rows = await route.handle(parts);
+    if (!rows.ok) throw rows.error;
+    let batches = 0;
+    for await (const batch of rows.value) {
+      if (batches++ === 0) expect(batch).toEqual([{ lost: 0 }]);
+      end.abort();
+    }
+    down.clear();
+  }
+  const [first, , second] = used;
+  expect(second).toContain(first![0]);
+  expect(second).not.toContain(first![1]);
 });
 
 test("a big map is dumped whole while it is written to, and a reader that leaves costs nothing more", async () => {

@@ -1,5 +1,10 @@
 import { expect, test } from "vitest";
-import { CaptureReader, CaptureWriter, captureRingMemory } from "../../src/filter/capture-ring.ts";
+import {
+  CaptureReader,
+  CaptureWriter,
+  captureRingMemory,
+  clearCaptureRing,
+} from "../../src/filter/capture-ring.ts";
 
 const passed = { verdict: "pass", reason: undefined, ifindex: undefined } as const;
 
@@ -152,4 +157,26 @@ test("broadcasts are told by their ports, a packet's and a shadow's, wherever th
     expect(reader.next()).toMatchObject({ ...place, ...outcome, entry: { data: frame } });
   }
   expect(reader.lost).toBe(0);
+});
+
+test("a ring that was cleared is as a new one: no records, none lost, all its room", () => {
+  const memory = captureRingMemory(4096);
+  const fill = (writer: CaptureWriter): number => {
+    for (let count = 0; ; count++) {
+      if (!writer.begin(pattern(100, count), 0, 100)) return count;
+      writer.fill({ listener: "a", direction: "ingress" }, { ...passed, filter: "f" }, undefined);
+      writer.commit();
+    }
+  };
+  const count = fill(new CaptureWriter(memory, 100));
+  const before = new CaptureReader(memory);
+  expect(before.next()).toBeDefined();
+  expect(before.lost).toBe(1);
+  clearCaptureRing(memory);
+  const reader = new CaptureReader(memory);
+  expect(reader.next()).toBeUndefined();
+  expect(reader.lost).toBe(0);
+  expect(fill(new CaptureWriter(memory, 100))).toBe(count);
+  for (let i = 0; i < count; i++) expect(reader.next()?.entry.data).toEqual(pattern(100, i));
+  expect(reader.next()).toBeUndefined();
 });

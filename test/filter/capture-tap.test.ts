@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { compileExpression } from "../../src/cbpf/compile-expression.ts";
 import { describeFrame, frameOffset } from "../../src/engine/packet-slot.ts";
-import { captureRingMemory } from "../../src/filter/capture-ring.ts";
-import { CaptureTap } from "../../src/filter/capture-tap.ts";
+import { CaptureReader, captureRingMemory } from "../../src/filter/capture-ring.ts";
+import { type CaptureOrder, CaptureTap } from "../../src/filter/capture-tap.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
 
@@ -16,6 +16,22 @@ function frame(tag: boolean): Uint8Array {
   const bytes = new Uint8Array(60);
   bytes.set(tag ? [0x81, 0x00, 0x00, 0x05, 0x08, 0x00] : [0x08, 0x00], 12);
   return bytes;
+}
+
+function orderOf(parts: Partial<CaptureOrder> = {}): CaptureOrder {
+  return {
+    id: 1,
+    rings: [captureRingMemory(65_536)],
+    snapLength: 100,
+    perSecond: 1000,
+    listener: undefined,
+    verdict: undefined,
+    direction: undefined,
+    filter: undefined,
+    shadow: undefined,
+    expression: undefined,
+    ...parts,
+  };
 }
 
 for (const { expression, direction, tag = false, wanted } of [
@@ -37,20 +53,23 @@ for (const { expression, direction, tag = false, wanted } of [
     });
     if (!compiled.ok) throw compiled.error;
     const tap = new CaptureTap(arena.value, 0, () => 0);
-    tap.start({
-      id: 1,
-      rings: [captureRingMemory(65_536)],
-      snapLength: 100,
-      perSecond: 1000,
-      listener: undefined,
-      verdict: undefined,
-      direction: undefined,
-      filter: undefined,
-      shadow: undefined,
-      expression: compiled.value,
-    });
+    tap.start(orderOf({ expression: compiled.value }));
     const bytes = frame(tag);
     arena.value.bytes.set(bytes, slot.value + frameOffset);
     describeFrame(arena.value, slot.value, bytes.length, 1007, 0);
     expect(tap.begin(slot.value, { listener: "web", direction })).toBe(wanted);
   });
+
+test("a capture that is begun twice records each packet once, and ends at once", () => {
+  const tap = new CaptureTap(arena.value, 0, () => 0);
+  const order = orderOf();
+  const reader = new CaptureReader(order.rings[0]!);
+  const place = { listener: "web", direction: "ingress" } as const;
+  tap.start(order);
+  tap.start({ ...order });
+  tap.refused(frame(false), 1007, place, "frame_truncated");
+  expect(reader.next()).toMatchObject({ listener: "web", reason: "frame_truncated" });
+  expect(reader.next()).toBeUndefined();
+  tap.stop(order.id);
+  expect(tap.isActive).toBe(false);
+});

@@ -1,7 +1,10 @@
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
+import { CaptureReader, captureRingMemory } from "../../src/filter/capture-ring.ts";
+import type { CaptureOrder } from "../../src/filter/capture-tap.ts";
 import { createMap } from "../../src/maps/create-map.ts";
 import type { ProxyPlan } from "../../src/proxy/plan.ts";
-import { startProxy } from "../../src/proxy/supervisor.ts";
+import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
 import { instantiateRuntime } from "../../src/runtime/instantiate.ts";
 import { MAP_LOCK } from "../../src/runtime/wasm/layout.ts";
 import { mapSpec } from "../maps/open-map.ts";
@@ -43,6 +46,11 @@ async function echoed(address: { host: string; port: number }): Promise<void> {
   const timer = setInterval(() => client.send("again", address), 20);
   expect(await client.text()).toBe("again");
   clearInterval(timer);
+}
+
+/** Resolves when the only worker is up, and has done what it was told before. */
+async function answers(proxy: RunningProxy): Promise<void> {
+  while (!(await proxy.ask(0, { kind: "ping" })).ok) await delay(2);
 }
 
 test("a worker that dies is told with its cause and started again at once, maps and counts intact", async () => {
@@ -127,4 +135,74 @@ test("a worker that dies while it prepares a plan refuses it, and starts again w
   });
   await echoed(address);
   expect(deaths).toMatchObject({ restarts: [{ worker: 0 }], given: [] });
+});
+
+/** A proxy whose worker dies by `die`, and captures of all its packets. `died` resolves when it is down. */
+async function startMortal() {
+  const bench = new PlanBench();
+  const plan = await bench.plan({
+    upstreams: [await echoUpstream()],
+    listeners: [{}],
+    filters: [pass],
+  });
+  const { promise: died, resolve } = Promise.withResolvers<void>();
+  const proxy = stopping(
+    value(
+      await startProxy(plan, {
+        onFault: () => {},
+        onWorkerRestart: () => resolve(),
+        onWorkerDied: (_, cause) => {
+          throw new Error(cause);
+        },
+      }),
+    ),
+  );
+  // Stands in for a bug: a name for an address, which loading never lets through.
+  const broken = await bench.plan({
+    upstreams: [{ name: "app", addresses: [{ host: "a-name", port: 1 }] }],
+    listeners: [{}],
+  });
+  const die = async (): Promise<void> => {
+    void proxy.apply(broken, { drainTimeoutMs: 0 });
+    await died;
+  };
+  const order: CaptureOrder = {
+    id: 1,
+    rings: [captureRingMemory(65_536)],
+    snapLength: 100,
+    perSecond: 1000,
+    listener: undefined,
+    verdict: undefined,
+    direction: undefined,
+    filter: undefined,
+    shadow: undefined,
+    expression: undefined,
+  };
+  return { proxy, die, order, reader: new CaptureReader(order.rings[0]!) };
+}
+
+// After some turns its programs are compiled, and the thread has been told of captures by then.
+for (const turns of [0, 20])
+  test(`a capture that begins ${turns} turns after a worker died has its packets once it is back`, async () => {
+    const { proxy, die, order, reader } = await startMortal();
+    await die();
+    for (let i = 0; i < turns; i++) await nextTurn();
+    const asked = await proxy.ask(0, { kind: "start_capture", order });
+    expect(asked).toMatchObject({ ok: false, error: { code: "WORKER_DIED" } });
+    await answers(proxy);
+    await echoed(proxy.listeners[0]!.address);
+    expect(reader.next()).toMatchObject({ listener: "listener0", verdict: "pass" });
+  });
+
+test("a capture that ends while a worker starts again is over there too", async () => {
+  const { proxy, die, order, reader } = await startMortal();
+  value(await proxy.ask(0, { kind: "start_capture", order }));
+  await die();
+  for (let i = 0; i < 20; i++) await nextTurn();
+  const stopped = await proxy.ask(0, { kind: "stop_capture", id: order.id });
+  expect(stopped).toMatchObject({ ok: false, error: { code: "WORKER_DIED" } });
+  await answers(proxy);
+  while (reader.next() !== undefined);
+  await echoed(proxy.listeners[0]!.address);
+  expect(reader.next()).toBeUndefined();
 });
