@@ -54,7 +54,8 @@ const noFrame = new Uint8Array(0);
  *
  * The chain sees every frame, also those that no socket would deliver (ARP, a fragment). What it
  * may do with a frame that the listener could have carried is what the listener would let it:
- * redirects lead to configured ports, rewritten addresses to configured destinations.
+ * redirects lead to configured ports, rewritten addresses to configured destinations. A tunnel's frames
+ * may have any addresses, and go to peers too; who sent one is not in a capture.
  */
 export class CaptureReplay {
   readonly #direction: Direction;
@@ -65,6 +66,8 @@ export class CaptureReplay {
   readonly #tally: Tally;
   readonly #slot: number;
   readonly #destinations: Destinations;
+  /** Numbers of tunnels' peers. */
+  readonly #peers: ReadonlySet<number>;
   readonly #before = new FrameView();
   readonly #after = new FrameView();
   /** A frame as it came, made again where a filter wrote to it. */
@@ -97,6 +100,7 @@ export class CaptureReplay {
     this.#tally = parts.tally;
     this.#slot = parts.slot;
     this.#destinations = parts.destinations;
+    this.#peers = new Set(plan.ports.flatMap((port) => ("peer" in port ? [port.ifindex] : [])));
   }
 
   /** Loads the filters for listener number `listener` of a plan; nothing is bound or sent. */
@@ -155,8 +159,7 @@ export class CaptureReplay {
     const missing = shortfall(broadcast);
     if (missing !== undefined) this.#tally.dropped(missing, frameBytes);
     for (const port of broadcast.ports)
-      if (this.#destinations.port(port) === undefined)
-        this.#tally.dropped("redirect_unknown_port", frameBytes);
+      if (!this.#reaches(port)) this.#tally.dropped("redirect_unknown_port", frameBytes);
       else this.#tally.forwarded("redirect", frameBytes);
   }
 
@@ -191,24 +194,28 @@ export class CaptureReplay {
     if (verdict.kind === "pass") return undefined;
     // Replies go to the client and nowhere else.
     if (this.#direction === "egress") return "not_routable";
+    if (this.#listener.tunnel?.mode === "mirror") return "tunnel_mirror_only";
     if (verdict.kind !== "redirect") return undefined;
     if (verdict.broadcast !== undefined) return this.#refuseBroadcast(verdict.broadcast);
-    return this.#destinations.port(verdict.ifindex) === undefined
-      ? "redirect_unknown_port"
-      : undefined;
+    return this.#reaches(verdict.ifindex) ? undefined : "redirect_unknown_port";
+  }
+
+  /** Whether a redirect to `ifindex` leads anywhere: to an upstream, or from a tunnel to any tunnel's peer. */
+  #reaches(ifindex: number): boolean {
+    if (this.#destinations.port(ifindex) !== undefined) return true;
+    return this.#listener.tunnel !== undefined && this.#peers.has(ifindex);
   }
 
   /** What of its ports nobody knows is not told from what they are, so long as there are others. */
   #refuseBroadcast({ ports }: Broadcast): DropReason | undefined {
     if (this.#listener.protocol === "tcp") return "not_routable";
     if (ports.length === 0) return "redirect_no_port";
-    return ports.some((port) => this.#destinations.port(port) !== undefined)
-      ? undefined
-      : "redirect_unknown_port";
+    return ports.some((port) => this.#reaches(port)) ? undefined : "redirect_unknown_port";
   }
 
   /** Why the listener would not send a frame as a filter rewrote it. */
   #reread(data: Uint8Array, framing: LinkFraming, verdict: Verdict): DropReason | undefined {
+    if (this.#listener.tunnel !== undefined) return undefined;
     const { bytes, words } = this.#arena;
     const before = this.#before;
     const length = framing(data, this.#original, 0) as number;

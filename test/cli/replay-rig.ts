@@ -19,7 +19,7 @@ export const config = folder.write(
 upstreams:
   app: { addresses: ["app.invalid:53"] }
   honeypot: { addresses: ["192.0.2.99:53"] }
-ports: { 3: honeypot }
+ports: { 3: honeypot, 5: wire.east, 6: other.north }
 filters:
   blocklist:
     object: ${filters}blocklist.o
@@ -37,6 +37,8 @@ filters:
     globals: { packets_per_second: 1, packet_burst: 1 }
   aside: { bytecode: "r1 = 3\\nr2 = 0\\ncall 23\\nexit" }
   nowhere: { bytecode: "r1 = 4\\nr2 = 0\\ncall 23\\nexit" }
+  east: { bytecode: "r1 = 5\\nr2 = 0\\ncall 23\\nexit" }
+  north: { bytecode: "r1 = 6\\nr2 = 0\\ncall 23\\nexit" }
   back: { bytecode: "r0 = 3\\nexit" }
   short: { bytecode: "2\\n48 0 0 0\\n6 0 0 50\\n" }
   none: { bytecode: "r0 = 1\\nexit" }
@@ -56,7 +58,13 @@ listeners:
   - { name: elsewhere, protocol: udp, listen: "127.0.0.1:5308", upstream: app, ingress: [elsewhere] }
   - { name: ways, protocol: udp, listen: "127.0.0.1:5309", upstream: app, ingress: [inward], egress: [outward] }
   - { name: tried, protocol: udp, listen: "127.0.0.1:5310", upstream: app, ingress: [next, dns] }
-`.replace(
+  - { name: no-tunnel, protocol: udp, listen: "127.0.0.1:5311", upstream: app, ingress: [east] }
+  - { name: wire, protocol: vxlan, listen: "127.0.0.1:5312", peers: { east: 192.0.2.1, west: 192.0.2.2 }, ingress: [north], egress: [east] }
+  - { name: other, protocol: geneve, listen: "127.0.0.1:5313", peers: { north: 192.0.2.3, south: 192.0.2.4 }, ingress: [nowhere] }
+  - { name: aside-wire, protocol: vxlan, listen: "127.0.0.1:5314", peers: { a: 192.0.2.5, b: 192.0.2.6 }, ingress: [aside], egress: [elsewhere] }
+  - { name: rewritten, protocol: vxlan, listen: "127.0.0.1:5315", peers: { a: 192.0.2.5, b: 192.0.2.6 }, ingress: [elsewhere] }
+  - { name: tap, protocol: vxlan, mode: mirror, listen: "127.0.0.1:5316", ingress: [east] }
+`.replaceAll(
     "ENDING",
     // The last byte of the destination: 10.0.0.2 becomes 10.0.0.9.
     "r2 = *(u32 *)(r1 + 0)\\nr3 = *(u32 *)(r1 + 4)\\nr4 = r2\\nr4 += 42\\nif r4 > r3 goto +2\\nr5 = 9\\n*(u8 *)(r2 + 33) = r5\\nr0 = 2\\nexit",

@@ -154,6 +154,13 @@ for (const { listener, direction = "ingress", expected } of [
   { listener: "aside", direction: "egress", expected: "drop back not_routable 1" },
   { listener: "elsewhere", expected: "drop  destination_not_allowed 1" },
   { listener: "open", direction: "egress", expected: "pass   1" },
+  { listener: "no-tunnel", expected: "drop east redirect_unknown_port 1" },
+  { listener: "wire", expected: "redirect north other.north 1" },
+  { listener: "wire", direction: "egress", expected: "drop east not_routable 1" },
+  { listener: "other", expected: "drop nowhere redirect_unknown_port 1" },
+  { listener: "aside-wire", expected: "redirect aside honeypot 1" },
+  { listener: "rewritten", expected: "pass   1" },
+  { listener: "tap", expected: "drop east tunnel_mirror_only 1" },
 ])
   test(`replay lets no filter do more than listener ${listener} would, ${direction}: ${expected}`, async () => {
     const file = captureFile("one.pcapng", [{ data: frame("10.0.0.1", 53) }]);

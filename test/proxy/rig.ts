@@ -23,6 +23,7 @@ import { verdictKinds } from "../../src/filter/verdict.ts";
 import type { JudgingType } from "../../src/filter/verdict-of.ts";
 import { assemble } from "../../src/isa/assembler.ts";
 import { createMap } from "../../src/maps/create-map.ts";
+import type { MapHandle } from "../../src/maps/map-handle.ts";
 import type { MapSpec } from "../../src/object/object-spec.ts";
 import { type AccessLine, AccessLog } from "../../src/proxy/access-log.ts";
 import { AddressStates } from "../../src/proxy/address-states.ts";
@@ -51,12 +52,16 @@ import { WorkerNetwork } from "../../src/proxy/worker-network.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { compileRuntime, instantiateRuntime } from "../../src/runtime/instantiate.ts";
 import {
+  F_BROADCAST,
+  F_EXCLUDE_INGRESS,
   SLOT_BYTES,
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
   SLOT_FRAME_LIMIT,
+  SLOT_REDIRECT_FLAGS,
   SLOT_REDIRECT_IFINDEX,
+  SLOT_REDIRECT_MAP,
   SLOT_RETURN_LOW,
   SLOT_WROTE,
 } from "../../src/runtime/wasm/layout.ts";
@@ -113,6 +118,15 @@ export class SlotFrame {
     return 4;
   }
 
+  /** As bpf_redirect_map with BPF_F_BROADCAST over one of the filter's maps. */
+  broadcastTo(map: MapHandle, excludeIngress: boolean): number {
+    const { words } = this.#arena;
+    words[(this.#slot + SLOT_REDIRECT_MAP) >> 2] = map.descriptor;
+    words[(this.#slot + SLOT_REDIRECT_FLAGS) >> 2] =
+      F_BROADCAST | (excludeIngress ? F_EXCLUDE_INGRESS : 0);
+    return 4;
+  }
+
   wrote(): void {
     this.#arena.words[(this.#slot + SLOT_FLAGS) >> 2]! |= SLOT_WROTE;
   }
@@ -121,11 +135,20 @@ export class SlotFrame {
 /** A test's filter: eBPF assembly, or a function in its place that sees and changes frames. */
 export type TestFilter =
   | { readonly type: JudgingType; readonly assembly: string; readonly maps?: readonly MapSpec[] }
-  | { readonly type: JudgingType; readonly run: (frame: SlotFrame) => number };
+  | HookFilter;
+
+export interface HookFilter {
+  readonly type: JudgingType;
+  readonly run: (frame: SlotFrame, maps: readonly MapHandle[]) => number;
+  readonly maps?: readonly MapSpec[];
+}
 
 /** An XDP filter of a test's own. */
-export function xdp(run: (frame: SlotFrame) => number): TestFilter {
-  return { type: "xdp", run };
+export function xdp(
+  run: (frame: SlotFrame, maps: readonly MapHandle[]) => number,
+  maps: readonly MapSpec[] = [],
+): HookFilter {
+  return { type: "xdp", run, maps };
 }
 
 export function xdpAssembly(assembly: string): TestFilter {
@@ -315,27 +338,32 @@ function listenerOf(protocol: ListenerPlan["protocol"], parts: ListenerParts): L
 }
 
 function executableOf(filter: TestFilter, context: EngineContext): Executable {
+  const maps = (filter.maps ?? []).map((spec) =>
+    value(createMap(spec, context.arena, context.runtime, 1)),
+  );
   if ("assembly" in filter) {
     const program: LinkedProgram = {
       name: "test_program",
       type: filter.type,
       instructions: value(assemble(filter.assembly)),
-      maps: (filter.maps ?? []).map((spec) =>
-        value(createMap(spec, context.arena, context.runtime, 1)),
-      ),
+      maps,
     };
     return value((udpIo === "mmsg" ? jit : interpreter)(program, context));
   }
-  const run = (slot: number): number => filter.run(new SlotFrame(context.arena, slot)) >>> 0;
+  const { words } = context.arena;
+  const run = (slot: number): number => {
+    words[(slot + SLOT_REDIRECT_FLAGS) >> 2] = 0;
+    return filter.run(new SlotFrame(context.arena, slot), maps) >>> 0;
+  };
   return {
-    program: { name: "test_hook", type: filter.type, maps: [] },
+    program: { name: "test_hook", type: filter.type, maps },
     engine: "interpreter",
     fault: undefined,
     run,
     runBatch: (first, stride, count) => {
       for (let i = 0, slot = first; i < count; i++, slot += stride) {
-        context.arena.words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
-        context.arena.words[(slot + SLOT_RETURN_LOW) >> 2] = run(slot);
+        words[(slot + SLOT_REDIRECT_IFINDEX) >> 2] = 0;
+        words[(slot + SLOT_RETURN_LOW) >> 2] = run(slot);
       }
       return [];
     },
