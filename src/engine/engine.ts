@@ -35,6 +35,8 @@ export interface RunnableProgram extends ProgramInfo {
   readonly namedMaps: readonly MapHandle[];
   /** First slots of the functions whose addresses instructions take. */
   readonly callbacks: ReadonlySet<number>;
+  /** Instructions that a run takes at most, where the verifier has proven how many. */
+  readonly mostSteps?: number;
 }
 
 /** A program bound to its maps and accepted for running: all an engine needs to make code of it. */
@@ -103,12 +105,24 @@ export const stackBytes = walksOffset + maxFrames * walkBytes;
 export const maxSteps = 10_000_000;
 
 /**
- * The same of a verified program. Most are done within the million that the verifier visits; what
- * global functions and callbacks do again and again is visited once, and would take hours where
- * loops call loops. A second at most in the JIT, some in the interpreter. It is counted as above,
+ * The same of a verified program. Most are done within the million that the verifier visits, which
+ * `RunnableProgram.mostSteps` tells of, and those are not counted; what global functions and callbacks do again
+ * and again is visited once, and would take hours where loops call loops. They are counted as above,
  * in the JIT with a function's length at its start in place of its end.
+ *
+ * What helpers do is counted of any program, in both engines by the same rules: helper-work.ts. Since
+ * the JIT never counts less, what ends of itself there does so in the interpreter.
+ *
+ * Of the worst programs known (`npm run bench:budget`) the JIT does a step in some 15 ns, the
+ * interpreter in twice that, and most in a tenth: a second, and two. A chain of 34 programs of a
+ * million instructions each, the most that the verifier bounds, is half of it.
  */
-export const maxProvenSteps = 2 ** 28;
+export const maxProvenSteps = 2 ** 26;
+
+/** The cause of a fault: the run's budget is used up. */
+export function stepsExceeded(program: ProgramInfo): string {
+  return `no exit within ${stepLimit(program)} instructions, what helpers do counted as such`;
+}
 
 export function stepLimit(program: ProgramInfo): number {
   return program.verified === true ? maxProvenSteps : maxSteps;

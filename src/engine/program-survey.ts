@@ -11,6 +11,8 @@ export interface ProgramSurvey {
   readonly called: ReadonlySet<number>;
   /** First slots of the functions whose addresses instructions take. */
   readonly addressed: ReadonlySet<number>;
+  /** Some call is of a helper whose number is in a register. */
+  readonly callsByRegister: boolean;
   /** Some helper that is called calls back. */
   readonly callsBack: boolean;
 }
@@ -20,11 +22,15 @@ export function surveyProgram(instructions: readonly Instruction[]): ProgramSurv
   const maps = new Set<number>();
   const called = new Set<number>();
   const addressed = new Set<number>();
+  let callsByRegister = false;
   for (let slot = 0; slot < instructions.length; slot++) {
     const instruction = instructions[slot]!;
     switch (instruction.kind) {
       case "call_helper":
         ids.add(instruction.id);
+        break;
+      case "call_register":
+        callsByRegister = true;
         break;
       case "load_map":
       case "load_map_value":
@@ -39,5 +45,5 @@ export function surveyProgram(instructions: readonly Instruction[]): ProgramSurv
     }
   }
   const callsBack = [...ids].some((id) => helpers.get(id)?.callback !== undefined);
-  return { helpers: ids, maps, called, addressed, callsBack };
+  return { helpers: ids, maps, called, addressed, callsByRegister, callsBack };
 }

@@ -7,6 +7,7 @@ export function runnableProgram(
   survey: ProgramSurvey = surveyProgram(program.instructions),
 ): RunnableProgram {
   const { name, type, maps, verified, onDevmap, dataBytes } = program;
+  const mostSteps = provenSteps(program);
   const named = [...survey.maps].sort((a, b) => a - b);
   return {
     name,
@@ -17,5 +18,11 @@ export function runnableProgram(
     ...(dataBytes === undefined ? {} : { dataBytes }),
     namedMaps: named.map((index) => maps[index]!),
     callbacks: survey.addressed,
+    ...(mostSteps === undefined ? {} : { mostSteps }),
   };
+}
+
+/** Steps that a run takes at most, where the verifier has proven how many: `lddw` counts as two. */
+export function provenSteps({ verified, proof }: LinkedProgram): number | undefined {
+  return verified === true && proof?.bounded === true ? 2 * proof.visited : undefined;
 }

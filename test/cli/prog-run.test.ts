@@ -146,10 +146,10 @@ needing("clang")(
     const run = ["prog", "run", object, "--data", `${ethernet}${"00".repeat(28)}73`, "--json"];
     const line = JSON.parse((await weir(run)).stdout.split("\n")[0]!);
     expect(line).toMatchObject({ ret: 0, verdict: "aborted", fault: { code: "BUDGET_EXCEEDED" } });
-    expect(line.fault.message).toMatch(/^instruction \d+: .*268435456/);
+    expect(line.fault.message).toMatch(/^instruction \d+: .*67108864/);
     const { stdout } = await weir(run.slice(0, -1));
     expect(stdout).toMatch(
-      /^packet 0: aborted: BUDGET_EXCEEDED, 43 bytes, unchanged\n {2}instruction \d+: .*268435456/,
+      /^packet 0: aborted: BUDGET_EXCEEDED, 43 bytes, unchanged\n {2}instruction \d+: .*67108864/,
     );
   },
 );

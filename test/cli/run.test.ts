@@ -178,7 +178,7 @@ listeners:
       program: "xdp_long_run",
       code: "budget_exceeded",
       slot: expect.any(Number),
-      message: expect.stringMatching(/no exit within 268435456 instructions/),
+      message: expect.stringMatching(/no exit within 67108864 instructions/),
     });
     // The listener goes on: a datagram that takes not as long comes back.
     client.send("long enough", port, "127.0.0.1");

@@ -1,12 +1,10 @@
 import type { MapType } from "../../object/object-spec.ts";
 import { F_RDONLY_PROG } from "../../runtime/wasm/layout.ts";
 import type { Helper, HelperRun } from "./helper.ts";
+import { stepsOfCall } from "./helper-work.ts";
 
 /** Kernel: BPF_MAX_VAR_SIZ, the most bytes an argument may span. */
 const maxArgumentBytes = 1 << 29;
-
-/** Bytes that count as one step of the program: a load's. */
-const stepBytes = 8;
 
 /**
  * Calls a helper on the registers of a run, after checking r1 to r5 against its signature, and leaves its result in r0. A bad
@@ -15,7 +13,7 @@ const stepBytes = 8;
 export function callHelper(helper: Helper, run: HelperRun): string | undefined {
   const problem = checkArguments(helper, run);
   if (problem !== undefined) return problem;
-  run.work += helper.work ?? 0;
+  run.work += stepsOfCall(helper, run);
   const result = helper.call(run);
   if (result !== undefined) {
     run.registers[0] = result;
@@ -45,7 +43,6 @@ function checkArgument(helper: Helper, index: number, run: HelperRun): string | 
     case "map_value":
       return checkReadable(run, low, high, run.map!.valueSize);
     case "writable_map_value":
-      run.work += run.map!.valueSize / stepBytes;
       return memory.writable(low, high, run.map!.valueSize) ? undefined : memory.problem.message;
     case "reserved_memory":
       return high === 0 && memory.holdings.hasRecord(low)
@@ -131,7 +128,6 @@ function checkWritable(
   high: number,
   size: number,
 ): string | undefined {
-  run.work += size / stepBytes;
   return run.memory.writable(low, high, size) ? undefined : run.memory.problem.message;
 }
 
@@ -139,13 +135,10 @@ function checkWritable(
 function checkConstantString(run: HelperRun, low: number, high: number): string | undefined {
   const { memory, context } = run;
   if (!memory.maps.isConstant(low, high)) return "no string constant of the program";
-  const { bytes } = context.arena;
-  for (let at = low; memory.readable(at, high, 1); at++) {
-    if (bytes[at] !== 0) continue;
-    run.work += (at - low) / stepBytes;
-    return undefined;
-  }
-  return "a string without a zero byte at its end";
+  const length = context.arena.bytes.indexOf(0, low) - low + 1;
+  return length > 0 && memory.readable(low, high, length)
+    ? undefined
+    : "a string without a zero byte at its end";
 }
 
 function checkReadable(
@@ -154,6 +147,5 @@ function checkReadable(
   high: number,
   size: number,
 ): string | undefined {
-  run.work += size / stepBytes;
   return run.memory.readable(low, high, size) ? undefined : run.memory.problem.message;
 }

@@ -1,6 +1,7 @@
 import { errno } from "../../common/errno.ts";
 import { MAP_WORKERS, SLOT_DATA, SLOT_DATA_END } from "../../runtime/wasm/layout.ts";
 import { contextTypes, type Helper, type HelperRun, R3, R4, R5 } from "./helper.ts";
+import { stepBytes } from "./helper-work.ts";
 
 /** BPF_F_CURRENT_CPU: the low word of the flags, otherwise a CPU's number. */
 const currentCpu = -1;
@@ -45,5 +46,6 @@ function output(run: HelperRun): number {
   arena.bytes.copyWithin(sample, from, from + size);
   arena.bytes.copyWithin(sample + size, data, data + packetBytes);
   runtime.commit(sample, 0);
+  run.work += packetBytes / stepBytes;
   return 0;
 }

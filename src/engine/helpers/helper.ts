@@ -16,7 +16,7 @@ export interface HelperRun {
   map: MapHandle | undefined;
   /** First slots of the functions whose addresses the program takes: what may be called back. */
   readonly callbacks: ReadonlySet<number>;
-  /** What helpers have done since the engine last looked, in steps: it takes them off its budget. */
+  /** Steps of the call beside those that its arguments tell of (helper-work.ts): a helper adds to it. */
   work: number;
 }
 
@@ -24,7 +24,7 @@ export interface HelperRun {
 export interface Helper extends HelperSignature {
   /** How many of r1 to r5 it reads, where that is more than `arguments` asks callers to set. */
   readonly registersRead?: number;
-  /** Steps a call takes beside one for every 8 bytes it is given; 0 where absent. */
+  /** Steps a call takes whatever it is given, where they are not those of most: helper-work.ts. */
   readonly work?: number;
   /**
    * Does it, and returns r0: an integer from -2³¹ to 2³² - 1 (a negative errno sign-extends), or

@@ -5,6 +5,10 @@ import { type ByteSource, formatTrace, type TraceArgument } from "./trace-format
 /** Kernel: MAX_BPRINTF_VARARGS. */
 const maxArguments = 12;
 
+/** Steps for a byte of a format, which is looked at several times, and of the text made of it. */
+const formatByteSteps = 4;
+const textByteSteps = 2;
+
 /** Messages for whoever develops a filter. */
 export const traceHelpers: readonly Helper[] = [
   {
@@ -45,16 +49,17 @@ export const traceHelpers: readonly Helper[] = [
       "size_or_zero",
     ],
     types: anyType,
-    work: 200,
+    work: 400,
     call: printTo,
   },
 ];
 
 /** The format at `start` up to its closing zero, which must be among `size` bytes. */
-function readFormat({ context }: HelperRun, start: number, size: number): string | undefined {
-  const { bytes } = context.arena;
+function readFormat(run: HelperRun, start: number, size: number): string | undefined {
+  const { bytes } = run.context.arena;
   const end = bytes.subarray(start, start + size).indexOf(0);
   if (end < 0) return undefined;
+  run.work += formatByteSteps * end;
   let text = "";
   for (let i = 0; i < end; i++) text += String.fromCharCode(bytes[start + i]!);
   return text;
@@ -102,7 +107,7 @@ function printTo(run: HelperRun): number {
     for (let i = 0; i < line.text.length; i++) bytes[to + i] = line.text.charCodeAt(i);
     bytes[to + line.text.length] = 0;
   }
-  run.work += line.text.length;
+  run.work += textByteSteps * line.text.length;
   return line.length + 1;
 }
 

@@ -43,6 +43,7 @@ export const tunnelHelpers: readonly Helper[] = [
     name: "skb_get_tunnel_key",
     arguments: ["context", "writable_memory", "size", "anything"],
     types: tcTypes,
+    work: 64,
     call(run) {
       const { registers, context } = run;
       const to = registers[R2]!;
@@ -57,6 +58,7 @@ export const tunnelHelpers: readonly Helper[] = [
     name: "skb_set_tunnel_key",
     arguments: ["context", "readable_memory", "size", "anything"],
     types: tcTypes,
+    work: 64,
     call: setKey,
   },
   {
@@ -64,6 +66,7 @@ export const tunnelHelpers: readonly Helper[] = [
     name: "skb_get_tunnel_opt",
     arguments: ["context", "writable_memory", "size"],
     types: tcTypes,
+    work: 64,
     call: getOptions,
   },
   {
@@ -71,6 +74,7 @@ export const tunnelHelpers: readonly Helper[] = [
     name: "skb_set_tunnel_opt",
     arguments: ["context", "readable_memory", "size"],
     types: tcTypes,
+    work: 64,
     call: setOptions,
   },
 ];

@@ -1,8 +1,10 @@
 import { errno } from "../../common/errno.ts";
+import { CURSOR_POSITION } from "../../runtime/wasm/layout.ts";
 import { maxFrames } from "../engine.ts";
 import { checkArguments } from "../helpers/call-helper.ts";
 import { maxLoops, tooManyLoops } from "../helpers/callback-helpers.ts";
 import { type Helper, R1, R2, R3, R4 } from "../helpers/helper.ts";
+import { turnSteps, walkSteps } from "../helpers/helper-work.ts";
 import { beginWalk, endWalk, walk, walkAt } from "../map-walk.ts";
 import { callerRegisters, type Machine } from "./machine.ts";
 import { isInlinedLoop, slotWords } from "./translate.ts";
@@ -80,9 +82,13 @@ function walkMap(
   const map = machine.map!.descriptor;
   const at = walkAt(stack, memory.framePointer(depth + 1));
   beginWalk(arena, at, map);
+  const { keySize } = machine.map!;
+  const position = (at + walk.cursor + CURSOR_POSITION) >> 2;
   let count = 0;
   for (let going = true; going; ) {
+    const before = arena.words[position]!;
     const value = runtime.walk(map, at + walk.cursor, cpu);
+    machine.steps -= walkSteps(keySize, arena.words[position]! - before);
     if (value === 0) break;
     count++;
     beginCallback(machine);
@@ -113,6 +119,7 @@ function callOnce(
     machine.stopAtCallbacks(pc);
     return true;
   }
+  machine.steps -= turnSteps;
   machine.save(depth, pc);
   machine.pc = Number(saved[R2 / 2]!) * slotWords;
   machine.depth = depth + 1;

@@ -16,11 +16,13 @@ import {
   maxTailCalls,
   type RunnableProgram,
   stepLimit,
+  stepsExceeded,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
 import { callbacksExceeded } from "../helpers/callback-helpers.ts";
 import type { Helper, HelperRun } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
+import { countedSteps } from "../helpers/helper-work.ts";
 import { tailCall, tailCallInCallback, tailCallTarget } from "../helpers/tail-call.ts";
 import { endAllWalks } from "../map-walk.ts";
 import { ProgramMemory } from "../program-memory.ts";
@@ -110,7 +112,7 @@ export class Machine implements HelperRun {
   begin(slot: number): void {
     const { memory, registers } = this;
     const { words, view } = this.context.arena;
-    this.steps = stepLimit(this.program);
+    this.steps = stepLimit(this.program) + this.#provenSteps;
     this.tailCalls = 0;
     this.callbacksLeft = maxCallbacks;
     memory.enter(slot);
@@ -154,7 +156,7 @@ export class Machine implements HelperRun {
     const { memory, registers } = this;
     const { depth, steps, tailCalls } = from;
     const { slot, cleanFrames } = from.memory;
-    this.steps = steps;
+    this.steps = steps + this.#provenSteps;
     this.tailCalls = tailCalls;
     this.callbacksLeft = from.callbacksLeft;
     if (isWaiting) memory.refresh();
@@ -239,11 +241,16 @@ export class Machine implements HelperRun {
     return callHelper(helper, this);
   }
 
-  /** Steps that helpers have taken since the last time. */
+  /** Steps that count of a helper's call. */
   takeWork(): number {
-    const work = Math.trunc(this.work);
+    const work = countedSteps(this.program.mostSteps, Math.trunc(this.work));
     this.work = 0;
     return work;
+  }
+
+  /** Instructions that are bounded as it is come on top of the budget: the JIT does not count them. */
+  get #provenSteps(): number {
+    return this.program.mostSteps ?? 0;
   }
 
   /** Ends the run with what r0 holds, and `steps` left, or in a callback that alone; r0's low word. */
@@ -294,10 +301,6 @@ export class Machine implements HelperRun {
 
   /** Unlike the others before the instruction at `pc` was begun. */
   stopAtBudget(pc: number): number {
-    return this.stop(
-      pc + slotWords,
-      "budget_exceeded",
-      `no exit within ${stepLimit(this.program)} instructions`,
-    );
+    return this.stop(pc + slotWords, "budget_exceeded", stepsExceeded(this.program));
   }
 }

@@ -3,6 +3,7 @@ import { CURSOR_HAS_KEY, CURSOR_POSITION, MAP_KEY_SIZE } from "../../runtime/was
 import { frameBytes, walkBytes, walksOffset } from "../engine.ts";
 import { maxLoops, tooManyLoops } from "../helpers/callback-helpers.ts";
 import type { Helper } from "../helpers/helper.ts";
+import { bucketsAStep, stepBytes, turnSteps } from "../helpers/helper-work.ts";
 import { walk } from "../map-walk.ts";
 import { goOnAfterCall, prepareCall } from "./calls.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
@@ -15,6 +16,7 @@ import {
   type CallbackFunctions,
   type CallbackKind,
   proofOf,
+  STOP_BUDGET,
   STOP_CALLBACKS,
   type Unit,
 } from "./unit.ts";
@@ -195,6 +197,13 @@ export class CallbackLoops implements CallbackFunctions {
     this.#enterCallbacks(code, 1);
     const done = code.block();
     const again = code.loop();
+    const before = code.local(I32);
+    const position = (): void => {
+      code.get(record);
+      code.access(i32.load, walk.cursor + CURSOR_POSITION);
+    };
+    position();
+    code.set(before);
     code.get(first);
     code.emit(i32.wrap);
     code.get(record);
@@ -202,7 +211,20 @@ export class CallbackLoops implements CallbackFunctions {
     code.emit(i32.add);
     code.i32(cpu);
     code.call(this.#unit.imports.runtime.get("walk")!);
-    code.tee(value);
+    code.set(value);
+    this.#charge(code, () => {
+      position();
+      code.get(before);
+      code.emit(i32.sub);
+      code.i32(Math.log2(bucketsAStep));
+      code.emit(i32.shr_u);
+      code.get(record);
+      code.access(i32.load, walk.keyBytes);
+      code.i32(Math.log2(stepBytes));
+      code.emit(i32.shr_u);
+      code.emit(i32.add);
+    });
+    code.get(value);
     code.emit(i32.eqz);
     code.brIf(done);
     const key = (): void => {
@@ -261,6 +283,7 @@ export class CallbackLoops implements CallbackFunctions {
     code.i32(1);
     code.emit(i32.sub);
     code.access(i32.store, left);
+    this.#charge(code, () => code.i32(turnSteps));
     const { reference, needs, gives } = functions.get(target)!;
     code.get(frame);
     code.i32(frameBytes);
@@ -275,6 +298,29 @@ export class CallbackLoops implements CallbackFunctions {
     for (let i = 1; i < gives.length; i++) code.drop();
     count();
     code.emit(i64.eqz);
+  }
+
+  /** Takes what `push` pushes from the run's budget, which is the caller's no more. */
+  #charge(code: FunctionBuilder, push: () => void): void {
+    const fuel = this.#unit.scratch + scratch.fuel;
+    const fuelLeft = code.local(I32);
+    code.i32(0);
+    code.access(i32.load, fuel);
+    push();
+    code.emit(i32.sub);
+    code.set(fuelLeft);
+    code.i32(0);
+    code.get(fuelLeft);
+    code.access(i32.store, fuel);
+    code.get(fuelLeft);
+    code.i32(0);
+    code.emit(i32.lt_s);
+    code.if();
+    code.i32(STOP_BUDGET);
+    code.get(slot);
+    code.call(this.#unit.imports.stop);
+    code.unreachable();
+    code.end();
   }
 
   /** Where tail calls must know of it: one callback more, or one less. */

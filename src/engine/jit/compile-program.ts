@@ -10,7 +10,7 @@ import { type CompileInPlace, emitEntries } from "./entries.ts";
 import { graphOf } from "./flow-graph.ts";
 import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
 import { FunctionEmitter, type InPlace } from "./function-emitter.ts";
-import { callsRuntime, readsClock } from "./inline-helpers.ts";
+import { callsRuntime, mayBeCharged, readsClock } from "./inline-helpers.ts";
 import { type FrameUse, frameUse, knownAtBlocks } from "./known-values.ts";
 import { registersOf, signatures } from "./liveness.ts";
 import { usesSlot } from "./memory-access.ts";
@@ -22,6 +22,7 @@ import { shortRegisters } from "./short-registers.ts";
 import { declareTailCalls } from "./tail-calls.ts";
 import {
   type CompiledFunction,
+  countsProvenSteps,
   type Imports,
   needsCheck,
   needsZeroFrames,
@@ -68,7 +69,8 @@ export function compileProgram(
   }
   const scratch = scratchAddress(context.stack);
   const zeroFrames = needsZeroFrames(program);
-  const parts = { program, context, scratch, imports, functions, zeroFrames };
+  const usesBudget = takesFromBudget(program, survey);
+  const parts = { program, context, scratch, imports, functions, usesBudget, zeroFrames };
   const loops = survey.callsBack ? new CallbackLoops(module, parts, callbacks) : undefined;
   const unit: Unit = { ...parts, callbacks: loops };
   const inPlace = mayStandInPlace(program, bodies[0]!.range, survey);
@@ -110,6 +112,15 @@ export function compileProgram(
     origin: { module: name, functions: functionOrigins },
     usesClock: [...survey.helpers].some((id) => readsClock(id) || id === tailCall.id),
   };
+}
+
+/** Whether something of a program counts: its instructions, its callbacks' turns, or a helper's work. */
+function takesFromBudget(program: LinkedProgram, survey: ProgramSurvey): boolean {
+  if (needsCheck(program) || countsProvenSteps(program)) return true;
+  const { helpers: called, callsByRegister, callsBack } = survey;
+  if (callsByRegister || callsBack || called.has(tailCall.id)) return true;
+  const maps = [...survey.maps].map((index) => program.maps[index]!);
+  return [...called].some((id) => mayBeCharged(program, id, maps));
 }
 
 const noFunctions: ReadonlySet<number> = new Set();

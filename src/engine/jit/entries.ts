@@ -13,7 +13,7 @@ import type { FunctionBuilder, FunctionReference } from "./function-builder.ts";
 import type { InPlace } from "./function-emitter.ts";
 import type { ModuleBuilder } from "./module-builder.ts";
 import { RUN_COUNTED, scratch, sizeIndex } from "./scratch.ts";
-import { countsProvenSteps, mayBeEntered, needsCheck, type Unit } from "./unit.ts";
+import { mayBeEntered, needsCheck, type Unit } from "./unit.ts";
 import { I32, I64, i32, i64 } from "./wasm-operation.ts";
 
 /** Compiles the program's own function once more, where this code has come to. */
@@ -125,8 +125,7 @@ function emitBegin(code: FunctionBuilder, unit: Unit): void {
   }
   // Another program that a tail call leads to may have checks where this one has none.
   if (needsCheck(program) || unit.imports.tailCalls !== undefined) store(scratch.clean, 0);
-  if (needsCheck(program) || unit.imports.tailCalls !== undefined || countsProvenSteps(program))
-    store(scratch.fuel, stepLimit(program));
+  if (unit.usesBudget) store(scratch.fuel, stepLimit(program));
   if (needsCheck(program)) {
     forgetBounds({ code, unit });
     if (program.type !== "socket") showPacket(code, unit);

@@ -6,12 +6,13 @@ import {
   framesBytes,
   maxFrames,
   type RunnableProgram,
-  stepLimit,
+  stepsExceeded,
 } from "../engine.ts";
 import { callHelper, checkArguments } from "../helpers/call-helper.ts";
 import { callbacksExceeded } from "../helpers/callback-helpers.ts";
 import { type Helper, type HelperRun, R1 } from "../helpers/helper.ts";
 import { helperFor } from "../helpers/helper-table.ts";
+import { countedSteps, stepsOfCall } from "../helpers/helper-work.ts";
 import { tailCall, tailCallInCallback, tailCallNumber } from "../helpers/tail-call.ts";
 import { endAllWalks } from "../map-walk.ts";
 import { ATOMIC, ProgramMemory } from "../program-memory.ts";
@@ -116,12 +117,7 @@ export class Host implements HelperRun {
     stop: (reason: number, slot: number): void => {
       if (reason === STOP_DEPTH)
         this.#stop(slot, "call_depth", `more than ${maxFrames} nested functions`);
-      if (reason === STOP_BUDGET)
-        this.#stop(
-          slot,
-          "budget_exceeded",
-          `no exit within ${stepLimit(this.#program)} instructions`,
-        );
+      if (reason === STOP_BUDGET) this.#stop(slot, "budget_exceeded", stepsExceeded(this.#program));
       if (reason === STOP_CALLBACKS) this.#stop(slot, "budget_exceeded", callbacksExceeded);
       if (reason === STOP_UNREACHED)
         this.#stop(slot, "bad_access", "the verifier has proven that nothing gets here");
@@ -220,7 +216,7 @@ export class Host implements HelperRun {
   #call(helper: Helper, slot: number): number {
     this.#synchronise();
     if (!this.#checks) {
-      callUnchecked(helper, this);
+      this.#callUnchecked(helper, slot);
       return 0;
     }
     this.work = 0;
@@ -231,6 +227,24 @@ export class Host implements HelperRun {
     // The helper may have moved the packet's ends.
     this.#publishAtomic(0, 0);
     return Math.trunc(this.work);
+  }
+
+  /** A helper of a verified program: its arguments are proven. Its steps come off the budget here. */
+  #callUnchecked(helper: Helper, slot: number): void {
+    const { registers } = this;
+    this.map = mapArgument(helper, this);
+    this.work = stepsOfCall(helper, this);
+    const result = helper.call(this);
+    if (result !== undefined) {
+      registers[0] = result;
+      registers[1] = result < 0 ? -1 : 0;
+    }
+    const steps = countedSteps(this.#program.mostSteps, Math.trunc(this.work));
+    if (steps === 0) return;
+    const words = this.#words;
+    const left = words[scratch.fuel >> 2]! - steps;
+    words[scratch.fuel >> 2] = left;
+    if (left < 0) this.#stop(slot, "budget_exceeded", stepsExceeded(this.#program));
   }
 
   /** Brings ProgramMemory to where the code is. */
@@ -304,14 +318,4 @@ const allFrames = (1 << maxFrames) - 1;
 function mapArgument(helper: Helper, { memory, registers }: Host): MapHandle | undefined {
   const at = 2 * helper.arguments.indexOf("map") + R1;
   return at < R1 ? undefined : memory.maps.at(registers[at]!, registers[at + 1]!);
-}
-
-/** A helper of a verified program: its arguments are proven. */
-function callUnchecked(helper: Helper, run: Host): void {
-  const { registers } = run;
-  run.map = mapArgument(helper, run);
-  const result = helper.call(run);
-  if (result === undefined) return;
-  registers[0] = result;
-  registers[1] = result < 0 ? -1 : 0;
 }

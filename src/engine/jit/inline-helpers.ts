@@ -8,8 +8,11 @@ import {
   MAP_VALUE_STRIDE,
   MAP_VALUES,
 } from "../../runtime/wasm/layout.ts";
+import type { LinkedProgram } from "../engine.ts";
 import { helpers } from "../helpers/helper-table.ts";
+import { callStepsOn, countedSteps } from "../helpers/helper-work.ts";
 import { READ } from "../program-memory.ts";
+import { provenSteps } from "../runnable-program.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { detailOf, kindOf, MAP } from "./known-values.ts";
 import { pushOutside, staysInFrame } from "./memory-access.ts";
@@ -27,6 +30,22 @@ const getSmpProcessorId = 8;
 /** Whether a program that calls this helper may call the map runtime. */
 export function callsRuntime(helper: number): boolean {
   return helper === mapLookup || helper === mapUpdate || helper === mapDelete;
+}
+
+/** Whether a call of this helper on any of these maps may take from the budget. */
+export function mayBeCharged(
+  program: LinkedProgram,
+  id: number,
+  maps: readonly MapHandle[],
+): boolean {
+  if (id === ktimeGetNs || id === getSmpProcessorId) return false;
+  if (!callsRuntime(id)) return true;
+  return maps.some((map) => stepsOn(program, id, map) > 0);
+}
+
+/** What counts of a call of a helper that works on a map alone. */
+function stepsOn(program: LinkedProgram, id: number, map: MapHandle): number {
+  return countedSteps(provenSteps(program), callStepsOn(helpers.get(id)!, map));
 }
 
 /** Whether this helper's inline form reads the clock from the scratch. */
@@ -65,15 +84,26 @@ function emitMapHelper(to: FunctionEmitter, id: number, slot: number, general: (
     general();
     return;
   }
+  const charge = (): void => {
+    const steps = stepsOn(to.unit.program, id, map);
+    if (steps > 0) to.charge(steps, slot);
+  };
   if (id === mapLookup) {
-    withKey(to, map, general, () => emitLookup(to, map));
+    withKey(to, map, general, () => {
+      charge();
+      emitLookup(to, map);
+    });
     return;
   }
   const valueIsGood =
     id === mapDelete || !to.checks || staysInFrame(to.known[r3]!, 0, map.valueSize);
   if (!valueIsGood) general();
   else
-    withKey(to, map, general, () => (id === mapUpdate ? emitUpdate(to, map) : emitDelete(to, map)));
+    withKey(to, map, general, () => {
+      charge();
+      if (id === mapUpdate) emitUpdate(to, map);
+      else emitDelete(to, map);
+    });
 }
 
 /** The one map that the call at `slot` takes in this register, as far as it is known. */

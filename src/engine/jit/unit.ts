@@ -44,6 +44,8 @@ export interface Unit {
   readonly functions: ReadonlyMap<number, CompiledFunction>;
   /** Where some helper calls back. */
   readonly callbacks: CallbackFunctions | undefined;
+  /** Something in it takes from the budget of its run. */
+  readonly usesBudget: boolean;
   /** Functions begin with frames of zeros. */
   readonly zeroFrames: boolean;
 }
