@@ -100,7 +100,7 @@ test("prog run --global sets a variable before the program is loaded", async () 
 test("prog dump wasm prints what a program is compiled to, and refuses as prog run does", async () => {
   const { stdout, stderr, code } = await weir(["prog", "dump", "wasm", "filters/size-limit.o"]);
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
-  expect(stdout).toMatch(/^\(module\n/);
+  expect(stdout).toMatch(/^\(module \$xdp_size_limit\.\d+\n/);
   expect(stdout).toContain('(export "run")');
   const wrong = await weir(["prog", "dump", "wasm", "filters/size-limit.o", "--program", "nine"]);
   expect(wrong).toMatchObject({ stdout: "", code: 1 });
