@@ -25,11 +25,19 @@ async function* unwritten(
 function rowText(row: XlatedRow, opcodes: boolean, linum: boolean): string {
   const { line } = row;
   let text = row.function === undefined ? "" : `${row.function}:\n`;
-  if (line !== undefined)
-    text += `; ${line.text.trim()}${linum ? ` [file:${line.file} line_num:${line.line} line_col:${line.column}]` : ""}\n`;
+  if (line !== undefined) text += `; ${lineText(line, linum)}\n`;
   text += `${listedText(row)}\n`;
   if (opcodes) text += `       ${(row.opcodes.match(/../g) ?? []).join(" ")}\n`;
   return text;
+}
+
+/** Objects built away from their sources know where a line is, and not its text. */
+function lineText(line: NonNullable<XlatedRow["line"]>, linum: boolean): string {
+  const { file, line: number, column } = line;
+  const text = line.text.trim();
+  if (!linum) return text === "" ? `${file}:${number}` : text;
+  const place = `[file:${file} line_num:${number} line_col:${column}]`;
+  return text === "" ? place : `${text} ${place}`;
 }
 
 /** `   3: (bf) r2 = r7`. */

@@ -1,258 +1,92 @@
-import { instructionText } from "../admin/xlated.ts";
-import type { TraceStep } from "../engine/interpreter/trace-recorder.ts";
 import type { TracedRun } from "../filter/trace-bench.ts";
 import type { Verdict } from "../filter/verdict.ts";
-import type { BranchOp, Instruction } from "../isa/instruction.ts";
-import { branchOps } from "../isa/opcodes.ts";
-import { formatTyped } from "../maps/typed.ts";
 import type { SourceLine } from "../object/object-spec.ts";
 import { targetText } from "./target-text.ts";
-
-/** An instruction of a run in words. */
-export interface ExplainedStep {
-  readonly slot: number;
-  readonly text: string;
-  readonly depth: number;
-  readonly program: string;
-  readonly line: SourceLine | undefined;
-  /** What it did: registers it changed, which way a branch went, what a helper found. */
-  readonly effect: string;
-  readonly registers: readonly bigint[];
-}
-
-/** A value that a helper returned the address of, or a global variable. */
-interface NamedMemory {
-  readonly start: bigint;
-  readonly size: number;
-  readonly name: string;
-}
-
-/** The steps of a run, each with its source line and what it did. */
-export function explainSteps(run: TracedRun): ExplainedStep[] {
-  const memory: NamedMemory[] = [];
-  return run.steps.map((step, i) => {
-    const next = run.steps[i + 1];
-    const instruction = step.program.instructions[step.slot]!;
-    const spec = run.specOf(step.program);
-    const functions = new Map(spec.functions.map(({ name, slot }) => [slot, name]));
-    remember(run, step, instruction, next, memory);
-    return {
-      slot: step.slot,
-      text: instructionText(instruction, step.slot, functions, (map) => map + 1).replace(
-        /map\[id:(\d+)\]/g,
-        (_, id: string) => `map ${run.object.maps[Number(id) - 1]!.name}`,
-      ),
-      depth: step.depth,
-      program: step.program.name,
-      line: lineOf(run, step),
-      effect: effectOf(run, step, instruction, next, memory),
-      registers: step.registers,
-    };
-  });
-}
-
-/** The source line of a step; undefined where the object has none. */
-export function lineOf(run: TracedRun, { program, slot }: TraceStep): SourceLine | undefined {
-  const { lines } = run.specOf(program);
-  let found: SourceLine | undefined;
-  for (const line of lines) {
-    if (line.slot > slot) break;
-    if (line.line > 0) found = line;
-  }
-  return found;
-}
-
-function remember(
-  run: TracedRun,
-  step: TraceStep,
-  instruction: Instruction,
-  after: TraceStep | undefined,
-  memory: NamedMemory[],
-): void {
-  if (step.call?.found !== undefined && after !== undefined)
-    memory.push({
-      start: after.registers[0]!,
-      size: step.call.map!.valueSize,
-      name: `value of ${step.call.map!.name}`,
-    });
-  if (instruction.kind !== "load_map_value" || after === undefined) return;
-  const map = instruction.map;
-  const variable = run.object.variables.find(
-    (one) => one.map === map && one.offset === instruction.offset,
-  );
-  memory.push({
-    start: after.registers[instruction.dst]!,
-    size: variable?.size ?? 1,
-    name: variable?.name ?? `${run.object.maps[map]!.name}+${instruction.offset}`,
-  });
-}
-
-function effectOf(
-  run: TracedRun,
-  step: TraceStep,
-  instruction: Instruction,
-  after: TraceStep | undefined,
-  memory: readonly NamedMemory[],
-): string {
-  const show = (value: bigint): string => describeValue(run, step, memory, value);
-  if (instruction.kind === "branch") return branchText(step, instruction, after, show);
-  if (instruction.kind === "exit")
-    return step.depth === 0 && after === undefined ? `returns ${show(run.returned)}` : "";
-  if (step.call !== undefined) return callText(run, step, after, show);
-  if (instruction.kind === "store") {
-    const { src, base, offset } = instruction;
-    const value = "register" in src ? step.registers[src.register]! : BigInt(src.immediate);
-    return `${show(step.registers[base]! + BigInt(offset))} ← ${show(BigInt.asUintN(64, value))}`;
-  }
-  if (after === undefined) return "";
-  return step.registers
-    .flatMap((value, i) => {
-      const now = after.registers[i]!;
-      return value === now || i === 10 ? [] : [`r${i} ← ${show(now)}`];
-    })
-    .join(", ");
-}
-
-function branchText(
-  step: TraceStep,
-  { op, width, dst, src, offset }: Instruction & { kind: "branch" },
-  after: TraceStep | undefined,
-  show: (value: bigint) => string,
-): string {
-  const right =
-    "register" in src ? step.registers[src.register]! : BigInt.asUintN(64, BigInt(src.immediate));
-  const cut = (value: bigint): string => show(BigInt.asUintN(width, value));
-  const sign = (of: BranchOp): string => branchOps.find((row) => row.op === of)!.sign;
-  const [left, other] = [cut(step.registers[dst]!), cut(right)];
-  const taken = after !== undefined && offset !== 0 && after.slot === step.slot + 1 + offset;
-  if (taken) return `${left} ${sign(op)} ${other}: goes to ${after.slot}`;
-  const opposite = opposites[op];
-  return opposite === undefined
-    ? `${left} has no bit of ${other}: goes on`
-    : `${left} ${sign(opposite)} ${other}: goes on`;
-}
-
-/** What holds where a condition does not. */
-const opposites: Readonly<Partial<Record<BranchOp, BranchOp>>> = {
-  eq: "ne",
-  ne: "eq",
-  gt: "le",
-  le: "gt",
-  ge: "lt",
-  lt: "ge",
-  sgt: "sle",
-  sle: "sgt",
-  sge: "slt",
-  slt: "sge",
-};
-
-function callText(
-  run: TracedRun,
-  { call }: TraceStep,
-  after: TraceStep | undefined,
-  show: (value: bigint) => string,
-): string {
-  const { name, map, key, value, found, foundMap } = call!;
-  const spec = run.object.maps.find((one) => one.name === map?.name);
-  const typed = (type: number | undefined, bytes: Uint8Array | undefined): string =>
-    bytes === undefined ? "?" : shown(formatTyped(run.object.btf, type, bytes));
-  const given: string[] = [];
-  if (map !== undefined) given.push(map.name);
-  if (map !== undefined && key !== undefined) given.push(`key ${typed(spec?.keyType, key)}`);
-  if (map !== undefined && value !== undefined)
-    given.push(`value ${typed(spec?.valueType, value)}`);
-  const result =
-    name !== "map_lookup_elem"
-      ? after === undefined
-        ? ""
-        : ` = ${show(after.registers[0]!)}`
-      : foundMap !== undefined
-        ? `: found map ${foundMap.name}`
-        : found === undefined
-          ? ": no entry"
-          : `: found ${typed(spec?.valueType, found)}`;
-  return `bpf_${name}(${given.join(", ")})${result}`;
-}
-
-function shown(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
-}
-
-/** A register's value as a place, where it is one, else as a number. */
-function describeValue(
-  run: TracedRun,
-  step: TraceStep,
-  memory: readonly NamedMemory[],
-  value: bigint,
-): string {
-  const { packet, context, stack, maps } = run.places;
-  const number = Number(value);
-  const plus = (base: number): string => (number === base ? "" : `+${number - base}`);
-  if (number >= packet[0] && number <= packet[1])
-    return number === packet[1]
-      ? `packet end (${packet[1] - packet[0]})`
-      : `packet${plus(packet[0])}`;
-  const map = maps.find(({ descriptor }) => descriptor === number);
-  if (map !== undefined) return `map ${map.name}`;
-  for (const { start, size, name } of memory)
-    if (value >= start && value < start + BigInt(size)) return `${name}${plus(Number(start))}`;
-  if (number >= stack[0] && number <= stack[1]) {
-    const frame = Number(step.registers[10]);
-    if (number === frame) return "fp";
-    return number < frame ? `fp-${frame - number}` : `fp+${number - frame}`;
-  }
-  if (number >= context[0] && number < context[1]) return `context${plus(context[0])}`;
-  return value < 4096n ? String(value) : `0x${value.toString(16)}`;
-}
+import { type ExplainedStep, explainSteps } from "./trace-steps.ts";
 
 /** A run as text: instructions under the source lines they came from, then what decided. */
 export function runText(run: TracedRun, isBrief: boolean): string {
   let text = `filter ${run.filter}, program ${run.program.name} (${run.program.type}): ${run.count} instructions\n`;
+  const explained = explainSteps(run);
   if (!isBrief) {
-    let shownLine: string | undefined;
-    for (const step of explainSteps(run)) {
-      const place = step.line === undefined ? undefined : `${step.line.file}:${step.line.line}`;
-      if (place !== undefined && place !== shownLine)
-        text += `\n${place}: ${step.line!.text.trim()}\n`;
-      shownLine = place;
+    let shown: string | undefined;
+    for (const step of explained) {
+      const place = step.line === undefined ? undefined : lineText(step.line);
+      if (place !== undefined && place !== shown) text += `\n${place}\n`;
+      shown = place;
       const instruction = `${" ".repeat(step.depth * 2)}${String(step.slot).padStart(5)}: ${step.text}`;
       text += `${step.effect === "" ? instruction : `${instruction.padEnd(44)}  ${step.effect}`}\n`;
     }
-    if (run.count > run.steps.length)
-      text += `… ${run.count - run.steps.length} more instructions were not kept\n`;
     text += "\n";
   }
-  return `${text}${decisionText(run)}`;
+  return `${text}${decisionText(run, explained)}`;
 }
 
 /** The last lines: what the program returned, and which line decided that. */
-export function decisionText(run: TracedRun): string {
+function decisionText(run: TracedRun, explained: readonly ExplainedStep[]): string {
   const { fault, decision } = run;
-  if (fault !== undefined)
-    return `aborted at instruction ${fault.slot}: ${fault.message}${placeText(lineOfSlot(run, fault.slot))}\n`;
+  if (fault !== undefined) {
+    const name = fault.program ?? run.program.name;
+    const { lines } = run.object.programs.find((spec) => spec.name === name)!;
+    const line = lines.findLast((one) => one.slot <= fault.slot && one.line > 0);
+    const place = line === undefined ? "" : ` at ${lineText(line)}`;
+    return `aborted at ${slotText(run, name, fault.slot)}: ${fault.message}${place}\n`;
+  }
   const low = run.verdict === undefined ? run.returned : run.returned & 0xffff_ffffn;
   let text = `returned ${low}${run.verdict === undefined ? "" : `: ${verdictText(run.verdict)}`}\n`;
+  if (run.count > run.steps.length)
+    text += `what decided is not known: of ${run.count} instructions the first ${run.steps.length} were kept\n`;
   if (decision === undefined) return text;
-  const explained = explainSteps(run);
   const told = (at: number): string => {
     const step = explained[at]!;
-    const place = placeText(step.line) || ` at instruction ${step.slot}: ${step.text}`;
-    return run.program.instructions[step.slot]!.kind === "branch"
-      ? `${place} (${step.effect})`
-      : place;
+    const { program, slot } = run.steps[at]!;
+    const { kind } = program.instructions[slot]!;
+    const hasWay = kind === "branch" || kind === "load_packet";
+    const line = decidingLine(run, explained, at);
+    return `${stepPlace(run, { ...step, line })}${hasWay ? ` (${step.effect})` : ""}`;
   };
-  text += `decided${told(decision.decidedAt)}\n`;
-  if (decision.because !== undefined) text += `because${told(decision.because)}\n`;
+  text += `decided at ${told(decision.decidedAt)}\n`;
+  if (decision.because !== undefined) text += `because at ${told(decision.because)}\n`;
   return text;
 }
 
-function lineOfSlot(run: TracedRun, slot: number): SourceLine | undefined {
-  const step = run.steps.findLast((one) => one.slot === slot);
-  return step === undefined ? undefined : lineOf(run, step);
+/**
+ * The source line of a step that decided. Compilers often give a branch that leads to a function's
+ * end the line of the brace there: then that of the values it compares, which were made just before.
+ */
+function decidingLine(
+  run: TracedRun,
+  explained: readonly ExplainedStep[],
+  at: number,
+): SourceLine | undefined {
+  const { line, program, depth } = explained[at]!;
+  const { instructions } = run.steps[at]!.program;
+  const isBrace = (one: SourceLine | undefined): boolean => one?.text.trim() === "}";
+  if (instructions[explained[at]!.slot]!.kind !== "branch" || !isBrace(line)) return line;
+  for (let i = at - 1; i >= 0; i--) {
+    const step = explained[i]!;
+    if (step.program !== program || step.depth < depth) break;
+    if (step.depth === depth && !isBrace(step.line)) return step.line;
+  }
+  return line;
 }
 
-function placeText(line: SourceLine | undefined): string {
-  return line === undefined ? "" : ` at ${line.file}:${line.line}: ${line.text.trim()}`;
+/** An instruction's number, and its program's name where that is not the run's own. */
+function slotText(run: TracedRun, program: string, slot: number): string {
+  return `instruction ${slot}${program === run.program.name ? "" : ` of program ${program}`}`;
+}
+
+/** `filter.c:14: return XDP_DROP;`; some objects know their lines' numbers, and not their text. */
+function lineText({ file, line, text }: SourceLine): string {
+  const code = text.trim();
+  return code === "" ? `${file}:${line}` : `${file}:${line}: ${code}`;
+}
+
+/** Where a step stands: the instruction itself where there is no text of its source. */
+function stepPlace(run: TracedRun, { line, program, slot, text }: ExplainedStep): string {
+  const instruction = `${slotText(run, program, slot)}: ${text}`;
+  if (line === undefined) return instruction;
+  return line.text.trim() === "" ? `${lineText(line)}, ${instruction}` : lineText(line);
 }
 
 export function verdictText(verdict: Verdict): string {
@@ -266,11 +100,13 @@ export function verdictText(verdict: Verdict): string {
 
 /** A run as JSON. */
 export function runJson(run: TracedRun, isBrief: boolean): Record<string, unknown> {
-  const { decision, fault, steps } = run;
+  const { decision, fault } = run;
+  const explained = explainSteps(run);
   const place = (at: number | undefined): unknown => {
     if (at === undefined) return undefined;
-    const line = lineOf(run, steps[at]!);
-    return { step: at, slot: steps[at]!.slot, ...sourceOf(line) };
+    const { slot, text, effect } = explained[at]!;
+    const line = decidingLine(run, explained, at);
+    return { step: at, slot, text, effect, ...sourceOf(line) };
   };
   return {
     filter: run.filter,
@@ -286,7 +122,7 @@ export function runJson(run: TracedRun, isBrief: boolean): Record<string, unknow
     ...(isBrief
       ? {}
       : {
-          steps: explainSteps(run).map(({ line, registers, ...step }) => ({
+          steps: explained.map(({ line, registers, ...step }) => ({
             ...step,
             ...sourceOf(line),
             registers: registers.map((value) => `0x${value.toString(16)}`),

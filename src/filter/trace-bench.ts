@@ -24,7 +24,6 @@ import {
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
-  SLOT_HEADER_BYTES,
   SLOT_OUTGOING,
   SLOT_REDIRECT_IFINDEX,
   SLOT_RETURN_LOW,
@@ -69,15 +68,6 @@ export interface TracedRun {
   readonly fault: Fault | undefined;
   /** Undefined where it cannot be told: the run faulted, or was too long to keep. */
   readonly decision: TraceDecision | undefined;
-  /** Where things lay, for whoever reads the registers. */
-  readonly places: TracePlaces;
-}
-
-export interface TracePlaces {
-  readonly context: readonly [start: number, end: number];
-  readonly packet: readonly [start: number, end: number];
-  readonly stack: readonly [start: number, end: number];
-  readonly maps: readonly MapHandle[];
 }
 
 export interface TracedChain {
@@ -107,7 +97,6 @@ interface Loaded {
   readonly filter: TracedFilter;
   readonly program: LinkedProgram;
   readonly executable: Executable;
-  readonly maps: readonly MapHandle[];
 }
 
 /**
@@ -174,7 +163,7 @@ export class TraceBench {
       const maps = handles.get(filter.object)!;
       const one = load(filter, maps, context, recorder, programs);
       if (!one.ok) return one;
-      loaded.push({ filter, ...one.value, maps });
+      loaded.push({ filter, ...one.value });
     }
     return ok(new TraceBench(context, recorder, loaded, slot.value));
   }
@@ -215,23 +204,17 @@ export class TraceBench {
     return ok({ runs, verdict, data });
   }
 
-  #run({ filter, program, executable, maps }: Loaded): TracedRun {
-    const { arena, stack } = this.#context;
-    const { words, view } = arena;
+  #run({ filter, program, executable }: Loaded): TracedRun {
+    const { words, view } = this.#context.arena;
     const slot = this.#slot;
-    const ends = (): [number, number] => [
-      words[(slot + SLOT_DATA) >> 2]!,
-      words[(slot + SLOT_DATA_END) >> 2]!,
-    ];
-    const packet = ends();
-    this.#recorder.begin();
+    this.#recorder.begin(slot);
     executable.run(slot);
     const returned = view.getBigUint64(slot + SLOT_RETURN_LOW, true);
     const { steps, count } = this.#recorder.end(returned);
     const { fault } = executable;
-    const [data, end] = ends();
+    const frameBytes = words[(slot + SLOT_DATA_END) >> 2]! - words[(slot + SLOT_DATA) >> 2]!;
     const ifindex = words[(slot + SLOT_REDIRECT_IFINDEX) >> 2]! >>> 0;
-    const verdict = verdictOfRun(filter, program.type, fault, returned, ifindex, end - data);
+    const verdict = verdictOfRun(filter, program.type, fault, returned, ifindex, frameBytes);
     return {
       filter: filter.name,
       program,
@@ -243,19 +226,8 @@ export class TraceBench {
       verdict: verdict && this.#broadcasts.resolve(slot, verdict),
       fault,
       decision: fault === undefined && count === steps.length ? decisionOf(steps) : undefined,
-      places: {
-        context: contextOf(steps, slot),
-        packet,
-        stack: [stack, stack + stackBytes],
-        maps,
-      },
     };
   }
-}
-
-/** From where r1 pointed as the run began to the end of the slot's header. */
-function contextOf(steps: readonly TraceStep[], slot: number): readonly [number, number] {
-  return [Number(steps[0]?.registers[1] ?? slot), slot + SLOT_HEADER_BYTES];
 }
 
 function verdictOfRun(
@@ -278,7 +250,7 @@ function load(
   context: EngineContext,
   recorder: TraceRecorder,
   programs: Executable[],
-): Result<Pick<Loaded, "program" | "executable">, UserError> {
+): Result<Omit<Loaded, "filter">, UserError> {
   const { object, type } = filter;
   const spec = object.programs.find(({ name }) => name === filter.program);
   if (spec === undefined)

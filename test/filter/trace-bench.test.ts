@@ -1,51 +1,9 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { TraceBench, type TracedFilter, type TracedRun } from "../../src/filter/trace-bench.ts";
-import { assemble } from "../../src/isa/assembler.ts";
-import { encodeProgram } from "../../src/isa/codec.ts";
+import { TraceBench, type TracedRun } from "../../src/filter/trace-bench.ts";
 import { loadObject } from "../../src/object/load-object.ts";
-import type { ObjectSpec } from "../../src/object/object-spec.ts";
-
-/** An XDP program of one function without maps. */
-function objectOf(assembly: string, name = "program"): ObjectSpec {
-  const instructions = assemble(assembly);
-  if (!instructions.ok) throw new Error(String(instructions.error));
-  return {
-    file: "test",
-    license: "GPL",
-    programs: [
-      {
-        name,
-        section: "xdp",
-        type: "xdp",
-        bytecode: encodeProgram(instructions.value),
-        functions: [{ name, slot: 0 }],
-        lines: [],
-      },
-    ],
-    maps: [],
-    variables: [],
-    btf: undefined,
-  };
-}
-
-function filterOf(object: ObjectSpec, more: Partial<TracedFilter> = {}): TracedFilter {
-  const program = object.programs[0]!.name;
-  return { name: program, object, program, contents: [], slots: [], nested: [], ...more };
-}
-
-async function trace(
-  filters: readonly TracedFilter[],
-  frame = new Uint8Array(60),
-  maxSteps = 1000,
-) {
-  const bench = await TraceBench.create(filters, { maxSteps });
-  if (!bench.ok) throw bench.error;
-  const traced = bench.value.judge(frame, 1000, "ingress");
-  if (!traced.ok) throw traced.error;
-  return traced.value;
-}
+import { filterOf, objectOf, trace } from "./traced.ts";
 
 /** Slots of the instruction that decided and of the branch before it. */
 function decided(run: TracedRun): (number | undefined)[] {
@@ -83,9 +41,37 @@ for (const { name, assembly, slots } of [
     slots: [2, undefined],
   },
   {
-    name: "the call of the function that returned it",
+    name: "what a function returned, in that function",
     assembly: "call pc+1\nexit\nr0 = 1\nexit",
+    slots: [2, undefined],
+  },
+  {
+    name: "the branch of a function that returned the value",
+    assembly:
+      "call pc+1\nexit\nr0 = 1\nr1 = *(u32 *)(r1 + 12)\nif r1 != 1000 goto +1\nr0 = 2\nexit",
+    slots: [5, 4],
+  },
+  {
+    name: "what the caller gave a function that returned it",
+    assembly: "r1 = 1\ncall pc+1\nexit\nr0 = r1\nexit",
     slots: [0, undefined],
+  },
+  {
+    name: "the branch before a function that always returns the same",
+    assembly:
+      "r1 = *(u32 *)(r1 + 12)\nif r1 == 7 goto +2\ncall pc+3\nexit\nr0 = 2\nexit\nr0 = 1\nexit",
+    slots: [6, 1],
+  },
+  {
+    name: "what a function wrote into its caller's frame",
+    assembly:
+      "r1 = 2\n*(u64 *)(r10 - 8) = r1\nr1 = r10\nr1 += -8\ncall pc+2\nr0 = *(u64 *)(r10 - 8)\nexit\nr2 = 1\n*(u64 *)(r1 + 0) = r2\nr0 = 0\nexit",
+    slots: [7, undefined],
+  },
+  {
+    name: "no branch before the value was made, whose other way calls a helper",
+    assembly: "r1 = *(u32 *)(r1 + 12)\nif r1 == 1000 goto +1\ncall 5\nr0 = 1\nexit",
+    slots: [3, undefined],
   },
 ])
   test(`what decides is ${name}`, async () => {
@@ -160,7 +146,7 @@ test("a shipped filter's look-ups are seen with keys and what they found", async
   );
   const { runs } = await trace([filterOf(object.value, { contents })], frame);
   const calls = runs[0]!.steps.flatMap(({ call }) => call ?? []);
-  expect(calls.map(({ name, map }) => [name, map?.name])).toEqual([
+  expect(calls.map(({ helper, map }) => [helper.name, map?.name])).toEqual([
     ["map_lookup_elem", "blocked"],
     ["map_lookup_elem", "blocked_packets_total"],
     ["map_update_elem", "blocked_packets_total"],
