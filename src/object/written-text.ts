@@ -1,11 +1,13 @@
-import { parseDocument } from "yaml";
+import { Lexer, parseDocument } from "yaml";
 import { parseJson } from "../common/json.ts";
 import { err, ok, type Result } from "../common/result.ts";
 
 /** YAML is read of texts up to a line's length, as entry files have it; longer ones are JSON, as tools write it. */
 const maxYamlLength = 4_096;
-/** Brackets within brackets: what a type of C has is less, and the YAML parser recurses. */
+/** Levels of brackets: what a type of C has is less, and the YAML parser recurses. */
 const maxDepth = 32;
+/** What the lexer has before a text without quotes of its own: that is no bracket, whatever it looks like. */
+const scalarMark = "\x1f";
 
 /** Whether a text is to be read as an object, `{`, or as a list, `[`. */
 export function isCollection(text: string, bracket: "{" | "["): boolean {
@@ -19,8 +21,12 @@ export function isCollection(text: string, bracket: "{" | "["): boolean {
  */
 export function parseCollection(text: string): Result<object, string> {
   if (text.length > maxYamlLength) return fromJson(text);
-  if (depthOf(text) > maxDepth) return err(`has more than ${maxDepth} brackets within brackets`);
-  const document = parseDocument(text, { intAsBigInt: true, logLevel: "error" });
+  if (isTooDeep(text)) return err(`is nested deeper than ${maxDepth} levels`);
+  const document = parseDocument(text, {
+    intAsBigInt: true,
+    resolveKnownTags: false,
+    logLevel: "error",
+  });
   const [wrong = undefined] = [...document.errors, ...document.warnings];
   if (wrong !== undefined) return err(`is not valid YAML: ${firstLine(wrong.message)}`);
   let value: unknown;
@@ -47,14 +53,18 @@ function fromJson(text: string): Result<object, string> {
   }
 }
 
-/** Brackets in quotes count too. */
-function depthOf(text: string): number {
-  let [depth, most] = [0, 0];
-  for (const character of text) {
-    if (character === "{" || character === "[") most = Math.max(most, ++depth);
-    if (character === "}" || character === "]") depth--;
+/** Dashes and question marks outside of brackets begin a level each: text that no collection is. */
+function isTooDeep(text: string): boolean {
+  let [depth, before] = [0, ""];
+  for (const lexeme of new Lexer().lex(text)) {
+    if (before !== scalarMark) {
+      if (/^[[{?-]$/.test(lexeme)) depth++;
+      else if (lexeme === "}" || lexeme === "]") depth--;
+    }
+    if (depth > maxDepth) return true;
+    before = lexeme;
   }
-  return most;
+  return false;
 }
 
 function firstLine(message: string): string {
