@@ -53,7 +53,9 @@ const disabledAt = shadowsAt + verdictKinds.length ** 2;
 const promotedAt = disabledAt + 1;
 /** Not 0: the worker runs the filter now, on the packets of this slot and those behind it. */
 const runningAt = promotedAt + 1;
-const perFilter = runningAt + 1;
+/** So many bytes behind it and each other. */
+const strideAt = runningAt + 1;
+const perFilter = strideAt + 1;
 /** A run's slot is above its number of packets in one cell, and both are exact. */
 const runUnit = 1_024;
 
@@ -160,22 +162,29 @@ export class Counters {
     this.#cells[this.#filters[filter]! + verdictIndex[kind]]! += 1;
   }
 
-  /** The filter runs on `count` (below 1,024) packet slots from `slot` on: what is known of it if that never ends. */
-  beginRun(filter: number, slot: number, count: number): void {
-    this.#cells[this.#filters[filter]! + runningAt] = slot * runUnit + count;
+  /**
+   * The filter runs on `count` (below 1,024) packet slots from `slot` on, `stride` bytes apart: what is known
+   * of it if that never ends.
+   */
+  beginRun(filter: number, slot: number, count: number, stride: number): void {
+    const at = this.#filters[filter]!;
+    this.#cells[at + strideAt] = stride;
+    this.#cells[at + runningAt] = slot * runUnit + count;
   }
 
   endRun(filter: number): void {
     this.#cells[this.#filters[filter]! + runningAt] = 0;
   }
 
-  /** The run that a worker which has ended did not come to the end of; from then on there is none. */
-  takeRun(filter: number): { slot: number; count: number } | undefined {
-    const at = this.#filters[filter]! + runningAt;
-    const run = this.#cells[at]!;
+  /** The slots of the run that a worker which has ended did not come to the end of; from then on there is none. */
+  takeRun(filter: number): readonly number[] | undefined {
+    const at = this.#filters[filter]!;
+    const run = this.#cells[at + runningAt]!;
     if (run === 0) return undefined;
-    this.#cells[at] = 0;
-    return { slot: Math.floor(run / runUnit), count: run % runUnit };
+    this.#cells[at + runningAt] = 0;
+    const first = Math.floor(run / runUnit);
+    const stride = this.#cells[at + strideAt]!;
+    return Array.from({ length: run % runUnit }, (_, i) => first + i * stride);
   }
 
   /** A run of a filter that was timed. */

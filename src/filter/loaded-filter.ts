@@ -89,7 +89,7 @@ export class LoadedFilter {
 
   /** As `judge`, without counting: a shadow's verdict is no packet's. `compare` counts it. */
   ask(slot: number): Verdict {
-    this.#counters.beginRun(this.#index, slot, 1);
+    this.#counters.beginRun(this.#index, slot, 1, 0);
     const returned = --this.#untilSample === 0 ? this.#timedRun(slot) : this.#executable.run(slot);
     this.#counters.endRun(this.#index);
     const fault = this.#executable.fault;
@@ -103,7 +103,7 @@ export class LoadedFilter {
 
   /** As `judge`, for the frames in `count` slots, `stride` bytes apart. Where `canBatch`. */
   judgeBatch(first: number, stride: number, count: number, verdicts: Verdict[]): void {
-    this.#counters.beginRun(this.#index, first, count);
+    this.#counters.beginRun(this.#index, first, count, stride);
     this.#untilSample -= count;
     const faults =
       this.#untilSample <= 0

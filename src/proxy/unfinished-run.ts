@@ -1,7 +1,6 @@
 import { Counters } from "../filter/counters.ts";
 import type { Direction } from "../filter/verdict.ts";
 import {
-  SLOT_BYTES,
   SLOT_DATA,
   SLOT_DATA_END,
   SLOT_FLAGS,
@@ -18,23 +17,31 @@ export function countUnfinishedRun(plan: ProxyPlan, worker: number): string | un
   const { memory, workers, filters, listeners } = plan;
   const counters = new Counters(memory, workers[worker]!.counters);
   const words = new Int32Array(memory.buffer);
-  for (const [index, { name, program }] of filters.entries()) {
-    const run = counters.takeRun(index);
-    if (run === undefined) continue;
-    const { slot, count } = run;
-    const ifindex = words[(slot + SLOT_INGRESS_IFINDEX) >> 2];
+  for (const [index, { name, program, shadow }] of filters.entries()) {
+    const slots = counters.takeRun(index);
+    if (slots === undefined) continue;
+    const decides = shadow !== true || counters.isPromoted(index);
+    const [first] = slots;
+    const place = placeOf(plan, words[(first! + SLOT_INGRESS_IFINDEX) >> 2]!);
     const direction: Direction =
-      (words[(slot + SLOT_FLAGS) >> 2]! & SLOT_OUTGOING) === 0 ? "ingress" : "egress";
-    const place = listeners.findIndex((listener) => listener.ifindex === ifindex);
-    for (let i = 0, at = slot; i < count && place >= 0; i++, at += SLOT_BYTES) {
-      const bytes = words[(at + SLOT_DATA_END) >> 2]! - words[(at + SLOT_DATA) >> 2]!;
-      counters.packet(place, direction, "aborted", bytes);
-      counters.drop(place, direction, "filter_aborted");
-      counters.filterVerdict(index, "aborted");
+      (words[(first! + SLOT_FLAGS) >> 2]! & SLOT_OUTGOING) === 0 ? "ingress" : "egress";
+    for (const slot of place === undefined ? [] : slots) {
+      const bytes = words[(slot + SLOT_DATA_END) >> 2]! - words[(slot + SLOT_DATA) >> 2]!;
+      counters.packet(place!, direction, "aborted", bytes);
+      counters.drop(place!, direction, "filter_aborted");
+      if (decides) counters.filterVerdict(index, "aborted");
     }
-    const where = place < 0 ? "" : ` of listener ${listeners[place]!.name}, ${direction}`;
-    const packets = count === 1 ? "a packet" : `${count} packets`;
+    const where = place === undefined ? "" : ` of listener ${listeners[place]!.name}, ${direction}`;
+    const packets = slots.length === 1 ? "a packet" : `${slots.length} packets`;
     return `it was running filter ${name}, program ${program.name}, on ${packets}${where}`;
   }
   return undefined;
+}
+
+/** The listener whose number this is, or that of a peer of it; undefined where it is none of this plan's. */
+function placeOf({ listeners, ports }: ProxyPlan, ifindex: number): number | undefined {
+  const own = listeners.findIndex((listener) => listener.ifindex === ifindex);
+  if (own >= 0) return own;
+  const peer = ports.find((port) => port.ifindex === ifindex);
+  return peer !== undefined && "peer" in peer ? peer.listener : undefined;
 }
