@@ -16,6 +16,7 @@ import { sharesSocket } from "./same-socket.ts";
 import { SessionPorts } from "./session-ports.ts";
 import { SessionWalks } from "./session-walks.ts";
 import { TcpListener } from "./tcp-listener.ts";
+import type { HealthCheck } from "./tunnel/health-check.ts";
 import { TunnelListener } from "./tunnel/tunnel-listener.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { UdpListener } from "./udp-listener.ts";
@@ -27,6 +28,8 @@ export interface DataWorkerEvents extends WorkerEvents {
   /** The workers together have more sessions at a listener than they may. */
   readonly onCrowded: (listener: string) => void;
 }
+
+type MakeHealthCheck = () => HealthCheck;
 
 /** A listener, what it was asked to bind to (with the port that it got), and where it is bound. */
 interface BoundListener {
@@ -104,9 +107,14 @@ export class DataWorker {
     if (!batches.ok) return batches;
     const generation = await Generation.create(plan, this.#parts, this.#onCrowded);
     if (!generation.ok) return generation;
+    const makeHealthCheck = await this.#healthChecks(plan);
+    // From here on, until they are open where it starts, within this turn: a listener gets its part of what
+    // comes to a port that workers share as soon as it is bound.
     const opened: Listener[] = [];
     const bound = await Promise.all(
-      generation.value.settings.map((settings) => this.#bind(settings, plan, opened)),
+      generation.value.settings.map((settings) =>
+        this.#bind(settings, plan, opened, makeHealthCheck),
+      ),
     );
     const listeners: BoundListener[] = [];
     for (const result of bound) {
@@ -132,6 +140,18 @@ export class DataWorker {
     }
     this.#batches = made.value;
     return ok(undefined);
+  }
+
+  /**
+   * Makes what answers load balancers; undefined: no tunnel has to here. One of the workers answers for all:
+   * a worker that dies takes the process's readiness along.
+   */
+  async #healthChecks({ listeners }: CompiledPlan): Promise<MakeHealthCheck | undefined> {
+    const isAsked = listeners.some(({ tunnel }) => tunnel?.healthCheck !== undefined);
+    if (!isAsked || this.#worker !== 0) return undefined;
+    // Most workers need no HTTP.
+    const { HealthCheck } = await import("./tunnel/health-check.ts");
+    return () => new HealthCheck();
   }
 
   /** Gives up what was prepared. */
@@ -215,6 +235,7 @@ export class DataWorker {
     settings: ListenerSettings,
     plan: CompiledPlan,
     opened: Listener[],
+    makeHealthCheck: MakeHealthCheck | undefined,
   ): Promise<Result<BoundListener, UserError>> {
     const { protocol, listen } = settings.plan;
     const isSame = (bound: BoundListener): boolean => sharesSocket(bound, settings.plan);
@@ -226,7 +247,7 @@ export class DataWorker {
     // One that went and comes back: its socket for datagrams may still wait for answers.
     if (protocol === "udp")
       await Promise.all([...this.#closing].filter(isSame).map(({ listener }) => listener.stop(0)));
-    const listener = createListener({
+    const parts: ListenerParts = {
       ...settings,
       arena: this.#arena,
       sums: this.#parts.context.runtime,
@@ -239,7 +260,8 @@ export class DataWorker {
       onHeard: (destination, up) => this.#onHeard(destination, up),
       batches: settings.plan.io === "mmsg" ? this.#batches : undefined,
       reusePort: plan.workers.length > 1,
-    });
+    };
+    const listener = createListener(parts, makeHealthCheck);
     const bound = await listener.listen();
     if (!bound.ok) return bound;
     opened.push(listener);
@@ -258,7 +280,10 @@ export class DataWorker {
   }
 }
 
-function createListener(parts: ListenerParts): Listener {
+function createListener(
+  parts: ListenerParts,
+  makeHealthCheck: MakeHealthCheck | undefined,
+): Listener {
   const { protocol, name, tunnel } = parts.plan;
   switch (protocol) {
     case "udp":
@@ -268,6 +293,6 @@ function createListener(parts: ListenerParts): Listener {
     case "vxlan":
     case "geneve":
       if (tunnel === undefined) throw new RangeError(`tunnel ${name} has no plan`);
-      return new TunnelListener(parts, protocol, tunnel);
+      return new TunnelListener(parts, protocol, tunnel, tunnel.healthCheck && makeHealthCheck?.());
   }
 }

@@ -44,6 +44,7 @@ import type { SendingSockets } from "../../src/proxy/sending-socket.ts";
 import { SessionLimit } from "../../src/proxy/session-limit.ts";
 import { SessionPorts } from "../../src/proxy/session-ports.ts";
 import { TcpListener } from "../../src/proxy/tcp-listener.ts";
+import { HealthCheck } from "../../src/proxy/tunnel/health-check.ts";
 import { PeerPorts } from "../../src/proxy/tunnel/peer-ports.ts";
 import { TunnelListener } from "../../src/proxy/tunnel/tunnel-listener.ts";
 import { TurnClock } from "../../src/proxy/turn-clock.ts";
@@ -334,7 +335,8 @@ export async function sendingSockets(): Promise<SendingSockets> {
 function listenerOf(protocol: ListenerPlan["protocol"], parts: ListenerParts): Listener {
   if (protocol === "udp") return new UdpListener(parts);
   if (protocol === "tcp") return new TcpListener(parts);
-  return new TunnelListener(parts, protocol, parts.plan.tunnel!);
+  const { tunnel } = parts.plan;
+  return new TunnelListener(parts, protocol, tunnel!, tunnel!.healthCheck && new HealthCheck());
 }
 
 function executableOf(filter: TestFilter, context: EngineContext): Executable {

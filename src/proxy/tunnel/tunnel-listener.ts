@@ -52,15 +52,22 @@ export class TunnelListener implements Listener {
   readonly #superFrames: SuperFrames;
   /** Sums what lies in packet slots. */
   readonly #sum: PartialSum | undefined;
-  #healthCheck: HealthCheck | undefined;
+  readonly #healthCheck: HealthCheck | undefined;
   readonly #socket: ListenerSocket<Source>;
   #port = 0;
   #isOpen = false;
 
-  constructor(parts: ListenerParts, protocol: TunnelProtocol, plan: TunnelPlan) {
+  /** `healthCheck` answers load balancers; undefined where the plan has none, or another worker's does. */
+  constructor(
+    parts: ListenerParts,
+    protocol: TunnelProtocol,
+    plan: TunnelPlan,
+    healthCheck: HealthCheck | undefined,
+  ) {
     const { clock } = parts;
     this.#parts = parts;
     this.#plan = plan;
+    this.#healthCheck = healthCheck;
     this.#peers = peersOf(parts, plan);
     this.#protocol = protocol;
     this.#encapsulation = encapsulationOf(protocol);
@@ -102,18 +109,14 @@ export class TunnelListener implements Listener {
   }
 
   async listen(): Promise<Result<Address, UserError>> {
-    const { plan, reusePort, cpu } = this.#parts;
+    const { plan, reusePort } = this.#parts;
     const bound = await this.#socket.bind(plan.listen, reusePort);
     if (!bound.ok) return err(listenError(plan, bound.error));
     this.#port = bound.value.port;
     const opened = await this.#forwarder.open();
     if (!opened.ok) return this.#refused(listenError(plan, opened.error));
     const { healthCheck } = this.#plan;
-    // One of the workers answers for all: a worker that dies takes the process's readiness along.
-    if (healthCheck !== undefined && cpu === 0) {
-      // Most workers need no HTTP.
-      const { HealthCheck } = await import("./health-check.ts");
-      this.#healthCheck = new HealthCheck();
+    if (healthCheck !== undefined && this.#healthCheck !== undefined) {
       const listening = await this.#healthCheck.listen(healthCheck);
       if (!listening.ok)
         return this.#refused(
