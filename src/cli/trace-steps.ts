@@ -104,6 +104,7 @@ function effectOf(moment: Moment, instruction: Instruction): string {
     const at = registers[base]! + BigInt(offset);
     return `${valueText(run, step, at, origins[base])} ← ${value}`;
   }
+  if (instruction.kind === "atomic") return atomicText(moment, instruction);
   const hasLeft = next === undefined || next.depth < depth;
   if (instruction.kind === "load_packet" && (hasLeft || next.slot !== step.slot + 1))
     return run.fault === undefined || next !== undefined ? "beyond the packet: returns 0" : "";
@@ -111,6 +112,25 @@ function effectOf(moment: Moment, instruction: Instruction): string {
   if (next === undefined || written === undefined) return "";
   return `r${written} ← ${valueText(run, next, next.registers[written]!, nextOrigins![written])}`;
 }
+
+function atomicText(
+  { run, step, origins, next, nextOrigins }: Moment,
+  { op, fetch, size, base, offset, src }: Instruction & { kind: "atomic" },
+): string {
+  const { registers } = step;
+  const at = valueText(run, step, registers[base]! + BigInt(offset), origins[base]);
+  const operand = (register: number): string =>
+    signedText(BigInt.asUintN(8 * size, registers[register]!));
+  const done =
+    op === "cmpxchg"
+      ? `${at} ← ${operand(src)} if it is ${operand(0)}`
+      : `${at} ${atomicSigns[op]} ${operand(src)}`;
+  if (!fetch || next === undefined) return done;
+  const old = op === "cmpxchg" ? 0 : src;
+  return `${done}, r${old} ← ${valueText(run, next, next.registers[old]!, nextOrigins![old])}`;
+}
+
+const atomicSigns = { add: "+=", or: "|=", and: "&=", xor: "^=", xchg: "←" } as const;
 
 function branchText(
   { run, step, origins, next }: Moment,

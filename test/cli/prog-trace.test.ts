@@ -29,6 +29,7 @@ for (const number of [0x10350, 0x10000, 0x20713, 0x207ff])
     );
     expect(text).toContain(` value of counter ← ${hex(number + 1)}\n`);
     expect(text).toContain(` total ← ${hex(number + 1)}\n`);
+    expect(text).toContain(" value of counter += 3\n");
     expect(text).not.toMatch(/fp[+-]\d{3}/);
   });
 

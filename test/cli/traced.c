@@ -54,6 +54,7 @@ SEC("xdp") int count(struct xdp_md *context) {
     return XDP_ABORTED;
   *value += 1;
   total = *value;
+  __sync_fetch_and_add(value, 3);
   return XDP_PASS;
 }
 
