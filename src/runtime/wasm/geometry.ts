@@ -66,7 +66,7 @@ export function arrayBytes(
   return maxEntries * valueStride(valueSize);
 }
 
-/** Order: per-CPU values, buckets, elements, states, referenced bytes, spares. */
+/** Order: per-CPU values, buckets, elements, states, referenced bytes, spares, an update's key. */
 export function hashBytes(
   keySize: number,
   valueSize: number,
@@ -80,11 +80,12 @@ export function hashBytes(
     roundUp(bucketCount(maxEntries) * 4, 64) +
     elements * elementStride(keySize, valueSize, perCpu) +
     2 * roundUp(elements, 8) +
-    (cpus + 1) * 4
+    roundUp((cpus + 1) * 4, 8) +
+    roundUp(keySize, 8)
   );
 }
 
-/** Order: elements, states, spares, forks. A trie of n entries has at most n - 1 forks. */
+/** Order: elements, states, spares, an update's key, forks. A trie of n entries has at most n - 1 forks. */
 export function trieBytes(
   keySize: number,
   valueSize: number,
@@ -96,6 +97,7 @@ export function trieBytes(
     elements * trieStride(keySize, valueSize) +
     roundUp(elements, 8) +
     roundUp((cpus + 1) * 4, 8) +
+    roundUp(keySize, 8) +
     maxEntries * forkStride(keySize)
   );
 }

@@ -22,6 +22,7 @@ import {
   MAP_ELEMENTS,
   MAP_FREE,
   MAP_FRESH,
+  MAP_KEY,
   MAP_KEY_SIZE,
   MAP_MAX_ENTRIES,
   MAP_REFERENCED,
@@ -81,6 +82,8 @@ export function initializeHash(
   if (evicts) put(map + MAP_REFERENCED, at);
   at += roundUp(count, 8) as u32;
   if (!perCpu) put(map + MAP_SPARES, at);
+  at += roundUp((cpus + 1) * 4, 8) as u32;
+  put(map + MAP_KEY, at);
 }
 
 /** Under the lock, with the sequence odd: readers that miss an entry wait. */

@@ -42,6 +42,7 @@ import {
 } from "./layout";
 import { lock, spareIndex, unlock, warnReaders } from "./lock";
 import { copy, publish, put, putByte } from "./memory";
+import { ownKey } from "./own-key";
 import { ALL_CPUS, writeLocked, writeValue } from "./value";
 
 /** `cpu`: the caller's, or ALL_CPUS for user space, which gives every CPU's value. */
@@ -51,7 +52,7 @@ export function updateHash(map: usize, key: usize, value: usize, flags: u32, cpu
   const underLock = choice !== flags;
   if (underLock && load<u32>(map, MAP_SPIN_LOCK) === 0) return -EINVAL;
   if (!lock(map, cpu === ALL_CPUS ? MAIN_CPU : cpu)) return -EBUSY;
-  const result = place(map, key, value, choice, underLock, cpu);
+  const result = place(map, ownKey(map, key), value, choice, underLock, cpu);
   unlock(map);
   return result;
 }
@@ -113,7 +114,7 @@ function replace(map: usize, link: usize, key: usize, value: usize, cpu: u32): u
   return spare;
 }
 
-/** `bpf_map_delete_elem`. */
+/** `bpf_map_delete_elem`. A key that changes meanwhile is one of those it was, or none: nothing is kept of it. */
 export function removeHash(map: usize, key: usize, cpu: u32): i32 {
   if (!lock(map, cpu)) return -EBUSY;
   const link = findLink(map, key, hashOf(map, key));

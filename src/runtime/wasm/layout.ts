@@ -74,6 +74,8 @@ export const MAP_HEAD = 176;
 export const MAP_TAIL = 180;
 /** Bloom filter: hash functions a value goes through. Its bits are BUCKETS, BUCKET_MASK their mask. */
 export const MAP_HASHES = 184;
+/** Hash and trie: where an update, under the lock, has its key as it read it. */
+export const MAP_KEY = 188;
 export const MAP_DESCRIPTOR_BYTES = 192;
 
 // A ring: 128 bytes, then its data, twice as long as RING_MASK says: a record that begins near the

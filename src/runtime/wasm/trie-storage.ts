@@ -12,6 +12,7 @@ import {
   MAP_FREE_FORK,
   MAP_FRESH,
   MAP_FRESH_FORK,
+  MAP_KEY,
   MAP_KEY_SIZE,
   MAP_MAX_ENTRIES,
   MAP_ROOT,
@@ -50,6 +51,8 @@ export function initializeTrie(map: usize, storage: u32): void {
   at += roundUp(count, 8) as u32;
   put(map + MAP_SPARES, at);
   at += roundUp((workers + 1) * 4, 8) as u32;
+  put(map + MAP_KEY, at);
+  at += roundUp(keySize, 8) as u32;
   put(map + MAP_FORKS, at);
   put(map + MAP_FORK_STRIDE, forkStride(keySize) as u32);
 }

@@ -26,6 +26,7 @@ import {
 } from "./layout";
 import { lock, spareIndex, unlock, warnReaders } from "./lock";
 import { publish, put } from "./memory";
+import { ownKey } from "./own-key";
 import {
   bitOf,
   childLink,
@@ -44,10 +45,11 @@ import { ALL_CPUS, writeValue } from "./value";
 const DATA_AT = NODE_DATA as usize;
 
 export function updateTrie(map: usize, key: usize, value: usize, flags: u32, cpu: u32): i32 {
-  if (flags > (UPDATE_EXIST as u32) || load<u32>(key) > maxPrefix(map)) return -EINVAL;
+  if (flags > (UPDATE_EXIST as u32)) return -EINVAL;
   const caller: u32 = cpu === ALL_CPUS ? MAIN_CPU : cpu;
   if (!lock(map, caller)) return -EBUSY;
-  const result = place(map, key, value, flags, caller);
+  const own = ownKey(map, key);
+  const result = load<u32>(own) > maxPrefix(map) ? -EINVAL : place(map, own, value, flags, caller);
   unlock(map);
   return result;
 }
@@ -140,9 +142,9 @@ function replace(map: usize, slot: usize, key: usize, value: usize, cpu: u32): v
 }
 
 export function removeTrie(map: usize, key: usize, cpu: u32): i32 {
-  if (load<u32>(key) > maxPrefix(map)) return -EINVAL;
   if (!lock(map, cpu)) return -EBUSY;
-  const result = drop(map, key);
+  const own = ownKey(map, key);
+  const result = load<u32>(own) > maxPrefix(map) ? -EINVAL : drop(map, own);
   unlock(map);
   return result;
 }
