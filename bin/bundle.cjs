@@ -8,7 +8,7 @@
 const { mkdirSync, readFileSync, writeFileSync } = require("node:fs");
 const { createRequire } = require("node:module");
 const { join } = require("node:path");
-const { Script, constants } = require("node:vm");
+const { Script } = require("node:vm");
 const { isMainThread } = require("node:worker_threads");
 const { crc32 } = require("node:zlib");
 
@@ -32,7 +32,6 @@ function load(name) {
     {
       filename: file,
       cachedData: codeOf(name, text),
-      importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     },
   );
   const module = { exports: {} };

@@ -66,6 +66,8 @@ async function bundle(
     format,
     entryFileNames: `[name].${suffix}`,
     chunkFileNames: `[name]-[hash].${suffix}`,
+    // Node says on the log of a script's `import()` that it is experimental.
+    dynamicImportInCjs: false,
   });
   await build.close();
   const files = output.flatMap((one) => (one.type === "chunk" ? one.moduleIds : []));

@@ -44,10 +44,17 @@ test("npm pack yields a package whose weir command works in an empty project", a
   );
   const checked = await command(process.execPath, [weir, "check", "-c", config]);
   expect(checked).toMatchObject({ code: 0, stderr: "" });
-  // Data workers are started from the package too, by their compiled file.
-  const running = start(process.execPath, [weir, "run", "-c", config]);
+  // Data workers are started from the package too, by their compiled file, and load koffi.
+  const batched = folder.write(
+    "batched.yaml",
+    readFileSync(config, "utf8").replace("protocol: udp", "protocol: udp\n    io: auto"),
+  );
+  expect(readFileSync(batched, "utf8")).toContain("io: auto");
+  const running = start(process.execPath, [weir, "run", "-c", batched]);
   await running.printed(/"msg":"ready"/);
   expect(await running.stop()).toEqual({ code: 0, signal: null });
+  expect(running.output()).toContain('"io":"mmsg"');
+  expect(running.output()).not.toContain("Warning");
 }, 60_000);
 
 test("V8's code that was kept is taken by the same Node, and left aside where it does not fit", async () => {
