@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { expect } from "vitest";
 import { parseHex, toHex } from "../../src/common/bytes.ts";
 import { type Executable, stackBytes } from "../../src/engine/engine.ts";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
@@ -76,6 +77,12 @@ export class EnginePair {
     if (at === undefined) return undefined;
     this.#alignArenas();
     return `the arenas differ at 0x${at.toString(16)}`;
+  }
+
+  /** Whether the program changed the packet, as both engines have to note it. */
+  wrote(one: PairedCase): boolean {
+    expect(this.difference(one)).toBeUndefined();
+    return this.#run(0, one).wrote;
   }
 
   /**

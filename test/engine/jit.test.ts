@@ -3,7 +3,7 @@ import { jit } from "../../src/engine/jit/jit.ts";
 import { type Instruction, register } from "../../src/isa/instruction.ts";
 import { SLOT_FLAGS, SLOT_WROTE } from "../../src/runtime/wasm/layout.ts";
 import { caseMaps } from "./case-maps.ts";
-import { EngineBench, frame, spec, unwrap } from "./engine-bench.ts";
+import { assembled, EngineBench, frame, spec, unwrap } from "./engine-bench.ts";
 import { engineContract } from "./engine-contract.ts";
 import { engineFuzz } from "./engine-fuzz.ts";
 import { EnginePair, savedCases } from "./engine-pair.ts";
@@ -133,6 +133,33 @@ test("a store is noted in the slot with and without checks, where it hits the pa
     expect(wrote(throughDifference, verified)).toBe(true);
   }
 });
+
+/** r1 is memory that the caller has in its packet or on its stack, r2 the context. */
+const helperWrites = {
+  strtol:
+    "r4 = r1\n*(u8 *)(r10 - 1) = 55\nr1 = r10\nr1 += -1\nr2 = 1\nr3 = 0\ncall 105\nr0 = 0\nexit",
+  check_mtu: "r3 = r1\nr1 = r2\nr2 = 1\nr4 = 0\nr5 = 0\ncall 163\nr0 = 0\nexit",
+  xdp_load_bytes: "r3 = r1\nr1 = r2\nr2 = 0\nr4 = 4\ncall 189\nr0 = 0\nexit",
+} as const;
+
+test.each(Object.entries(helperWrites))(
+  "what %s writes to memory that a global function was given is noted in the slot where it is the packet, and only there",
+  (_, writes) => {
+    const pair = new EnginePair();
+    const wrote = (memory: string): boolean => {
+      const program = assembled(
+        `r2 = r1\nr6 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr4 = r6\nr4 += 64\nif r4 > r3 goto out\n*(u64 *)(r10 - 8) = 0\nr1 = ${memory}\ncall global\nout:\nr0 = 2\nexit\nglobal:\n${writes}`,
+      );
+      const start = program.findIndex(({ kind }) => kind === "exit") + 1;
+      const globals = new Map([[start, [{ bytes: 8, nonnull: true }, "context"] as const]]);
+      const proven = { verified: true, proven: true, globals };
+      return pair.wrote({ program, type: "xdp", packet: frame(64), ...proven });
+    };
+    expect(wrote("r6")).toBe(true);
+    expect(wrote("r6\nr1 += 56")).toBe(true);
+    expect(wrote("r10\nr1 += -8")).toBe(false);
+  },
+);
 
 test("a program without checks starts with a zeroed stack wherever it reads it", () => {
   const bench = new EngineBench(jit);

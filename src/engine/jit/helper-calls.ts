@@ -4,6 +4,7 @@ import { tailCall } from "../helpers/tail-call.ts";
 import { emitCallback } from "./callbacks.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { emitInlineHelper } from "./inline-helpers.ts";
+import { noteHelperWrites } from "./memory-access.ts";
 import { registerAt, spillArguments } from "./spill.ts";
 import { emitTailCall } from "./tail-calls.ts";
 import { i64 } from "./wasm-operation.ts";
@@ -27,6 +28,7 @@ export function emitHelperCall(
     return;
   }
   const general = (): void => {
+    noteHelperWrites(to, helper, slot);
     spillArguments(to, registersReadBy(helper));
     to.code.i32(id);
     to.code.i32(slot);

@@ -1,8 +1,11 @@
 import type { AtomicOp, Instruction, Size } from "../../isa/instruction.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../../runtime/wasm/layout.ts";
 import { contextAccessOf, mayWritePacket } from "../../verifier/context-rules.ts";
+import type { HelperArgument } from "../../verifier/helper-signature.ts";
 import { regions } from "../../verifier/verified.ts";
 import { frameBytes } from "../engine.ts";
+import type { Helper } from "../helpers/helper.ts";
+import { helpers } from "../helpers/helper-table.ts";
 import { type Access, ATOMIC, READ, READ_SIGNED, WRITE } from "../program-memory.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { CONTEXT, detailOf, FRAME, kindOf } from "./known-values.ts";
@@ -292,8 +295,19 @@ function noteWritten(to: FunctionEmitter): void {
   code.access(i32.store, SLOT_FLAGS);
 }
 
+/** The same of what a helper writes to: what a function was given as memory may be the packet there, too. */
+export function noteHelperWrites(to: FunctionEmitter, helper: Helper, slot: number): void {
+  for (const [index, kind] of helper.arguments.entries())
+    if (isWritten(kind)) noteWrite(to, index + 1, 0, slot);
+}
+
+function isWritten(kind: HelperArgument): boolean {
+  return kind.startsWith("writable") || kind.startsWith("updated");
+}
+
 /** Whether compiling this instruction asks for the packet slot's address. */
 export function usesSlot(instruction: Instruction): boolean {
   const { kind } = instruction;
+  if (kind === "call_helper") return helpers.get(instruction.id)?.arguments.some(isWritten) === true;
   return kind === "load_packet" || kind === "store" || kind === "atomic";
 }
