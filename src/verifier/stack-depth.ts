@@ -138,17 +138,24 @@ function frameSize(used: number): number {
   return Math.ceil(used / 16) * 16;
 }
 
+/** In one pass over what calls, which is in order: there may be many functions, and many calls. */
 function callGraph({
   references,
   tailCalls,
 }: Pick<ProgramShape, "references" | "tailCalls">): Map<number, CalledFunction> {
   const starts = [...new Set([0, ...references.map(({ target }) => target)])].sort((a, b) => a - b);
-  return new Map(
-    starts.map((start, i) => {
-      const end = starts[i + 1] ?? Number.POSITIVE_INFINITY;
-      const isInside = (slot: number): boolean => slot >= start && slot < end;
-      const calls = references.filter(({ slot }) => isInside(slot));
-      return [start, { calls, tailCall: tailCalls.some(isInside) }];
-    }),
-  );
+  const functions = starts.map((start) => ({
+    start,
+    calls: [] as FunctionReference[],
+    tailCall: false,
+  }));
+  for (let at = 0, i = 0; i < references.length; i++) {
+    while (starts[at + 1]! <= references[i]!.slot) at++;
+    functions[at]!.calls.push(references[i]!);
+  }
+  for (let at = 0, i = 0; i < tailCalls.length; i++) {
+    while (starts[at + 1]! <= tailCalls[i]!) at++;
+    functions[at]!.tailCall = true;
+  }
+  return new Map(functions.map((one) => [one.start, one]));
 }

@@ -237,6 +237,15 @@ test.each(mistakes)("the emitter refuses %s", (_, write, message) => {
   expect(() => moduleOf([], [I32], write)).toThrow(message);
 });
 
+test("what stays of an operand that was set where nothing arrives has the local's type", () => {
+  const bytes = moduleOf([], [I32], (code) => {
+    code.unreachable();
+    code.tee(code.local(I64));
+    code.emit(i64.eqz);
+  });
+  expect(WebAssembly.validate(bytes)).toBe(true);
+});
+
 test("a function that was declared must be given a body, once", () => {
   const module = new ModuleBuilder();
   const reference = module.declare([], []);

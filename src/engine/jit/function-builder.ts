@@ -157,7 +157,8 @@ export class FunctionBuilder {
     const type = this.#locals[local];
     if (type === undefined) throw unknownLocal(local);
     this.#pop(type);
-    this.#height++;
+    // Where nothing arrives there was perhaps none to take.
+    this.#push(type);
     this.#withUnsigned(codes.localTee, local);
   }
 

@@ -308,6 +308,7 @@ function isWritten(kind: HelperArgument): boolean {
 /** Whether compiling this instruction asks for the packet slot's address. */
 export function usesSlot(instruction: Instruction): boolean {
   const { kind } = instruction;
-  if (kind === "call_helper") return helpers.get(instruction.id)?.arguments.some(isWritten) === true;
+  if (kind === "call_helper")
+    return helpers.get(instruction.id)?.arguments.some(isWritten) === true;
   return kind === "load_packet" || kind === "store" || kind === "atomic";
 }
