@@ -323,6 +323,7 @@ export const longRuns: readonly LongRun[] = [
       "r1 = map_val(map_by_fd(0)) + 0 ll\nr2 = 59000\nr3 = map_val(map_by_fd(0)) + 0 ll\ncall 182",
     ),
   },
+  { name: "the clock since boot", text: goRound(times(8, "call 125")) },
   { name: "random numbers", text: goRound(times(8, "call 7")) },
   {
     name: "checksums of a megabyte",
@@ -374,8 +375,13 @@ export const longRuns: readonly LongRun[] = [
   },
   {
     name: "spin locks",
-    maps: (bench) => [bench.map("array", { maxEntries: 1 })],
-    text: goRound(times(4, "call 125")),
+    maps: (bench) => [bench.map("array", { maxEntries: 1, valueSize: 16, spinLock: 0 })],
+    text: goRound(
+      times(
+        4,
+        "r1 = map_val(map_by_fd(0)) + 0 ll\ncall 93\nr1 = map_val(map_by_fd(0)) + 0 ll\ncall 94",
+      ),
+    ),
   },
   {
     name: "updates of a large array entry, no callback",
