@@ -17,33 +17,49 @@ export interface ProgramSurvey {
   readonly callsBack: boolean;
 }
 
+/** What has been found so far. */
+interface Names {
+  readonly helpers: Set<number>;
+  readonly maps: Set<number>;
+  readonly called: Set<number>;
+  readonly addressed: Set<number>;
+  callsByRegister: boolean;
+}
+
 export function surveyProgram(instructions: readonly Instruction[]): ProgramSurvey {
-  const ids = new Set<number>();
-  const maps = new Set<number>();
-  const called = new Set<number>();
-  const addressed = new Set<number>();
-  let callsByRegister = false;
+  const names: Names = {
+    helpers: new Set(),
+    maps: new Set(),
+    called: new Set(),
+    addressed: new Set(),
+    callsByRegister: false,
+  };
+  collectNames(instructions, names);
+  const callsBack = [...names.helpers].some((id) => helpers.get(id)?.callback !== undefined);
+  return { ...names, callsBack };
+}
+
+/** A function of its own: V8 enters a long loop's fast code in its midst, and gave it up behind the loop each time. */
+function collectNames(instructions: readonly Instruction[], names: Names): void {
   for (let slot = 0; slot < instructions.length; slot++) {
     const instruction = instructions[slot]!;
     switch (instruction.kind) {
       case "call_helper":
-        ids.add(instruction.id);
+        names.helpers.add(instruction.id);
         break;
       case "call_register":
-        callsByRegister = true;
+        names.callsByRegister = true;
         break;
       case "load_map":
       case "load_map_value":
-        maps.add(instruction.map);
+        names.maps.add(instruction.map);
         break;
       case "call_local":
-        called.add(slot + 1 + instruction.offset);
+        names.called.add(slot + 1 + instruction.offset);
         break;
       case "load_function":
-        addressed.add(slot + 1 + instruction.offset);
+        names.addressed.add(slot + 1 + instruction.offset);
         break;
     }
   }
-  const callsBack = [...ids].some((id) => helpers.get(id)?.callback !== undefined);
-  return { helpers: ids, maps, called, addressed, callsByRegister, callsBack };
 }

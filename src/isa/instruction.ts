@@ -59,6 +59,11 @@ export function registerOf(operand: Operand): Register | undefined {
   return (operand as { readonly register?: Register }).register;
 }
 
+/** The same of an immediate. */
+export function immediateOf(operand: Operand): number | undefined {
+  return (operand as { readonly immediate?: number }).immediate;
+}
+
 /**
  * One instruction, past the codec. What the encoding hides in offset and source fields (signed
  * division, sign-extending moves, `gotol`, pseudo sources) is explicit here.

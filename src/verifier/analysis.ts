@@ -32,7 +32,7 @@ export class Analysis {
   readonly shape: ProgramShape;
   readonly context: ContextAccess | undefined;
   readonly facts: Facts;
-  readonly trace = new Trace();
+  readonly trace: Trace;
   readonly precision: Precision;
   /** The path, and the instruction on it that is being looked at. */
   state!: PathState;
@@ -66,6 +66,7 @@ export class Analysis {
     this.context = contextAccessOf(program.type, program.onDevmap);
     this.facts = facts;
     this.patience = patience;
+    this.trace = new Trace(program.instructions.length);
     this.precision = new Precision(program.instructions, shape.touches, this.trace);
     this.#unanswered = new Map(program.unanswered?.map((one) => [one.slot, one]));
   }

@@ -128,11 +128,12 @@ export class Equivalence {
   #stackCovers(a: Frame, b: Frame, demand: Demand): boolean {
     const { stack } = a;
     if (demand === "exact" && stack.length !== b.stack.length) return false;
+    if (demand === "enough" && !a.isReadAnywhere) return true;
     for (let slot = 0; slot < stack.length; slot++) {
+      if (demand === "enough" && !a.isRead(slot)) continue;
       const old = stack[slot];
       const now = b.stack[slot];
       if (old === now && old?.register === undefined) continue;
-      if (demand === "enough" && !a.isRead(slot)) continue;
       if (!this.#slotCovers(old, now, demand)) return false;
     }
     return true;

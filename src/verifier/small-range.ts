@@ -15,6 +15,8 @@ const bigSmallMax = 0x7fff_ffffn;
  */
 const smallPlaces = 4096;
 const small: (ScalarRange | undefined)[] = new Array(smallPlaces).fill(undefined);
+/** Of each in `small` its bounds, value and mask: side by side, where the ranges are all over memory. */
+const smallKeys = new Int32Array(4 * smallPlaces);
 
 /**
  * The finished range of what lies between the bounds and has these bits (`value` and `mask` as in a
@@ -43,16 +45,21 @@ export function smallRange(
   if (first === most || memberFrom(first + 1, known, unknown) > most) return constantNumber(first);
   const place = placeOf(least, most, known, unknown);
   const shared = small[place];
+  const key = 4 * place;
   if (
     shared !== undefined &&
-    shared.u32min === least &&
-    shared.u32max === most &&
-    shared.lowValue === known &&
-    shared.lowMask === unknown
+    smallKeys[key] === least &&
+    smallKeys[key + 1] === most &&
+    smallKeys[key + 2] === known &&
+    smallKeys[key + 3] === unknown
   )
     return shared;
   const made = makeSmall(least, most, known, unknown);
   small[place] = made;
+  smallKeys[key] = least;
+  smallKeys[key + 1] = most;
+  smallKeys[key + 2] = known;
+  smallKeys[key + 3] = unknown;
   return made;
 }
 

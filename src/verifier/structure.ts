@@ -58,12 +58,25 @@ export function findStructureProblem(
 ): StructureProblem | undefined {
   const { instructions } = program;
   const starts = functionStarts(instructions);
-  const ends = [...starts.slice(1), instructions.length];
-  let current = 0;
-  for (let slot = 0; slot < instructions.length; slot++) {
-    while (slot >= ends[current]!) current++;
-    const range = { start: starts[current]!, end: ends[current]! };
-    const forbidden = helpers && forbiddenInstruction(program.type, instructions[slot]!, helpers);
+  for (const [i, start] of starts.entries()) {
+    const problem = findInFunction(
+      program,
+      { start, end: starts[i + 1] ?? instructions.length },
+      helpers,
+    );
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function findInFunction(
+  program: StructuredProgram,
+  range: FunctionRange,
+  helpers: HelperRules | undefined,
+): StructureProblem | undefined {
+  const { instructions, type } = program;
+  for (let slot = range.start; slot < range.end; slot++) {
+    const forbidden = helpers && forbiddenInstruction(type, instructions[slot]!, helpers);
     const problem = forbidden ?? checkShape(program, slot, range);
     if (problem !== undefined) return { ...problem, slot };
   }
@@ -94,7 +107,8 @@ function checkShape(
 ): Problem | undefined {
   const { instructions } = program;
   const instruction = instructions[slot]!;
-  if (slot + 1 === range.end && !endsFunction(instruction))
+  const { kind } = instruction;
+  if (slot + 1 === range.end && kind !== "exit" && kind !== "jump")
     return {
       code: "PROGRAM_FALLS_OFF",
       what:
@@ -103,7 +117,12 @@ function checkShape(
           : `is the last of its function, and the function at ${range.end} would be run into`,
       fix: "end every function with exit or a jump",
     };
-  switch (instruction.kind) {
+  switch (kind) {
+    // Most have no shape to check; the most frequent come first, since strings are compared one by one.
+    case "alu":
+    case "load":
+    case "store":
+      return undefined;
     case "jump":
     case "branch":
       return checkJump(instructions, slot + 1 + instruction.offset, range);
@@ -164,10 +183,6 @@ export function forbiddenInstruction(
     default:
       return undefined;
   }
-}
-
-function endsFunction({ kind }: Instruction): boolean {
-  return kind === "exit" || kind === "jump";
 }
 
 function checkJump(

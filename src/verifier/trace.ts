@@ -36,16 +36,24 @@ export const mattersAlways = 0xffff;
  * since paths share their beginnings. It is what precision is followed back through.
  */
 export class Trace {
-  #previous = new Int32Array(1024);
-  #slot = new Int32Array(1024);
+  #previous: Int32Array<ArrayBuffer>;
+  #slot: Int32Array<ArrayBuffer>;
   /**
    * Three bits: the frame that ran it; one: `callback`; one: `linked` has something; one: `leaves`;
    * above: the place it spilled to or filled from. More than 7 where the step did more than its
    * instruction says.
    */
-  #detail = new Int32Array(1024);
+  #detail: Int32Array<ArrayBuffer>;
   #length = 0;
   readonly #linked = new Map<number, (readonly Place[])[]>();
+
+  /** With room to visit so many instructions once, and some of them again; it grows. */
+  constructor(instructions: number) {
+    const steps = instructions + (instructions >> 2) + 64;
+    this.#previous = new Int32Array(steps);
+    this.#slot = new Int32Array(steps);
+    this.#detail = new Int32Array(steps);
+  }
 
   add(previous: number, slot: number, depth: number): number {
     if (this.#length === this.#slot.length) this.#grow();

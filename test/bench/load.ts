@@ -18,6 +18,7 @@ import { Host } from "../../src/engine/jit/host.ts";
 import { jit } from "../../src/engine/jit/jit.ts";
 import { verifiableProgram } from "../../src/engine/link.ts";
 import { placeFrame } from "../../src/engine/packet-slot.ts";
+import { surveyProgram } from "../../src/engine/program-survey.ts";
 import { runnableProgram } from "../../src/engine/runnable-program.ts";
 import { encodeProgram } from "../../src/isa/codec.ts";
 import { verify } from "../../src/verifier/verify.ts";
@@ -113,7 +114,10 @@ function load({ context, slot }: EngineBench, bytes: Uint8Array): Times {
   });
   const { name, type, instructions } = program;
   const linked = { name, type, instructions, maps: [], verified: true, proof };
-  const compiled = timed("translate", () => compileProgram(linked, context));
+  const { survey, compiled } = timed("translate", () => {
+    const survey = surveyProgram(instructions);
+    return { survey, compiled: compileProgram(linked, context, survey) };
+  });
   const module = timed(
     "V8",
     () => new WebAssembly.Module(compiled.bytes as Uint8Array<ArrayBuffer>),
@@ -121,7 +125,7 @@ function load({ context, slot }: EngineBench, bytes: Uint8Array): Times {
   const { run } = timed("instantiate", () => {
     const { exports } = new WebAssembly.Instance(module, {
       env: { memory: context.arena.memory },
-      host: new Host(runnableProgram(linked), false, compiled.origin, context).imports,
+      host: new Host(runnableProgram(linked, survey), false, compiled.origin, context).imports,
       runtime: context.runtime as unknown as Record<string, unknown>,
     });
     return exports as { run(slot: number): number };

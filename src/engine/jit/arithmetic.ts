@@ -1,4 +1,11 @@
-import type { AluOp, BranchOp, Instruction, Operand } from "../../isa/instruction.ts";
+import {
+  type AluOp,
+  type BranchOp,
+  type Instruction,
+  immediateOf,
+  type Operand,
+  registerOf,
+} from "../../isa/instruction.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { I32, I64, i32, i64, type Operation } from "./wasm-operation.ts";
 
@@ -92,10 +99,11 @@ export function emitCondition(
   isLoaded: boolean,
 ): void {
   const { code } = to;
-  if (isLoaded && to.isShort(dst) && "immediate" in src && src.immediate > 0) {
+  const constant = immediateOf(src);
+  if (isLoaded && to.isShort(dst) && constant !== undefined && constant > 0) {
     if (op === "eq" || op === "ne") {
       to.getLow(dst);
-      code.i32(-src.immediate);
+      code.i32(-constant);
       code.emit(i32.add);
       if (op === "eq") code.emit(i32.eqz);
       return;
@@ -118,16 +126,18 @@ export function emitCondition(
 
 /** Whether an operand's high word is 0. */
 function isShort(to: FunctionEmitter, operand: Operand): boolean {
-  return "register" in operand ? to.isShort(operand.register) : operand.immediate >= 0;
+  const register = registerOf(operand);
+  return register === undefined ? immediateOf(operand)! >= 0 : to.isShort(register);
 }
 
 /** Pushes an operand: an i64, or an i32 for 32-bit instructions. */
 function pushOperand(to: FunctionEmitter, operand: Operand, width: 32 | 64): void {
-  if (width === 64) {
-    if ("register" in operand) to.get(operand.register);
-    else to.code.i64(operand.immediate);
-  } else if ("register" in operand) to.getLow(operand.register);
-  else to.code.i32(operand.immediate);
+  const register = registerOf(operand);
+  if (register === undefined) {
+    if (width === 64) to.code.i64(immediateOf(operand)!);
+    else to.code.i32(immediateOf(operand)!);
+  } else if (width === 64) to.get(register);
+  else to.getLow(register);
 }
 
 function pushDestination(to: FunctionEmitter, register: number, width: 32 | 64): void {
@@ -173,7 +183,7 @@ function worksOnLowWords(
     case "mod":
       return to.isShort(dst) && isShort(to, src);
     case "rsh":
-      return to.isShort(dst) && "immediate" in src && (src.immediate & 63) < 32;
+      return to.isShort(dst) && registerOf(src) === undefined && (immediateOf(src)! & 63) < 32;
     default:
       return false;
   }

@@ -11,7 +11,7 @@ import { type KnownValues, step } from "./known-values.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory-access.ts";
 import { emitPacketLoad } from "./packet-load.ts";
 import type { ReducibleFlow } from "./reducible.ts";
-import type { RegisterSet, RegisterUse } from "./register-use.ts";
+import { endsBlock, type RegisterSet, type RegisterUse } from "./register-use.ts";
 import type { ShortRegisters } from "./short-registers.ts";
 import { proofOf, STOP_UNREACHED } from "./unit.ts";
 import { I32, i32 } from "./wasm-operation.ts";
@@ -138,7 +138,7 @@ export class FunctionBody {
       if (to.code.size > from) this.#places[slot] = from + 1;
       to.short = to.shortAfter;
       // A branch, which is emitted behind its block, keeps what stands before it.
-      if (instruction.kind !== "branch") to.previous = instruction;
+      if ((use.reads[slot]! & endsBlock) === 0) to.previous = instruction;
       step(to.known, instructions, slot, use);
     }
     if (next[block]! < 0) return;

@@ -1,4 +1,4 @@
-import type { Instruction } from "../../isa/instruction.ts";
+import { type Instruction, immediateOf, registerOf } from "../../isa/instruction.ts";
 import { callsBack } from "../callbacks.ts";
 import { frameBytes } from "../engine.ts";
 import type { Blocks } from "./blocks.ts";
@@ -98,12 +98,14 @@ function afterArithmetic(
   { op, width, dst, src }: Extract<Instruction, { kind: "alu" }>,
 ): Known {
   if (width === 32) return UNKNOWN;
-  if (op === "mov") return "register" in src ? known[src.register]! : UNKNOWN;
+  const source = registerOf(src);
+  if (op === "mov") return source === undefined ? UNKNOWN : known[source]!;
   const before = known[dst]!;
   const kind = kindOf(before);
   if ((op !== "add" && op !== "sub") || (kind !== FRAME && kind !== CONTEXT)) return UNKNOWN;
-  if ("register" in src) return UNKNOWN;
-  return know(kind, detailOf(before) + (op === "add" ? src.immediate : -src.immediate));
+  if (source !== undefined) return UNKNOWN;
+  const amount = immediateOf(src)!;
+  return know(kind, detailOf(before) + (op === "add" ? amount : -amount));
 }
 
 /** Known values at the start of each block; undefined for blocks that nothing reaches. */

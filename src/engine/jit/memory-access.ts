@@ -1,4 +1,10 @@
-import type { AtomicOp, Instruction, Size } from "../../isa/instruction.ts";
+import {
+  type AtomicOp,
+  type Instruction,
+  immediateOf,
+  registerOf,
+  type Size,
+} from "../../isa/instruction.ts";
 import { SLOT_DATA, SLOT_DATA_END, SLOT_FLAGS, SLOT_WROTE } from "../../runtime/wasm/layout.ts";
 import { contextAccessOf, mayWritePacket } from "../../verifier/context-rules.ts";
 import type { HelperArgument } from "../../verifier/helper-signature.ts";
@@ -68,13 +74,14 @@ export function emitStore(
 ): void {
   noteWrite(to, base, offset, slot);
   const at = pushAddress(to, base, offset, size, WRITE, slot);
-  if (size !== 8 && ("immediate" in src || to.isShort(src.register))) {
-    if ("register" in src) to.getLow(src.register);
-    else to.code.i32(src.immediate);
+  const register = registerOf(src);
+  if (size !== 8 && (register === undefined || to.isShort(register))) {
+    if (register === undefined) to.code.i32(immediateOf(src)!);
+    else to.getLow(register);
     to.code.access(shortStores[size], at);
   } else {
-    if ("register" in src) to.get(src.register);
-    else to.code.i64(src.immediate);
+    if (register === undefined) to.code.i64(immediateOf(src)!);
+    else to.get(register);
     to.code.access(stores[size], at);
   }
 }

@@ -1,4 +1,4 @@
-import type { Instruction, Operand } from "../../isa/instruction.ts";
+import { type Instruction, type Operand, registerOf } from "../../isa/instruction.ts";
 import type { ProgramType } from "../../object/object-spec.ts";
 import { given, type Verified } from "../../verifier/verified.ts";
 import { helperFor, registersReadBy } from "../helpers/helper-table.ts";
@@ -149,7 +149,8 @@ export function registerUse(
 }
 
 function of(operand: Operand): RegisterSet {
-  return "register" in operand ? 1 << operand.register : 0;
+  const register = registerOf(operand);
+  return register === undefined ? 0 : 1 << register;
 }
 
 /** r1 up to the last that the helper takes. */

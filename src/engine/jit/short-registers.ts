@@ -1,4 +1,4 @@
-import type { Instruction } from "../../isa/instruction.ts";
+import { type Instruction, immediateOf, registerOf } from "../../isa/instruction.ts";
 import { given, type Verified } from "../../verifier/verified.ts";
 import type { Blocks } from "./blocks.ts";
 import {
@@ -79,7 +79,8 @@ function isShortResult(
   if (instruction.kind !== "alu") throw new Error(`${instruction.kind} is short or not by itself`);
   const { op, dst, src } = instruction;
   const isLeftShort = (short & (1 << dst)) !== 0;
-  const isRightShort = "register" in src ? (short & (1 << src.register)) !== 0 : src.immediate >= 0;
+  const right = registerOf(src);
+  const isRightShort = right === undefined ? immediateOf(src)! >= 0 : (short & (1 << right)) !== 0;
   switch (op) {
     case "mov":
       return isRightShort;
@@ -91,7 +92,7 @@ function isShortResult(
     case "mod":
       return isLeftShort && isRightShort;
     case "rsh":
-      return isLeftShort || ("immediate" in src && (src.immediate & 63) >= 32);
+      return isLeftShort || (right === undefined && (immediateOf(src)! & 63) >= 32);
     case "add":
     case "sub":
       return proof?.givenBy[slot] === given.address;
