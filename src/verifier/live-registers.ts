@@ -16,17 +16,10 @@ interface RegisterUse {
  * at most eleven times.
  */
 export function liveRegisters(use: RegisterUse): Uint16Array {
-  const { flow, target, reads, writes } = use;
+  const { flow, reads, writes } = use;
   const count = flow.length;
   const live = new Uint16Array(count + 1);
-  const jumpsBack: number[] = [];
-  // Once from the end to the start: only where jumps go back is there more to find.
-  for (let slot = count - 1; slot >= 0; slot--) {
-    const kind = flow[slot]!;
-    if ((kind === flows.jump || kind === flows.branch) && target[slot]! <= slot)
-      jumpsBack.push(slot);
-    live[slot] = reads[slot]! | (liveAfter(use, live, slot) & ~writes[slot]!);
-  }
+  const jumpsBack = goOverOnce(use, live);
   if (jumpsBack.length === 0) return live;
   const sources = jumpSources(use);
   const queued = new Uint8Array(count);
@@ -50,6 +43,19 @@ export function liveRegisters(use: RegisterUse): Uint16Array {
 }
 
 const none: readonly number[] = [];
+
+/** From the end to the start; returns the jumps back: only where there are any is there more to find. */
+function goOverOnce(use: RegisterUse, live: Uint16Array): number[] {
+  const { flow, target, reads, writes } = use;
+  const jumpsBack: number[] = [];
+  for (let slot = flow.length - 1; slot >= 0; slot--) {
+    const kind = flow[slot]!;
+    if ((kind === flows.jump || kind === flows.branch) && target[slot]! <= slot)
+      jumpsBack.push(slot);
+    live[slot] = reads[slot]! | (liveAfter(use, live, slot) & ~writes[slot]!);
+  }
+  return jumpsBack;
+}
 
 function liveAfter({ flow, target }: RegisterUse, live: Uint16Array, slot: number): number {
   switch (flow[slot]) {

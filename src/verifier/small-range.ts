@@ -10,7 +10,7 @@ export const smallMax = 0x7fff_ffff;
 const bigSmallMax = 0x7fff_ffffn;
 
 /**
- * Ranges below 2³¹, the last that fell to each place: the same range again is mostly the same object,
+ * Ranges below 2³¹, the last that fell to each two places: the same range again is mostly the same object,
  * which is what compares and memos of operations look for. A power of two.
  */
 const smallPlaces = 4096;
@@ -44,22 +44,39 @@ export function smallRange(
   if (first > most) return undefined;
   if (first === most || memberFrom(first + 1, known, unknown) > most) return constantNumber(first);
   const place = placeOf(least, most, known, unknown);
-  const shared = small[place];
+  return (
+    sharedAt(place, least, most, known, unknown) ??
+    sharedAt(place ^ 1, least, most, known, unknown) ??
+    share(place, makeSmall(least, most, known, unknown))
+  );
+}
+
+function sharedAt(
+  place: number,
+  low: number,
+  high: number,
+  value: number,
+  mask: number,
+): ScalarRange | undefined {
   const key = 4 * place;
-  if (
-    shared !== undefined &&
-    smallKeys[key] === least &&
-    smallKeys[key + 1] === most &&
-    smallKeys[key + 2] === known &&
-    smallKeys[key + 3] === unknown
-  )
-    return shared;
-  const made = makeSmall(least, most, known, unknown);
+  return smallKeys[key] === low &&
+    smallKeys[key + 1] === high &&
+    smallKeys[key + 2] === value &&
+    smallKeys[key + 3] === mask
+    ? small[place]
+    : undefined;
+}
+
+/** What was in the place goes to the one beside it: two that fall to one place do not drive each other out. */
+function share(place: number, made: ScalarRange): ScalarRange {
+  const key = 4 * place;
+  smallKeys.copyWithin(4 * (place ^ 1), key, key + 4);
+  small[place ^ 1] = small[place];
   small[place] = made;
-  smallKeys[key] = least;
-  smallKeys[key + 1] = most;
-  smallKeys[key + 2] = known;
-  smallKeys[key + 3] = unknown;
+  smallKeys[key] = made.u32min;
+  smallKeys[key + 1] = made.u32max;
+  smallKeys[key + 2] = made.lowValue;
+  smallKeys[key + 3] = made.lowMask;
   return made;
 }
 

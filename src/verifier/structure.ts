@@ -57,25 +57,49 @@ export function findStructureProblem(
   helpers: HelperRules | undefined,
 ): StructureProblem | undefined {
   const { instructions } = program;
-  const starts = functionStarts(instructions);
+  const named = slotsThatName(instructions);
+  const starts = functionStarts(instructions, named);
   for (const [i, start] of starts.entries()) {
-    const problem = findInFunction(
-      program,
-      { start, end: starts[i + 1] ?? instructions.length },
-      helpers,
-    );
+    const range = { start, end: starts[i + 1] ?? instructions.length };
+    named[range.end - 1] = 1;
+    const problem = findInFunction(program, range, named, helpers);
     if (problem !== undefined) return problem;
   }
   return undefined;
 }
 
+/** By slot 1 where an instruction names something, or is one that nobody has: others have no shape to check. */
+function slotsThatName(instructions: readonly Instruction[]): Uint8Array {
+  const named = new Uint8Array(instructions.length);
+  for (let slot = 0; slot < instructions.length; slot++)
+    switch (instructions[slot]!.kind) {
+      // The most frequent come first: strings are compared one by one.
+      case "alu":
+      case "load":
+      case "store":
+        break;
+      case "jump":
+      case "branch":
+      case "call_local":
+      case "load_function":
+      case "load_map":
+      case "load_map_value":
+      case "call_btf":
+      case "load_variable":
+        named[slot] = 1;
+    }
+  return named;
+}
+
 function findInFunction(
   program: StructuredProgram,
   range: FunctionRange,
+  named: Uint8Array,
   helpers: HelperRules | undefined,
 ): StructureProblem | undefined {
   const { instructions, type } = program;
   for (let slot = range.start; slot < range.end; slot++) {
+    if (named[slot] === 0 && helpers === undefined) continue;
     const forbidden = helpers && forbiddenInstruction(type, instructions[slot]!, helpers);
     const problem = forbidden ?? checkShape(program, slot, range);
     if (problem !== undefined) return { ...problem, slot };
@@ -89,9 +113,13 @@ interface FunctionRange {
 }
 
 /** Slot 0 and whatever is called or has its address taken: a function ends where the next starts. */
-export function functionStarts(instructions: readonly Instruction[]): number[] {
+export function functionStarts(
+  instructions: readonly Instruction[],
+  named: Uint8Array = slotsThatName(instructions),
+): number[] {
   const starts = new Set([0]);
   for (let slot = 0; slot < instructions.length; slot++) {
+    if (named[slot] === 0) continue;
     const instruction = instructions[slot]!;
     if (instruction.kind !== "call_local" && instruction.kind !== "load_function") continue;
     const target = slot + 1 + instruction.offset;
@@ -107,8 +135,7 @@ function checkShape(
 ): Problem | undefined {
   const { instructions } = program;
   const instruction = instructions[slot]!;
-  const { kind } = instruction;
-  if (slot + 1 === range.end && kind !== "exit" && kind !== "jump")
+  if (slot + 1 === range.end && instruction.kind !== "exit" && instruction.kind !== "jump")
     return {
       code: "PROGRAM_FALLS_OFF",
       what:
@@ -117,12 +144,7 @@ function checkShape(
           : `is the last of its function, and the function at ${range.end} would be run into`,
       fix: "end every function with exit or a jump",
     };
-  switch (kind) {
-    // Most have no shape to check; the most frequent come first, since strings are compared one by one.
-    case "alu":
-    case "load":
-    case "store":
-      return undefined;
+  switch (instruction.kind) {
     case "jump":
     case "branch":
       return checkJump(instructions, slot + 1 + instruction.offset, range);

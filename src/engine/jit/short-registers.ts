@@ -41,21 +41,25 @@ export function shortRegisters(
   const starts = new Int32Array(blocks.count).fill(allRegisters);
   starts[0] = first;
   const stale = new Uint8Array(blocks.count).fill(1);
+  const through = (block: number, first: RegisterSet): RegisterSet => {
+    let short = first;
+    for (let slot = blocks.starts[block]!; slot < blocks.ends[block]!; slot++) {
+      const written = writes[slot]!;
+      const becomesShort =
+        (written & isShort) !== 0 ||
+        ((written & mayBeShort) !== 0 && isShortResult(short, instructions[slot]!, slot, proof));
+      short = becomesShort ? short | (written & allRegisters) : short & ~written;
+      behind[slot] = short;
+    }
+    return short;
+  };
   for (let changed = true; changed; ) {
     changed = false;
     for (const block of order) {
       // Dispatchers hold no instructions; blocks behind them are reached by their jumps.
       if (block >= blocks.count || stale[block] === 0) continue;
       stale[block] = 0;
-      let short = starts[block]!;
-      for (let slot = blocks.starts[block]!; slot < blocks.ends[block]!; slot++) {
-        const written = writes[slot]!;
-        const becomesShort =
-          (written & isShort) !== 0 ||
-          ((written & mayBeShort) !== 0 && isShortResult(short, instructions[slot]!, slot, proof));
-        short = becomesShort ? short | (written & allRegisters) : short & ~written;
-        behind[slot] = short;
-      }
+      const short = through(block, starts[block]!);
       for (const successor of [blocks.next[block]!, blocks.taken[block]!])
         if (successor >= 0 && (starts[successor]! & ~short) !== 0) {
           starts[successor]! &= short;
