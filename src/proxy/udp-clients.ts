@@ -5,7 +5,10 @@ import { addressFamily, defaultLocalAddress, isWildcard } from "./local-address.
 import type { ListenerPlan } from "./plan.ts";
 import { UdpClient } from "./udp-client.ts";
 
-/** Clients without a session whose flows are kept, for the next datagram that is dropped too. */
+/**
+ * Clients without a session whose flows are kept, for the next datagram that is dropped too: so many of the
+ * last, and as many before them.
+ */
 const maxStrangers = 1024;
 
 type AddressPlan = Pick<ListenerPlan, "listen" | "localAddress">;
@@ -20,7 +23,12 @@ export class UdpClients<Session extends { readonly destination: Destination }> {
   #plan: AddressPlan;
   /** Those with sessions, by `endpointKey`. */
   readonly #known = new Map<string, UdpClient<Session>>();
-  readonly #strangers = new Map<string, UdpClient<Session>>();
+  #strangers = new Map<string, UdpClient<Session>>();
+  /**
+   * That came before those. A batch of datagrams asks for its clients before it opens sessions for them: one
+   * that others pushed out in between would be two clients, each with a session.
+   */
+  #formerStrangers = new Map<string, UdpClient<Session>>();
   readonly #local = new Map<4 | 6, string>();
 
   constructor(plan: AddressPlan) {
@@ -31,13 +39,14 @@ export class UdpClients<Session extends { readonly destination: Destination }> {
   follow(plan: AddressPlan): void {
     this.#plan = plan;
     this.#strangers.clear();
+    this.#formerStrangers.clear();
     this.#local.clear();
   }
 
   /** The client at this address and port: the same object each time, as long as it `isCurrent`. */
   at(address: string, port: number): UdpClient<Session> {
     const key = endpointKey(address, port);
-    const known = this.#known.get(key) ?? this.#strangers.get(key);
+    const known = this.#known.get(key) ?? this.#stranger(key);
     if (known !== undefined) return known;
     const source = { address, port };
     const destination = { address: this.#localAddress(address), port: this.listenerPort };
@@ -47,18 +56,26 @@ export class UdpClients<Session extends { readonly destination: Destination }> {
       new Flow("udp", source, destination),
       new Flow("udp", destination, source),
     );
-    if (this.#strangers.size === maxStrangers) this.#strangers.clear();
+    if (this.#strangers.size === maxStrangers) {
+      this.#formerStrangers = this.#strangers;
+      this.#strangers = new Map();
+    }
     this.#strangers.set(key, client);
     return client;
   }
 
   isCurrent(client: UdpClient<Session>): boolean {
-    return client.hasSessions || this.#strangers.get(client.key) === client;
+    return client.hasSessions || this.#stranger(client.key) === client;
+  }
+
+  #stranger(key: string): UdpClient<Session> | undefined {
+    return this.#strangers.get(key) ?? this.#formerStrangers.get(key);
   }
 
   /** `client` has a session now. */
   hasSession(client: UdpClient<Session>): void {
     this.#strangers.delete(client.key);
+    this.#formerStrangers.delete(client.key);
     this.#known.set(client.key, client);
   }
 
