@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { DatagramPeer, ListenerSocketEvents } from "./datagram-socket.ts";
 import { decodeSocketName, socketNameBytes } from "./socket-name.ts";
 
@@ -33,7 +34,7 @@ export class PeerNames<Peer extends DatagramPeer> {
     const hash = isIpv4
       ? mix(words[first]!, words[first + 1]!)
       : mix(
-          mix(words[first]!, words[first + 2]! ^ words[first + 3]!),
+          mix(mix(words[first]!, words[first + 2]!), words[first + 3]!),
           mix(words[first + 4]!, words[first + 5]!),
         );
     let entry = this.#entries.get(hash);
@@ -58,9 +59,12 @@ export class PeerNames<Peer extends DatagramPeer> {
   }
 }
 
+/** Odd, and nobody's guess: else senders could choose addresses and ports that all have one hash. */
+const multiplier = randomBytes(4).readInt32LE() | 1;
+
 /** Murmur3's mixing step: a few instructions, and neighbouring ports far apart. */
 function mix(a: number, b: number): number {
-  const hash = Math.imul(a ^ Math.imul(b, 0xcc9e2d51), 0x1b873593);
+  const hash = Math.imul(a ^ Math.imul(b, multiplier), 0x1b873593);
   return hash ^ (hash >>> 15);
 }
 
