@@ -20,7 +20,7 @@ interface SendingBatches {
     tally: QueueTally,
   ): void;
   /** Closes a socket after what waits for it was sent. */
-  closeSending(fd: number): void;
+  closeSending(socket: QueueSocket): void;
 }
 
 /** `io: mmsg`: its datagrams wait in the worker's queue until the end of the turn. */
@@ -29,6 +29,7 @@ export class BatchSendingSocket implements SendingSocket, QueueSocket {
   canSegment = true;
   firstQueued = -1;
   lastQueued = -1;
+  atStake = 0;
   readonly #batches: SendingBatches;
   readonly #family: 4 | 6;
   #isOpen = true;
@@ -81,6 +82,6 @@ export class BatchSendingSocket implements SendingSocket, QueueSocket {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#batches.closeSending(this.fd);
+    this.#batches.closeSending(this);
   }
 }

@@ -141,9 +141,9 @@ export class BatchSockets implements Batches, DatagramSockets, SendingSockets {
     return this.#firstSlot + slot * SLOT_BYTES;
   }
 
-  closeSending(fd: number): void {
-    this.queue.flush();
-    this.calls.close(fd);
+  closeSending(socket: QueueSocket): void {
+    this.#sendLast(socket);
+    this.calls.close(socket.fd);
   }
 
   watch(socket: WatchedSocket): NodeJS.ErrnoException | undefined {
@@ -157,7 +157,7 @@ export class BatchSockets implements Batches, DatagramSockets, SendingSockets {
   }
 
   close(socket: WatchedSocket): void {
-    this.queue.flush();
+    this.#sendLast(socket);
     socket.tellDrops();
     this.#sockets.delete(socket.id);
     this.calls.close(socket.fd);
@@ -165,7 +165,11 @@ export class BatchSockets implements Batches, DatagramSockets, SendingSockets {
   }
 
   receive(socket: WatchedSocket, arrivals: Arrivals<unknown>): number {
-    if (receiveSlots - this.#nextSlot < leastSlots) this.#flush();
+    if (receiveSlots - this.#nextSlot < leastSlots) {
+      this.#flush();
+      arrivals.count = 0;
+      if (socket.fd < 0) return 0;
+    }
     const first = this.#nextSlot;
     const room = receiveSlots - first;
     const { payloadAt } = socket;
@@ -222,6 +226,12 @@ export class BatchSockets implements Batches, DatagramSockets, SendingSockets {
       this.#isInTurn = false;
     }
   };
+
+  /** Sends what waits for a socket that is to be closed; what cannot go, within a flush, is dropped. */
+  #sendLast(socket: QueueSocket): void {
+    this.queue.flush();
+    this.queue.drop(socket);
+  }
 
   #flush(): void {
     this.queue.flush();

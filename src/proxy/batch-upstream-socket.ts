@@ -35,21 +35,21 @@ export class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket
     const { calls } = this.batches;
     const fd = calls.socket(this.family, socketBufferBytes, socketBufferBytes);
     if (!fd.ok) {
-      this.#failed(fd.error, false);
+      this.#failed(fd.error, 0);
       return;
     }
     this.fd = fd.value;
     const failed =
       calls.connect(this.fd, encodeSocketName(this.#destination, this.family)) ??
       this.batches.watch(this);
-    if (failed !== undefined) this.#failed(failed, false);
+    if (failed !== undefined) this.#failed(failed, 0);
   }
 
   onReady(): void {
     const count = this.batches.receive(this, this.#arrivals);
     if (count > 0) this.#events.onDatagrams(this.#arrivals);
     else if (count < 0 && -count !== errno.EAGAIN && -count !== errno.EINTR)
-      this.#failed(systemError(-count, "recvmmsg"), true);
+      this.#failed(systemError(-count, "recvmmsg"), this.atStake);
   }
 
   protected onKernelDrops(datagrams: number): void {
@@ -62,7 +62,8 @@ export class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket
   }
 
   onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean {
-    this.#failed(error, true);
+    // All else is what befell this datagram, and not one before it.
+    this.#failed(error, error.code === "ECONNREFUSED" ? this.atStake : 0);
     this.drop(frameBytes, tally);
     return true;
   }
@@ -72,13 +73,17 @@ export class BatchUpstreamSocket extends WatchedSocket implements UpstreamSocket
   }
 
   close(reason: DropReason): void {
+    if (this.fd < 0) return;
     this.#lost = reason;
-    if (this.fd >= 0) this.batches.close(this);
+    this.batches.close(this);
     this.fd = -1;
   }
 
-  #failed(error: NodeJS.ErrnoException, wasConnected: boolean): void {
+  /** `lost`: see `UpstreamSocketEvents.onError`. What waits is not sent after them. */
+  #failed(error: NodeJS.ErrnoException, lost: number): void {
     this.#lost = upstreamDropReason(error);
-    this.#events.onError(error, wasConnected);
+    this.batches.queue.drop(this);
+    this.atStake = 0;
+    this.#events.onError(error, lost);
   }
 }

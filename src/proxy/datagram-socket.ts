@@ -45,10 +45,11 @@ export interface ListenerSocket<Peer extends DatagramPeer> {
 export interface UpstreamSocketEvents {
   readonly onDatagrams: (arrivals: Arrivals<undefined>) => void;
   /**
-   * The socket could not be made or connected, or, `wasConnected`, the kernel reports an earlier
-   * datagram refused. It is of no more use.
+   * The socket could not be made or connected, or cannot send, or the kernel reports an earlier datagram
+   * refused: `lost` that were counted as sent went nowhere. It is of no more use. It may still come as
+   * what waits is sent while the socket is closed.
    */
-  readonly onError: (error: NodeJS.ErrnoException, wasConnected: boolean) => void;
+  readonly onError: (error: NodeJS.ErrnoException, lost: number) => void;
   /** As a listener's. */
   readonly onKernelDrops: (datagrams: number) => void;
   /** It has this port, by which its drops can be found. Told by sockets that cannot ask the kernel. */
@@ -66,7 +67,7 @@ export interface UpstreamSocket {
    * not change afterwards: the kernel may take them later.
    */
   send(payload: Buffer, frameBytes: number, kind: Forwarded): void;
-  /** Ends it; datagrams that still wait are dropped for `reason`. No event comes any more. */
+  /** Ends it; datagrams that still wait are sent, or dropped for `reason`. No event comes afterwards. */
   close(reason: DropReason): void;
 }
 

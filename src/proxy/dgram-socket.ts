@@ -20,6 +20,12 @@ import { bindSocket, numericLookup, SendRoom, socketBufferBytes } from "./udp-so
 /** Datagrams that wait for the upstream socket to connect; more are dropped. */
 const maxWaiting = 64;
 const maxWaitingBytes = 256 * 1024;
+/**
+ * A callback costs time, and is the one way to learn that the kernel refused to send. While an upstream
+ * answers its sockets need none; of as many datagrams that none came back for, the last two are sent with
+ * one: two, since where each that is sent is refused, the kernel says so of every other one.
+ */
+const unheardRun = 16;
 
 /** `io: dgram`: node:dgram everywhere, a system call a datagram. */
 export const dgramSockets: DatagramSockets = {
@@ -108,11 +114,19 @@ class DgramUpstreamSocket implements UpstreamSocket {
   #waitingBytes = 0;
   /** The upstream has answered: it is there. */
   #answered = false;
+  /** Sent since it answered last. */
+  #unheard = 0;
+  /** Why what is sent from now on is lost. */
+  #lost: DropReason | undefined;
+  /** Why what still waits in libuv does not go. */
+  #closedFor: DropReason = "upstream_error";
+  readonly #events: UpstreamSocketEvents;
   readonly #arrivals: Arrivals<undefined> = { count: 1, payloads: [], peers: [] };
 
   constructor(destination: Destination, tally: PacketTally, events: UpstreamSocketEvents) {
     this.#destination = destination;
     this.tally = tally;
+    this.#events = events;
     this.#socket = createSocket({
       type: destination.family === 4 ? "udp4" : "udp6",
       lookup: numericLookup,
@@ -123,13 +137,14 @@ class DgramUpstreamSocket implements UpstreamSocket {
     this.#socket.on("message", (payload) => {
       if (this.#state === "closed") return;
       this.#answered = true;
+      this.#unheard = 0;
       this.#arrivals.payloads[0] = payload;
       events.onDatagrams(this.#arrivals);
     });
     this.#socket.on("error", (error) => {
-      if (this.#state !== "closed") events.onError(error, this.#state === "connected");
+      if (this.#state !== "closed") this.#failed(error, this.#state === "connected" ? 1 : 0);
     });
-    this.#socket.once("connect", () => this.#onConnected(events));
+    this.#socket.once("connect", () => this.#onConnected());
   }
 
   connect(): void {
@@ -143,6 +158,7 @@ class DgramUpstreamSocket implements UpstreamSocket {
 
   close(reason: DropReason): void {
     this.#state = "closed";
+    this.#closedFor = reason;
     for (const waiting of this.#waiting) this.tally.dropped(reason, waiting.frameBytes);
     this.#waiting = [];
     this.#socket.close();
@@ -163,23 +179,36 @@ class DgramUpstreamSocket implements UpstreamSocket {
       this.tally.dropped("send_queue_full", frameBytes);
       return;
     }
-    if (this.#answered) {
+    if (this.#answered && this.#unheard++ % unheardRun < unheardRun - 2) {
       this.tally.forwarded(kind, frameBytes);
       this.#socket.send(payload);
-      return;
-    }
-    // A callback costs time, and is how a refused send shows itself: worth it until the upstream
-    // is known to be there.
-    this.#socket.send(payload, (error) => {
-      if (error === null) this.tally.forwarded(kind, frameBytes);
-      else this.tally.dropped(upstreamDropReason(error), frameBytes);
-    });
+    } else this.#socket.send(payload, (error) => this.#onSent(error, frameBytes, kind));
   }
 
-  #onConnected(events: UpstreamSocketEvents): void {
+  /** Told in a later turn, maybe after the end. What went along with one that was refused is lost too. */
+  #onSent(error: NodeJS.ErrnoException | null, frameBytes: number, kind: Forwarded): void {
+    if (error === null) {
+      if (this.#lost === undefined) this.tally.forwarded(kind, frameBytes);
+      else this.tally.dropped(this.#lost, frameBytes);
+      return;
+    }
+    const reason = error.code === "ECANCELED" ? this.#closedFor : upstreamDropReason(error);
+    this.tally.dropped(reason, frameBytes);
+    // All else may be this datagram's alone.
+    if (reason === "upstream_unreachable" && this.#lost === undefined)
+      this.#failed(error, error.code === "ECONNREFUSED" ? 1 : 0);
+  }
+
+  /** `lost`: see `UpstreamSocketEvents.onError`. */
+  #failed(error: NodeJS.ErrnoException, lost: number): void {
+    this.#lost = upstreamDropReason(error);
+    this.#events.onError(error, lost);
+  }
+
+  #onConnected(): void {
     if (this.#state !== "connecting") return;
     this.#state = "connected";
-    events.onLocalPort(this.#socket.address().port);
+    this.#events.onLocalPort(this.#socket.address().port);
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes = 0;

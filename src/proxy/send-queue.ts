@@ -14,6 +14,11 @@ export interface QueueSocket {
   /** Of its datagrams that wait; -1: none. */
   firstQueued: number;
   lastQueued: number;
+  /**
+   * Its datagrams that are lost where the kernel says next that one was refused: those of the last message
+   * that it took, or took before it kept an error to itself.
+   */
+  atStake: number;
   /** The kernel refused a datagram. Whether the socket is of no more use. */
   onRefused(error: NodeJS.ErrnoException, frameBytes: number, tally: QueueTally): boolean;
   /** What becomes of a datagram that is left over then. */
@@ -128,20 +133,33 @@ export class SendQueue {
     if (this.#count === 0) return;
     this.#isFlushing = true;
     for (const socket of this.#sockets) {
-      this.#send(socket, socket.firstQueued);
+      const first = socket.firstQueued;
       socket.firstQueued = -1;
+      if (first >= 0) this.#send(socket, first);
     }
     this.#sockets.length = 0;
     this.#count = 0;
     this.#isFlushing = false;
   }
 
+  /** Drops all that waits for `socket`, which is given no more. */
+  drop(socket: QueueSocket): void {
+    for (let left = socket.firstQueued; left >= 0; left = this.#next[left]!)
+      socket.drop(this.#frameBytes[left]!, this.#tallies[left]!);
+    socket.firstQueued = -1;
+  }
+
   #send(socket: QueueSocket, first: number): void {
     let messages = this.#build(socket, first);
+    let atStake = 0;
     for (let sent = 0; sent < messages; ) {
       const taken = this.#calls.send(socket.fd, sent);
       if (taken > 0) {
         for (const end = sent + taken; sent < end; sent++) this.#forwarded(sent);
+        // sendmmsg tells no error once it has taken a message: it only takes fewer than there are, and what
+        // was refused then is what the last one of them is made of.
+        atStake += this.#messageCount[sent - 1]!;
+        socket.atStake = atStake;
         continue;
       }
       const place = this.#messageFirst[sent]!;

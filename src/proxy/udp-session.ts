@@ -51,7 +51,7 @@ export class UdpSession {
     this.#events = events;
     this.#socket = sockets.upstream(destination, tallies.received, {
       onDatagrams: (arrivals) => this.#onDatagrams(arrivals),
-      onError: (error, wasConnected) => this.#onError(error, wasConnected),
+      onError: (error, lost) => this.#onError(error, lost),
       onKernelDrops: events.onKernelDrops,
       onLocalPort: (port) => {
         this.#localPort = port;
@@ -68,6 +68,11 @@ export class UdpSession {
   follow(log: AccessLog, plan: Pick<ListenerPlan, "name" | "protocol">): void {
     this.#tallies = SessionLedger.goOn(log, plan, this.client, this.destination, this.#tallies);
     this.#socket.tally = this.#tallies.received;
+  }
+
+  /** It has ended, or is ending. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Its socket's, where `onLocalPort` has told it; else 0. */
@@ -119,9 +124,11 @@ export class UdpSession {
     this.#events.onReplies(this, arrivals);
   }
 
-  #onError(error: NodeJS.ErrnoException, wasConnected: boolean): void {
+  #onError(error: NodeJS.ErrnoException, lost: number): void {
     const reason = upstreamDropReason(error);
-    if (wasConnected) this.#tallies.received.lost(reason);
+    for (let i = 0; i < lost; i++) this.#tallies.received.lost(reason);
+    // Told as its last datagrams are sent: it has its end already.
+    if (this.#isClosed) return;
     this.#events.onHeard(this.destination, false);
     this.close(reason);
     this.#events.onClosed(this);

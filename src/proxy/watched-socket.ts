@@ -12,7 +12,8 @@ export interface Batches {
   watch(socket: WatchedSocket): NodeJS.ErrnoException | undefined;
   /**
    * Receives what `socket` has, up to a batch, into `arrivals`: how many, or `-errno`. Their names are
-   * those of slots from `firstSlotOf` that number on.
+   * those of slots from `firstSlotOf` that number on. What waits may be sent first: where that ends the
+   * socket, none are.
    */
   receive(socket: WatchedSocket, arrivals: Arrivals<unknown>): number;
   /** Number of the slot that the first of the last `count` datagrams came into. */
@@ -31,6 +32,7 @@ export abstract class WatchedSocket implements QueueSocket {
   canSegment = true;
   firstQueued = -1;
   lastQueued = -1;
+  atStake = 0;
   protected readonly batches: Batches;
   /** That were told of. */
   #drops = 0;

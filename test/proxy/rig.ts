@@ -439,8 +439,9 @@ export async function udpSocket(host = "127.0.0.1", port = 0): Promise<Inbox> {
 export async function udpUpstream(
   mark = "",
   host = "127.0.0.1",
+  port = 0,
 ): Promise<Inbox & { address: Address }> {
-  const inbox = await udpSocket(host);
+  const inbox = await udpSocket(host, port);
   inbox.socket.on("message", (payload, from) =>
     inbox.socket.send(Buffer.concat([Buffer.from(mark), payload]), from.port, from.address),
   );

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { expect, test } from "vitest";
 import { errno } from "../../src/common/errno.ts";
 import { type QueueSocket, SendQueue } from "../../src/proxy/send-queue.ts";
@@ -49,6 +50,7 @@ function setUp(answers: number[] = []) {
     canSegment: true,
     firstQueued: -1,
     lastQueued: -1,
+    atStake: 0,
     onRefused: ({ code }, bytes) => {
       fates.push(`${code} ${bytes}`);
       return isOver;
@@ -206,3 +208,44 @@ test("a full queue is sent", () => {
   queue.flush();
   expect(sent.map(({ messages }) => messages.length)).toEqual([64, 1]);
 });
+
+test("what waits for a socket that is dropped is not sent, also where another's refusal drops it", () => {
+  const { queue, add, socket, sent, fates } = setUp([-constants.errno.ECONNREFUSED]);
+  const [gone, other] = [socket(1), socket(2)];
+  const refused: QueueSocket = {
+    ...socket(3, true),
+    onRefused: (error, bytes, to) => {
+      queue.drop(other);
+      queue.drop(refused);
+      return socket(3, true).onRefused(error, bytes, to);
+    },
+  };
+  add(gone, "gone");
+  queue.drop(gone);
+  expect(fates).toEqual(["left 4"]);
+  add(refused, "aa");
+  add(other, "bbb");
+  add(refused, "aaaaa");
+  queue.flush();
+  expect(sent).toEqual([]);
+  expect(fates).toEqual(["left 4", "left 3", "ECONNREFUSED 2", "left 5"]);
+});
+
+for (const { what, answers, atStake } of [
+  { what: "the last message that was taken", answers: [3], atStake: 1 },
+  {
+    what: "a message that errors were kept back behind, and the last",
+    answers: [1, 2],
+    atStake: 4,
+  },
+  { what: "each message where each call takes one", answers: [1, 1, 1], atStake: 6 },
+  { what: "the last message before the kernel is full", answers: [1, -errno.EAGAIN], atStake: 3 },
+  { what: "nothing where nothing was taken", answers: [-errno.EAGAIN], atStake: 0 },
+])
+  test(`at stake is ${what}`, () => {
+    const { queue, add, socket } = setUp(answers);
+    const a = socket(1);
+    for (const text of ["a", "a", "a", "bb", "bb", "ccc"]) add(a, text);
+    queue.flush();
+    expect(a.atStake).toBe(atStake);
+  });

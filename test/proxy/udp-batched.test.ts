@@ -15,6 +15,7 @@ describe.skipIf(problem !== undefined)(`in batches${problem ? ` (${problem})` : 
     "broadcast",
     "access-log",
     "source-limit",
+    "refusals",
     "upstreams",
     "frames",
     "fuzz",
