@@ -7,7 +7,7 @@ import type { Places } from "./code-origin.ts";
 import type { Label } from "./function-builder.ts";
 import type { FunctionEmitter } from "./function-emitter.ts";
 import { emitHelperCall, emitRegisterCall } from "./helper-calls.ts";
-import { type KnownValues, step } from "./known-values.ts";
+import { type KnownValues, step, takeOver } from "./known-values.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory-access.ts";
 import { emitPacketLoad } from "./packet-load.ts";
 import type { ReducibleFlow } from "./reducible.ts";
@@ -123,7 +123,7 @@ export class FunctionBody {
     const { starts, ends, next, taken } = this.#blocks;
     const proof = proofOf(to.unit.program);
     const { use, known, short } = this.#states;
-    to.known.set(known[block]!);
+    takeOver(to.known, known[block]!);
     to.short = short.starts[block]!;
     to.previous = undefined;
     for (let slot = starts[block]!; slot < ends[block]!; slot++) {
