@@ -66,7 +66,8 @@ export function checkSizedMemory(
   const writes = kind?.startsWith("writable") || kind === "updated_memory";
   const reads = kind?.startsWith("readable") || kind === "updated_memory";
   if (reads) checkMemory(a, helper, index + 1, held, Number(umax), "read", variable);
-  if (writes) checkMemory(a, helper, index + 1, held, Number(umax), "write", variable);
+  const fills = !variable && helper.leavesMemory !== true;
+  if (writes) checkMemory(a, helper, index + 1, held, Number(umax), "write", !fills);
 }
 
 /** `size` bytes (or up to that many: `variable`) that a helper reads or writes. */

@@ -75,6 +75,8 @@ export interface HelperSignature {
   readonly changesMap?: true;
   /** Its memory arguments may point into the packet. */
   readonly packetMemory?: true;
+  /** Of the memory that it is given to fill, it may leave bytes as they were. */
+  readonly leavesMemory?: true;
   /** Moves the packet: pointers into it are no pointers afterwards. */
   readonly movesPacket?: true;
   /** `loop`: r1 times, the callback gets the index; `map_walk`: for each entry of the map in r1. */

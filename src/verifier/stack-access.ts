@@ -230,7 +230,10 @@ function writeAnywhere(
       keptZero = true;
       continue;
     }
-    const stays = isZero && byteKind(before, byteOf(at)) === zero;
+    const kind = byteKind(before, byteOf(at));
+    // All but one place stay as they were, which is not known here: what is on the stack from before.
+    if (kind === unwritten) continue;
+    const stays = isZero && kind === zero;
     keptZero ||= stays;
     span.frame.setSlot(slotNumber, overwrite(before, byteOf(at), 1, stays ? zero : misc));
   }
@@ -269,15 +272,18 @@ export function useStack(a: Analysis, span: StackSpan, size: number): void {
 
 /**
  * A helper, or an atomic operation, leaves something there that is not known. `whole`: it writes all
- * of these bytes.
+ * of these bytes; else those that were never written may still be what was on the stack before.
  */
 export function clobberStack(span: StackSpan, size: number, whole: boolean): void {
   const { frame, low, high } = span;
+  const isWritten = low === high && whole;
   for (let at = low; at < high + size; at++) {
     const slotNumber = slotOf(at);
-    frame.setSlot(slotNumber, overwrite(frame.stack[slotNumber], byteOf(at), 1, misc));
+    const before = frame.stack[slotNumber];
+    if (isWritten || byteKind(before, byteOf(at)) !== unwritten)
+      frame.setSlot(slotNumber, overwrite(before, byteOf(at), 1, misc));
   }
-  if (low !== high || !whole) return;
+  if (!isWritten) return;
   for (let at = low; at + 8 <= low + size; at++)
     if (byteOf(at) === 0) frame.noteWritten(slotOf(at));
 }

@@ -161,6 +161,37 @@ test.each(Object.entries(helperWrites))(
   },
 );
 
+/** What may leave bytes from r10 - 16 on as they were, and that is read then. */
+const leavesBytes = {
+  "a store at an index":
+    "r2 = *(u32 *)(r1 + 12)\nr2 &= 15\nr3 = r10\nr3 += -16\nr3 += r2\n*(u8 *)(r3 + 0) = 7",
+  "xdp_load_bytes of what the packet does not hold":
+    "r2 = 5000\nr3 = r10\nr3 += -16\nr4 = 16\ncall 189",
+  "a helper that is given up to 16 bytes":
+    "r4 = *(u32 *)(r1 + 12)\nr4 &= 15\nr4 += 1\nr2 = 0\nr3 = r10\nr3 += -16\ncall 189",
+  "snprintf of a short text":
+    "r1 = r10\nr1 += -16\nr2 = 16\nr3 = map_val(map_by_fd(0)) + 0 ll\nr4 = 0\nr5 = 0\ncall 165",
+} as const;
+
+test.each(Object.entries(leavesBytes))(
+  "after %s a proven program finds zeros, not what an earlier run left on the stack",
+  (_, leaves) => {
+    const pair = new EnginePair((bench) => {
+      const text = bench.map("array", { maxEntries: 1, valueSize: 16, readOnly: true });
+      return [Object.assign(text, { frozenValue: new Uint8Array(16) })];
+    });
+    const packet = frame(64);
+    const fills = "*(u64 *)(r10 - 8) = -1\n*(u64 *)(r10 - 16) = -1\nr0 = 0\nexit";
+    const reads = "r0 = *(u64 *)(r10 - 8)\nr2 = *(u64 *)(r10 - 16)\nr0 += r2\nexit";
+    for (const text of [fills, `${leaves}\n${reads}`]) {
+      const program = assembled(text);
+      expect(
+        pair.difference({ program, type: "xdp", packet, verified: true, proven: true }),
+      ).toBeUndefined();
+    }
+  },
+);
+
 test("a program without checks starts with a zeroed stack wherever it reads it", () => {
   const bench = new EngineBench(jit);
   const run = (text: string) => {

@@ -74,6 +74,8 @@ export const packetBytesHelpers: readonly Helper[] = [
     name: "xdp_load_bytes",
     arguments: ["context", "anything", "writable_memory", "size"],
     types: xdpOnly,
+    // Where the packet does not hold them.
+    leavesMemory: true,
     call(run) {
       const at = xdpBytes(run);
       if (at < 0) return at;

@@ -49,6 +49,8 @@ export const traceHelpers: readonly Helper[] = [
       "size_or_zero",
     ],
     types: anyType,
+    // What is behind the text.
+    leavesMemory: true,
     work: 400,
     call: printTo,
   },
