@@ -200,3 +200,18 @@ describe("A TCP connection", () => {
     expect(rig.drops("ingress")).toMatchObject({ not_routable: 1 });
   });
 });
+
+test("a broadcast to more ports than there may be sessions reaches each, or is counted as dropped", async () => {
+  const { rig, upstreams, client } = await startFlood(4, [toAll("devmap", [1, 2, 3, 4])], {
+    maxSessions: 2,
+  });
+  const rounds = 20;
+  for (let i = 0; i < rounds; i++) client.send(`${i}`, rig.address);
+  const ended = (): number =>
+    (rig.packets("ingress").redirect ?? 0) + (rig.packets("ingress").drop ?? 0);
+  await until(() => ended() === 4 * rounds);
+  expect(rig.counters.readCell(0, "sessions")).toBe(2);
+  const { redirect = 0, drop = 0 } = rig.packets("ingress");
+  expect(rig.drops("ingress")).toEqual(drop === 0 ? {} : { session_limit: drop });
+  await until(() => upstreams.reduce((sum, { received }) => sum + received, 0) === redirect);
+});
