@@ -103,7 +103,7 @@ export const listenerSchema = block({
   maxSessions: wholeNumber(1, 1_000_000)
     .default(16_384)
     .describe(
-      "Sessions (udp) or connections (tcp) at once over all workers; at the limit the least recently used one of a worker that has its even share or more is ended (tcp: reset) to make room.",
+      "Sessions (udp) or connections (tcp) at once over all workers; at the limit the least recently used one of a worker that has its even share or more is ended (tcp: reset) to make room. Workers that open one at the same moment can pass the limit, by one for each worker but one, until the next is opened. An answer that comes after the end of a udp session can reach another client: the one whose session the system gives the freed port to.",
     ),
   maxSessionsPerSource: wholeNumber(1, 1_000_000)
     .optional()
