@@ -16,7 +16,7 @@ import { crowdedWorker } from "./session-limit.ts";
 import { abandonSources, withSourceMemory } from "./source-memory.ts";
 import { countUnfinishedRun } from "./unfinished-run.ts";
 import { Watchdog } from "./watchdog.ts";
-import { connectionsOf, packetsOf } from "./worker-counts.ts";
+import { connectionsOf, progressOf } from "./worker-counts.ts";
 import { type ThreadEvents, WorkerThread } from "./worker-thread.ts";
 
 export interface SupervisorOptions {
@@ -331,7 +331,7 @@ class Supervisor implements RunningProxy {
     const start = { plan: compiled.value, worker: number, captures };
     const started = await WorkerThread.start(start, events, {
       watchdog: this.#watchdog,
-      packets: () => packetsOf(this.#plan, number),
+      progress: () => progressOf(this.#plan, number),
       stopping: this.#stopping.signal,
     });
     if (!started.ok) return started;

@@ -10,8 +10,8 @@ const idleMisses = 2;
 export interface Watched {
   /** Resolves in a turn of the worker's event loop, or when it has ended. */
   ping(): Promise<unknown>;
-  /** Packets that it has judged: one that is late with an answer for all its work goes on working. */
-  packets(): number;
+  /** Another number once it has got on with its packets: one that is late with an answer for all its work goes on working. */
+  progress(): number;
   /** Ends it by force. */
   kill(cause: string): void;
 }
@@ -21,7 +21,7 @@ interface Look {
   /** It has started, or answered once: before, it loads its code, for as long as whoever starts it lets it. */
   isHeard: boolean;
   misses: number;
-  packets: number;
+  progress: number;
 }
 
 /**
@@ -40,7 +40,7 @@ export class Watchdog {
 
   /** Looks after a worker from now on, asking it at once: it counts from when it has started, or its first answer. */
   watch(worker: Watched): void {
-    const look = { isAsked: false, isHeard: false, misses: 0, packets: 0 };
+    const look = { isAsked: false, isHeard: false, misses: 0, progress: 0 };
     this.#looks.set(worker, look);
     ask(worker, look);
     this.#timer ??= setInterval(() => this.#look(), this.#everyMs);
@@ -69,9 +69,9 @@ export class Watchdog {
 
   #look(): void {
     for (const [worker, look] of this.#looks) {
-      const packets = worker.packets();
-      const isAlive = !look.isAsked || !look.isHeard || packets !== look.packets;
-      look.packets = packets;
+      const progress = worker.progress();
+      const isAlive = !look.isAsked || !look.isHeard || progress !== look.progress;
+      look.progress = progress;
       look.misses = isAlive ? 0 : look.misses + 1;
       if (!look.isAsked) ask(worker, look);
       else if (look.misses === maxMisses) {

@@ -1,11 +1,17 @@
+import { scratch, scratchAddress } from "../engine/jit/scratch.ts";
 import { Counters } from "../filter/counters.ts";
 import { directions, verdictKinds } from "../filter/verdict.ts";
 import type { ProxyPlan } from "./plan.ts";
 
-/** Packets of all listeners of a plan that worker number `worker` has judged. */
-export function packetsOf(plan: ProxyPlan, worker: number): number {
+/**
+ * A number that is another as worker number `worker` gets on: the packets of all listeners of a plan that it has
+ * judged, and the slot of the one that it runs a program on. A batch's packets are counted at its end, and
+ * each of them may take a run as long as a run may be.
+ */
+export function progressOf(plan: ProxyPlan, worker: number): number {
   const counters = countersOf(plan, worker);
-  let packets = 0;
+  const slotAt = scratchAddress(plan.workers[worker]!.stack) + scratch.slot;
+  let packets = new DataView(plan.memory.buffer).getUint32(slotAt, true);
   for (const index of plan.listeners.keys())
     for (const direction of directions)
       for (const kind of verdictKinds) packets += counters.readPackets(index, direction, kind);

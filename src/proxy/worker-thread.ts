@@ -28,7 +28,7 @@ export interface ThreadEvents {
 export interface ThreadWatch {
   readonly watchdog: Watchdog;
   /** Packets that the worker has judged. */
-  readonly packets: () => number;
+  readonly progress: () => number;
   /** Aborted when the proxy is to stop: it waits no more than a second for a worker that starts. */
   readonly stopping: AbortSignal;
 }
@@ -59,7 +59,7 @@ export class WorkerThread implements Watched {
   readonly #thread: Worker;
   /** That it holds besides Node's own. */
   readonly #descriptors = new DescriptorSet();
-  readonly packets: () => number;
+  readonly progress: () => number;
   readonly #ended: Promise<void>;
   #hasEnded = false;
   /** Streams that it broke off as it stopped, until someone has been told. */
@@ -79,7 +79,7 @@ export class WorkerThread implements Watched {
   private constructor(
     start: Omit<WorkerStart, "descriptors" | "sessionPorts">,
     events: ThreadEvents,
-    { watchdog, packets }: ThreadWatch,
+    { watchdog, progress }: ThreadWatch,
   ) {
     const { worker: number } = start;
     const workerData: WorkerStart = {
@@ -88,7 +88,7 @@ export class WorkerThread implements Watched {
       sessionPorts: this.sessionPorts.memory,
     };
     this.#number = number;
-    this.packets = packets;
+    this.progress = progress;
     this.#thread = new Worker(workerFile, { workerData, name: `data worker ${number}` });
     this.#thread.on("message", (message: WorkerMessage) => this.#onMessage(message, events));
     this.#thread.on("error", (error) => {

@@ -199,7 +199,7 @@ describe("Watchdog", () => {
     let packets = 0;
     const watched: Watched = {
       ping: () => new Promise<void>((resolve) => asked.push(resolve)),
-      packets: () => packets,
+      progress: () => packets,
       kill: (cause) => kills.push(cause),
     };
     const watchdog = new Watchdog(1_000);
