@@ -405,8 +405,6 @@ export class UdpListener implements Listener {
     reason: "session_limit" | "shutting_down",
     as: EndReason = reason,
   ): void {
-    // The end of another can send what waits, and so show that its upstream is lost: then it has gone.
-    if (session.isClosed) return;
     session.close(reason, as);
     this.#forget(session);
   }

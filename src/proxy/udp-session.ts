@@ -70,11 +70,6 @@ export class UdpSession {
     this.#socket.tally = this.#tallies.received;
   }
 
-  /** It has ended, or is ending. */
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
   /** Its socket's, where `onLocalPort` has told it; else 0. */
   get localPort(): number {
     return this.#localPort;

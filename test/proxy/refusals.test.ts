@@ -76,12 +76,19 @@ test("a burst to an upstream that has answered and is gone ends the session, and
   expect(counted).toBeGreaterThanOrEqual(udpIo === "mmsg" ? burst : burst - 14);
 });
 
-test("a listener that stops ends sessions once that lose their upstream as it sends their last", async () => {
+test("a session that is evicted and whose last datagrams are refused as it closes ends once", async () => {
   const upstream = await nobody();
-  const rig = await startRig("udp", { upstreams: [upstream], plan: { maxSessionsPerSource: 8 } });
-  const clients = await Promise.all(Array.from({ length: 8 }, () => udpSocket()));
-  for (let i = 0; i < 5; i++) for (const client of clients) client.send("x", rig.address);
-  await until(() => sum(rig.packets("ingress")) > 0);
-  await rig.listener.stop(0);
-  expect(rig.counters.readCell(0, "sessions")).toBe(0);
+  const rig = await startRig("udp", { upstreams: [upstream], plan: { maxSessions: 1 } });
+  const [one, other] = [await udpSocket(), await udpSocket()];
+  // In batches: more than one, so that the session waits with some as the other's comes.
+  const burst = 30;
+  for (let i = 0; i < burst; i++) one.send("x", rig.address);
+  other.send("x", rig.address);
+  await until(isJudged(rig, burst + 1));
+  await haveEnded(rig);
+  const drops = rig.drops("ingress");
+  if (udpIo === "mmsg") {
+    expect(drops).toEqual({ upstream_unreachable: burst + 1 });
+    expect(rig.counters.readCell(0, "sessions_evicted_total")).toBe(1);
+  } else expect(drops).not.toHaveProperty("upstream_error");
 });
