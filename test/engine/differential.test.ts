@@ -1,11 +1,14 @@
 import { expect, test } from "vitest";
 import { helpers } from "../../src/engine/helpers/helper-table.ts";
 import type { Instruction } from "../../src/isa/instruction.ts";
+import type { VerifiableProgram } from "../../src/verifier/program.ts";
 import { verify } from "../../src/verifier/verify.ts";
 import { Random } from "../packet/random.ts";
 import { typed } from "../verifier/function-types.ts";
+import { randomCallbacks } from "../verifier/random-callbacks.ts";
+import { randomCounting } from "../verifier/random-counting.ts";
 import { randomGlobals } from "../verifier/random-globals.ts";
-import { fuzzMapSpecs } from "../verifier/random-program.ts";
+import { fuzzMapSpecs, randomProgram } from "../verifier/random-program.ts";
 import { edgyBytes } from "./arithmetic-program.ts";
 import { type CaseMaps, caseMaps } from "./case-maps.ts";
 import { assembled } from "./engine-bench.ts";
@@ -99,13 +102,47 @@ test("800 programs of global functions do the same with what the verifier has pr
 
 /** A program that the verifier accepts, after some that it does not. */
 function acceptedGlobals(random: Random): Pick<PairedCase, "program" | "globals"> {
-  const maps = fuzzMapSpecs.map((map) => ({ ...map, flags: 0, readOnly: false }));
   for (;;) {
     const { instructions, globals } = randomGlobals(random);
-    const names = { object: "test", name: "test", functions: [], lines: [] };
-    const program = typed({ ...names, type: "xdp", instructions, maps }, globals);
-    if (verify(program, helpers).ok) return { program: instructions, globals };
+    if (verify(typed(fuzzed(instructions), globals), helpers).ok)
+      return { program: instructions, globals };
   }
+}
+
+test("1,000 programs with helpers, callbacks and counted loops do the same with what the verifier has proven of them", () => {
+  const plain = (random: Random) => randomProgram(random, "xdp");
+  const callbacks = (random: Random) => assembled(randomCallbacks(random));
+  const counting = (random: Random) => assembled(randomCounting(random));
+  const seen = compareEngines(1000, 7_000_000, "globals", (random, seed) => ({
+    // Loops in loops run long.
+    program: accepted(random, seed % 20 === 0 ? callbacks : seed % 20 === 1 ? counting : plain),
+    type: "xdp",
+    packet: edgyBytes(random),
+    verified: true,
+    proven: true,
+  }));
+  expect(seen.get("none")).toBeGreaterThan(800);
+}, 240_000);
+
+/** A program that the verifier accepts, without much ado, after some that it does not. */
+function accepted(random: Random, write: (random: Random) => Instruction[]): Instruction[] {
+  for (;;) {
+    const program = write(random);
+    if (verify(fuzzed(program), helpers, { maxVisited: 50_000 }).ok) return program;
+  }
+}
+
+function fuzzed(instructions: readonly Instruction[]): VerifiableProgram {
+  const maps = fuzzMapSpecs.map((map) => ({ ...map, flags: 0, readOnly: false }));
+  return {
+    object: "test",
+    name: "test",
+    type: "xdp",
+    instructions,
+    maps,
+    functions: [],
+    lines: [],
+  };
 }
 
 test("5,000 programs that jump anywhere go the same way in both engines", () => {
