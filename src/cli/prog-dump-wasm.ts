@@ -54,7 +54,10 @@ export async function progDumpWasm(
     const { program, loaded } = live.value;
     const { programs, maps } = loaded.object;
     const spec = programs.find(({ name }) => name === program.name)!;
-    const text = await wasmOf({ program: spec, maps }, program.type as ProgramType);
+    const text = await wasmOf(
+      { program: spec, maps, object: loaded.object },
+      program.type as ProgramType,
+    );
     if (!text.ok) return text;
     terminal.out(`${text.value}\n`);
     return ok(undefined);
@@ -69,12 +72,12 @@ export function objectOf(words: readonly string[]): string | undefined {
 }
 
 async function wasmOf(
-  { program, maps: specs }: Subject,
+  { program, maps: specs, object }: Subject,
   type: ProgramType | undefined,
 ): Promise<Result<string, UserError>> {
   const workbench = await Workbench.create();
   if (!workbench.ok) return workbench;
   const maps = workbench.value.createMaps(specs);
   if (!maps.ok) return maps;
-  return workbench.value.wasmText(program, maps.value, type);
+  return workbench.value.wasmText(program, maps.value, type, { object });
 }

@@ -188,8 +188,9 @@ export class Workbench {
     spec: ProgramSpec,
     maps: readonly MapHandle[],
     type?: ProgramType,
+    source?: LinkSource,
   ): Result<string, UserError> {
-    const linked = linkProgram(spec, maps, type);
+    const linked = linkProgram(spec, maps, type, source);
     if (!linked.ok) return linked;
     return ok(printModule(compileProgram(linked.value, this.#context).bytes));
   }

@@ -107,6 +107,16 @@ test("prog dump wasm prints what a program is compiled to, and refuses as prog r
   expect(wrong.stderr).toContain('has no program "nine"');
 });
 
+needing("clang")(
+  "prog dump wasm knows what an object's constants hold, as prog run does",
+  async () => {
+    const source = fileURLToPath(new URL("../system/programs/skb-helpers.c", import.meta.url));
+    const dumped = await weir(["prog", "dump", "wasm", build(source), "--program", "tc_strncmp"]);
+    expect(dumped).toMatchObject({ stderr: "", code: 0 });
+    expect(dumped.stdout).toMatch(/^\(module \$tc_strncmp\.\d+\n/);
+  },
+);
+
 test("prog run gives with the JIT, the default, what the interpreter gives", async () => {
   const run = ["prog", "run", blocklist, "--json", "--data", datagram, "--map", listed];
   const [interpreted, compiled] = await Promise.all([

@@ -21,7 +21,7 @@ for (const { args, code, message } of [
     code: 1,
     message: /byte 0: this is neither pcap nor pcapng/,
   },
-  { args: [three], code: 2, message: /has 11 listeners; name one with --listener: dns, limited/ },
+  { args: [three], code: 2, message: /has 17 listeners; name one with --listener: dns, limited/ },
   {
     args: [three, "--listener", "dnss"],
     code: 2,

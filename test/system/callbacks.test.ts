@@ -52,7 +52,7 @@ test("programs that are called back return what they return in the kernel", asyn
     // As in the kernel the programs share their maps, and run in this order.
     const maps = unwrap(workbench.createMaps(object.maps));
     for (const program of object.programs) {
-      const executable = unwrap(workbench.prepare(program, maps, undefined, engine));
+      const executable = unwrap(workbench.prepare(program, maps, undefined, engine, { object }));
       const { returned, fault } = unwrap(workbench.run(executable, packet));
       expect({
         engine,

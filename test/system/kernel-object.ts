@@ -73,7 +73,9 @@ export class OurObject {
     access.update(key, before);
     let executable = this.#ready.get(program);
     if (executable === undefined) {
-      executable = value(this.#bench.prepare(spec, this.#maps, undefined, this.#engine));
+      executable = value(
+        this.#bench.prepare(spec, this.#maps, undefined, this.#engine, { object: this.#object }),
+      );
       this.#ready.set(program, executable);
     }
     const { returned, data, fault } = value(this.#bench.run(executable, packet));

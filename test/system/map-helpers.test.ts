@@ -75,7 +75,7 @@ async function runHere(file: string, name: string, engine: EngineKind): Promise<
   const mapOf = (wanted: string) => maps.find((map) => map.name === wanted)!;
   expect(workbench.access(mapOf("workers")).update(u32(0), u32(192))).toBe(0);
   const program = object.programs.find((one) => one.name === name)!;
-  const executable = orThrow(workbench.prepare(program, maps, undefined, engine));
+  const executable = orThrow(workbench.prepare(program, maps, undefined, engine, { object }));
   const noted = workbench.access(mapOf("results"));
   const lines: string[] = [];
   for (let run = 0; run < runs; run++) {
