@@ -3,8 +3,8 @@
  *
  *     npm run bench:workers
  *
- * CPU a datagram of Weir with one worker and with two, and of two processes with a worker each, which
- * share nothing and carry half of the load each: what those cost more than one is what the machine and
+ * For each `io`, CPU a datagram of Weir with one worker and with two, and of two processes with a worker
+ * each, which share nothing and carry half of the load each: what those cost more than one is what the machine and
  * the kernel make of two busy threads. nginx, with one worker and with two, stands beside that. Then the
  * share of the busiest of two workers, by its per-CPU counts, for clients of random ports. Medians of
  * rounds in turns. Needs Linux, cc, koffi, and nginx with its stream module.
@@ -13,6 +13,7 @@ import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import { cpus, loadavg } from "node:os";
 import { text } from "node:stream/consumers";
+import type { DatagramIo } from "../../src/proxy/plan.ts";
 import { freePort, type Running } from "../support/processes.ts";
 import { BenchRun, countingFilter, cpuNanoseconds, median, must, shown } from "./bench-run.ts";
 
@@ -30,16 +31,21 @@ try {
   const load = await run.buildLoad();
   const echoPort = await freePort();
   await run.startEcho(load, echoPort);
-  const [one, two] = [await weir(echoPort, 1), await weir(echoPort, 2)];
-  const pair = [await weir(echoPort, 1), await weir(echoPort, 1)];
-  await costs(load, [
-    { name: "Weir, one worker", proxies: [one], comparedTo: 0 },
-    { name: "Weir, two workers", proxies: [two], comparedTo: 0 },
-    { name: "Weir, two processes of one worker", proxies: pair, comparedTo: 0 },
-    { name: "nginx, one worker", proxies: [await nginx(echoPort, 1)], comparedTo: 3 },
-    { name: "nginx, two workers", proxies: [await nginx(echoPort, 2)], comparedTo: 3 },
-  ]);
-  await spread(load, two);
+  const nginxes = [await nginx(echoPort, 1), await nginx(echoPort, 2)];
+  let both: CountingProxy | undefined;
+  for (const io of ["dgram", "mmsg"] as const) {
+    const [one, two] = [await weir(echoPort, 1, io), await weir(echoPort, 2, io)];
+    const pair = [await weir(echoPort, 1, io), await weir(echoPort, 1, io)];
+    await costs(load, io, [
+      { name: "Weir, one worker", proxies: [one], comparedTo: 0 },
+      { name: "Weir, two workers", proxies: [two], comparedTo: 0 },
+      { name: "Weir, two processes of one worker", proxies: pair, comparedTo: 0 },
+      { name: "nginx, one worker", proxies: [nginxes[0]!], comparedTo: 3 },
+      { name: "nginx, two workers", proxies: [nginxes[1]!], comparedTo: 3 },
+    ]);
+    both = two;
+  }
+  await spread(load, both!);
   console.log(`Load average ${loadavg()[0]!.toFixed(1)} on ${cpus().length} CPUs at the end.`);
 } finally {
   await run.close();
@@ -63,7 +69,7 @@ interface Setup {
   readonly comparedTo: number;
 }
 
-async function weir(echoPort: number, workers: number): Promise<CountingProxy> {
+async function weir(echoPort: number, workers: number, io: DatagramIo): Promise<CountingProxy> {
   const port = await freePort();
   const admin = `${run.folder.path}/${port}.sock`;
   const process = await run.startWeir(
@@ -75,7 +81,7 @@ admin: { listen: "unix:${admin}" }
 upstreams: { echo: { addresses: ["127.0.0.1:${echoPort}"] } }
 filters: { count: { object: ${countingFilter} } }
 listeners:
-  - { name: udp, protocol: udp, io: mmsg, listen: "127.0.0.1:${port}", upstream: echo, ingress: [count] }
+  - { name: udp, protocol: udp, io: ${io}, listen: "127.0.0.1:${port}", upstream: echo, ingress: [count] }
 `,
   );
   return { process, port, admin };
@@ -93,8 +99,8 @@ stream {
   return { process, port };
 }
 
-async function costs(load: string, setups: readonly Setup[]): Promise<void> {
-  const title = `UDP 64 B, ${flows} flows, io: mmsg: µs of CPU a datagram, and datagrams a CPU second to one worker's`;
+async function costs(load: string, io: DatagramIo, setups: readonly Setup[]): Promise<void> {
+  const title = `UDP 64 B, ${flows} flows, io: ${io}: µs of CPU a datagram, and datagrams a CPU second to one worker's`;
   console.log(`| ${title} | ${windows.map((window) => `${window} on their way`).join(" | ")} |`);
   console.log(`|---|${"---|".repeat(windows.length)}`);
   const medians = setups.map((): number[] => []);
