@@ -9,7 +9,7 @@ import { openApiDocument } from "../../src/admin/openapi.ts";
 import { type CaptureRow, problemReply } from "../../src/admin/replies.ts";
 import { routes } from "../../src/admin/routes.ts";
 import { defaultAdminLimits } from "../../src/admin/server.ts";
-import { err } from "../../src/common/result.ts";
+import { err, type Result } from "../../src/common/result.ts";
 import { UserError } from "../../src/common/user-error.ts";
 import { eventually } from "../support/processes.ts";
 import { type AdminRig, ask, filtersFolder, startAdminRig } from "./rig.ts";
@@ -241,12 +241,21 @@ test("a disabled filter is asked no more, and asked again once it is enabled", a
   rows.end();
 });
 
+/** Begins a capture. A place is free only once the server has seen the client of one before go. */
+async function whenFree<T>(begin: () => Promise<Result<T, UserError>>): Promise<T> {
+  for (;;) {
+    const begun = await begin();
+    if (begun.ok) return begun.value;
+    if (begun.error.code !== "CAPTURE_LIMIT") throw begun.error;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 /** Packets of a capture that is on when this resolves. */
 async function captured(query: string) {
   const end = new AbortController();
-  const stream = await rig.client.stream(`/v1/capture${query}`, end.signal);
-  if (!stream.ok) throw stream.error;
-  const rows = stream.value as AsyncGenerator<CaptureRow>;
+  const begin = () => rig.client.stream(`/v1/capture${query}`, end.signal);
+  const rows = (await whenFree(begin)) as AsyncGenerator<CaptureRow>;
   const next = async (): Promise<CaptureRow> => {
     for (;;) {
       const { value, done } = await rows.next();
@@ -281,13 +290,8 @@ test("a fifth capture is refused until one has ended", async () => {
   const four = await Promise.all([1, 2, 3, 4].map(() => captured("")));
   expect((await ask(rig.socket, "GET", "/v1/capture")).status).toBe(429);
   for (const one of four) one.end();
-  // Its slot is free once the server has seen the client go.
-  for (;;) {
-    const again = await rig.client.stream("/v1/capture", AbortSignal.timeout(20_000));
-    if (!again.ok) continue;
-    await again.value.return();
-    break;
-  }
+  const again = await whenFree(() => rig.client.stream("/v1/capture", AbortSignal.timeout(20_000)));
+  await again.return();
 });
 
 test("a capture begins while a worker is down, and what that one had of it is not used again", async () => {
@@ -305,10 +309,9 @@ test("a capture begins while a worker is down, and what that one had of it is no
     const end = new AbortController();
     const control = { ...rig.control, ask };
     const parts = { control, path: {}, query: {}, body: undefined, signal: end.signal };
-    const rows = await route.handle(parts);
-    if (!rows.ok) throw rows.error;
+    const rows = await whenFree(async () => route.handle(parts));
     let batches = 0;
-    for await (const batch of rows.value) {
+    for await (const batch of rows) {
       if (batches++ === 0) expect(batch).toEqual([{ lost: 0 }]);
       end.abort();
     }
