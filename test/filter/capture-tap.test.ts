@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import { compileExpression } from "../../src/cbpf/compile-expression.ts";
 import { describeFrame, frameOffset } from "../../src/engine/packet-slot.ts";
-import { CaptureReader, captureRingMemory } from "../../src/filter/capture-ring.ts";
-import { type CaptureOrder, CaptureTap } from "../../src/filter/capture-tap.ts";
+import { CaptureReader } from "../../src/filter/capture-ring.ts";
+import { CaptureTap } from "../../src/filter/capture-tap.ts";
 import { Arena } from "../../src/runtime/arena.ts";
 import { SLOT_BYTES } from "../../src/runtime/wasm/layout.ts";
+import { orderOf } from "./capture-order.ts";
 
 const arena = Arena.create(1024 * 1024);
 if (!arena.ok) throw arena.error;
@@ -16,22 +17,6 @@ function frame(tag: boolean): Uint8Array {
   const bytes = new Uint8Array(60);
   bytes.set(tag ? [0x81, 0x00, 0x00, 0x05, 0x08, 0x00] : [0x08, 0x00], 12);
   return bytes;
-}
-
-function orderOf(parts: Partial<CaptureOrder> = {}): CaptureOrder {
-  return {
-    id: 1,
-    rings: [captureRingMemory(65_536)],
-    snapLength: 100,
-    perSecond: 1000,
-    listener: undefined,
-    verdict: undefined,
-    direction: undefined,
-    filter: undefined,
-    shadow: undefined,
-    expression: undefined,
-    ...parts,
-  };
 }
 
 for (const { expression, direction, tag = false, wanted } of [

@@ -1,12 +1,12 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
-import { CaptureReader, captureRingMemory } from "../../src/filter/capture-ring.ts";
-import type { CaptureOrder } from "../../src/filter/capture-tap.ts";
+import { CaptureReader } from "../../src/filter/capture-ring.ts";
 import { createMap } from "../../src/maps/create-map.ts";
 import type { ProxyPlan } from "../../src/proxy/plan.ts";
 import { type RunningProxy, startProxy } from "../../src/proxy/supervisor.ts";
 import { instantiateRuntime } from "../../src/runtime/instantiate.ts";
 import { MAP_LOCK } from "../../src/runtime/wasm/layout.ts";
+import { orderOf } from "../filter/capture-order.ts";
 import { mapSpec } from "../maps/open-map.ts";
 import { echoUpstream, PlanBench, stopping } from "./plan-of.ts";
 import { cleanUp, TcpClient, udpSocket, until, value } from "./rig.ts";
@@ -166,18 +166,7 @@ async function startMortal() {
     void proxy.apply(broken, { drainTimeoutMs: 0 });
     await died;
   };
-  const order: CaptureOrder = {
-    id: 1,
-    rings: [captureRingMemory(65_536)],
-    snapLength: 100,
-    perSecond: 1000,
-    listener: undefined,
-    verdict: undefined,
-    direction: undefined,
-    filter: undefined,
-    shadow: undefined,
-    expression: undefined,
-  };
+  const order = orderOf();
   return { proxy, die, order, reader: new CaptureReader(order.rings[0]!) };
 }
 
